@@ -1,0 +1,1 @@
+"""CUDA kernels of the GPU path; `odtk_ray.ops` defines what they compute."""

@@ -1,0 +1,1 @@
+"""Ray: the session, one actor a worker, the queue that feeds them."""

@@ -1,0 +1,74 @@
+"""Settings of a run: frozen, with units, checked where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from odtk_ray.errors import UsageError
+
+ExifPolicy = Literal["ignore", "apply"]
+AnchorGeneration = Literal["auto", "current", "legacy"]
+
+# ImageNet statistics of the torchvision trunks, RGB, on values in [0, 1].
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes network input.
+
+    Attributes:
+        resize: length in pixels that the short side is scaled to.
+        max_size: limit in pixels for the long side; it wins over `resize`.
+        stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
+        exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
+        max_pixels: pictures with more pixels than this are failed rows and are never decoded.
+    """
+
+    resize: int = 800
+    max_size: int = 1333
+    stride: int = 128
+    exif: ExifPolicy = "ignore"
+    max_pixels: int = 178_000_000
+
+    def __post_init__(self) -> None:
+        _at_least("--resize", self.resize, 1)
+        _at_least("--max-size", self.max_size, 1)
+        _at_least("--max-pixels", self.max_pixels, 1)
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """From head outputs to detections; ODTK's defaults.
+
+    Attributes:
+        threshold: scores must be greater than this (strictly) to become candidates.
+        top_n: at most this many candidates are kept for each pyramid level and image.
+        nms: a box is suppressed by a better one of its class when their IoU is greater than this.
+        detections: at most this many detections are kept for each image.
+    """
+
+    threshold: float = 0.05
+    top_n: int = 1000
+    nms: float = 0.5
+    detections: int = 100
+
+    def __post_init__(self) -> None:
+        _within("--threshold", self.threshold, 0.0, 1.0)
+        _within("--nms", self.nms, 0.0, 1.0)
+        _at_least("--top-n", self.top_n, 1)
+        _at_least("--detections", self.detections, 1)
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise UsageError(f"{name} {value} is too small", f"the least is {low}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise UsageError(
+            f"{name} {value:g} is out of range", f"it lies between {low:g} and {high:g}"
+        )

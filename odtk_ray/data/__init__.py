@@ -1,0 +1,1 @@
+"""From files to shards: sources, annotation files, pictures, planning."""

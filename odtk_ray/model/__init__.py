@@ -1,0 +1,1 @@
+"""The RetinaNet of ODTK: backbones, feature pyramid, heads, checkpoints."""

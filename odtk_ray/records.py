@@ -1,0 +1,67 @@
+"""The rows that travel through a run, and their Arrow schemas.
+
+A record is one planned image; a result is what became of it. Every record has exactly one result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("index", pa.int64(), nullable=False),  # record order, 0..n-1
+        pa.field("image_id", pa.string(), nullable=False),  # JSON text: `17` or `"a17"`
+        pa.field("file_name", pa.string(), nullable=False),  # as the outputs show it
+        pa.field("path", pa.string(), nullable=False),  # absolute local path or URI
+        pa.field("width", pa.int32(), nullable=False),  # pixels, a hint; 0 when unknown
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("entry", pa.string(), nullable=False),  # JSON text of the `images` entry, verbatim
+    ]
+)
+
+# What a worker needs of a record.
+WORK_COLUMNS = ("index", "path", "width", "height")
+
+RESULT_SCHEMA = pa.schema(
+    [
+        pa.field("index", pa.int64(), nullable=False),
+        pa.field("error", pa.string()),  # null: detected; otherwise why the image failed
+        pa.field("width", pa.int32(), nullable=False),  # decoded size in pixels; 0 when failed
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),  # descending
+        pa.field("classes", pa.list_(pa.int32()), nullable=False),  # 0-based class index
+        # boxes_img, xyxy, inclusive corners, 4 numbers a detection, one after the other
+        pa.field("boxes", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image, best first.
+
+    Attributes:
+        scores: float32 [n], in (0, 1], descending.
+        boxes: float32 [n, 4], xyxy with inclusive corners, in the space that the owner names
+            (engines give boxes_net, results hold boxes_img).
+        classes: int32 [n], 0-based class index.
+    """
+
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        if self.boxes.shape != (n, 4) or self.classes.shape != (n,):
+            raise ValueError(
+                f"detections disagree: {n} scores, boxes {self.boxes.shape}, "
+                f"classes {self.classes.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)

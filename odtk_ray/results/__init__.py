@@ -1,0 +1,1 @@
+"""From shard files to outputs: store, merge, evaluation, pictures, report."""
