@@ -1,5 +1,185 @@
-"""Command line."""
+"""The command line: flags to configuration to call. The only module that prints.
+
+Heavy packages are imported by the commands, not here: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from odtk_ray import __version__
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError
+
+_OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+
+
+class _ManyOutputs(click.Command):
+    """Accepts ODTK's `--output a b`, several values behind one flag, beside click's own form."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        expanded: list[str] = []
+        previous = ""
+        for token in args:
+            if previous == "--output" and expanded[-1] != previous:
+                if token.endswith(_OUTPUT_ENDINGS) and not token.startswith("-"):
+                    expanded.append(previous)
+                else:
+                    previous = token
+            elif token.startswith("-"):
+                previous = token
+            expanded.append(token)
+        return super().parse_args(ctx, expanded)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="odtk-ray")
+def cli() -> None:
+    """Distributed RetinaNet inference, evaluation and export on Ray."""
+
+
+@cli.command(cls=_ManyOutputs)
+@click.argument("model")
+@click.option("--images", default=".", show_default=True,
+              help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
+                   "the folder or URI of its files.")  # fmt: skip
+@click.option("--annotations", help="COCO file: names the images; scored if it has ground truth.")
+@click.option("--output", "outputs", multiple=True, default=["detections.json"],
+              show_default=True,
+              help="Output files, format by name: .json (as ODTK), .results.json "
+                   "(for loadRes), .jsonl, .csv, .parquet.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1),
+              help="Images at once over all workers.  [default: 8 a GPU, 2 a CPU worker]")  # fmt: skip
+@click.option("--resize", type=click.IntRange(1), default=800, show_default=True,
+              help="Short side in pixels.")  # fmt: skip
+@click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,
+              help="Limit of the long side in pixels.")  # fmt: skip
+@click.option("--full-precision", is_flag=True, help="FP32 on GPUs too (CPUs always use it).")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+              help="Scores must be greater than this.")  # fmt: skip
+@click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,
+              help="Candidates kept for each pyramid level.")  # fmt: skip
+@click.option("--nms", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="IoU above which the worse box of a class is dropped.")  # fmt: skip
+@click.option("--detections", type=click.IntRange(1), default=100, show_default=True,
+              help="Detections kept for each image.")  # fmt: skip
+@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
+              show_default=True,
+              help="Anchors the model was trained with: legacy before March 2020.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1),
+              help="Number of workers.  [default: every GPU, else 1]")  # fmt: skip
+@click.option("--threads-per-worker", "threads", type=click.IntRange(1),
+              help="CPU threads of each worker.  [default: physical cores / workers]")  # fmt: skip
+@click.option("--address", help="Ray cluster.  [default: RAY_ADDRESS, else Ray starts here]")
+@click.option("--recursive", is_flag=True, help="Enter sub-folders of --images.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
+@click.option("--allow-missing", is_flag=True,
+              help="Leave out annotated images whose file is missing.")  # fmt: skip
+@click.option("--exif", type=click.Choice(["ignore", "apply"]), default="ignore",
+              show_default=True, help="EXIF orientation.")  # fmt: skip
+@click.option("--max-pixels", type=click.IntRange(1), default=178_000_000, show_default=True,
+              help="Larger pictures fail without being decoded.")  # fmt: skip
+@click.option("--run-dir", help="Where the run keeps its state.  [default: <first output>.run]")
+@click.option("--resume", is_flag=True, help="Continue the run in --run-dir.")
+@click.option("--keep-run", is_flag=True, help="Keep --run-dir after success.")
+@click.option("--draw", metavar="DIR", help="Write the pictures with boxes, labels and scores.")
+@click.option("--draw-threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True,
+              help="Lowest score that is drawn.")  # fmt: skip
+@click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True,
+              help="So many failed images still exit 0.")  # fmt: skip
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def infer(debug: bool, **flags: Any) -> None:
+    """Detect objects in images with a RetinaNet MODEL (.pth) and write COCO JSON.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
+    """
+    _guarded(lambda: _infer(flags), debug)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
+              show_default=True, help="As in infer.")  # fmt: skip
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def info(file: str, anchors: Any, debug: bool) -> None:
+    """Say what a checkpoint FILE is."""
+
+    def show() -> int:
+        from odtk_ray.model.checkpoint import describe, load_checkpoint
+
+        rows = describe(load_checkpoint(file, anchors))
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            click.echo(f"{name:<{width}}  {text}")
+        return EXIT_OK
+
+    _guarded(show, debug)
+
+
+def _infer(flags: dict[str, Any]) -> int:
+    from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
+    from odtk_ray.console import Console, print_summary
+    from odtk_ray.pipeline import infer as run
+
+    pre = Preprocessing(
+        **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")}
+    )
+    post = Postprocessing(
+        **{name: flags.pop(name) for name in ("threshold", "top_n", "nms", "detections")}
+    )
+    config = InferConfig(**flags, pre=pre, post=post)
+    with Console() as console:
+        summary = run(config, console)
+    print_summary(summary)
+    if summary.failed > config.max_failures:
+        return EXIT_FAILED if summary.failed == summary.images else EXIT_PARTIAL
+    return EXIT_OK
+
+
+class _Stopped(BaseException):
+    """SIGTERM, as a job's end or a scheduler sends it."""
+
+
+def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
+    """Run a command and leave with its exit code; a failure is a message, not a traceback."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = command()
+    except OdtkError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, _Stopped):
+        if debug:
+            raise
+        click.echo("stopped: what is committed stays; run again with --resume to go on", err=True)
+        code = EXIT_FAILED
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"error: {type(error).__name__}: {str(error).strip() or 'no message'}\n"
+            "  hint: this is a defect of odtk-ray; --debug shows where it happened",
+            err=True,
+        )
+        code = EXIT_FAILED
+    sys.stdout.flush()
+    sys.exit(code)
 
 
 def main() -> None:
-    """Run."""
+    """Entry point of the console script."""
+    # Ray would print a banner about usage statistics among our lines.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    cli()

@@ -72,3 +72,72 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         raise UsageError(
             f"{name} {value:g} is out of range", f"it lies between {low:g} and {high:g}"
         )
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """What `odtk-ray infer` is asked to do.
+
+    Attributes:
+        model: path of the checkpoint.
+        images: folder, file, glob, list file or URI; with `annotations`, the folder of its files.
+        annotations: COCO file that names the images and may hold ground truth.
+        outputs: files to write, their format by extension.
+        anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        batch: images in flight over all workers; None means 8 a GPU or 2 a CPU worker.
+        workers: None means every GPU, or one CPU worker.
+        threads: CPU threads a worker; None shares the cores among the workers.
+        full_precision: no FP16 on GPUs.
+        recursive: enter sub-folders of `images`.
+        limit: only the first so many images.
+        allow_missing: leave out images of the annotation file that are not there.
+        run_dir: where the run keeps what it has done.
+        resume: continue the run in `run_dir`.
+        keep_run: keep `run_dir` after success.
+        draw: folder for pictures with boxes.
+        draw_threshold: lowest score that is drawn.
+        max_failures: so many failed images still count as success.
+        address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
+    """
+
+    model: str
+    images: str = "."
+    annotations: str | None = None
+    outputs: tuple[str, ...] = ("detections.json",)
+    anchors: AnchorGeneration = "auto"
+    batch: int | None = None
+    workers: int | None = None
+    threads: int | None = None
+    full_precision: bool = False
+    recursive: bool = False
+    limit: int | None = None
+    allow_missing: bool = False
+    run_dir: str | None = None
+    resume: bool = False
+    keep_run: bool = False
+    draw: str | None = None
+    draw_threshold: float = 0.3
+    max_failures: int = 0
+    address: str | None = None
+    pre: Preprocessing = Preprocessing()
+    post: Postprocessing = Postprocessing()
+
+    @property
+    def run_folder(self) -> str:
+        """The run folder's path; beside the first output unless it is given."""
+        return self.run_dir or f"{self.outputs[0]}.run"
+
+    def launch_batch(self, workers: int, *, gpus: bool) -> int:
+        """Images in one launch of one worker: `--batch` shared among the workers.
+
+        Raises:
+            UsageError: there are fewer images in the batch than workers.
+        """
+        if self.batch is None:
+            return 8 if gpus else 2
+        if self.batch < workers:
+            raise UsageError(
+                f"--batch {self.batch} is too small for {workers} workers",
+                "it is the batch over all workers, and each needs at least one image",
+            )
+        return self.batch // workers

@@ -1,0 +1,59 @@
+# Every target does its own set-up: a bare clone needs python3 (3.10 or newer, with venv) and a package index.
+#   make demo
+#   make test ARGS="tests/ops -x"
+#   make test CONSTRAINTS=           the newest packages instead of the tested ones
+#   make test PYTHON=python3.12 VENV=.venv312
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= dev,onnx
+CONSTRAINTS ?= .ci/constraints.txt
+ARGS ?= tests
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINS := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS),--upgrade --upgrade-strategy eager)
+# The name says what was installed, so that another choice of packages is another installation.
+comma := ,
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench wheel clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(STAMP) ## create .venv with the project (editable) and all that the targets need
+
+# __init__.py holds the version, which the installed metadata repeats.
+$(STAMP): pyproject.toml odtk_ray/__init__.py $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: python3 is %d.%d; odtk-ray needs 3.10 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@echo "Installing into $(VENV): PyTorch and Ray, 6 GB and a few minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install $(PINS) hatchling editables
+	$(PIP) install $(PINS) --no-build-isolation --editable '.[$(EXTRAS)]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into demo/
+	$(BIN)/python jobs/demo.py
+
+test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff (rules and format) and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: ## say how to run the benchmarks
+	@echo "The benchmarks are scripts that print a table; each has --help:"
+	@for script in $(sort $(wildcard jobs/bench/*.py)); do echo "  $(BIN)/python $$script"; done
+	@echo "Run them on an idle machine, after: make setup"
+
+wheel: $(STAMP) ## build the wheel and the source distribution, into dist/
+	$(BIN)/python -m build --no-isolation
+
+clean: ## remove what the targets made, the virtual environment included
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

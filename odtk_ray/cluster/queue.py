@@ -1,0 +1,256 @@
+"""The driver's queue: keeps every worker busy, and gets through crashes without losing a shard.
+
+After a crash every shard that the worker had in hand is a suspect and is run again alone. A shard
+that crashes twice alone has its images probed one by one; those that crash twice are recorded as
+failed, the rest is detected.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.cluster.workers import DEPTH, WATCH
+from odtk_ray.data.shards import ShardRef
+from odtk_ray.errors import OdtkError
+from odtk_ray.results.store import Receipt
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
+
+# Images done are asked for this often, in seconds: often enough for a live bar.
+_WATCH_INTERVAL = 0.5
+_CRASHES_ALONE = 2
+# A worker that dies this often without finishing anything is given up.
+_DEATHS_IN_A_ROW = 5
+
+
+@dataclass(eq=False)
+class _Task:
+    """One call to make: a shard, or (with `row`) the probe of one of its images."""
+
+    shard: int
+    row: int | None = None
+    alone: bool = False
+    crashes: int = 0
+    skip: set[int] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class _Lane:
+    """A worker and what it has in hand."""
+
+    actor: ActorHandle[Any]
+    ready: bool = False
+    deaths: int = 0
+    tasks: dict[ObjectRef[Any], _Task] = field(default_factory=dict)
+    watch: ObjectRef[Any] | None = None
+    progress: dict[int, int] = field(default_factory=dict)
+
+    def accepts(self, task: _Task, depth: int) -> bool:
+        """Whether the worker may get this task now; a task that runs alone wants it to itself."""
+        if not self.ready or any(t.alone for t in self.tasks.values()):
+            return False
+        return not self.tasks if task.alone else len(self.tasks) < depth
+
+
+class Dispatcher:
+    """Feeds shards to workers until each one is committed.
+
+    Args:
+        actors: workers, running or starting.
+        refs: for each shard where its rows lie.
+        rows: for each shard its record indices, in processing order.
+        epoch: the driver's number, so that file names of different drivers differ.
+        commit: called with each receipt.
+        progress: called with the number of images done in shards that are not committed yet.
+    """
+
+    def __init__(
+        self,
+        actors: Sequence[ActorHandle[Any]],
+        refs: dict[int, ShardRef],
+        rows: dict[int, Sequence[int]],
+        *,
+        epoch: int,
+        commit: Callable[[Receipt], object],
+        progress: Callable[[int], None],
+    ) -> None:
+        self._lanes = [_Lane(actor) for actor in actors]
+        self._refs = refs
+        self._rows = rows
+        self._epoch = epoch
+        self._commit = commit
+        self._progress = progress
+        self._pending: deque[_Task] = deque()
+        self._suspects: deque[_Task] = deque()
+        self._probing: dict[int, tuple[_Task, int]] = {}  # shard -> its task, probes to come
+        self._attempts = 0
+        self._open = 0
+        self._loss = ""
+
+    def run(self, shards: Iterable[int]) -> None:
+        """Work through the shards.
+
+        Raises:
+            OdtkError: no worker is left, or a worker raised: committed shards stay committed.
+        """
+        import ray
+
+        self._pending.extend(_Task(shard) for shard in shards)
+        self._open = len(self._pending)
+        watched = time.monotonic()
+        for lane in self._lanes:
+            self._greet(lane)
+        while self._open:
+            self._fill()
+            waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
+            waiting |= {lane.watch: lane for lane in self._lanes if lane.watch is not None}
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=_WATCH_INTERVAL)
+            for ref in done:
+                self._settle(waiting[ref], ref)
+            if time.monotonic() - watched > _WATCH_INTERVAL:
+                watched = time.monotonic()
+                self._ask_progress()
+
+    def _fill(self) -> None:
+        """Hand out suspects first, then shards; one deep when there are few left."""
+        depth = DEPTH if len(self._pending) > len(self._lanes) else 1
+        for level in range(depth):  # breadth first: no worker gets a second before all have one
+            for lane in self._lanes:
+                queue = self._suspects or self._pending
+                if queue and len(lane.tasks) <= level and lane.accepts(queue[0], depth):
+                    self._submit(lane, queue.popleft())
+
+    def _submit(self, lane: _Lane, task: _Task) -> None:
+        where = self._refs[task.shard]
+        if task.row is not None:
+            ref = lane.actor.probe.remote(where.block, where.offset + task.row)
+        else:
+            self._attempts += 1
+            ref = lane.actor.run.remote(
+                where.block,
+                where.offset,
+                where.length,
+                shard=task.shard,
+                attempt=f"{self._epoch}.{self._attempts}",
+                skip=task.skip,
+            )
+        lane.tasks[ref] = task
+
+    def _settle(self, lane: _Lane, ref: ObjectRef[Any]) -> None:
+        """Take in what became of one call."""
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        if ref is not lane.watch and ref not in lane.tasks:
+            return  # its worker's crash was seen through another call
+        try:
+            value = ray.get(ref)
+        except RayActorError as error:
+            self._crashed(lane, error)
+            return
+        except RayTaskError as error:
+            raise _worker_error(error) from error
+        lane.deaths = 0
+        if ref is lane.watch:
+            lane.watch = None
+            lane.ready = True
+            if isinstance(value, dict):
+                lane.progress = value
+                self._tell()
+            return
+        task = lane.tasks.pop(ref)
+        if task.row is not None:
+            self._probed(task, crashed=False)
+            return
+        lane.progress.pop(task.shard, None)
+        self._commit(value)
+        self._open -= 1
+        self._tell()
+
+    def _crashed(self, lane: _Lane, error: Exception) -> None:
+        """The worker's process is gone; Ray starts it again unless it cannot be started."""
+        from ray.exceptions import ActorDiedError
+
+        tasks, lane.tasks = list(lane.tasks.values()), {}
+        lane.ready, lane.watch, lane.progress = False, None, {}
+        lane.deaths += 1
+        for task in tasks:
+            task.crashes += task.alone
+            task.alone = True
+            if task.crashes < _CRASHES_ALONE:
+                self._suspects.append(task)
+            elif task.row is not None:
+                self._probed(task, crashed=True)
+            else:
+                self._isolate(task)
+        if isinstance(error, ActorDiedError) or lane.deaths > _DEATHS_IN_A_ROW:
+            self._loss = _reason(error)
+            self._lanes.remove(lane)
+            if not self._lanes:
+                raise OdtkError("no worker is left", self._loss)
+            return
+        self._greet(lane)
+
+    def _isolate(self, task: _Task) -> None:
+        """Find the images that crash a worker: probe each alone, then run the shard without."""
+        if task.skip:
+            raise OdtkError(
+                f"shard {task.shard} crashes its worker",
+                f"also without the {len(task.skip)} images that crash it alone",
+            )
+        length = self._refs[task.shard].length
+        self._probing[task.shard] = (task, length)
+        self._suspects.extend(_Task(task.shard, row, alone=True) for row in range(length))
+
+    def _probed(self, probe: _Task, *, crashed: bool) -> None:
+        task, left = self._probing[probe.shard]
+        if crashed and probe.row is not None:
+            task.skip.add(int(self._rows[probe.shard][probe.row]))
+        self._probing[probe.shard] = (task, left - 1)
+        if left == 1:
+            del self._probing[probe.shard]
+            task.crashes = 0
+            self._suspects.append(task)
+
+    def _greet(self, lane: _Lane) -> None:
+        """Ask a starting worker to say when it is ready."""
+        lane.watch = lane.actor.ready.options(concurrency_group=WATCH).remote()
+
+    def _ask_progress(self) -> None:
+        for lane in self._lanes:
+            if lane.ready and lane.watch is None and lane.tasks:
+                lane.watch = lane.actor.progress.options(concurrency_group=WATCH).remote()
+
+    def _tell(self) -> None:
+        in_hand: dict[int, int] = {}
+        for lane in self._lanes:
+            current = {task.shard for task in lane.tasks.values()}
+            in_hand |= {s: n for s, n in lane.progress.items() if s in current}
+        self._progress(sum(in_hand.values()))
+
+
+def _reason(error: Exception) -> str:
+    """Why an actor is gone, in one line."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _worker_error(error: Exception) -> OdtkError:
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, OdtkError):
+        return cause
+    if isinstance(cause, OSError):
+        return OdtkError(
+            "a worker could not write its results",
+            f"{cause.strerror or cause}" + (f" ({cause.filename})" if cause.filename else ""),
+            "what is committed stays: free the place and run again with --resume",
+        )
+    text = str(cause).strip().split("\n", 1)[0]
+    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}")

@@ -1,0 +1,130 @@
+"""The Ray session of a run: a cluster that is there, or one started for it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from odtk_ray.errors import OdtkError, UsageError
+
+# Plans of a million images fit into it many times over; Ray's default is 30% of the memory.
+_LOCAL_OBJECT_STORE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The workers of a run.
+
+    Attributes:
+        workers: number of actors.
+        gpus: whether each owns a GPU; otherwise CPU cores.
+        threads: CPU threads of each worker.
+    """
+
+    workers: int
+    gpus: bool
+    threads: int
+
+
+def physical_cores() -> int:
+    """Physical CPU cores that this process may use."""
+    allowed = os.sched_getaffinity(0)
+    cores: set[tuple[str, str]] = set()
+    fields: dict[str, str] = {}
+    with (
+        contextlib.suppress(OSError),
+        open("/proc/cpuinfo", encoding="ascii", errors="replace") as f,
+    ):
+        for line in f:
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
+            if not line.strip():
+                if int(fields.get("processor", -1)) in allowed and "core id" in fields:
+                    cores.add((fields.get("physical id", "0"), fields["core id"]))
+                fields = {}
+    return min(len(cores) or len(allowed), len(allowed))
+
+
+@contextlib.contextmanager
+def session(address: str | None, cpus: int) -> Iterator[bool]:
+    """Connect to the cluster at `address` or `RAY_ADDRESS`, or start one on this machine.
+
+    Args:
+        address: of a cluster; None takes `RAY_ADDRESS`, and without it starts Ray here.
+        cpus: CPU slots that a cluster started here must have.
+
+    Yields:
+        whether Ray was started here.
+
+    Raises:
+        OdtkError: the cluster does not answer, or Ray does not start.
+    """
+    # Ray means to change this default and says so in every run that reserves no GPU.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=max(cpus, len(os.sched_getaffinity(0))),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
+            )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        raise OdtkError(
+            f"cannot reach {where}" if address else f"cannot start {where}",
+            str(error).strip().split("\n", 1)[0],
+            "`ray status` shows whether a cluster runs; without --address and RAY_ADDRESS "
+            "one is started here",
+        ) from error
+    try:
+        yield not address
+    finally:
+        ray.shutdown()
+
+
+def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fleet:
+    """Decide about workers from what the user asked for and what the cluster has.
+
+    Args:
+        workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
+        threads: `--threads-per-worker`; None shares the cores among the workers.
+        local: whether Ray was started here, on as many CPU slots as the workers need.
+
+    Raises:
+        UsageError: the cluster cannot hold that many workers, so that a run would wait for ever.
+    """
+    import ray
+
+    slots, gpus = [], 0
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    for resources in (node["Resources"] for node in nodes if node["Alive"]):
+        slots.append(int(resources.get("CPU", 0)))
+        gpus += int(resources.get("GPU", 0))
+    if gpus:
+        if workers and workers > gpus:
+            raise UsageError(f"--workers {workers} is more than the cluster's {gpus} GPUs")
+        return Fleet(workers or gpus, True, threads or 4)
+    workers = workers or 1
+    if threads is None:
+        threads = physical_cores() if local else min(max(slots), sum(slots))
+        threads = max(1, threads // workers)
+    room = sum(slot // threads for slot in slots)
+    if workers > room:
+        raise UsageError(
+            f"{workers} workers of {threads} threads do not fit into the cluster",
+            f"its nodes have {', '.join(map(str, slots))} CPU slots: room for {room}",
+            "lower --workers or --threads-per-worker",
+        )
+    return Fleet(workers, False, threads)

@@ -1,0 +1,153 @@
+"""One actor a worker: it turns shards of the plan into shard files."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.detect import Detector, ImageResult
+from odtk_ray.engines.base import EngineFactory
+from odtk_ray.results.store import Receipt, write_shard
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ray.actor import ActorHandle
+
+    from odtk_ray.cluster.session import Fleet
+
+# Two shards in an actor's hands: the decode threads start on the second while the engine still
+# works on the first.
+DEPTH = 2
+
+# Concurrency group of the calls that must be answered while shards run.
+WATCH = "watch"
+
+CRASHED = "crashed the worker process twice"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a run is told.
+
+    Attributes:
+        run_dir: the run folder, reachable from every node.
+        digest: the plan's digest, written into each shard file.
+        prep: how pictures become network input.
+        launch_batch: pictures in one launch.
+        threads: decode threads, and CPU threads of the engine.
+    """
+
+    run_dir: str
+    digest: str
+    prep: Preprocessing
+    launch_batch: int
+    threads: int
+
+
+class Worker:
+    """The actor; Ray restarts it after a crash, and the driver hands its work out again."""
+
+    def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
+        self._settings = settings
+        self._done: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._detector = Detector(
+            make_engine,
+            settings.prep,
+            launch_batch=settings.launch_batch,
+            threads=settings.threads,
+        )
+
+    def ready(self) -> str:
+        """The engine's key, once it is loaded."""
+        return self._detector.engine_key
+
+    def progress(self) -> dict[int, int]:
+        """For each shard in hand the number of images done."""
+        with self._lock:
+            return dict(self._done)
+
+    def run(
+        self, block: pa.Table, offset: int, length: int, *, shard: int, attempt: str, skip: set[int]
+    ) -> Receipt:
+        """Detect in a shard's images and write its file.
+
+        Args:
+            block: table of WORK_COLUMNS.
+            offset: first row of the shard in it.
+            length: number of rows.
+            shard: the shard's number.
+            attempt: distinguishes this file from those of other attempts.
+            skip: record indices that are recorded as failed, since they crash the process.
+        """
+        rows = block.slice(offset, length).to_pylist()
+
+        def count(images: int) -> None:
+            with self._lock:
+                self._done[shard] += images
+
+        try:
+            safe = [row for row in rows if row["index"] not in skip]
+            results = self._detector.detect([row["path"] for row in safe], count)
+            pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
+            pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
+            name, sha256 = write_shard(
+                self._settings.run_dir,
+                shard,
+                attempt,
+                pairs,
+                engine=self._detector.engine_key,
+                digest=self._settings.digest,
+            )
+        finally:
+            with self._lock:
+                self._done.pop(shard, None)
+        planned = {row["index"]: (row["width"], row["height"]) for row in rows}
+        return Receipt(
+            shard=shard,
+            name=name,
+            sha256=sha256,
+            rows=len(pairs),
+            failed=sum(result.error is not None for _, result in pairs),
+            detections=sum(len(result.detections) for _, result in pairs),
+            transposed=sum(_transposed(result, planned[index]) for index, result in pairs),
+            engine=self._detector.engine_key,
+        )
+
+    def probe(self, block: pa.Table, row: int) -> None:
+        """Detect in one image and forget the result: it only matters whether this returns."""
+        self._detector.detect(block.slice(row, 1)["path"].to_pylist())
+
+
+def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
+    size = (result.width, result.height)
+    return result.error is None and size != planned and size[::-1] == planned
+
+
+def start_workers(
+    fleet: Fleet, settings: WorkerSettings, make_engine: EngineFactory
+) -> list[ActorHandle[Any]]:
+    """Start one actor a worker; on GPUs each owns one, on CPUs each owns its threads' cores."""
+    import ray
+
+    options: dict[str, Any] = {
+        "num_gpus": 1 if fleet.gpus else 0,
+        "num_cpus": 0 if fleet.gpus else settings.threads,
+        "max_restarts": -1,
+        "max_task_retries": 0,  # the driver retries: it knows which shards a crash may have hit
+        "max_concurrency": DEPTH,
+        "concurrency_groups": {WATCH: 1},
+    }
+    factory: Any = ray.remote(**options)(Worker)
+    return [factory.remote(settings, make_engine) for _ in range(fleet.workers)]
+
+
+def stop_workers(actors: list[ActorHandle[Any]]) -> None:
+    """End the actors, so that their cores and GPUs are free for what follows."""
+    import ray
+
+    for actor in actors:
+        ray.kill(actor)

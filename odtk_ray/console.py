@@ -1,0 +1,135 @@
+"""What a run looks like: a live bar on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from odtk_ray.pipeline import Summary
+
+_LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
+
+
+class Console:
+    """The command line's `Reporter`: remarks and progress go to standard error."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._total = self._before = self._done = self._failed = 0
+        self._started = self._spoken = time.monotonic()
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop_bar()
+
+    def note(self, text: str) -> None:
+        """See `Reporter`."""
+        click.echo(f"note: {text}", err=True)
+
+    def warn(self, text: str) -> None:
+        """See `Reporter`."""
+        click.echo(f"warning: {text}", err=True)
+
+    def begin(self, total: int, done: int) -> None:
+        """See `Reporter`."""
+        self._total, self._before, self._done = total, done, done
+        self._started = self._spoken = time.monotonic()
+        if sys.stderr.isatty():
+            self._start_bar()
+
+    def progress(self, done: int, failed: int) -> None:
+        """See `Reporter`."""
+        # A shard that is run again after a crash starts from zero; the bar does not go back.
+        self._done, self._failed = max(done, self._done), failed
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, completed=self._done, failed=failed, rate=f"{self._rate():.1f}"
+            )
+        elif time.monotonic() - self._spoken >= _LINE_INTERVAL:
+            self._spoken = time.monotonic()
+            click.echo(self._line(), err=True)
+
+    def end(self) -> None:
+        """See `Reporter`."""
+        self._stop_bar()
+
+    def _rate(self) -> float:
+        return (self._done - self._before) / max(time.monotonic() - self._started, 1e-9)
+
+    def _line(self) -> str:
+        rate = self._rate()
+        left = f"{(self._total - self._done) / rate:,.0f} s left" if rate else "starting"
+        return (
+            f"[{self._done:,}/{self._total:,}] {self._failed:,} failed, {rate:,.1f} img/s, {left}"
+        )
+
+    def _start_bar(self) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("detecting"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failed]:,} failed"),
+            TextColumn("{task.fields[rate]} img/s"),
+            TimeRemainingColumn(),
+            console=RichConsole(stderr=True),
+        )
+        self._task = self._bar.add_task(
+            "", total=self._total, completed=self._done, failed=0, rate="-"
+        )
+        self._bar.start()
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def print_summary(summary: Summary) -> None:
+    """The figures against the ground truth, if any, and what the run did, to standard output."""
+    if summary.metrics is not None:
+        for line in summary.metrics.lines():
+            click.echo(line)
+        click.echo()
+        _print_table(summary.metrics.table())
+        click.echo()
+    rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
+    kind = "GPU" if summary.fleet.gpus else "CPU worker"
+    on = f"{summary.fleet.workers} {kind}{'s' * (summary.fleet.workers > 1)}"
+    click.echo(
+        f"done: {summary.images:,} images, {summary.detections:,} detections, "
+        f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}"
+    )
+    click.echo(f"wrote {', '.join(summary.files)}")
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the first is text, the others are figures."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join([row[0].ljust(widths[0]), *cells[1:]]))

@@ -1,0 +1,93 @@
+"""From a model's class indices to the categories of an annotation file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from odtk_ray.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """What each class index of a model means in the outputs.
+
+    Attributes:
+        ids: for each class the JSON text of its category id.
+        names: for each class its name; its id where nothing has names.
+        positions: for each class the position of its category in the file's list; empty without.
+        categories: the outputs' `categories`; None leaves them out.
+        note: the mapping in words, for the user.
+    """
+
+    ids: list[str]
+    names: list[str]
+    positions: list[int]
+    categories: list[dict[str, Any]] | None
+    note: str
+
+
+def map_classes(
+    classes: int,
+    class_names: Sequence[str] | None,
+    category_ids: Sequence[int | str] | None,
+    categories: list[dict[str, Any]] | None,
+) -> ClassMap:
+    """Map classes to categories.
+
+    The file's categories win: by name where the model's names are all among them, otherwise in the
+    order of the file's list, as ODTK does. Without a file the model's own ids and names are taken,
+    and bare class indices where it has none.
+
+    Args:
+        classes: number of classes of the model.
+        class_names: the model's names, if it has any.
+        category_ids: the model's category ids, if it has any.
+        categories: the annotation file's list, if there is one.
+
+    Raises:
+        UsageError: the model has more classes than the file has categories.
+    """
+    if categories:
+        return _from_file(classes, class_names, categories)
+    ids = [json.dumps(i) for i in category_ids or range(classes)]
+    names = list(class_names or [json.loads(i) for i in ids])
+    own = None
+    if class_names:
+        own = [{"id": json.loads(i), "name": n} for i, n in zip(ids, names, strict=True)]
+    source = "from the checkpoint" if category_ids else "the class index"
+    note = f"category_id is {source}: {_words(ids, names if class_names else None)}"
+    return ClassMap(ids, [str(n) for n in names], [], own, note)
+
+
+def _from_file(
+    classes: int, class_names: Sequence[str] | None, categories: list[dict[str, Any]]
+) -> ClassMap:
+    if classes > len(categories):
+        raise UsageError(
+            f"the model has {classes} classes, the annotation file {len(categories)} categories",
+            "no category would be left for some detections",
+            "give the annotation file that the model was trained for",
+        )
+    file_names = [str(category.get("name", category["id"])) for category in categories]
+    by_name = bool(class_names) and set(class_names or ()) <= set(file_names)
+    if by_name:
+        positions = [file_names.index(name) for name in class_names or ()]
+    else:
+        positions = list(range(classes))
+    ids = [json.dumps(categories[p]["id"]) for p in positions]
+    names = [file_names[p] for p in positions]
+    how = "by name" if by_name else "in the order of the file"
+    note = f"category_id follows the annotation file, {how}: {_words(ids, names)}"
+    if class_names and not by_name:
+        note += f" (the checkpoint calls its classes {', '.join(class_names[:5])})"
+    return ClassMap(ids, names, positions, categories, note)
+
+
+def _words(ids: Sequence[str], names: Sequence[str] | None) -> str:
+    """`0 = 1 person, 1 = 2 bicycle, ... (80 classes)`."""
+    shown = [f"{i} = {c}{f' {names[i]}' if names else ''}" for i, c in enumerate(ids[:5])]
+    more = f", ... ({len(ids)} classes)" if len(ids) > 5 else ""
+    return ", ".join(shown) + more

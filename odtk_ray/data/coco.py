@@ -1,0 +1,235 @@
+"""COCO annotation files: which images they name, and their ground truth, streamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from odtk_ray.data import storage
+from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
+from odtk_ray.data.sources import Dataset
+from odtk_ray.errors import UsageError
+from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.results.truth import GroundTruth, GroundTruthBuilder
+
+_HASH_CHUNK = 8 << 20
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with storage.open_input(path) as stream:
+            while chunk := stream.read(_HASH_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()
+
+
+def read_coco(
+    path: str, images: str, *, allow_missing: bool = False, limit: int | None = None
+) -> Dataset:
+    """The images that an annotation file names; its annotations are passed over unparsed.
+
+    Args:
+        path: the annotation file.
+        images: folder or URI that `file_name` is relative to.
+        allow_missing: leave out images whose file is not there.
+        limit: only the first so many.
+
+    Raises:
+        UsageError: the file is no COCO file, repeats ids, or names files that are missing or
+            lie outside `images`.
+    """
+    images = images if storage.is_uri(images) else os.path.abspath(os.path.expanduser(images))
+    tables: list[pa.Table] = []
+    categories: list[dict[str, Any]] | None = None
+    has_truth = False
+    try:
+        with storage.open_input(path) as raw:
+            stream = HashingReader(raw)
+            for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
+                if chunk.key == "annotations":
+                    has_truth = True
+                elif not chunk.is_array:
+                    raise _malformed(path, f"its `{chunk.key}` is no list")
+                elif chunk.key == "images":
+                    tables.append(_records(path, images, chunk.items))
+                else:
+                    categories = [*(categories or []), *_categories(path, chunk.items)]
+            digest = stream.hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except JsonError as error:
+        raise _malformed(path, str(error)) from error
+    records = pa.concat_tables(tables) if tables else None
+    if records is None or len(records) == 0:
+        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
+    if has_truth and categories is None:
+        raise _malformed(path, "it has `annotations` but no `categories`")
+    _check_ids(path, records)
+    records, missing = _present(path, images, records.slice(0, limit), allow_missing)
+    index = pa.array(np.arange(len(records)), pa.int64())
+    notes = [f"left out {len(missing):,} images whose files are missing"] if missing else []
+    return Dataset(
+        records.set_column(0, PLAN_SCHEMA.field("index"), index),
+        categories,
+        path,
+        has_truth,
+        digest,
+        missing,
+        notes,
+    )
+
+
+def read_truth(
+    path: str, image_index: Mapping[str, int], category_index: Mapping[str, int]
+) -> tuple[GroundTruth, list[str]]:
+    """The ground truth of an annotation file, and remarks about what it lacks.
+
+    Args:
+        path: the annotation file.
+        image_index: record index for the JSON text of each image id.
+        category_index: position in `categories` for the JSON text of each category id.
+
+    Raises:
+        UsageError: the file changed since the run was planned.
+    """
+    builder = GroundTruthBuilder(image_index, category_index)
+    try:
+        with storage.open_input(path) as stream:
+            for chunk in scan(stream, ("annotations",)):
+                builder.add(item for item in chunk.items if isinstance(item, dict))
+    except (OSError, JsonError) as error:
+        raise _malformed(path, str(error)) from error
+    remarks = []
+    if builder.unknown_categories:
+        remarks.append(f"{builder.unknown_categories:,} annotations have an unknown category_id")
+    if builder.malformed_boxes:
+        remarks.append(
+            f"{builder.malformed_boxes:,} annotations have no valid bbox "
+            f"(first: id {builder.first_malformed})"
+        )
+    if builder.missing_areas:
+        remarks.append(f"{builder.missing_areas:,} annotations have no area: width * height counts")
+    return builder.build(), remarks
+
+
+def _records(path: str, images: str, items: list[Any]) -> pa.Table:
+    """Entries of `images` as rows; the index is filled in later."""
+    columns: list[list[Any]] = [[] for _ in PLAN_SCHEMA]
+    for item in items:
+        if not isinstance(item, dict):
+            raise _malformed(path, "an entry of `images` is no object")
+        name = item.get("file_name")
+        if not isinstance(name, str) or not name:
+            raise _malformed(path, f"image {json.dumps(item.get('id'))} has no file_name")
+        sizes = [v if isinstance(v, int) else 0 for v in (item.get("width"), item.get("height"))]
+        known = all(0 < v < 2**31 for v in sizes)
+        row = (
+            0,
+            _id_text(path, item.get("id"), name),
+            name,
+            _inside(images, name),
+            *(sizes if known else (0, 0)),
+            json.dumps(item),
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+
+
+def _id_text(path: str, value: object, name: str) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return str(value)
+    raise _malformed(path, f"the id of {name} is {json.dumps(value)}, no text or 64-bit integer")
+
+
+def _inside(root: str, name: str) -> str:
+    """The path of a file below the image folder.
+
+    Raises:
+        UsageError: the name leads out of it.
+    """
+    normal = posixpath.normpath(posixpath.join(root, name))
+    if not normal.startswith(root.rstrip("/") + "/"):
+        raise _outside(name, root)
+    return storage.join(root, name)
+
+
+def _outside(name: str, root: str) -> UsageError:
+    return UsageError(
+        f"{name} leads out of the image folder",
+        f"only files in {root} are read",
+        "give the folder that holds all images as --images",
+    )
+
+
+def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
+    for item in items:
+        if not isinstance(item, dict) or not isinstance(item.get("id"), (int, str)):
+            raise _malformed(path, "an entry of `categories` has no id")
+    return items
+
+
+def _check_ids(path: str, records: pa.Table) -> None:
+    ids = records["image_id"]
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    raise _malformed(
+        path, f"{len(repeated):,} image ids are there twice (first: {repeated[0]['values']})"
+    )
+
+
+def _present(
+    path: str, images: str, records: pa.Table, allow_missing: bool
+) -> tuple[pa.Table, list[str]]:
+    """Records whose file is there, and the ids of the others."""
+    names = records["file_name"].to_pylist()
+    relative = [posixpath.normpath(name) for name in names]
+    if not storage.is_uri(images):
+        relative = [os.path.relpath(p, images) for p in records["path"].to_pylist()]
+    here = np.fromiter(storage.existing(images, relative), bool, len(names))
+    if here.all():
+        return records, []
+    gone = np.flatnonzero(~here)
+    if not storage.is_uri(images):
+        real = os.path.realpath(images)
+        for i in gone:
+            full = records["path"][i].as_py()
+            if os.path.lexists(full) and not storage.inside(full, real):
+                raise _outside(names[i], images)
+    if not allow_missing or len(gone) == len(names):
+        raise UsageError(
+            f"{len(gone):,} of {len(names):,} images of {os.path.basename(path)} "
+            f"are not in {images}",
+            f"the first is {names[gone[0]]}",
+            "check --images; --allow-missing runs the rest and says so in metrics.json",
+        )
+    return records.filter(pa.array(here)), records["image_id"].take(gone).to_pylist()
+
+
+def _malformed(path: str, why: str) -> UsageError:
+    return UsageError(f"{path} is no usable COCO annotation file", why)
+
+
+def _unreadable(path: str, error: OSError) -> UsageError:
+    return UsageError(f"cannot read {path}", error.strerror or str(error))

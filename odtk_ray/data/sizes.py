@@ -1,0 +1,56 @@
+"""Picture sizes from file headers, read by Ray tasks where the annotation file has none."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from odtk_ray.config import ExifPolicy
+from odtk_ray.data import storage
+from odtk_ray.data.images import read_size
+from odtk_ray.errors import ImageError
+
+_PATHS_A_TASK = 1000
+# Headers are read from disks and object stores that answer several requests at once.
+_THREADS = 8
+
+
+def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
+    """Records with every width and height that a header gives; 0 stays where none can be read.
+
+    A file without a readable header is planned all the same: its worker says what is wrong.
+    """
+    import ray
+
+    widths, heights = (records[c].to_numpy().copy() for c in ("width", "height"))
+    unknown = np.flatnonzero((widths <= 0) | (heights <= 0))
+    if len(unknown) == 0:
+        return records
+    paths = records["path"].take(unknown).to_pylist()
+    task = ray.remote(num_cpus=1)(read_sizes)
+    parts = [
+        task.remote(paths[i : i + _PATHS_A_TASK], exif) for i in range(0, len(paths), _PATHS_A_TASK)
+    ]
+    sizes = np.concatenate(ray.get(parts))
+    widths[unknown], heights[unknown] = sizes[:, 0], sizes[:, 1]
+    for name, column in (("width", widths), ("height", heights)):
+        position = records.schema.get_field_index(name)
+        records = records.set_column(position, records.schema.field(name), pa.array(column))
+    return records
+
+
+def read_sizes(paths: list[str], exif: ExifPolicy) -> NDArray[np.int32]:
+    """int32 [n, 2]: width and height in pixels of each file, 0 0 where they cannot be read."""
+
+    def size(path: str) -> tuple[int, int]:
+        try:
+            with storage.open_input(path) as stream:
+                return read_size(stream, exif)
+        except (ImageError, OSError):
+            return (0, 0)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return np.array(list(pool.map(size, paths)), np.int32).reshape(-1, 2)

@@ -1,0 +1,188 @@
+"""Files by path or URI: local paths with plain calls, everything else through pyarrow or fsspec."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files below a folder.
+
+    Attributes:
+        names: paths relative to the folder, with forward slashes, sorted.
+        folders: number of sub-folders that were not entered.
+        outside: number of symbolic links left out because they lead out of the folder.
+    """
+
+    names: list[str]
+    folders: int
+    outside: int
+
+
+def is_uri(path: str) -> bool:
+    """Whether `path` names a filesystem, such as `s3://bucket/key`."""
+    return "://" in path
+
+
+def join(root: str, name: str) -> str:
+    """The path or URI of `name` below `root`."""
+    return posixpath.join(root, name) if is_uri(root) else os.path.join(root, name)
+
+
+@functools.lru_cache(maxsize=32)
+def _filesystem(scheme: str, host: str) -> FileSystem:
+    import fsspec
+    from pyarrow import fs
+
+    try:
+        return fs.FileSystem.from_uri(f"{scheme}://{host}/")[0]
+    except (ValueError, NotImplementedError):  # a scheme that pyarrow lacks, such as memory://
+        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
+
+
+def filesystem(uri: str) -> tuple[FileSystem, str]:
+    """The filesystem behind a URI and the path inside it.
+
+    Raises:
+        OSError, ValueError, ImportError: the filesystem is unknown or cannot be reached.
+    """
+    parts = urlsplit(uri)
+    inner = uri.split("://", 1)[1]
+    if parts.scheme == "file":
+        inner = parts.path
+    return _filesystem(parts.scheme, parts.netloc), inner
+
+
+def open_input(path: str) -> BinaryIO:
+    """A readable, seekable binary stream of a file."""
+    if not is_uri(path):
+        return open(path, "rb")
+    source, inner = filesystem(path)
+    return cast(BinaryIO, source.open_input_file(inner))
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file."""
+    with open_input(path) as stream:
+        return stream.read()
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` is a folder that exists."""
+    if not is_uri(path):
+        return os.path.isdir(path)
+    from pyarrow import fs
+
+    source, inner = filesystem(path)
+    return bool(source.get_file_info(inner.rstrip("/")).type == fs.FileType.Directory)
+
+
+def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listing:
+    """The files in a folder, or below it.
+
+    Symbolic links are followed to files that stay inside `bound`, never to folders: a link must
+    not let a run read what its user did not name.
+
+    Args:
+        root: folder or URI.
+        recursive: enter sub-folders.
+        bound: folder that links may lead to; None is `root` itself.
+    """
+    if is_uri(root):
+        return _list_remote(root, recursive)
+    names: list[str] = []
+    folders = outside = 0
+    real_bound = os.path.realpath(bound or root)
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(os.path.join(root, folder)) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if recursive:
+                        pending.append(name)
+                    folders += not recursive
+                elif entry.is_symlink() and not inside(entry.path, real_bound):
+                    outside += 1
+                elif entry.is_file():
+                    names.append(name)
+    return Listing(sorted(names), folders, outside)
+
+
+def inside(path: str, real_root: str) -> bool:
+    """Whether a local path, its links resolved, lies in `real_root` (itself resolved)."""
+    return os.path.realpath(path).startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def _list_remote(root: str, recursive: bool) -> Listing:
+    from pyarrow import fs
+
+    source, inner = filesystem(root)
+    base = inner.rstrip("/")
+    infos = source.get_file_info(fs.FileSelector(base, recursive=recursive))
+    files = [i.path[len(base) :].lstrip("/") for i in infos if i.type == fs.FileType.File]
+    folders = sum(i.type == fs.FileType.Directory for i in infos)
+    return Listing(sorted(files), 0 if recursive else folders, 0)
+
+
+def existing(root: str, names: Sequence[str]) -> Iterator[bool]:
+    """For each name below `root` whether that file is there and stays inside `root`.
+
+    Each parent folder is listed once, which is far quicker than asking for every file.
+    """
+    real_root = "" if is_uri(root) else os.path.realpath(root)
+    listed: dict[str, set[str]] = {}
+    for name in names:
+        parent, _, leaf = name.rpartition("/")
+        if parent not in listed:
+            folder = join(root, parent) if parent else root
+            if parent and real_root and not inside(folder, real_root):
+                listed[parent] = set()
+            else:
+                try:
+                    found = list_files(folder, recursive=False, bound=root)
+                    listed[parent] = set(found.names)
+                except OSError:
+                    listed[parent] = set()
+        yield leaf in listed[parent]
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    """Write a local file so that it is there whole or not at all, also after a power cut.
+
+    Raises:
+        OSError: no room, no permission; nothing is left behind.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a local folder durable."""
+    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,99 @@
+"""RetinaNet in PyTorch, with `ops/` for everything behind the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from odtk_ray.config import MEAN, STD, Postprocessing
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.ops.decode import decode
+from odtk_ray.ops.nms import nms
+from odtk_ray.records import Detections
+
+
+class PyTorchEngine:
+    """Runs a checkpoint in FP32 on the CPU, or with FP16 autocast on a GPU.
+
+    Every call computes a full launch batch: missing pictures are filled with zeros and their rows
+    dropped, since results move in the last bits when the batch size changes.
+
+    Args:
+        checkpoint: what to run.
+        post: thresholds behind the heads.
+        launch_batch: pictures in one call.
+        threads: CPU threads of the calling thread's operators.
+        full_precision: no FP16 on a GPU.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        post: Postprocessing,
+        *,
+        launch_batch: int,
+        threads: int = 1,
+        full_precision: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._device = torch.device(device)
+        self._half = self._device.type == "cuda" and not full_precision
+        self._batch = launch_batch
+        self._post = post
+        self._model = checkpoint.build().to(self._device).to(memory_format=torch.channels_last)
+        self._anchors = [
+            generate_anchors(stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).to(
+                self._device
+            )
+            for stride in self._model.strides
+        ]
+        # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
+        self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
+        self._std = torch.tensor(STD, device=self._device).view(3, 1, 1)
+        self.key = f"pytorch-{self._device.type}-{'fp16' if self._half else 'fp32'}"
+
+    @torch.inference_mode()
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """See `Engine.detect`."""
+        batch = self._normalise(pictures, shape)
+        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
+            logits, deltas = self._model(batch)
+        scores, boxes, classes = decode(
+            [level.float().sigmoid() for level in logits],
+            [level.float() for level in deltas],
+            self._anchors,
+            self._model.strides,
+            threshold=self._post.threshold,
+            top_n=self._post.top_n,
+        )
+        kept = nms(
+            scores, boxes, classes, threshold=self._post.nms, detections=self._post.detections
+        )
+        return [_row(*(column[i].cpu().numpy() for column in kept)) for i in range(len(pictures))]
+
+    def _normalise(self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]) -> Tensor:
+        """float32 [launch_batch, 3, *shape]; padding is 0 after normalisation, as in ODTK."""
+        batch = torch.zeros((self._batch, 3, *shape), device=self._device)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        for slot, picture in zip(batch, pictures, strict=False):
+            h, w = picture.shape[:2]
+            pixels = torch.tensor(picture, device=self._device).permute(2, 0, 1)
+            slot[:, :h, :w] = (pixels.float() / 255 - self._mean) / self._std
+        return batch
+
+
+def _row(
+    scores: NDArray[np.float32], boxes: NDArray[np.float32], classes: NDArray[np.int64]
+) -> Detections:
+    """The filled slots of one image; unused ones have score 0."""
+    used = scores > 0
+    return Detections(scores[used], boxes[used], classes[used].astype(np.int32))

@@ -1,0 +1,142 @@
+"""The tensors of a checkpoint: checked against the network its settings describe, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odtk_ray.model.backbones import unused_tensors
+from odtk_ray.model.pth import Settings, unusable
+from odtk_ray.model.retinanet import RetinaNet
+
+COUNTER = "num_batches_tracked"  # BatchNorm's, not in files of odtk train
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def skeleton(settings: Settings) -> RetinaNet:
+    """The network without data: nothing is allocated, no random number is drawn."""
+    with torch.device("meta"):
+        return RetinaNet(
+            settings.backbones,
+            settings.classes,
+            anchors=settings.anchors_per_cell,
+            box_values=settings.box_values,
+            channels=settings.channels,
+        )
+
+
+def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of ODTK's files that do nothing, by their full names, on device `meta`."""
+    return {
+        f"backbones.{backbone}.features.{name}": tensor
+        for backbone in backbones
+        for name, tensor in unused_tensors(backbone).items()
+    }
+
+
+def check_weights(
+    path: str | Path, settings: Settings, state: Mapping[Any, Any]
+) -> dict[str, Tensor]:
+    """Picks the tensors that inference uses and checks each of them.
+
+    Args:
+        path: named in the errors.
+        settings: what the file says about its network.
+        state: the file's `state_dict`; counters and unused tensors may be there or not.
+
+    Raises:
+        UsageError: tensors are missing, unexpected, of another type or shape, or not finite.
+    """
+    known = skeleton(settings).state_dict()
+    expected = {name: t.shape for name, t in known.items() if not name.endswith(COUNTER)}
+    ignored = known.keys() | unused_weights(settings.backbones).keys()
+    odd = [name for name in expected if name in state and not _is_plain(state[name])]
+    if odd:
+        raise unusable(path, f"these are not tensors of floating-point numbers: {_some(odd)}")
+    weights: dict[str, Tensor] = {name: state[name] for name in expected if name in state}
+    _check_heads(path, settings, weights)
+    problems = {
+        "missing": [name for name in expected if name not in state],
+        "unexpected": [str(name) for name in state if name not in ignored],
+        "of the wrong shape": [
+            f"{name} is {_shape(weight.shape)} and should be {_shape(expected[name])}"
+            for name, weight in weights.items()
+            if weight.shape != expected[name]
+        ],
+    }
+    found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in problems.items() if names]
+    if found:
+        network = f"{', '.join(settings.backbones)} with {settings.classes} classes"
+        raise unusable(path, f"its tensors do not fit {network}: {', '.join(found)}")
+    for name, weight in weights.items():
+        if not torch.isfinite(weight.float()).all():
+            raise unusable(path, f"{name} holds NaN or infinity", "the training has diverged")
+    return weights
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.dtype in _FLOATS
+        and value.layout is torch.strided
+        and not value.is_meta
+    )
+
+
+def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Tensor]) -> None:
+    """Explains the commonest misfit, heads for other anchors, from the shapes of their last layer.
+
+    A head has anchors * classes or anchors * box values outputs.
+    """
+    logits, deltas = (weights.get(f"{head}_head.8.weight") for head in ("cls", "box"))
+    if logits is None or deltas is None or not logits.dim() == deltas.dim() == 4:
+        return
+    anchors, rest = divmod(logits.shape[0], settings.classes)
+    if anchors == 0 or rest or deltas.shape[0] not in (4 * anchors, 6 * anchors):
+        return
+    rotated = deltas.shape[0] == 6 * anchors
+    if rotated and not settings.rotated:
+        hint = "ODTK 0.2.0 and 0.2.1 did not store them: add 'angles' (-pi/6, 0, pi/6) to the file"
+        raise unusable(path, "its heads are those of a rotated model, but it has no 'angles'", hint)
+    if settings.rotated and not rotated:
+        why = "it has 'angles', but its heads are those of an axis-aligned model"
+        raise unusable(path, why, "take 'angles' out of the file")
+    if anchors != settings.anchors_per_cell:
+        why = (
+            f"its heads have {anchors} anchors a cell, "
+            f"but its ratios, scales and angles make {settings.anchors_per_cell}"
+        )
+        raise unusable(path, why, "store the ratios and scales of the training in the file")
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _shape(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def digest(settings: Settings, generation: str, weights: Mapping[str, Tensor]) -> str:
+    """SHA-256, in hex, of all that decides the network's result.
+
+    Args:
+        settings: backbones, classes and anchors are part of it.
+        generation: of the anchors, `current` or `legacy`.
+        weights: the tensors that inference uses; their order and strides do not matter.
+    """
+    anchors = [settings.ratios, settings.scales, settings.angles, generation]
+    head = [settings.backbones, settings.classes, anchors]
+    state = hashlib.sha256(json.dumps(head).encode())
+    for name in sorted(weights):
+        weight = weights[name].contiguous()
+        entry = [name, str(weight.dtype), list(weight.shape)]
+        state.update(json.dumps(entry).encode())
+        state.update(weight.view(torch.uint8).numpy().data)
+    return state.hexdigest()

@@ -1,0 +1,172 @@
+"""The whole job on one page: plan -> shards -> workers -> merge -> evaluate -> draw."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from odtk_ray.cluster.queue import Dispatcher
+from odtk_ray.cluster.session import Fleet, choose_fleet, session
+from odtk_ray.cluster.workers import WorkerSettings, start_workers, stop_workers
+from odtk_ray.config import InferConfig
+from odtk_ray.data.shards import publish
+from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.planning import Draft, draft_run, make_plan
+from odtk_ray.results.evaluate import Metrics
+from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
+from odtk_ray.results.pictures import draw_run
+from odtk_ray.results.scoring import score_run
+from odtk_ray.results.store import Receipt, RunFolder
+
+
+class Reporter(Protocol):
+    """Where a run says what it does; the command line prints it."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that is probably not as the user wants it."""
+
+    def begin(self, total: int, done: int) -> None:
+        """Detection starts; `done` images are there from an earlier run."""
+
+    def progress(self, done: int, failed: int) -> None:
+        """Images done so far, failed ones among them."""
+
+    def end(self) -> None:
+        """Detection is over."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run did.
+
+    Attributes:
+        images: planned images.
+        detections: detections in the outputs.
+        failed: images that could not be processed.
+        detected: images processed by this run, the others by the one that it resumed.
+        seconds: that took, from the first shard handed out to the last commit.
+        fleet: what it ran on.
+        files: what was written.
+        metrics: figures against the ground truth, where there is some.
+    """
+
+    images: int
+    detections: int
+    failed: int
+    detected: int
+    seconds: float
+    fleet: Fleet
+    files: list[str]
+    metrics: Metrics | None
+
+
+def infer(
+    config: InferConfig, report: Reporter, make_engine: EngineFactory | None = None
+) -> Summary:
+    """Run a detector over images and write what it finds.
+
+    Args:
+        config: what to do.
+        report: told about progress.
+        make_engine: makes each worker's engine; None loads the checkpoint.
+
+    Raises:
+        OdtkError: the run cannot start or go on; what is committed stays in the run folder.
+    """
+    check_outputs(config)
+    draft = draft_run(config, report)
+    with session(config.address, draft.local_cpus) as local:
+        fleet = choose_fleet(config.workers, draft.threads, local=local)
+        run = draft.run or RunFolder.create(config.run_folder, make_plan(draft, fleet, report))
+        before = sum(receipt.rows for receipt in run.committed.values())
+        started = time.monotonic()
+        detect(run, fleet, make_engine or engine_factory(config, draft, run), report)
+        seconds = time.monotonic() - started
+        summary = finish(config, run, fleet, seconds, before, report)
+    if not config.keep_run:
+        run.remove()
+    return summary
+
+
+def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter) -> None:
+    """Get every shard of the plan committed."""
+    shards = run.missing_shards()
+    report.begin(len(run.plan.records), run.images_done())
+    if shards:
+        settings = WorkerSettings(
+            run_dir=run.path,
+            digest=run.digest,
+            prep=run.plan.prep,
+            launch_batch=run.plan.settings["launch_batch"],
+            threads=run.plan.settings["threads"],
+        )
+        actors = start_workers(fleet, settings, make_engine)
+        dispatcher = Dispatcher(
+            actors,
+            publish(run.plan.records, shards),
+            {shard.number: shard.rows.tolist() for shard in shards},
+            epoch=run.epoch,
+            commit=run.commit,
+            progress=lambda more: report.progress(run.images_done() + more, run.images_failed()),
+        )
+        dispatcher.run(shard.number for shard in shards)
+        stop_workers(actors)
+    report.end()
+
+
+def finish(
+    config: InferConfig, run: RunFolder, fleet: Fleet, seconds: float, before: int, report: Reporter
+) -> Summary:
+    """Write the outputs of a run whose shards are all committed."""
+    receipts: list[Receipt] = list(run.committed.values())
+    if transposed := sum(receipt.transposed for receipt in receipts):
+        report.warn(
+            f"{transposed:,} images are stored turned: width and height of the annotation file "
+            "are theirs only after the EXIF orientation (--exif apply)"
+        )
+    files = write_outputs(config, run)
+    files += write_failures(config, run)
+    metrics = None
+    if (scored := score_run(config, run)) is not None:
+        metrics, remarks = scored
+        for remark in remarks:
+            report.warn(remark)
+        files += write_metrics(config, metrics, run)
+    if config.draw:
+        files.append(f"{config.draw} ({draw_run(config, run):,} pictures)")
+    images = len(run.plan.records)
+    return Summary(
+        images=images,
+        detections=sum(receipt.detections for receipt in receipts),
+        failed=run.images_failed(),
+        detected=images - before,
+        seconds=seconds,
+        fleet=fleet,
+        files=files,
+        metrics=metrics,
+    )
+
+
+def engine_factory(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
+    """What each worker calls to load the checkpoint; it holds no weights."""
+    return functools.partial(_load_engine, config, draft.checkpoint.sha256, run.plan.settings)
+
+
+def _load_engine(config: InferConfig, sha256: str, settings: dict[str, Any]) -> Engine:
+    from odtk_ray.engines.pytorch import PyTorchEngine
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(config.model, config.anchors, expect=sha256)
+    return PyTorchEngine(
+        checkpoint,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        full_precision=config.full_precision,
+        device="cuda" if settings["device"] == "gpu" else "cpu",
+    )

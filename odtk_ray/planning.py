@@ -1,0 +1,173 @@
+"""The plan of a run: what decides about its bytes, fixed before the first image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray import __version__
+from odtk_ray.config import InferConfig
+from odtk_ray.data.classes import ClassMap, map_classes
+from odtk_ray.data.coco import file_digest, read_coco
+from odtk_ray.data.shards import cut_shards
+from odtk_ray.data.sizes import fill_sizes
+from odtk_ray.data.sources import Dataset, find_images
+from odtk_ray.errors import UsageError
+from odtk_ray.results.store import Plan, RunFolder
+
+if TYPE_CHECKING:
+    from odtk_ray.cluster.session import Fleet
+    from odtk_ray.model.checkpoint import Checkpoint
+    from odtk_ray.pipeline import Reporter
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything about a run that can be known, and refused, before Ray starts.
+
+    Attributes:
+        config: what the user asked for.
+        checkpoint: the model.
+        settings: what must be equal for a resumed run to end with the same bytes.
+        run: the run folder to go on with; None starts a new one from the two below.
+        dataset: the images of a new run.
+        classes: what its class indices mean.
+    """
+
+    config: InferConfig
+    checkpoint: Checkpoint
+    settings: dict[str, Any]
+    run: RunFolder | None = None
+    dataset: Dataset | None = None
+    classes: ClassMap | None = None
+
+    @property
+    def threads(self) -> int | None:
+        """Threads a worker as far as they are fixed: by the resumed plan or by the user."""
+        return self.run.plan.settings["threads"] if self.run else self.config.threads
+
+    @property
+    def local_cpus(self) -> int:
+        """CPU slots that a Ray started on this machine must have."""
+        return (self.config.workers or 1) * (self.threads or 1)
+
+
+def draft_run(config: InferConfig, report: Reporter) -> Draft:
+    """Read what the user named, and refuse what cannot work.
+
+    Raises:
+        UsageError: the model, the images, the annotations or the run folder cannot be used.
+    """
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(config.model, config.anchors)
+    if checkpoint.rotated:
+        raise UsageError(
+            f"{os.path.basename(config.model)} detects rotated boxes",
+            "this version of odtk-ray runs axis-aligned models only",
+        )
+    if config.resume and os.path.isdir(config.run_folder):
+        digest = file_digest(config.annotations) if config.annotations else ""
+        settings = fingerprint(config, checkpoint.sha256, digest)
+        run = RunFolder.reopen(config.run_folder)
+        check_resume(run, config, settings)
+        report.note(f"resuming: {run.images_done():,} of {len(run.plan.records):,} images are done")
+        return Draft(config, checkpoint, settings, run=run)
+    if config.resume:
+        report.note(f"nothing to resume in {config.run_folder}: starting")
+    RunFolder.refuse_existing(config.run_folder)
+    if config.annotations:
+        dataset = read_coco(
+            config.annotations,
+            config.images,
+            allow_missing=config.allow_missing,
+            limit=config.limit,
+        )
+    else:
+        dataset = find_images(config.images, recursive=config.recursive, limit=config.limit)
+    for note in dataset.notes:
+        report.note(note)
+    classes = map_classes(
+        checkpoint.classes, checkpoint.class_names, checkpoint.category_ids, dataset.categories
+    )
+    report.note(classes.note)
+    settings = fingerprint(config, checkpoint.sha256, dataset.digest)
+    return Draft(config, checkpoint, settings, dataset=dataset, classes=classes)
+
+
+def make_plan(draft: Draft, fleet: Fleet, report: Reporter) -> Plan:
+    """Plan a new run; needs a Ray session, since sizes may have to be read from the files."""
+    config, dataset, classes = draft.config, draft.dataset, draft.classes
+    if dataset is None or classes is None:
+        raise ValueError("a resumed run has its plan already")
+    launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
+    if config.batch and config.batch % fleet.workers:
+        report.note(
+            f"--batch {config.batch} over {fleet.workers} workers: {launch_batch} images each, "
+            f"{launch_batch * fleet.workers} at once"
+        )
+    records = fill_sizes(dataset.records, config.pre.exif)
+    outputs = {
+        "category_ids": classes.ids,
+        "category_names": classes.names,
+        "positions": classes.positions,
+        "categories": classes.categories,
+        "has_truth": dataset.has_truth,
+        "missing": dataset.missing,
+    }
+    settings = draft.settings | {
+        "launch_batch": launch_batch,
+        "threads": fleet.threads,
+        "device": "gpu" if fleet.gpus else "cpu",
+    }
+    return Plan(settings, outputs, records, cut_shards(records, config.pre, launch_batch))
+
+
+def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, Any]:
+    """What must be equal for a resumed run to end with the bytes of an undisturbed one."""
+    import PIL
+    import torch
+
+    return {
+        "model": model,
+        "annotations": annotations,
+        "images": config.images if "://" in config.images else os.path.abspath(config.images),
+        "recursive": config.recursive,
+        "limit": config.limit,
+        "allow_missing": config.allow_missing,
+        "full_precision": config.full_precision,
+        "preprocessing": asdict(config.pre),
+        "postprocessing": asdict(config.post),
+        "versions": {
+            "odtk-ray": __version__,
+            "torch": torch.__version__,
+            "pillow": PIL.__version__,
+        },
+    }
+
+
+def check_resume(run: RunFolder, config: InferConfig, settings: dict[str, Any]) -> None:
+    """See that a resumed run is the run that was planned.
+
+    Raises:
+        UsageError: something that decides about the results differs; it is named.
+    """
+    planned = run.plan.settings
+    wanted = settings if config.threads is None else settings | {"threads": config.threads}
+    for name, value in wanted.items():
+        if planned.get(name) != value:
+            raise UsageError(
+                f"cannot resume {run.path}: {name} differs",
+                f"planned with {_short(planned.get(name), value)}, "
+                f"now {_short(value, planned.get(name))}",
+                "use the same settings, or remove the folder and start again",
+            )
+
+
+def _short(value: object, other: object) -> str:
+    """A value for a message; of two dictionaries only what differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v)
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text

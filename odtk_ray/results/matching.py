@@ -1,0 +1,183 @@
+"""COCO's matching of detections to ground truth, for many images and classes at once.
+
+Every (area range, IoU threshold) is one bit of an int64, so that the greedy matching of all images
+for all 40 settings takes a few bitwise operations for each rank of a detection. The rules are those
+of pycocotools' COCOeval.evaluateImg with iouType "bbox" and default parameters:
+
+- detections choose in order of rank: the free box with the greatest IoU, the last of equal ones;
+- boxes that count win over ignored ones (crowd regions, areas out of range), whatever the IoU;
+- crowd regions stay free, and their IoU is the share of the detection that they cover;
+- a detection is ignored if its box is ignored, or if it has none and its own area is out of range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Params.setDetParams of pycocotools 2.0; linspace as there, since arange differs in the last bits.
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+AREAS = {"all": (0, 1e10), "small": (0, 1024), "medium": (1024, 9216), "large": (9216, 1e10)}
+
+_ROW = (1 << len(THRESHOLDS)) - 1  # the bits of one area range
+_ALL = (1 << len(THRESHOLDS) * len(AREAS)) - 1
+# The bits of the n least thresholds, for all area ranges.
+_REACHED = np.array([((1 << n) - 1) * (_ALL // _ROW) for n in range(len(THRESHOLDS) + 1)], np.int64)
+
+_PAIRS = 1 << 20  # pairs of detection and box compared at once: about 150 MB
+
+
+def bit(area: int, threshold: int) -> int:
+    """Number of the bit of an area range and a threshold, by their positions."""
+    return len(THRESHOLDS) * area + threshold
+
+
+def ignored_boxes(area: Floats, crowd: NDArray[np.bool_]) -> Ints:
+    """Settings under which ground truth is neither to be found nor wrong to be found.
+
+    Args:
+        area: float64 [n], square pixels.
+        crowd: bool [n].
+
+    Returns:
+        int64 [n] of bits.
+    """
+    return np.where(crowd, _ALL, _out_of_range(area))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections, best first within each group (an image and a class).
+
+    Attributes:
+        bbox: float64 [n, 4], xywh, pixels.
+        group: int64 [n], ascending.
+        rank: int64 [n], place in the group.
+    """
+
+    bbox: Floats
+    group: Ints
+    rank: Ints
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Ground truth, in file order within each group.
+
+    Attributes:
+        bbox: float64 [m, 4], xywh, pixels.
+        group: int64 [m], ascending.
+        crowd: bool [m].
+        ignored: int64 [m] of bits, see `ignored_boxes`.
+    """
+
+    bbox: Floats
+    group: Ints
+    crowd: NDArray[np.bool_]
+    ignored: Ints
+
+
+def match(found: Found, wanted: Wanted) -> tuple[Ints, Ints]:
+    """Matches detections with the ground truth of their groups.
+
+    Returns:
+        hits, int64 [n] of bits: the settings under which a detection found a box that counts;
+        ignored, int64 [n] of bits: those under which it is neither right nor wrong.
+    """
+    steps = _steps(found, wanted)
+    undecided = np.full(len(found.bbox), _ALL, np.int64)
+    ignored = np.zeros(len(found.bbox), np.int64)
+    free = np.full(len(wanted.bbox), _ALL, np.int64)
+    for det, gt, bits, second in steps:
+        taken = bits & undecided[det] & free[gt]
+        undecided[det] &= ~taken
+        ignored[det] |= np.where(second, taken, 0)
+        free[gt] &= np.where(wanted.crowd[gt], _ALL, ~taken)
+    hits = ~undecided & ~ignored & _ALL
+    return hits, ignored | (undecided & _out_of_range(found.bbox[:, 2] * found.bbox[:, 3]))
+
+
+def _steps(found: Found, wanted: Wanted) -> Iterator[tuple[Ints, Ints, Ints, NDArray[np.bool_]]]:
+    """The choices in the order in which they are made, each step without repeated rows.
+
+    A pair is open to the settings that count its box and to those that ignore it, so it is up to
+    two choices. A step is the n-th choice of all detections of one rank.
+
+    Yields:
+        detections, boxes, the bits for which they would match, and whether the box is ignored.
+    """
+    det, gt, iou = _overlapping(found, wanted)
+    least = np.minimum(THRESHOLDS, 1 - 1e-10)
+    reached = _REACHED[np.searchsorted(least, iou, side="right")]
+    bits = np.concatenate([reached & ~wanted.ignored[gt], reached & wanted.ignored[gt]])
+    second = np.arange(len(bits)) >= len(reached)
+    det, gt, iou = np.tile(det, 2), np.tile(gt, 2), np.tile(iou, 2)
+    order = np.lexsort((-gt, -iou, second, det))
+    order = order[bits[order] != 0]
+
+    rank, choice = found.rank[det[order]], places(det[order])
+    by_step = np.lexsort((choice, rank))
+    order, rank, choice = order[by_step], rank[by_step], choice[by_step]
+    cuts = np.flatnonzero((np.diff(rank) != 0) | (np.diff(choice) != 0)) + 1
+    for rows in np.split(order, cuts):
+        yield det[rows], gt[rows], bits[rows], second[rows]
+
+
+def places(runs: Ints) -> Ints:
+    """Place of each element among its equals, which are adjacent; int64 [n] to int64 [n]."""
+    index = np.arange(len(runs))
+    first = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]])[: len(runs)])
+    return index - np.repeat(first, np.diff(first, append=len(runs)))
+
+
+def expand(first: Ints, count: Ints) -> Ints:
+    """The ranges first, first + 1, .. of `count` numbers each, one after the other, int64 [sum]."""
+    ends = np.cumsum(count)
+    return np.arange(count.sum()) + np.repeat(first - ends + count, count)
+
+
+def _out_of_range(area: Floats) -> Ints:
+    bits = np.zeros(len(area), np.int64)
+    for a, (low, high) in enumerate(AREAS.values()):
+        bits |= np.where((area < low) | (area > high), _ROW << bit(a, 0), 0)
+    return bits
+
+
+def _overlapping(found: Found, wanted: Wanted) -> tuple[Ints, Ints, Floats]:
+    """Pairs of equal groups that reach the least threshold: detection, box and their IoU."""
+    first = np.searchsorted(wanted.group, found.group, side="left")
+    count = np.searchsorted(wanted.group, found.group, side="right") - first
+    ends = np.cumsum(count)
+    cuts = np.searchsorted(ends, np.arange(_PAIRS, count.sum(), _PAIRS))
+    parts = []
+    for start, stop in pairwise([0, *cuts.tolist(), len(first)]):
+        det = np.repeat(np.arange(start, stop), count[start:stop])
+        gt = expand(first[start:stop], count[start:stop])
+        iou = _iou(found.bbox[det], wanted.bbox[gt], wanted.crowd[gt])
+        near = iou >= THRESHOLDS[0]
+        parts.append((det[near], gt[near], iou[near]))
+    det, gt, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return det, gt, iou
+
+
+def _iou(a: Floats, b: Floats, crowd: NDArray[np.bool_]) -> Floats:
+    """Intersection over union of xywh boxes [n, 4], over the area of `a` where `b` is a crowd.
+
+    The operations and their order are those of bbIou in COCO's maskApi.c, so that ties are equal.
+    """
+    near = np.maximum(a[:, :2], b[:, :2])
+    far = np.minimum(a[:, 2:] + a[:, :2], b[:, 2:] + b[:, :2])
+    sides = np.maximum(far - near, 0)
+    inner = sides[:, 0] * sides[:, 1]
+    area_a, area_b = a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]
+    union = np.where(crowd, area_a, area_a + area_b - inner)
+    iou = np.zeros(len(a))
+    np.divide(inner, union, out=iou, where=inner > 0)
+    return iou

@@ -1,0 +1,133 @@
+"""Shard files to one stream in record order, with flat memory.
+
+The shards of one input size hold rising record indices, so chaining them gives a few sorted
+streams. A window of record indices moves over all streams at once: what falls into it is put
+together and sorted, and must be exactly the window's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from odtk_ray.errors import OdtkError
+from odtk_ray.records import RESULT_SCHEMA
+from odtk_ray.results.store import RunFolder
+
+# Records merged at a time: some megabytes, with 100 detections an image too.
+_WINDOW = 4096
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Consecutive records with their results.
+
+    Attributes:
+        records: table of PLAN_SCHEMA, m rows.
+        results: table of RESULT_SCHEMA, the same m images.
+        offsets: int64 [m + 1], where each image's detections start in the columns below.
+        scores: float64 [k], float32 values.
+        classes: int64 [k], class index.
+        bbox: float64 [k, 4], xywh in pixels of the image; w and h count both end pixels, as
+            ODTK writes them: x2 - x1 + 1 in double precision.
+    """
+
+    records: pa.Table
+    results: pa.Table
+    offsets: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    bbox: NDArray[np.float64]
+
+
+def merged(run: RunFolder) -> Iterator[Merged]:
+    """All records of a finished run in record order, some thousand at a time.
+
+    Raises:
+        OdtkError: an image is missing or is there twice.
+    """
+    streams = [_Stream(run, chain) for chain in _chains(run)]
+    total = len(run.plan.records)
+    for start in range(0, total, _WINDOW):
+        stop = min(start + _WINDOW, total)
+        table = pa.concat_tables([part for s in streams for part in s.below(stop)])
+        table = table.take(np.argsort(table["index"].to_numpy(), kind="stable"))
+        if not np.array_equal(table["index"].to_numpy(), np.arange(start, stop)):
+            raise OdtkError(
+                f"the results of images {start:,} to {stop - 1:,} are not complete",
+                f"{len(table):,} rows for {stop - start:,} images",
+                "the run folder was changed from outside: remove it and run again",
+            )
+        yield _flatten(run.plan.records.slice(start, stop - start), table)
+
+
+def _flatten(records: pa.Table, results: pa.Table) -> Merged:
+    results = results.combine_chunks()
+    scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
+    counts = scores.value_lengths().to_numpy()
+    xyxy = boxes.flatten().to_numpy().astype(np.float64).reshape(-1, 4)
+    bbox = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2] + 1], axis=1)
+    return Merged(
+        records,
+        results,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        scores.flatten().to_numpy().astype(np.float64),
+        classes.flatten().to_numpy().astype(np.int64),
+        bbox,
+    )
+
+
+def _chains(run: RunFolder) -> list[list[int]]:
+    """Shard numbers in as few sorted streams as their index ranges allow."""
+    spans = sorted((int(s.rows.min()), int(s.rows.max()), s.number) for s in run.plan.shards)
+    chains: list[list[int]] = []
+    ends: list[int] = []
+    for first, last, number in spans:
+        free = next((i for i, end in enumerate(ends) if end < first), None)
+        if free is None:
+            chains.append([number])
+            ends.append(last)
+        else:
+            chains[free].append(number)
+            ends[free] = last
+    return chains
+
+
+class _Stream:
+    """The rows of a chain of shards, handed out from below."""
+
+    def __init__(self, run: RunFolder, chain: Sequence[int]) -> None:
+        self._run = run
+        self._chain = list(reversed(chain))
+        self._table = pa.Table.from_batches([], schema=RESULT_SCHEMA)
+
+    def below(self, stop: int) -> Iterator[pa.Table]:
+        """Rows with index < stop that were not handed out yet."""
+        while True:
+            if len(self._table) == 0:
+                if not self._chain or self._first_index() >= stop:
+                    return
+                self._table = self._read(self._chain.pop())
+            cut = int(np.searchsorted(self._table["index"].to_numpy(), stop))
+            if cut == 0:
+                return
+            yield self._table.slice(0, cut)
+            self._table = self._table.slice(cut)
+
+    def _first_index(self) -> int:
+        return int(self._run.plan.shards[self._chain[-1]].rows.min())
+
+    def _read(self, shard: int) -> pa.Table:
+        receipt = self._run.committed.get(shard)
+        try:
+            if receipt is None:
+                raise OSError("it was never committed")
+            table = pq.read_table(self._run.file(receipt))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error
+        return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)

@@ -1,0 +1,105 @@
+"""Pictures with their detections, drawn by Ray tasks after the merge."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.data import storage
+from odtk_ray.data.images import decode
+from odtk_ray.data.storage import write_atomic
+from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.results.draw import draw_detections
+from odtk_ray.results.store import RunFolder
+
+# Formats that are drawn as they came; everything else becomes PNG.
+_KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+
+
+def draw_run(config: InferConfig, run: RunFolder) -> int:
+    """Draw every image of a finished run into `--draw`; returns how many.
+
+    Raises:
+        OdtkError: a picture cannot be written.
+    """
+    import ray
+
+    folder = os.path.abspath(config.draw or "")
+    names = list(run.plan.outputs["category_names"])
+    task = ray.remote(num_cpus=1)(draw_shard)
+    parts = []
+    for shard in run.plan.shards:
+        order = np.sort(shard.rows)
+        records = run.plan.records.select(["file_name", "path"]).take(order)
+        file = run.file(run.committed[shard.number])
+        parts.append(task.remote(file, records, folder, names, config.draw_threshold, config.pre))
+    try:
+        return sum(ray.get(parts))
+    except ray.exceptions.RayTaskError as error:
+        raise OdtkError(f"cannot draw into {folder}", str(error.cause)) from error
+
+
+def draw_shard(
+    file: str,
+    records: pa.Table,
+    folder: str,
+    names: list[str],
+    threshold: float,
+    prep: Preprocessing,
+) -> int:
+    """Draw the images of one shard; returns how many.
+
+    Args:
+        file: the shard's Parquet file.
+        records: `file_name` and `path` of its images, in the file's order.
+        folder: where the pictures go, under their own names.
+        names: name of each class.
+        threshold: lowest score that is drawn.
+        prep: how the images are decoded.
+    """
+    drawn = 0
+    results = pq.read_table(file).to_pylist()
+    for record, result in zip(records.to_pylist(), results, strict=True):
+        if result["error"] is not None:
+            continue
+        try:
+            pixels = decode(storage.read_bytes(record["path"]), prep)
+        except (ImageError, OSError):  # it was there a moment ago; its detections stay
+            continue
+        scores = np.array(result["scores"], np.float32)
+        shown = scores >= threshold
+        picture = draw_detections(
+            Image.fromarray(pixels),
+            np.array(result["boxes"], np.float32).reshape(-1, 4)[shown],
+            scores[shown],
+            names,
+            np.array(result["classes"], np.int32)[shown],
+        )
+        _save(picture, os.path.join(folder, drawn_name(record["file_name"])))
+        drawn += 1
+    return drawn
+
+
+def drawn_name(file_name: str) -> str:
+    """Where an image is drawn below the folder: its own name, `.png` added to odd formats.
+
+    Names that come from lists may be absolute paths or URIs; they are kept below the folder.
+    """
+    name = file_name.split("://", 1)[-1]
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    suffix = "" if os.path.splitext(name)[1].lower() in _KEPT else ".png"
+    return os.path.join(*parts) + suffix
+
+
+def _save(picture: Image.Image, path: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    kind = _KEPT[os.path.splitext(path)[1].lower()]
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": 92} if kind == "JPEG" else {}))
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,303 @@
+"""The run folder: the plan, the shard files, and the journal of what is committed.
+
+    plan.json       settings and what the outputs need; its hash is the plan's digest
+    plan.parquet    the records, with the shard of each
+    shards/         one Parquet file for each shard and attempt, written once, whole or not at all
+    commits.jsonl   one line for each committed shard, appended and synced by the driver alone
+    epoch-NNNN      one empty file for each driver that worked here; the newest one owns the folder
+
+A shard counts only through its line in the journal, so files that a killed worker or driver left
+behind are harmless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.data.shards import Shard
+from odtk_ray.data.storage import sync_folder, write_atomic
+from odtk_ray.detect import ImageResult
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.records import PLAN_SCHEMA, RESULT_SCHEMA
+
+_FORMAT = 1
+_PLAN, _RECORDS, _JOURNAL, _SHARDS = "plan.json", "plan.parquet", "commits.jsonl", "shards"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a worker says of a shard file that it wrote.
+
+    Attributes:
+        shard: the shard's number.
+        name: file name in `shards/`.
+        sha256: of the file.
+        rows: images in it.
+        failed: images with an error.
+        detections: detections in it.
+        transposed: images whose decoded width and height are the planned ones swapped.
+        engine: key of the engine that made it.
+    """
+
+    shard: int
+    name: str
+    sha256: str
+    rows: int
+    failed: int
+    detections: int
+    transposed: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, fixed before its first image.
+
+    Attributes:
+        settings: everything that decides about the outputs' bytes, JSON values by name.
+        outputs: what merge and evaluation need besides (categories, classes, left-out images).
+        records: table of PLAN_SCHEMA, in record order.
+        shards: how the records are cut.
+    """
+
+    settings: dict[str, Any]
+    outputs: dict[str, Any]
+    records: pa.Table
+    shards: list[Shard]
+
+    @property
+    def prep(self) -> Preprocessing:
+        """How pictures become network input."""
+        return Preprocessing(**self.settings["preprocessing"])
+
+
+def write_shard(
+    folder: str,
+    shard: int,
+    attempt: str,
+    rows: Sequence[tuple[int, ImageResult]],
+    *,
+    engine: str,
+    digest: str,
+) -> tuple[str, str]:
+    """Write a shard's results, sorted by record index; returns file name and SHA-256."""
+    rows = sorted(rows, key=lambda row: row[0])
+    results = [result for _, result in rows]
+    found = [result.detections for result in results]
+    offsets = np.concatenate([[0], np.cumsum([len(d) for d in found])]).astype(np.int32)
+    flat = [np.concatenate([getattr(d, c) for d in found]) for c in ("scores", "classes", "boxes")]
+    columns = [
+        pa.array([index for index, _ in rows], pa.int64()),
+        pa.array([result.error for result in results], pa.string()),
+        pa.array([result.width for result in results], pa.int32()),
+        pa.array([result.height for result in results], pa.int32()),
+        pa.ListArray.from_arrays(offsets, pa.array(flat[0], pa.float32())),
+        pa.ListArray.from_arrays(offsets, pa.array(flat[1], pa.int32())),
+        pa.ListArray.from_arrays(offsets * 4, pa.array(flat[2].reshape(-1), pa.float32())),
+    ]
+    schema = RESULT_SCHEMA.with_metadata(
+        {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    data = buffer.getvalue()
+    name = f"{shard:06d}-{attempt}.parquet"
+    write_atomic(os.path.join(folder, _SHARDS, name), data)
+    return name, _sha256(data)
+
+
+class RunFolder:
+    """A run folder that this driver owns until a newer driver takes it over."""
+
+    def __init__(self, path: str, plan: Plan, digest: str, epoch: int) -> None:
+        self.path = path
+        self.plan = plan
+        self.digest = digest
+        self.epoch = epoch
+        self.committed: dict[int, Receipt] = {}
+
+    @staticmethod
+    def refuse_existing(path: str) -> None:
+        """See that a new run may use the folder.
+
+        Raises:
+            UsageError: there is something already.
+        """
+        if os.path.lexists(path):
+            raise UsageError(
+                f"the run folder {path} exists",
+                "an earlier run did not finish, or is still at work",
+                "--resume continues it; or remove it, or choose another --run-dir",
+            )
+
+    @classmethod
+    def create(cls, path: str, plan: Plan) -> RunFolder:
+        """Make the folder and write the plan.
+
+        Raises:
+            UsageError: the folder exists.
+            OSError: it cannot be written.
+        """
+        cls.refuse_existing(path)
+        os.makedirs(path)
+        os.mkdir(os.path.join(path, _SHARDS))
+        shard_of = np.empty(len(plan.records), np.int32)
+        for shard in plan.shards:
+            shard_of[shard.rows] = shard.number
+        position = np.empty(len(plan.records), np.int32)
+        for shard in plan.shards:
+            position[shard.rows] = np.arange(len(shard), dtype=np.int32)
+        table = plan.records.append_column("shard", pa.array(shard_of))
+        table = table.append_column("position", pa.array(position))
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomic(os.path.join(path, _RECORDS), buffer.getvalue())
+        document = {
+            "format": _FORMAT,
+            "records": _sha256(buffer.getvalue()),
+            "settings": plan.settings,
+            "outputs": plan.outputs,
+        }
+        text = json.dumps(document, indent=1)
+        write_atomic(os.path.join(path, _PLAN), text.encode())  # last: a folder with it is whole
+        return cls(path, plan, _sha256(text.encode()), _claim(path))
+
+    @classmethod
+    def reopen(cls, path: str) -> RunFolder:
+        """Take over the folder of an earlier run: its plan and what it committed.
+
+        Raises:
+            UsageError: the folder holds no whole plan.
+        """
+        try:
+            with open(os.path.join(path, _PLAN), encoding="utf-8") as stream:
+                text = stream.read()
+            document = json.loads(text)
+            with open(os.path.join(path, _RECORDS), "rb") as records:
+                data = records.read()
+            if document["format"] != _FORMAT or document["records"] != _sha256(data):
+                raise ValueError("the plan and its records do not belong together")
+            table = pq.read_table(pa.BufferReader(data))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"cannot resume from {path}",
+                "it holds no whole plan: the run was stopped before its first image",
+                "remove the folder and start again without --resume",
+            ) from error
+        order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))
+        counts = np.bincount(table["shard"].to_numpy())
+        shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
+        plan = Plan(
+            document["settings"], document["outputs"], table.select(PLAN_SCHEMA.names), shards
+        )
+        run = cls(path, plan, _sha256(text.encode()), _claim(path))
+        run._read_journal()
+        return run
+
+    def file(self, receipt: Receipt) -> str:
+        """Path of a committed shard's file."""
+        return os.path.join(self.path, _SHARDS, receipt.name)
+
+    def missing_shards(self) -> list[Shard]:
+        """Shards that are not committed yet, in dispatch order."""
+        return [shard for shard in self.plan.shards if shard.number not in self.committed]
+
+    def images_done(self) -> int:
+        """Images in committed shards."""
+        return sum(receipt.rows for receipt in self.committed.values())
+
+    def images_failed(self) -> int:
+        """Failed images in committed shards."""
+        return sum(receipt.failed for receipt in self.committed.values())
+
+    def commit(self, receipt: Receipt) -> bool:
+        """Make a shard count; False when an earlier attempt already does.
+
+        Raises:
+            OdtkError: another driver has taken the folder over, or the shard's rows are not those
+                that were planned.
+        """
+        if receipt.shard in self.committed:
+            return False
+        if receipt.rows != len(self.plan.shards[receipt.shard]):
+            raise OdtkError(
+                f"shard {receipt.shard} came back with {receipt.rows} images",
+                f"{len(self.plan.shards[receipt.shard])} were planned",
+            )
+        if os.path.exists(os.path.join(self.path, _epoch_name(self.epoch + 1))):
+            raise OdtkError(
+                f"another run has taken over {self.path}",
+                "it was started with --resume while this one was at work",
+            )
+        with open(os.path.join(self.path, _JOURNAL), "a", encoding="utf-8") as journal:
+            journal.write(json.dumps(asdict(receipt)) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+        self.committed[receipt.shard] = receipt
+        return True
+
+    def remove(self) -> None:
+        """Delete the folder after its outputs are published."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _read_journal(self) -> None:
+        """Take what the journal says as far as its files hold what was written.
+
+        A torn last line, or a file that is missing or differs, is simply not committed.
+        """
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(os.path.join(self.path, _JOURNAL), "rb+") as journal,
+        ):
+            whole = 0
+            for line in journal:
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                receipt = Receipt(**json.loads(line))
+                if receipt.shard not in self.committed and self._holds(receipt):
+                    self.committed[receipt.shard] = receipt
+            journal.truncate(whole)
+
+    def _holds(self, receipt: Receipt) -> bool:
+        try:
+            with open(self.file(receipt), "rb") as stream:
+                return _sha256(stream.read()) == receipt.sha256
+        except OSError:
+            return False
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _epoch_name(epoch: int) -> str:
+    return f"epoch-{epoch:04d}"
+
+
+def _claim(path: str) -> int:
+    """Become the newest driver of a run folder; exactly one of several gets each number."""
+    epoch = 1 + max(
+        (int(n[6:]) for n in os.listdir(path) if n.startswith("epoch-") and n[6:].isdigit()),
+        default=0,
+    )
+    while True:
+        with contextlib.suppress(FileExistsError):
+            name = os.path.join(path, _epoch_name(epoch))
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            sync_folder(path)
+            return epoch
+        epoch += 1
