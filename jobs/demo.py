@@ -27,11 +27,10 @@ from torch import Tensor, nn
 from odtk_ray.errors import OdtkError
 from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.model.retinanet import RetinaNet
+from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONE = "MobileNetV2FPN"
-RATIOS = (1.0, 2.0, 0.5)  # ODTK's anchors
-SCALES = tuple(4 * 2 ** (i / 3) for i in range(3))
 PRIOR = 0.01  # score of every box before training, as in the RetinaNet paper, 4.1
 THRESHOLD = 0.005  # half of that, so that there is something to draw
 
@@ -248,7 +247,13 @@ def prepare(demo: Path) -> None:
     content = coco_file(demo / "photos", read_boxes(photographs))
     _write(demo / "trees.json", json.dumps(content).encode())
     model = untrained_model(read_trunk(weights))
-    save_checkpoint(demo / "model.pth", model, ratios=RATIOS, scales=SCALES, class_names=["tree"])
+    save_checkpoint(
+        demo / "model.pth",
+        model,
+        ratios=DEFAULT_RATIOS,
+        scales=DEFAULT_SCALES,
+        class_names=["tree"],
+    )
 
 
 def _sha256(path: Path) -> str:

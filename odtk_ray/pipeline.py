@@ -105,10 +105,11 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             launch_batch=run.plan.settings["launch_batch"],
             threads=run.plan.settings["threads"],
         )
+        refs = publish(run.plan.records, shards)  # its tasks need cores that the workers will own
         actors = start_workers(fleet, settings, make_engine)
         dispatcher = Dispatcher(
             actors,
-            publish(run.plan.records, shards),
+            refs,
             {shard.number: shard.rows.tolist() for shard in shards},
             epoch=run.epoch,
             commit=run.commit,

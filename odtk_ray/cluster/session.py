@@ -67,6 +67,9 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    if ray.is_initialized():  # by the program that calls us, whose session it stays
+        yield False
+        return
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address:

@@ -7,7 +7,8 @@ they are left out of the modules, and `unused_tensors` tells what they hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -15,10 +16,34 @@ from typing import Any
 import torch
 import torchvision.models as networks
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from odtk_ray.errors import UsageError
 
 Channels = tuple[int, int, int]
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out random initialisation, whose first call on `meta` alone imports for seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_data() -> Iterator[None]:
+    """Modules made inside have names and shapes, no data (device `meta`), and are made quickly."""
+    with torch.device("meta"), _NoDraws():
+        yield
 
 
 class ResNetTrunk(nn.Module):
@@ -109,7 +134,7 @@ def check_backbone(name: str) -> None:
 
 
 def build_trunk(name: str) -> tuple[nn.Module, Channels]:
-    """Builds the trunk of a backbone, with torchvision's random weights (none on `meta`).
+    """Builds the trunk of a backbone, with torchvision's random weights.
 
     Args:
         name: ODTK's factory name, one of `BACKBONES`.
@@ -135,7 +160,7 @@ def unused_tensors(name: str) -> dict[str, Tensor]:
         Tensors without data (device `meta`), by their names inside the trunk, such as `fc.weight`.
     """
     backbone = _BACKBONES[name]
-    with torch.device("meta"):
+    with without_data():
         network = backbone.network(weights=None)
         used = backbone.trunk(network).state_dict()
     return {key: tensor for key, tensor in network.state_dict().items() if key not in used}

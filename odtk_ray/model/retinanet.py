@@ -14,7 +14,7 @@ class RetinaNet(nn.Module):
 
     Source: Lin et al. 2017, arXiv:1708.02002. `state_dict()` has ODTK's names, without the tensors
     that do nothing (see `backbones.unused_tensors`). The weights are random until they are loaded;
-    under `torch.device("meta")` nothing is allocated or drawn.
+    under `backbones.without_data` there are none.
 
     Args:
         backbones: ODTK's factory names, each once; every one adds five levels.

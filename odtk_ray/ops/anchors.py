@@ -1,4 +1,4 @@
-"""Anchor boxes of one pyramid level, in the two generations that ODTK's checkpoints were trained with."""
+"""Anchor boxes of a pyramid level, in both generations that ODTK trained checkpoints with."""
 
 from __future__ import annotations
 

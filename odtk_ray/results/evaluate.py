@@ -160,22 +160,15 @@ class CocoEvaluator:
             images: int64 [m], record indices, each once in the whole evaluation.
             counts: int64 [m], number of detections of each image.
             scores: float64 [k], the detections of all images one after the other.
-            classes_category: int32 [k], positions in `categories`; detections of others are left
-                out.
+            classes_category: int32 [k], positions in `categories`; others are left out.
             bbox: float64 [k, 4], xywh, pixels of the original image.
 
         Raises:
             ValueError: the lengths disagree, or an image was added before.
         """
-        k, n_classes = len(scores), len(self._categories)
-        if len(counts) != len(images) or counts.sum() != k:
-            raise ValueError(f"{len(images)} images, {len(counts)} counts for {k} detections")
-        if classes_category.shape != (k,) or bbox.shape != (k, 4):
-            raise ValueError(f"{k} scores, classes {classes_category.shape}, boxes {bbox.shape}")
-        if self._seen[images].any() or len(np.unique(images)) != len(images):
-            raise ValueError("an image was added twice")
-        self._seen[images] = True
-
+        n_classes = len(self._categories)
+        _check_lengths(images, counts, scores, classes_category, bbox)
+        self._mark(images)
         owner = np.repeat(np.arange(len(images)), counts)
         known = np.flatnonzero((classes_category >= 0) & (classes_category < n_classes))
         self._detections += np.bincount(classes_category[known], minlength=n_classes)
@@ -187,12 +180,19 @@ class CocoEvaluator:
         kept = np.empty(len(rows), _KEPT)
         kept["score"], kept["rank"] = scores[rows], rank
         kept["image_rank"] = self._image_rank[images[owner[rows]]]
-        wanted = self._wanted(images)
-        kept["hits"], kept["ignored"] = match(Found(bbox[rows], group[rows], rank), wanted)
-        category = classes_category[rows]
-        ends = np.cumsum(np.bincount(category, minlength=n_classes))
-        kept = kept[np.argsort(category, kind="stable")]
-        self._chunks.append((kept, np.concatenate([[0], ends])))
+        found = Found(bbox[rows], group[rows], rank)
+        kept["hits"], kept["ignored"] = match(found, self._wanted(images))
+        self._keep(kept, classes_category[rows])
+
+    def _mark(self, images: Ints) -> None:
+        if self._seen[images].any() or len(np.unique(images)) != len(images):
+            raise ValueError("an image was added twice")
+        self._seen[images] = True
+
+    def _keep(self, kept: NDArray[np.void], category: NDArray[np.int32]) -> None:
+        counts = np.bincount(category, minlength=len(self._categories))
+        order = np.argsort(category, kind="stable")
+        self._chunks.append((kept[order], np.concatenate([[0], np.cumsum(counts)])))
 
     def _wanted(self, images: Ints) -> Wanted:
         """The ground truth of some images, by group; the boxes to find are counted."""
@@ -234,6 +234,16 @@ class CocoEvaluator:
             )
         )
         return Metrics(int(self._seen.sum()), stats, classes)
+
+
+def _check_lengths(
+    images: Ints, counts: Ints, scores: Floats, classes: NDArray[np.int32], bbox: Floats
+) -> None:
+    k = len(scores)
+    if len(counts) != len(images) or counts.sum() != k:
+        raise ValueError(f"{len(images)} images, {len(counts)} counts for {k} detections")
+    if classes.shape != (k,) or bbox.shape != (k, 4):
+        raise ValueError(f"{k} scores, classes {classes.shape}, boxes {bbox.shape}")
 
 
 def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 
 from odtk_ray.errors import OdtkError
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
 SCRIPT = Path(__file__).parents[2] / "jobs" / "demo.py"
 spec = importlib.util.spec_from_file_location("demo", SCRIPT)
@@ -140,7 +141,7 @@ def test_prepare_fills_the_folder_and_can_run_again(tmp_path, photographs, weigh
 def test_untrained_model_starts_as_odtk_starts_training(tmp_path, trunk):
     model = demo.untrained_model(trunk)
     path = tmp_path / "model.pth"
-    save_checkpoint(path, model, ratios=demo.RATIOS, scales=demo.SCALES)
+    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
     checkpoint = load_checkpoint(path)
     assert (checkpoint.backbones, checkpoint.anchors) == (("MobileNetV2FPN",), "current")
     loaded = checkpoint.build()

@@ -6,6 +6,8 @@ import torch
 import torchvision.models
 from torch import Tensor
 
+torch.set_num_threads(1)  # the networks here are too small to share among threads
+
 # factory name: torchvision's name, channels of C3 to C5
 TRUNKS = {
     "ResNet18FPN": ("resnet18", (128, 256, 512)),
@@ -41,7 +43,7 @@ def odtk_state(
         prefix = f"backbones.{backbone}"
         for name, tensor in trunk.items():
             if counters or not name.endswith("num_batches_tracked"):
-                state[f"{prefix}.features.{name}"] = tensor
+                state[f"{prefix}.features.{name}"] = trained(name, tensor)
         for level, width in ((3, c3), (4, c4), (5, c5)):
             shapes[f"{prefix}.lateral{level}"] = (channels, width, 1, 1)
             shapes[f"{prefix}.smooth{level}"] = (channels, channels, 3, 3)
@@ -55,12 +57,16 @@ def odtk_state(
         fan_in = shape[1] * shape[2] * shape[3]
         state[f"{name}.weight"] = torch.randn(shape) * (2 / fan_in) ** 0.5
         state[f"{name}.bias"] = torch.randn(shape[0])
-    for name, tensor in state.items():  # trained statistics are not 0 and 1
-        if name.endswith("running_mean"):
-            tensor.normal_(0, 0.1)
-        elif name.endswith("running_var"):
-            tensor.uniform_(0.5, 1.5)
     return state
+
+
+def trained(name: str, tensor: Tensor) -> Tensor:
+    """Running statistics that are not 0 and 1, as training leaves them."""
+    if name.endswith("running_mean"):
+        return torch.randn(tensor.shape) * 0.1
+    if name.endswith("running_var"):
+        return torch.rand(tensor.shape) + 0.5
+    return tensor
 
 
 def odtk_file(

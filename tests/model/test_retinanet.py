@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from odtk_files import odtk_state, used
+from torch import Tensor
+
 from odtk_ray.errors import UsageError
 from odtk_ray.model.backbones import BACKBONES, unused_tensors
 from odtk_ray.model.retinanet import RetinaNet
-from torch import Tensor
 
 # factory, keys with BatchNorm2d, keys as training saves them, parameters with the unused ones
 TABLE = [

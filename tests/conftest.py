@@ -1,0 +1,137 @@
+"""Shared by all tests: pictures, tiny checkpoints, one Ray for the whole session."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Ray asks for this before it is imported; usage reports would leave the machine.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A Ray of this process, with room for four workers of two threads, whatever the machine."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=256 << 20,
+    )
+    yield
+    ray.shutdown()
+
+
+def picture(seed: int, width: int, height: int) -> Image.Image:
+    """Smooth coloured noise: compresses like a photograph, and no two seeds are alike."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """26 pictures of four sizes, JPEG and PNG."""
+    folder = tmp_path_factory.mktemp("photos")
+    sizes = [(160, 120), (120, 160), (96, 96), (200, 100)]
+    for seed in range(26):
+        suffix = "png" if seed % 5 == 0 else "jpg"
+        picture(seed, *sizes[seed % 4]).save(folder / f"p{seed:03d}.{suffix}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A ResNet18FPN of 3 classes and 8 channels with seeded weights that detect plenty."""
+    import torch
+
+    from odtk_ray.model.checkpoint import save_checkpoint
+    from odtk_ray.model.retinanet import RetinaNet
+    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+
+    generator = torch.Generator().manual_seed(7)
+    model = RetinaNet(["ResNet18FPN"], 3, channels=8)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.dim() == 4:
+            fan_in = tensor[0].numel()
+            state[name] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5
+        elif name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")):
+            state[name] = torch.ones(tensor.shape)
+        else:
+            state[name] = torch.zeros_like(tensor)
+    state["cls_head.8.weight"] *= 4
+    state["cls_head.8.bias"] -= 2
+    state["box_head.8.weight"] *= 0.2
+    model.load_state_dict(state)
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
+    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def annotations(photos, tmp_path_factory) -> Path:
+    """Seeded boxes on the pictures, with categories that start at 5 and are not sorted."""
+    rng = np.random.default_rng(3)
+    images, boxes = [], []
+    for i, path in enumerate(sorted(photos.iterdir())):
+        width, height = Image.open(path).size
+        images.append({"id": 1000 - i, "file_name": path.name, "width": width, "height": height})
+        for _ in range(rng.integers(0, 4)):
+            x, y = rng.uniform(0, width / 2), rng.uniform(0, height / 2)
+            w, h = rng.uniform(10, width / 2), rng.uniform(10, height / 2)
+            boxes.append(
+                {
+                    "id": len(boxes) + 1,
+                    "image_id": 1000 - i,
+                    "category_id": int(rng.choice([9, 5, 7])),
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": int(rng.random() < 0.1),
+                }
+            )
+    categories = [{"id": i, "name": n} for i, n in ((9, "nine"), (5, "five"), (7, "seven"))]
+    path = tmp_path_factory.mktemp("annotations") / "boxes.json"
+    path.write_text(
+        json.dumps({"images": images, "annotations": boxes, "categories": categories})
+    )
+    return path
+
+
+class Quiet:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.seen: list[tuple[int, int]] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def begin(self, total: int, done: int) -> None:
+        self.seen.append((done, 0))
+
+    def progress(self, done: int, failed: int) -> None:
+        self.seen.append((done, failed))
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def quiet() -> Quiet:
+    return Quiet()

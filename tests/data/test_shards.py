@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.data.shards import cut_shards, publish, shard_size
+
+PREP = Preprocessing()
+SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]
+
+
+def records(sizes):
+    widths, heights = zip(*sizes, strict=True) if sizes else ((), ())
+    return pa.table(
+        {
+            "index": pa.array(range(len(sizes)), pa.int64()),
+            "path": [f"/data/{i}.jpg" for i in range(len(sizes))],
+            "width": pa.array(widths, pa.int32()),
+            "height": pa.array(heights, pa.int32()),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "launch", "expected"),
+    [
+        (0, 1, 32),  # never under 32
+        (4096, 8, 32),  # 4096 / 128 = 32
+        (4097, 8, 64),  # 32.01 images are rounded up to a multiple of 32
+        (5000, 8, 64),  # 39.06
+        (1_000_000, 8, 512),  # 7812 is limited to 512
+        (5000, 24, 72),  # 64 is no multiple of 24: the next one is 72
+    ],
+)
+def test_shard_size(images, launch, expected):
+    assert shard_size(images, launch) == expected
+
+
+def test_no_records():
+    assert cut_shards(records([]), PREP, 4) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(SIZES), max_size=300), st.integers(1, 12))
+def test_every_record_is_in_one_shard(sizes, launch):
+    shards = cut_shards(records(sizes), PREP, launch)
+    rows = np.concatenate([s.rows for s in shards]) if shards else np.empty(0)
+    assert sorted(rows.tolist()) == list(range(len(sizes)))
+    assert [s.number for s in shards] == list(range(len(shards)))
+    assert all(0 < len(s) <= shard_size(len(sizes), launch) for s in shards)
+
+
+def test_shards_of_one_size_run_full_launches_in_record_order():
+    sizes = [(640, 480) if i % 3 else (480, 640) for i in range(200)]
+    shards = cut_shards(records(sizes), PREP, 8)
+    # 133 landscape images make 16 launches of 8 (32 a shard), 67 portrait ones make 8 launches;
+    # the remaining 5 and 3 share one shard.
+    assert sorted(len(s) for s in shards) == [8, 32, 32, 32, 32, 32, 32]
+    for shard in shards[:-1]:
+        assert len({sizes[i] for i in shard.rows}) == 1
+        assert np.all(np.diff(shard.rows) > 0)
+    assert {sizes[i] for i in shards[-1].rows} == {(640, 480), (480, 640)}
+
+
+def test_largest_inputs_go_first():
+    sizes = [(612, 612)] * 32 + [(640, 480)] * 32  # 896x896 and 1152x896 after padding
+    first, second = cut_shards(records(sizes), PREP, 4)
+    assert first.rows.min() == 32
+    assert second.rows.max() == 31
+
+
+@pytest.mark.cluster
+def test_published_slices_hold_the_shards(ray_session):
+    import ray
+
+    rng = np.random.default_rng(0)
+    table = records([SIZES[i] for i in rng.integers(0, len(SIZES), 1000)])
+    shards = cut_shards(table, PREP, 4)
+    refs = publish(table, shards)
+    for shard in shards:
+        ref = refs[shard.number]
+        rows = ray.get(ref.block).slice(ref.offset, ref.length)
+        assert rows["index"].to_pylist() == shard.rows.tolist()
+        assert rows.column_names == ["index", "path", "width", "height"]
+
+
+@pytest.mark.cluster
+def test_at_most_256_blocks(ray_session):
+    table = records([(640, 480)] * 10_000)
+    shards = cut_shards(table, PREP, 1)
+    assert len(shards) == 105  # 10000 / 128 = 78.1, so 96 images a shard
+    assert len({ref.block for ref in publish(table, shards).values()}) == 105
+    tiny = [type(shards[0])(i, np.array([i])) for i in range(1000)]
+    assert len({ref.block for ref in publish(table, tiny).values()}) == 256

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import commit_shard, make_plan, make_results, make_run
+
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.results.store import RunFolder
+
+
+def test_reopening_gives_the_same_plan_and_what_was_committed(tmp_path):
+    path = str(tmp_path / "run")
+    results = make_results(200)
+    run = RunFolder.create(path, make_plan(list(range(200))))
+    for shard in run.plan.shards[:3]:
+        assert commit_shard(run, shard, results)
+    again = RunFolder.reopen(path)
+    assert again.digest == run.digest
+    assert again.plan.settings == run.plan.settings
+    assert again.plan.outputs == run.plan.outputs
+    assert again.plan.records.equals(run.plan.records)
+    assert [s.rows.tolist() for s in again.plan.shards] == [
+        s.rows.tolist() for s in run.plan.shards
+    ]
+    assert again.committed == run.committed
+    assert len(again.missing_shards()) == len(run.plan.shards) - 3
+    assert again.epoch == run.epoch + 1
+
+
+def test_the_first_attempt_wins(tmp_path):
+    run = make_run(tmp_path / "run", list(range(40)), make_results(40))
+    before = dict(run.committed)
+    assert not commit_shard(run, run.plan.shards[0], make_results(40, seed=9))
+    assert run.committed == before
+
+
+def test_an_existing_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="exists"):
+        RunFolder.create(str(tmp_path), make_plan([1]))
+
+
+def test_an_older_driver_stops_when_a_newer_one_took_over(tmp_path):
+    path = str(tmp_path / "run")
+    old = RunFolder.create(path, make_plan(list(range(100))))
+    RunFolder.reopen(path)
+    with pytest.raises(OdtkError, match="taken over"):
+        commit_shard(old, old.plan.shards[0], make_results(100))
+    assert RunFolder.reopen(path).committed == {}
+
+
+def test_a_shard_with_rows_missing_is_not_committed(tmp_path):
+    run = make_run(tmp_path / "run", list(range(100)), make_results(100))
+    receipt = run.committed.pop(0)
+    with pytest.raises(OdtkError, match="were planned"):
+        run.commit(replace(receipt, rows=receipt.rows - 1))
+
+
+@pytest.mark.parametrize("damage", ["torn line", "missing file", "changed file"])
+def test_what_the_journal_cannot_prove_is_done_again(tmp_path, damage):
+    path = str(tmp_path / "run")
+    run = make_run(path, list(range(200)), make_results(200))
+    last = len(run.plan.shards) - 1
+    journal = os.path.join(path, "commits.jsonl")
+    if damage == "torn line":
+        os.truncate(journal, os.path.getsize(journal) - 10)
+    elif damage == "missing file":
+        os.unlink(run.file(run.committed[last]))
+    else:
+        with open(run.file(run.committed[last]), "ab") as stream:
+            stream.write(b"x")
+    again = RunFolder.reopen(path)
+    assert [s.number for s in again.missing_shards()] == [last]
+    commit_shard(again, again.plan.shards[last], make_results(200))
+    assert RunFolder.reopen(path).missing_shards() == []
+
+
+@pytest.mark.parametrize("file", ["plan.json", "plan.parquet"])
+def test_a_folder_without_a_whole_plan_cannot_be_resumed(tmp_path, file):
+    path = tmp_path / "run"
+    make_run(path, list(range(20)), make_results(20))
+    with open(path / file, "r+b") as stream:
+        stream.truncate(40)
+    with pytest.raises(UsageError, match="cannot resume"):
+        RunFolder.reopen(str(path))
+
+
+def test_shard_files_say_what_they_are_and_nothing_of_time_or_host(tmp_path):
+    results = make_results(40)
+    first = make_run(tmp_path / "a", list(range(40)), results)
+    second = make_run(tmp_path / "b", list(range(40)), results)
+    for shard in first.plan.shards:
+        one, two = (run.file(run.committed[shard.number]) for run in (first, second))
+        data = open(one, "rb").read()
+        assert data == open(two, "rb").read()
+        assert hashlib.sha256(data).hexdigest() == first.committed[shard.number].sha256
+        footer = pq.read_schema(one).metadata
+        assert footer[b"odtk.plan"].decode() == first.digest
+        assert footer[b"odtk.shard"].decode() == str(shard.number)
+        assert footer[b"odtk.engine"] == b"test"
+
+
+def test_plan_json_is_readable(tmp_path):
+    make_run(tmp_path / "run", [1, 2], make_results(2))
+    document = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert document["settings"]["launch_batch"] == 4

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pycocotools.coco import COCO
+from synthetic import make_results, make_run
+
+from odtk_ray.config import InferConfig
+from odtk_ray.errors import OdtkError
+from odtk_ray.results.outputs import write_failures, write_outputs
+
+CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
+NAMES = ("a.json", "a.results.json", "a.jsonl", "a.csv", "a.parquet")
+
+
+def expected_rows(ids, results, category_ids=(9, 5, 7)):
+    rows = []
+    for image_id, result in zip(ids, results, strict=True):
+        found = result.detections
+        for score, label, box in zip(found.scores, found.classes, found.boxes, strict=True):
+            x1, y1, x2, y2 = (float(v) for v in box)
+            bbox = [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "score": float(score),
+                    "category_id": category_ids[label],
+                    "bbox": bbox,
+                }
+            )
+    return rows
+
+
+def write(tmp_path, ids, results, **options):
+    run = make_run(tmp_path / "run", ids, results, **options)
+    outputs = tuple(str(tmp_path / name) for name in NAMES)
+    assert write_outputs(InferConfig("m.pth", outputs=outputs), run) == list(outputs)
+    return run, [tmp_path / name for name in NAMES]
+
+
+@pytest.mark.parametrize("ids", [[3], list(range(100, 40, -1)), [2**60, 1, 2**63 - 1]])
+def test_odtk_json_has_the_bytes_of_json_dump(tmp_path, ids):
+    results = make_results(len(ids), seed=len(ids))
+    run, (path, *_) = write(tmp_path, ids, results, categories=CATEGORIES)
+    document = {
+        "annotations": expected_rows(ids, results),
+        "images": [json.loads(e) for e in run.plan.records["entry"].to_pylist()],
+        "categories": CATEGORIES,
+    }
+    assert path.read_text() == json.dumps(document, indent=4)
+
+
+def test_nothing_detected_is_written_too(tmp_path):
+    results = make_results(5, failed=range(5))
+    run, (odtk, coco, lines, table, parquet) = write(tmp_path, list(range(5)), results)
+    images = [json.loads(e) for e in run.plan.records["entry"].to_pylist()]
+    assert odtk.read_text() == json.dumps({"annotations": [], "images": images}, indent=4)
+    assert json.loads(coco.read_text()) == []
+    assert len(table.read_text().splitlines()) == 1
+    assert pq.read_table(parquet).num_rows == 0
+    assert [json.loads(line)["error"] for line in lines.read_text().splitlines()] == ["broken"] * 5
+
+
+def test_all_formats_hold_the_same_detections(tmp_path):
+    ids = [f"id-{i}" for i in range(40)]
+    results = make_results(40, failed={3})
+    _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, categories=CATEGORIES)
+    expected = expected_rows(ids, results)
+    assert len(expected) > 50
+    assert json.loads(odtk.read_text())["annotations"] == expected
+    assert json.loads(coco.read_text()) == [
+        {k: row[k] for k in ("image_id", "category_id", "bbox", "score")} for row in expected
+    ]
+    from_lines = [
+        {"image_id": line["image_id"]} | found
+        for line in map(json.loads, lines.read_text().splitlines())
+        for found in line["detections"]
+    ]
+    assert from_lines == [dict(row) for row in expected]
+    assert len(lines.read_text().splitlines()) == 40
+    with open(table, newline="") as stream:
+        from_csv = [
+            (r["image_id"], int(r["category_id"]), float(r["score"]), float(r["width"]))
+            for r in csv.DictReader(stream)
+        ]
+    wanted = [(r["image_id"], r["category_id"], r["score"], r["bbox"][2]) for r in expected]
+    assert from_csv == wanted
+    columns = pq.read_table(parquet).to_pydict()
+    assert columns["image_id"] == [row["image_id"] for row in expected]
+    assert columns["category_id"] == [row["category_id"] for row in expected]
+    np.testing.assert_array_equal(columns["height"], [row["bbox"][3] for row in expected])
+    assert set(columns["category"]) == {"nine", "five", "s,even"}
+
+
+def test_integer_ids_stay_integers_in_parquet(tmp_path):
+    _, (*_, parquet) = write(tmp_path, [7, 2**62], make_results(2, seed=1))
+    assert set(pq.read_table(parquet)["image_id"].to_pylist()) <= {7, 2**62}
+    assert str(pq.read_schema(parquet).field("image_id").type) == "int64"
+
+
+def test_plain_results_are_what_load_res_takes(tmp_path):
+    ids = list(range(30))
+    results = make_results(30)
+    _, (_, coco, *_) = write(tmp_path, ids, results, categories=CATEGORIES)
+    truth = COCO()
+    truth.dataset = {"images": [{"id": i} for i in ids], "categories": CATEGORIES, "info": {}}
+    truth.createIndex()
+    assert len(truth.loadRes(str(coco)).anns) == len(expected_rows(ids, results))
+
+
+def test_outputs_appear_together_or_not_at_all(tmp_path):
+    run = make_run(tmp_path / "run", list(range(10)), make_results(10))
+    good, bad = tmp_path / "good.json", tmp_path / "gone" / "bad.csv"
+    good.write_text("of an earlier run")
+    with pytest.raises(OdtkError, match="cannot write the outputs"):
+        write_outputs(InferConfig("m.pth", outputs=(str(good), str(bad))), run)
+    assert good.read_text() == "of an earlier run"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good.json", "run"]
+
+
+def test_failures_are_listed_and_an_old_list_goes(tmp_path):
+    config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"),))
+    run = make_run(tmp_path / "run", ["x", "y", "z"], make_results(3, failed={1}))
+    (path,) = write_failures(config, run)
+    assert [json.loads(line) for line in open(path)] == [
+        {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
+    ]
+    good = make_run(tmp_path / "run2", ["x"], make_results(1))
+    assert write_failures(config, good) == []
+    assert not (tmp_path / "failures.jsonl").exists()

@@ -1,0 +1,97 @@
+"""Finished runs out of made-up rows: no pictures, no engine, the real plan and shard files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+
+from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.shards import cut_shards
+from odtk_ray.detect import ImageResult
+from odtk_ray.records import PLAN_SCHEMA, Detections
+from odtk_ray.results.store import Plan, Receipt, RunFolder, write_shard
+
+SIZES = [(640, 480), (480, 640), (612, 612), (333, 500)]
+
+
+def make_records(ids, names=None, sizes=None):
+    names = names or [f"{i:06d}.jpg" for i in range(len(ids))]
+    sizes = sizes or [SIZES[(i * 7) % len(SIZES)] for i in range(len(ids))]
+    columns = [
+        range(len(ids)),
+        [json.dumps(i) for i in ids],
+        names,
+        [f"/data/{name}" for name in names],
+        [w for w, _ in sizes],
+        [h for _, h in sizes],
+        [json.dumps({"id": i, "file_name": n}) for i, n in zip(ids, names, strict=True)],
+    ]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+
+
+def detections(rng, count, classes=3):
+    corner = rng.uniform(0, 300, (count, 2))
+    size = rng.uniform(1, 200, (count, 2))
+    boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+    scores = -np.sort(-rng.uniform(0.05, 1, count)).astype(np.float32)
+    return Detections(scores, boxes, rng.integers(0, classes, count).astype(np.int32))
+
+
+def make_results(n, seed=0, failed=()):
+    rng = np.random.default_rng(seed)
+    results = []
+    for i in range(n):
+        found = detections(rng, int(rng.integers(0, 6)))
+        result = ImageResult(None, 640, 480, found)
+        results.append(ImageResult.failed("broken") if i in failed else result)
+    return results
+
+
+def make_plan(ids, categories=None, launch_batch=4, has_truth=False):
+    records = make_records(ids)
+    settings = {
+        "model": "0" * 64,
+        "preprocessing": asdict(Preprocessing()),
+        "postprocessing": asdict(Postprocessing()),
+        "launch_batch": launch_batch,
+        "threads": 1,
+        "device": "cpu",
+    }
+    outputs = {
+        "category_ids": [json.dumps(c["id"]) for c in categories or []] or ["0", "1", "2"],
+        "category_names": [c["name"] for c in categories or []] or ["0", "1", "2"],
+        "positions": list(range(len(categories or []))),
+        "categories": categories,
+        "has_truth": has_truth,
+        "missing": [],
+    }
+    return Plan(settings, outputs, records, cut_shards(records, Preprocessing(), launch_batch))
+
+
+def commit_shard(run, shard, results):
+    rows = [(int(i), results[i]) for i in shard.rows]
+    name, sha256 = write_shard(
+        run.path, shard.number, "1.1", rows, engine="test", digest=run.digest
+    )
+    receipt = Receipt(
+        shard=shard.number,
+        name=name,
+        sha256=sha256,
+        rows=len(rows),
+        failed=sum(result.error is not None for _, result in rows),
+        detections=sum(len(result.detections) for _, result in rows),
+        transposed=0,
+        engine="test",
+    )
+    return run.commit(receipt)
+
+
+def make_run(path, ids, results, **options):
+    run = RunFolder.create(str(path), make_plan(ids, **options))
+    for shard in run.plan.shards:
+        commit_shard(run, shard, results)
+    return run
