@@ -24,16 +24,23 @@ from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
 
 def check_files(wheel: Path) -> None:
-    """Everything that is needed at run time and by type checkers is in the wheel."""
-    names = zipfile.ZipFile(wheel).namelist()
-    print("\n".join(names))
-    for needed in ("odtk_ray/py.typed", "odtk_ray/cli.py", "cuda_ops/__init__.py"):
-        require(needed in names, f"{needed} is not in {wheel.name}")
-    foreign = {name.split("/")[0] for name in names} - {"odtk_ray", "cuda_ops"}
-    require(all(name.endswith(".dist-info") for name in foreign), f"unexpected: {foreign}")
+    """The wheel holds both packages' files, each of them and no other, and is what Python runs."""
+    checkout = Path(__file__).resolve().parents[1]
+    expected = {
+        path.relative_to(checkout).as_posix()
+        for package in ("odtk_ray", "cuda_ops")
+        for path in (checkout / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    names = set(zipfile.ZipFile(wheel).namelist())
+    packed = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    require("odtk_ray/py.typed" in packed, f"{wheel.name} has no py.typed")
+    require(not expected - packed, f"not in {wheel.name}: {sorted(expected - packed)}")
+    require(not packed - expected, f"odd files in {wheel.name}: {sorted(packed - expected)}")
     for package in (odtk_ray, cuda_ops):
         where = Path(str(package.__file__))
         require(where.is_relative_to(sys.prefix), f"{where} does not come from the wheel")
+    print(f"{wheel.name}: {len(packed)} files, all of the checkout's; imported from {sys.prefix}")
 
 
 def make_inputs() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +73,7 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
         yield False
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -91,6 +94,10 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             "`ray status` shows whether a cluster runs; without --address and RAY_ADDRESS "
             "one is started here",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own in their place, which end the process at once, with a stack dump.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     try:
         yield not address
     finally:

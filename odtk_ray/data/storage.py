@@ -132,7 +132,9 @@ def _list_remote(root: str, recursive: bool) -> Listing:
     source, inner = filesystem(root)
     base = inner.rstrip("/")
     infos = source.get_file_info(fs.FileSelector(base, recursive=recursive))
-    files = [i.path[len(base) :].lstrip("/") for i in infos if i.type == fs.FileType.File]
+    skip = len(base.strip("/"))  # some filesystems begin their paths with a slash, some do not
+    paths = (info.path.strip("/") for info in infos if info.type == fs.FileType.File)
+    files = [path[skip:].lstrip("/") for path in paths]
     folders = sum(i.type == fs.FileType.Directory for i in infos)
     return Listing(sorted(files), 0 if recursive else folders, 0)
 

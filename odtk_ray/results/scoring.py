@@ -13,7 +13,7 @@ from odtk_ray.data.coco import read_truth
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.merge import Merged, merged
 from odtk_ray.results.store import RunFolder
-from odtk_ray.results.truth import Category
+from odtk_ray.results.truth import Category, image_ranks
 
 
 def score_run(config: InferConfig, run: RunFolder) -> tuple[Metrics, list[str]] | None:
@@ -34,7 +34,7 @@ def score_run(config: InferConfig, run: RunFolder) -> tuple[Metrics, list[str]] 
         {text: index for index, text in enumerate(ids)},
         {json.dumps(category.id): i for i, category in enumerate(categories)},
     )
-    evaluator = CocoEvaluator(truth, categories, _ranks(ids))
+    evaluator = CocoEvaluator(truth, categories, image_ranks(ids))
     positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merged(run):
         _add(evaluator, rows, positions)
@@ -51,17 +51,3 @@ def _add(evaluator: CocoEvaluator, rows: Merged, positions: NDArray[np.int32]) -
         positions[rows.classes] if len(positions) else rows.classes.astype(np.int32),
         rows.bbox,
     )
-
-
-def _ranks(ids: list[str]) -> NDArray[np.int64]:
-    """Position of each image id in sorted order, in which pycocotools visits images."""
-    values = [json.loads(text) for text in ids]
-    if all(isinstance(value, int) for value in values):
-        order = np.argsort(np.array(values, np.int64), kind="stable")
-    else:
-        order = np.array(
-            sorted(range(len(ids)), key=lambda i: (isinstance(values[i], str), values[i]))
-        )
-    ranks = np.empty(len(ids), np.int64)
-    ranks[order] = np.arange(len(ids))
-    return ranks

@@ -1,10 +1,14 @@
-"""Writes checkpoints exactly as ODTK does, without any code of the package under test."""
+"""Writes checkpoints exactly as ODTK does, without any code of the network under test."""
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 import torchvision.models
 from torch import Tensor
+
+from odtk_ray.errors import EXIT_USAGE, UsageError
+from odtk_ray.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)  # the networks here are too small to share among threads
 
@@ -19,6 +23,7 @@ TRUNKS = {
     "ResNeXt101_32x8dFPN": ("resnext101_32x8d", (512, 1024, 2048)),
     "MobileNetV2FPN": ("mobilenet_v2", (32, 96, 320)),
 }
+SMALL = "MobileNetV2FPN"
 UNUSED = (".features.fc.", ".features.classifier.", "MobileNetV2FPN.features.features.18.")
 RATIOS = [1.0, 2.0, 0.5]
 SCALES = [4 * 2 ** (i / 3) for i in range(3)]
@@ -108,3 +113,18 @@ def used(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if not any(part in name for part in (*UNUSED, "num_batches_tracked"))
     }
+
+
+def refusal(path) -> str:
+    """The message, which must be short and the project's own."""
+    with pytest.raises(UsageError) as caught:
+        load_checkpoint(path)
+    message = str(caught.value)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert message.startswith(f"cannot use checkpoint {path}: ")
+    short = message.replace(str(path), "")
+    assert len(short) < 400
+    assert short.count("\n") <= 1  # the hint's
+    assert "weights_only" not in short
+    assert "torch.load" not in short
+    return short

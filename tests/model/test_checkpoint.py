@@ -1,41 +1,12 @@
-"""Good checkpoints: ODTK's layouts, what is read from them, the digest, saving."""
+"""Good checkpoints: ODTK's layouts, and what is read from them."""
 
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
-import torchvision.models
-from odtk_files import ANGLES, RATIOS, SCALES, odtk_file, odtk_state, training_state, used
+from odtk_files import ANGLES, RATIOS, SCALES, SMALL, odtk_file, odtk_state, training_state, used
 
-from odtk_ray.errors import UsageError
-from odtk_ray.model.checkpoint import describe, load_checkpoint, save_checkpoint
-from odtk_ray.model.retinanet import RetinaNet
-
-SMALL = "MobileNetV2FPN"
-DEAD = "backbones.MobileNetV2FPN.features.classifier.1.bias"
-CONV = "backbones.MobileNetV2FPN.features.features.0.0.weight"
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A narrow network with 3 classes: the file is small and its trunk is ODTK's."""
-    torch.manual_seed(0)
-    return odtk_file([SMALL], 3, channels=8)
-
-
-@pytest.fixture
-def write(tmp_path, small):
-    """Saves the small file with some entries replaced (None takes one out)."""
-
-    def save(changes=None, *, legacy=False, name="model.pth"):
-        content = {**small, **(changes or {})}
-        content = {key: value for key, value in content.items() if value is not None}
-        path = tmp_path / name
-        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-        return path
-
-    return save
+from odtk_ray.model.checkpoint import describe, load_checkpoint
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -153,79 +124,6 @@ def test_a_checkpoint_survives_pickling(write):
     assert hash(again) == hash(checkpoint)
 
 
-# --- the digest ---
-
-
-def poke(small, name, value):
-    state = dict(small["state_dict"])
-    state[name] = state[name].clone()
-    state[name].view(-1)[0] = value
-    return {"state_dict": state}
-
-
-SAME = {
-    "file format": lambda small: {},
-    "optimizer": lambda small: training_state(),
-    "iteration": lambda small: {"iteration": 1},
-    "names": lambda small: {"class_names": ["a", "b", "c"]},
-    "order": lambda small: {"state_dict": dict(reversed(small["state_dict"].items()))},
-    "unused tensors absent": lambda small: {"state_dict": used(small["state_dict"])},
-    "unused tensors other": lambda small: poke(small, DEAD, float("nan")),
-    "parameters": lambda small: {
-        "state_dict": {name: torch.nn.Parameter(t) for name, t in small["state_dict"].items()}
-    },
-    "strides": lambda small: {
-        "state_dict": {
-            name: t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
-            for name, t in small["state_dict"].items()
-        }
-    },
-}
-OTHER = {
-    "one weight": lambda small: poke(small, CONV, 0.125),
-    "dtype": lambda small: {
-        "state_dict": {name: t.half() for name, t in small["state_dict"].items()}
-    },
-    "ratios": lambda small: {"ratios": [1.0, 2.0, 0.25]},
-    "scales": lambda small: {"scales": [4.0, 5.0, 6.0]},
-    "generation": lambda small: {"ratios": None, "scales": None},
-}
-
-
-@pytest.fixture(scope="module")
-def digest(small, tmp_path_factory):
-    path = tmp_path_factory.mktemp("plain") / "model.pth"
-    torch.save(small, path)
-    return load_checkpoint(path).sha256
-
-
-@pytest.mark.parametrize("name", SAME)
-def test_digest_ignores(write, small, digest, name):
-    path = write(SAME[name](small), legacy=name == "file format")
-    assert load_checkpoint(path).sha256 == digest
-
-
-def test_digest_tells_apart(write, small):
-    changes = [{}, *(change(small) for change in OTHER.values())]
-    digests = [load_checkpoint(write(change)).sha256 for change in changes]
-    assert len(set(digests)) == len(digests)
-    assert all(len(digest) == 64 for digest in digests)
-
-
-def test_the_strides_case_is_not_contiguous(small):
-    assert not SAME["strides"](small)["state_dict"][CONV].is_contiguous()
-
-
-def test_expected_digest(write, small, digest):
-    assert load_checkpoint(write(), expect=digest).sha256 == digest
-    other = write(poke(small, CONV, 0.125))
-    with pytest.raises(UsageError, match=f"this run's is {digest[:12]}"):
-        load_checkpoint(other, expect=digest)
-
-
-# --- describing and saving ---
-
-
 def test_describe(write, small):
     path = write({"class_names": ["cat", "dog", "eel"], "category_ids": [1, 2, 5]})
     checkpoint = load_checkpoint(path)
@@ -248,75 +146,3 @@ def test_describe(write, small):
         "weights": "float32",
         "iteration": "90000",
     }
-
-
-def saved(path: Path, model: RetinaNet, **options):
-    save_checkpoint(path, model, **{"ratios": RATIOS, "scales": SCALES, **options})
-    return torch.load(path, weights_only=True)
-
-
-def test_saving_what_was_loaded(tmp_path, write, small):
-    checkpoint = load_checkpoint(write())
-    path = tmp_path / "again.pth"
-    content = saved(path, checkpoint.build(), extra={"iteration": 90000, "classes": 99})
-    assert content.keys() == small.keys()
-    assert content["state_dict"].keys() == small["state_dict"].keys()
-    shapes = {name: tensor.shape for name, tensor in small["state_dict"].items()}
-    assert {name: tensor.shape for name, tensor in content["state_dict"].items()} == shapes
-    again = load_checkpoint(path)
-    assert (again.sha256, again.classes) == (checkpoint.sha256, 3)
-    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
-
-
-def test_saved_trunks_load_strictly_into_torchvision(tmp_path):
-    torch.manual_seed(7)
-    content = saved(tmp_path / "m.pth", RetinaNet([SMALL], 1, channels=8))
-    prefix = f"backbones.{SMALL}.features."
-    trunk = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in content["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    torchvision.models.mobilenet_v2(weights=None).load_state_dict(trunk, strict=True)
-
-
-def test_saving_small(tmp_path, write, small):
-    model = load_checkpoint(write()).build()
-    content = saved(tmp_path / "half.pth", model, half=True, drop_unused=True)
-    weights = used(small["state_dict"])
-    assert content["state_dict"].keys() == weights.keys()
-    for name, tensor in content["state_dict"].items():
-        stored = weights[name].half() if weights[name].dim() == 4 else weights[name]
-        assert tensor.dtype == stored.dtype
-        assert torch.equal(tensor, stored)
-    assert load_checkpoint(tmp_path / "half.pth").dtype == "float16"
-
-
-def test_saving_rotated_boxes_and_names(tmp_path):
-    torch.manual_seed(8)
-    model = RetinaNet([SMALL], 2, anchors=27, box_values=6, channels=8)
-    path = tmp_path / "rotated.pth"
-    saved(path, model, angles=ANGLES, class_names=["ship", "plane"], category_ids=[4, 9])
-    checkpoint = load_checkpoint(path)
-    assert checkpoint.angles == tuple(ANGLES)
-    assert checkpoint.class_names == ("ship", "plane")
-    assert checkpoint.category_ids == (4, 9)
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"ratios": [1.0]}, UsageError),  # 3 anchors, the heads have 9
-        ({"class_names": ["cat"]}, UsageError),
-        ({"extra": {"scheduler": lambda step: step}}, (AttributeError, pickle.PicklingError)),
-    ],
-    ids=["anchors", "names", "not picklable"],
-)
-def test_a_failed_save_leaves_the_old_file(tmp_path, write, options, error):
-    path = write()
-    before = path.read_bytes()
-    model = load_checkpoint(path).build()
-    with pytest.raises(error):
-        saved(path, model, **options)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]

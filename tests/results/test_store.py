@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -95,8 +96,8 @@ def test_shard_files_say_what_they_are_and_nothing_of_time_or_host(tmp_path):
     second = make_run(tmp_path / "b", list(range(40)), results)
     for shard in first.plan.shards:
         one, two = (run.file(run.committed[shard.number]) for run in (first, second))
-        data = open(one, "rb").read()
-        assert data == open(two, "rb").read()
+        data = Path(one).read_bytes()
+        assert data == Path(two).read_bytes()
         assert hashlib.sha256(data).hexdigest() == first.committed[shard.number].sha256
         footer = pq.read_schema(one).metadata
         assert footer[b"odtk.plan"].decode() == first.digest

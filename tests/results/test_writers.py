@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -126,7 +127,7 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path):
     config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"),))
     run = make_run(tmp_path / "run", ["x", "y", "z"], make_results(3, failed={1}))
     (path,) = write_failures(config, run)
-    assert [json.loads(line) for line in open(path)] == [
+    assert [json.loads(line) for line in Path(path).read_text().splitlines()] == [
         {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
     ]
     good = make_run(tmp_path / "run2", ["x"], make_results(1))

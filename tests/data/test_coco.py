@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from odtk_ray.data.coco import file_digest, read_coco, read_truth
+from odtk_ray.errors import UsageError
+
+CATEGORIES = [{"id": 7, "name": "seven"}, {"id": 2, "name": "two"}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "images"
+
+
+def write(folder, **document):
+    path = folder.parent / "coco.json"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def image(i, name, **more):
+    return {"id": i, "file_name": name, "width": 640, "height": 480} | more
+
+
+def test_images_in_order_of_the_file(folder):
+    entries = [image(2**62, "b.jpg", note="ä"), image("x9", "sub/c.jpg"), image(-3, "a.jpg")]
+    path = write(folder, info={}, images=entries, annotations=[], categories=CATEGORIES)
+    found = read_coco(path, str(folder))
+    assert found.records["image_id"].to_pylist() == [str(2**62), '"x9"', "-3"]
+    assert found.records["index"].to_pylist() == [0, 1, 2]
+    assert found.records["path"].to_pylist()[1] == str(folder / "sub/c.jpg")
+    assert [json.loads(e) for e in found.records["entry"].to_pylist()] == entries
+    assert found.categories == CATEGORIES
+    assert found.has_truth
+    assert found.digest == hashlib.sha256((folder.parent / "coco.json").read_bytes()).hexdigest()
+    assert found.digest == file_digest(path)
+
+
+@pytest.mark.parametrize(
+    "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}]
+)
+def test_unusable_sizes_are_read_from_the_file_later(folder, size):
+    entry = {"id": 1, "file_name": "a.jpg"} | size
+    found = read_coco(write(folder, images=[entry]), str(folder))
+    assert found.records["width"].to_pylist() == [0]
+    assert not found.has_truth
+    assert found.categories is None
+
+
+def test_limit_takes_the_first(folder):
+    path = write(folder, images=[image(1, "b.jpg"), image(2, "gone.jpg")])
+    assert read_coco(path, str(folder), limit=1).records["file_name"].to_pylist() == ["b.jpg"]
+
+
+def test_missing_files(folder):
+    path = write(folder, images=[image(1, "gone.jpg"), image(2, "a.jpg"), image(3, "no/x.jpg")])
+    with pytest.raises(UsageError, match=r"2 of 3 images .* are not in .*: the first is gone\.jpg"):
+        read_coco(path, str(folder))
+    found = read_coco(path, str(folder), allow_missing=True)
+    assert found.records["file_name"].to_pylist() == ["a.jpg"]
+    assert found.records["index"].to_pylist() == [0]
+    assert found.missing == ["1", "3"]
+    assert found.notes == ["left out 2 images whose files are missing"]
+
+
+def test_all_files_missing_is_wrong_with_allow_missing_too(folder):
+    path = write(folder, images=[image(1, "gone.jpg")])
+    with pytest.raises(UsageError, match="1 of 1 images"):
+        read_coco(path, str(folder), allow_missing=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.jpg", "/etc/passwd", "sub/../../secret.jpg", "link.jpg", "out/secret.jpg", ".."],
+)
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_names_never_leave_the_folder(folder, name, allow_missing):
+    (folder.parent / "secret.jpg").write_bytes(b"x")
+    (folder / "link.jpg").symlink_to(folder.parent / "secret.jpg")
+    (folder / "out").symlink_to(folder.parent)
+    path = write(folder, images=[image(1, "a.jpg"), image(2, name)])
+    with pytest.raises(UsageError, match="leads out of the image folder"):
+        read_coco(path, str(folder), allow_missing=allow_missing)
+
+
+@pytest.mark.parametrize("name", ["sub/../a.jpg", "./a.jpg", "inner.jpg", "sub2/c.jpg"])
+def test_names_that_stay_inside_are_fine(folder, name):
+    (folder / "inner.jpg").symlink_to(folder / "sub" / "c.jpg")
+    (folder / "sub2").symlink_to(folder / "sub")
+    found = read_coco(write(folder, images=[image(1, name)]), str(folder))
+    assert found.missing == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no usable COCO annotation file"),
+        ("not json", "no usable COCO annotation file"),
+        ("[]", "no usable COCO annotation file"),
+        ("{}", "it has no `images`"),
+        ('{"images": []}', "`images` is empty"),
+        ('{"images": {}}', "its `images` is no list"),
+        ('{"images": [3]}', "is no object"),
+        ('{"images": [{"id": 1}]}', "image 1 has no file_name"),
+        ('{"images": [{"file_name": "a.jpg"}]}', "the id of a.jpg is null"),
+        ('{"images": [{"id": 1.5, "file_name": "a.jpg"}]}', "is 1.5"),
+        ('{"images": [{"id": 9223372036854775808, "file_name": "a.jpg"}]}', "64-bit"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}',
+            r"1 image ids are there twice \(first: 1\)",
+        ),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', "no `categories`"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}', "has no id"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}', "no usable COCO annotation file"),
+    ],
+)
+def test_unusable_files(folder, text, message):
+    path = folder.parent / "coco.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_coco(str(path), str(folder))
+
+
+def test_no_annotation_file(folder):
+    with pytest.raises(UsageError, match="cannot read .*: No such file"):
+        read_coco(str(folder / "gone.json"), str(folder))
+
+
+def test_truth_and_remarks(folder):
+    boxes = [
+        {"id": 1, "image_id": 5, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 10, "iscrowd": 0},
+        {"id": 2, "image_id": 5, "category_id": 2, "bbox": [1, 2, 3, 4]},
+        {"id": 3, "image_id": 5, "category_id": 99, "bbox": [1, 2, 3, 4]},
+        {"id": 4, "image_id": 8, "category_id": 7, "bbox": [1, 2, 3]},
+        {"id": 5, "image_id": 6, "category_id": 7, "bbox": [1, 2, 3, 4]},
+    ]
+    path = write(folder, annotations=boxes, images=[])
+    truth, remarks = read_truth(path, {"5": 0, "8": 1}, {"7": 0, "2": 1})
+    assert truth.image.tolist() == [0, 0]
+    assert truth.category.tolist() == [1, 1]
+    assert truth.area.tolist() == [10, 12]
+    assert remarks == [
+        "1 annotations have an unknown category_id",
+        "1 annotations have no valid bbox (first: id 4)",
+        "1 annotations have no area: width * height counts",
+    ]

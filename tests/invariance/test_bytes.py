@@ -1,0 +1,179 @@
+"""With the same plan the outputs have the same bytes, whatever happens on the way.
+
+Threads a worker and launch batch are fixed, as the plan fixes them; everything else varies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from odtk_ray.cluster import queue
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.pipeline import infer
+
+pytestmark = pytest.mark.cluster
+
+PREP = Preprocessing(resize=96, max_size=160)
+OUTPUTS = ("out.json", "out.csv", "out.jsonl", "out.results.json", "out.parquet")
+
+
+def config(checkpoint, photos, annotations, folder, workers, **more):
+    settings = {
+        "model": str(checkpoint),
+        "images": str(photos),
+        "annotations": str(annotations),
+        "outputs": tuple(str(folder / name) for name in OUTPUTS),
+        "batch": 2 * workers,  # two images a launch for any number of workers
+        "workers": workers,
+        "threads": 1,
+        "pre": PREP,
+    }
+    return InferConfig(**(settings | more))
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    names = sorted(p.name for p in folder.iterdir() if p.suffix != ".run")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_session, checkpoint, photos, annotations, tmp_path_factory, small_shards):
+    """The outputs of one worker that nothing happens to."""
+    from conftest import Quiet
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    summary = infer(config(checkpoint, photos, annotations, folder, 1), Quiet())
+    assert summary.failed == 0
+    assert summary.detections > 200
+    expected = outputs(folder)
+    assert set(expected) == {*OUTPUTS, "metrics.json"}
+    return expected
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_shards():
+    """Four images a shard, so that 26 pictures make a run worth disturbing."""
+    from odtk_ray.data import shards
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "shard_size", lambda images, launch_batch: 4)
+        yield
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet, workers):
+    infer(config(checkpoint, photos, annotations, tmp_path, workers), quiet)
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_order_of_dispatch(
+    undisturbed, checkpoint, photos, annotations, tmp_path, quiet, monkeypatch
+):
+    run = queue.Dispatcher.run
+    monkeypatch.setattr(
+        queue.Dispatcher, "run", lambda self, shards: run(self, reversed(list(shards)))
+    )
+    infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_progress_is_by_batch_and_never_goes_back(
+    undisturbed, checkpoint, photos, annotations, tmp_path, quiet
+):
+    infer(config(checkpoint, photos, annotations, tmp_path, 1), quiet)
+    done = [d for d, _ in quiet.seen]
+    assert done[0] == 0
+    assert done[-1] == 26
+
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import odtk_ray.data.shards as s; s.shard_size = lambda n, b: 4\n"
+    "from odtk_ray.cli import main; main()",
+    "infer",
+]
+
+
+def command(checkpoint, photos, annotations, folder, workers, *more):
+    return [
+        *COMMAND,
+        str(checkpoint),
+        *("--images", str(photos), "--annotations", str(annotations)),
+        *(part for name in OUTPUTS for part in ("--output", str(folder / name))),
+        *("--batch", str(2 * workers), "--workers", str(workers)),
+        *("--resize", "96", "--max-size", "160"),
+        *more,
+    ]
+
+
+def wait_for_commits(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    journal = folder / "out.json.run" / "commits.jsonl"
+    deadline = time.monotonic() + 120
+    while not journal.exists() or len(journal.read_bytes().splitlines()) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_driver_is_stopped_and_resumed_with_other_workers(
+    undisturbed, checkpoint, photos, annotations, tmp_path, how
+):
+    start = command(checkpoint, photos, annotations, tmp_path, 1, "--threads-per-worker", "1")
+    process = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for_commits(tmp_path, 2, process)
+    process.send_signal(how)
+    asked = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    if how != signal.SIGKILL:
+        assert process.returncode == 1
+        assert b"--resume" in errors
+        assert b"Traceback" not in errors
+        assert time.monotonic() - asked < 30
+    assert not (tmp_path / "out.json").exists()
+    resume = command(checkpoint, photos, annotations, tmp_path, 2, "--resume")
+    done = subprocess.run(resume, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"resuming: " in done.stderr
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_worker_killed_in_mid_shard(
+    undisturbed, checkpoint, photos, annotations, tmp_path, quiet, monkeypatch
+):
+    """SIGKILL to one of two workers once it has done the first half of a shard."""
+    pids: list[int] = []
+    settle = queue.Dispatcher._settle
+
+    def kill_once(self, lane, ref):
+        settle(self, lane, ref)
+        if not pids and lane.tasks and self._attempts > 3:
+            pids.append(_process_of(lane.actor))
+            os.kill(pids[0], signal.SIGKILL)
+
+    monkeypatch.setattr(queue.Dispatcher, "_settle", kill_once)
+    infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
+    assert pids
+    assert outputs(tmp_path) == undisturbed
+
+
+def _process_of(actor) -> int:
+    from ray.util.state import get_actor
+
+    return ray_pid(actor) or get_actor(actor._actor_id.hex()).pid
+
+
+def ray_pid(actor) -> int:
+    import ray
+
+    return ray.get(
+        actor.__ray_call__.options(concurrency_group="watch").remote(lambda _: os.getpid())
+    )
