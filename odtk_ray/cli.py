@@ -55,7 +55,8 @@ def cli() -> None:
               help="Output files, format by name: .json (as ODTK), .results.json "
                    "(for loadRes), .jsonl, .csv, .parquet.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1),
-              help="Images at once over all workers.  [default: 8 a GPU, 2 a CPU worker]")  # fmt: skip
+              help="Images at once over all workers.  "
+                   "[default: 8 a GPU, 2 a CPU worker]")  # fmt: skip
 @click.option("--resize", type=click.IntRange(1), default=800, show_default=True,
               help="Short side in pixels.")  # fmt: skip
 @click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,

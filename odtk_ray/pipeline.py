@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
-from odtk_ray.cluster.workers import WorkerSettings, start_workers, stop_workers
+from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.data.shards import publish
 from odtk_ray.engines.base import Engine, EngineFactory
@@ -106,9 +106,9 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             threads=run.plan.settings["threads"],
         )
         refs = publish(run.plan.records, shards)  # its tasks need cores that the workers will own
-        actors = start_workers(fleet, settings, make_engine)
         dispatcher = Dispatcher(
-            actors,
+            worker_starter(fleet, settings, make_engine),
+            fleet.workers,
             refs,
             {shard.number: shard.rows.tolist() for shard in shards},
             epoch=run.epoch,
@@ -116,7 +116,6 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             progress=lambda more: report.progress(run.images_done() + more, run.images_failed()),
         )
         dispatcher.run(shard.number for shard in shards)
-        stop_workers(actors)
     report.end()
 
 

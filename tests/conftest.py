@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic import Quiet, picture
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -20,6 +21,8 @@ def ray_session():
     """A Ray of this process, with room for four workers of two threads, whatever the machine."""
     import ray
 
+    # Workers must find the engines that the tests bring.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     ray.init(
         address="local",
         num_cpus=8,
@@ -30,13 +33,6 @@ def ray_session():
     )
     yield
     ray.shutdown()
-
-
-def picture(seed: int, width: int, height: int) -> Image.Image:
-    """Smooth coloured noise: compresses like a photograph, and no two seeds are alike."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture(scope="session")
@@ -104,30 +100,6 @@ def annotations(photos, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("annotations") / "boxes.json"
     path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
     return path
-
-
-class Quiet:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-        self.seen: list[tuple[int, int]] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def begin(self, total: int, done: int) -> None:
-        self.seen.append((done, 0))
-
-    def progress(self, done: int, failed: int) -> None:
-        self.seen.append((done, failed))
-
-    def end(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Finished runs out of made-up rows: no pictures, no engine, the real plan and shard files."""
+"""Made-up things that tests share: pictures, a silent reporter, finished runs without an engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data.shards import cut_shards
@@ -15,6 +16,37 @@ from odtk_ray.records import PLAN_SCHEMA, Detections
 from odtk_ray.results.store import Plan, Receipt, RunFolder, write_shard
 
 SIZES = [(640, 480), (480, 640), (612, 612), (333, 500)]
+
+
+def picture(seed: int, width: int, height: int) -> Image.Image:
+    """Smooth coloured noise: compresses like a photograph, and no two seeds are alike."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+class Quiet:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.seen: list[tuple[int, int]] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def begin(self, total: int, done: int) -> None:
+        self.seen.append((done, 0))
+
+    def progress(self, done: int, failed: int) -> None:
+        self.seen.append((done, failed))
+
+    def end(self) -> None:
+        pass
 
 
 def make_records(ids, names=None, sizes=None):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _WATCH_INTERVAL = 0.5
 _CRASHES_ALONE = 2
 # A worker that dies this often without finishing anything is given up.
-_DEATHS_IN_A_ROW = 5
+_DEATHS_IN_A_ROW = 3
 
 
 @dataclass(eq=False)
@@ -62,7 +62,8 @@ class Dispatcher:
     """Feeds shards to workers until each one is committed.
 
     Args:
-        actors: workers, running or starting.
+        start: starts a worker.
+        workers: how many.
         refs: for each shard where its rows lie.
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
@@ -72,7 +73,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        actors: Sequence[ActorHandle[Any]],
+        start: Callable[[], ActorHandle[Any]],
+        workers: int,
         refs: dict[int, ShardRef],
         rows: dict[int, Sequence[int]],
         *,
@@ -80,7 +82,8 @@ class Dispatcher:
         commit: Callable[[Receipt], object],
         progress: Callable[[int], None],
     ) -> None:
-        self._lanes = [_Lane(actor) for actor in actors]
+        self._start = start
+        self._lanes = [_Lane(start()) for _ in range(workers)]
         self._refs = refs
         self._rows = rows
         self._epoch = epoch
@@ -91,7 +94,6 @@ class Dispatcher:
         self._probing: dict[int, tuple[_Task, int]] = {}  # shard -> its task, probes to come
         self._attempts = 0
         self._open = 0
-        self._loss = ""
 
     def run(self, shards: Iterable[int]) -> None:
         """Work through the shards.
@@ -116,6 +118,8 @@ class Dispatcher:
             if time.monotonic() - watched > _WATCH_INTERVAL:
                 watched = time.monotonic()
                 self._ask_progress()
+        for lane in self._lanes:
+            ray.kill(lane.actor)  # its core or GPU is free for what follows
 
     def _fill(self) -> None:
         """Hand out suspects first, then shards; one deep when there are few left."""
@@ -174,8 +178,8 @@ class Dispatcher:
         self._tell()
 
     def _crashed(self, lane: _Lane, error: Exception) -> None:
-        """The worker's process is gone; Ray starts it again unless it cannot be started."""
-        from ray.exceptions import ActorDiedError
+        """The worker's process is gone: start another, unless that is of no use."""
+        from ray.exceptions import RayTaskError
 
         tasks, lane.tasks = list(lane.tasks.values()), {}
         lane.ready, lane.watch, lane.progress = False, None, {}
@@ -189,12 +193,19 @@ class Dispatcher:
                 self._probed(task, crashed=True)
             else:
                 self._isolate(task)
-        if isinstance(error, ActorDiedError) or lane.deaths > _DEATHS_IN_A_ROW:
-            self._loss = _reason(error)
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
+            raise _worker_error(cause)
+        if lane.deaths == _DEATHS_IN_A_ROW:
             self._lanes.remove(lane)
             if not self._lanes:
-                raise OdtkError("no worker is left", self._loss)
+                raise OdtkError(
+                    "no worker is left",
+                    f"each died {_DEATHS_IN_A_ROW} times in a row: {_reason(error)}",
+                    "what is committed stays: --resume goes on once the cause is gone",
+                )
             return
+        lane.actor = self._start()
         self._greet(lane)
 
     def _isolate(self, task: _Task) -> None:
@@ -236,9 +247,8 @@ class Dispatcher:
 
 
 def _reason(error: Exception) -> str:
-    """Why an actor is gone, in one line."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()]
+    """Why an actor is gone, in one line: the last of Ray's, which names the exit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,7 @@ class WorkerSettings:
 
 
 class Worker:
-    """The actor; Ray restarts it after a crash, and the driver hands its work out again."""
+    """The actor; after a crash the driver starts another and hands its work out again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
         self._settings = settings
@@ -127,27 +129,23 @@ def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
     return result.error is None and size != planned and size[::-1] == planned
 
 
-def start_workers(
+def worker_starter(
     fleet: Fleet, settings: WorkerSettings, make_engine: EngineFactory
-) -> list[ActorHandle[Any]]:
-    """Start one actor a worker; on GPUs each owns one, on CPUs each owns its threads' cores."""
+) -> Callable[[], ActorHandle[Any]]:
+    """What starts one actor: on a GPU that it owns, or on its threads' cores.
+
+    Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
+    have hit, and gives a worker up that dies again and again, where Ray would restart it for ever.
+    """
     import ray
 
     options: dict[str, Any] = {
         "num_gpus": 1 if fleet.gpus else 0,
         "num_cpus": 0 if fleet.gpus else settings.threads,
-        "max_restarts": -1,
-        "max_task_retries": 0,  # the driver retries: it knows which shards a crash may have hit
+        "max_restarts": 0,
+        "max_task_retries": 0,
         "max_concurrency": DEPTH,
         "concurrency_groups": {WATCH: 1},
     }
     factory: Any = ray.remote(**options)(Worker)
-    return [factory.remote(settings, make_engine) for _ in range(fleet.workers)]
-
-
-def stop_workers(actors: list[ActorHandle[Any]]) -> None:
-    """End the actors, so that their cores and GPUs are free for what follows."""
-    import ray
-
-    for actor in actors:
-        ray.kill(actor)
+    return functools.partial(factory.remote, settings, make_engine)

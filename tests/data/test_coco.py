@@ -130,7 +130,7 @@ def test_unusable_files(folder, text, message):
 
 
 def test_no_annotation_file(folder):
-    with pytest.raises(UsageError, match="cannot read .*: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
         read_coco(str(folder / "gone.json"), str(folder))
 
 

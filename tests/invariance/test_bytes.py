@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from synthetic import Quiet
 
 from odtk_ray.cluster import queue
 from odtk_ray.config import InferConfig, Preprocessing
@@ -46,8 +47,6 @@ def outputs(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(ray_session, checkpoint, photos, annotations, tmp_path_factory, small_shards):
     """The outputs of one worker that nothing happens to."""
-    from conftest import Quiet
-
     folder = tmp_path_factory.mktemp("undisturbed")
     summary = infer(config(checkpoint, photos, annotations, folder, 1), Quiet())
     assert summary.failed == 0

@@ -1,0 +1,96 @@
+"""What the benchmarks share: the machine in words, CPU time of a process tree, plain tables.
+
+On its own it prints the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_PACKAGES = ("ray", "torch", "pillow", "numpy", "pyarrow")
+_TICK = os.sysconf("SC_CLK_TCK")
+# A worker is killed at the end of a run: what it used in its last interval is not seen.
+_INTERVAL = 0.25
+
+
+def machine() -> str:
+    """Cores, memory and versions in one line."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    cpu = names[0] if names else platform.machine()
+    return f"{cores} cores {cpu}, {memory:.0f} GiB; Python {platform.python_version()}, {versions}"
+
+
+def load() -> float:
+    """Load average of the last minute: far above what the benchmark uses, times mean little."""
+    return os.getloadavg()[0]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, the first one a heading, as a Markdown table that also reads well as text."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+class TreeCpu:
+    """CPU seconds, user and system, of this process and all its descendants, dead ones too.
+
+    Ray's workers are no children that could be waited for, so the tree is looked at in intervals.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, str], float] = {}  # (pid, start time) -> seconds
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds up to now."""
+        self._look(os.getpid())
+        return sum(self._seen.values())
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at the tree while the block runs."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(_INTERVAL):
+                self._look(os.getpid())
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _look(self, pid: int) -> None:
+        folder = Path("/proc", str(pid))
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            # Behind the name, which may hold anything: state, parent, ..; see proc(5).
+            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            self._seen[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICK
+            for task in (folder / "task").iterdir():  # a thread's children are its own
+                for child in (task / "children").read_text(encoding="ascii").split():
+                    self._look(int(child))
+
+
+if __name__ == "__main__":
+    print(f"{machine()}; load {load():.1f}")

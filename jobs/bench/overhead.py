@@ -1,0 +1,344 @@
+"""What Ray, shards, Parquet and merge cost an image, against a plain loop in one process.
+
+Both read, decode and resize the same JPEGs in the same number of threads. With the `stored` engine,
+which returns stored detections at once, everything above the plain loop is overhead: the goal is at
+most 0.5 ms an image. With the `model` engine, a small network, the pipeline should take at most 10%
+longer. Runs alternate between the two, and times are medians; Ray is started before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import itertools
+import logging
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+from measure import TreeCpu, load, machine, table
+from numpy.typing import NDArray
+from PIL import Image
+
+from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
+from odtk_ray.data.images import Picture, load_picture, padded_size
+from odtk_ray.data.storage import read_bytes
+from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.pipeline import infer
+from odtk_ray.records import Detections
+
+WIDTH, HEIGHT = 640, 480
+DETECTIONS = 20
+DISTINCT = 100  # pictures; more files repeat them, which no decoder notices
+
+
+class StoredEngine:
+    """Gives the same seeded detections for every picture, at once."""
+
+    key = "stored"
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        corner, size = rng.uniform(0, 200, (2, DETECTIONS, 2))
+        boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+        scores = -np.sort(-rng.uniform(0.05, 1, DETECTIONS)).astype(np.float32)
+        self._found = Detections(scores, boxes, rng.integers(0, 3, DETECTIONS).astype(np.int32))
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """See `odtk_ray.engines.base.Engine`."""
+        return [self._found] * len(pictures)
+
+
+def in_worker(make_engine: EngineFactory, marker: str) -> Engine:
+    """Make a worker's engine, and a file whose time says when the worker was there."""
+    engine = make_engine()
+    Path(marker).touch()
+    return engine
+
+
+def model_engine(path: str, batch: int, threads: int) -> Engine:
+    """The small network."""
+    from odtk_ray.engines.pytorch import PyTorchEngine
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    return PyTorchEngine(checkpoint, Postprocessing(), launch_batch=batch, threads=threads)
+
+
+def write_pictures(folder: Path, count: int) -> int:
+    """Seeded JPEGs of 640x480; returns their mean size in bytes, which is that of a photograph."""
+    folder.mkdir()
+    data = [_jpeg(seed) for seed in range(min(count, DISTINCT))]
+    for i, content in zip(range(count), itertools.cycle(data), strict=False):
+        (folder / f"{i:06d}.jpg").write_bytes(content)
+    return sum(map(len, data)) // len(data)
+
+
+def _jpeg(seed: int) -> bytes:
+    """Smooth colours at three scales under the noise of a sensor."""
+    rng = np.random.default_rng(seed)
+    canvas = rng.normal(0, 4, (HEIGHT, WIDTH, 1)).astype(np.float32)
+    for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
+        grid = rng.integers(0, 256, (HEIGHT // cell, WIDTH // cell, 3), dtype=np.uint8)
+        image = Image.fromarray(grid).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        canvas = canvas + weight * np.asarray(image, np.float32)
+    buffer = io.BytesIO()
+    Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def write_model(path: Path) -> None:
+    """A MobileNetV2FPN of 64 channels with seeded weights that detect something."""
+    import torch
+
+    from odtk_ray.model.checkpoint import save_checkpoint
+    from odtk_ray.model.retinanet import RetinaNet
+    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+
+    torch.manual_seed(0)
+    model = RetinaNet(["MobileNetV2FPN"], 3, channels=64)
+    bias = model.get_parameter("cls_head.8.bias")
+    torch.nn.init.constant_(bias, -math.log(99))  # a score of 0.01, as before training
+    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
+
+
+def plain_stored(paths: Sequence[str], prep: Preprocessing, threads: int) -> list[Detections]:
+    """Decode in threads, and collect stored detections in the place of an engine's."""
+    engine = StoredEngine()
+
+    def detect(path: str) -> list[Detections]:
+        picture = load_picture(read_bytes(path), prep)
+        return engine.detect([picture.pixels], picture.pixels.shape[:2])
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [found for row in pool.map(detect, paths) for found in row]
+
+
+def plain_model(
+    paths: Sequence[str], prep: Preprocessing, threads: int, engine: Engine, batch: int
+) -> list[Detections]:
+    """What one would write by hand: decode a batch in threads, detect, go on."""
+    found: list[Detections] = []
+
+    def decode(path: str) -> Picture:
+        return load_picture(read_bytes(path), prep)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(paths), batch):
+            pictures = list(pool.map(decode, paths[start : start + batch]))
+            height, width = pictures[0].pixels.shape[:2]  # all files have the same size
+            shape = padded_size(width, height, prep.stride)[::-1]
+            rows = engine.detect([picture.pixels for picture in pictures], shape)
+            for picture, row in zip(pictures, rows, strict=True):
+                boxes = row.boxes / np.float32(picture.ratio)
+                found.append(Detections(row.scores, boxes, row.classes))
+    return found
+
+
+@dataclass
+class Stages:
+    """A reporter that notes when a run passes from one stage to the next."""
+
+    times: list[float] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Not of interest here."""
+
+    def warn(self, text: str) -> None:
+        """Not of interest here."""
+
+    def begin(self, total: int, done: int) -> None:
+        """The plan is written."""
+        self.times.append(time.time())
+
+    def progress(self, done: int, failed: int) -> None:
+        """Not of interest here."""
+
+    def end(self) -> None:
+        """The last shard is committed."""
+        self.times.append(time.time())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Files, settings and engine of one comparison."""
+
+    folder: Path
+    paths: list[str]
+    prep: Preprocessing
+    batch: int
+    threads: int
+    engine: str
+
+    def pipeline(self, count: int) -> list[float]:
+        """Run `odtk_ray.pipeline.infer`; returns the seconds of plan, start, detect, merge."""
+        factory: EngineFactory = StoredEngine
+        if self.engine == "model":
+            model = str(self.folder / "model.pth")
+            factory = functools.partial(model_engine, model, self.batch, self.threads)
+        config = InferConfig(
+            str(self.folder / "model.pth"),
+            str(self.folder / "pictures"),
+            outputs=(str(self.folder / "detections.json"),),
+            batch=self.batch,
+            workers=1,
+            threads=self.threads,
+            limit=count,
+            pre=self.prep,
+        )
+        marker = self.folder / "ready"
+        stages = Stages([time.time()])
+        summary = infer(config, stages, functools.partial(in_worker, factory, str(marker)))
+        stages.times += [marker.stat().st_mtime, time.time()]
+        stages.times.sort()
+        if summary.failed or summary.images != count:
+            raise RuntimeError(f"{summary.failed} of {summary.images} images failed")
+        return [b - a for a, b in itertools.pairwise(stages.times)]
+
+    def plain(self) -> Callable[[int], list[float]]:
+        """The loop to compare with; takes a number of images and returns its seconds."""
+        if self.engine == "stored":
+            loop = functools.partial(plain_stored, prep=self.prep, threads=self.threads)
+        else:
+            engine = model_engine(str(self.folder / "model.pth"), self.batch, self.threads)
+            loop = functools.partial(
+                plain_model,
+                prep=self.prep,
+                threads=self.threads,
+                engine=engine,
+                batch=self.batch,
+            )
+
+        def run(count: int) -> list[float]:
+            started = time.perf_counter()
+            if len(loop(self.paths[:count])) != count:
+                raise RuntimeError("the plain loop lost images")
+            return [time.perf_counter() - started]
+
+        return run
+
+
+@dataclass
+class Timing:
+    """What the runs of one kind took."""
+
+    stages: list[list[float]] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def add(self, run: Callable[[int], list[float]], count: int, cpu: TreeCpu) -> None:
+        """Do one run."""
+        before = cpu.seconds
+        self.stages.append(run(count))
+        self.cpu.append(cpu.seconds - before)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds of a run."""
+        return statistics.median(map(sum, self.stages))
+
+    def row(self, name: str, count: int) -> tuple[str, ...]:
+        """A line of the table, times in ms an image; the stages are medians of their own."""
+        columns = zip(*self.stages, strict=True)
+        parts = " + ".join(f"{statistics.median(column):.2f}" for column in columns)
+        wall, cpu = self.wall * 1e3 / count, statistics.median(self.cpu) * 1e3 / count
+        walls = [sum(stages) for stages in self.stages]
+        spread = f"{min(walls):.2f} to {max(walls):.2f} s"
+        return (name, f"{count}", f"{wall:.2f} ms", f"{cpu:.2f} ms", spread, f"{parts} s")
+
+
+def compare(bench: Bench, count: int, runs: int) -> str:
+    """Alternate between loop and pipeline; also at a quarter, which tells fixed from marginal."""
+    plain = bench.plain()
+    short = max(1, count // 4)
+    kinds = [("plain loop", plain), ("pipeline", bench.pipeline)]
+    timings = {(name, n): Timing() for n in (short, count) for name, _ in kinds}
+    bench.pipeline(min(short, 64))  # imports and caches
+    plain(min(short, 64))
+    cpu = TreeCpu()
+    with cpu.watching():
+        for _ in range(runs):
+            for n in (short, count):
+                for name, run in kinds:
+                    timings[name, n].add(run, n, cpu)
+    rows = [("", "images", "wall/image", "CPU/image", "all runs", "stages")]
+    rows += [timing.row(name, n) for (name, n), timing in timings.items()]
+    return f"{table(rows)}\n\n" + verdict(timings, short, count)
+
+
+def verdict(timings: dict[tuple[str, int], Timing], short: int, count: int) -> str:
+    """What a run costs above the plain loop, as fixed seconds and as milliseconds an image."""
+    plain, ours = timings["plain loop", count], timings["pipeline", count]
+    above, share = ours.wall - plain.wall, ours.wall / plain.wall - 1
+    started = statistics.median(stages[1] for stages in ours.stages)
+    brief = timings["pipeline", short].wall - timings["plain loop", short].wall
+    marginal = (above - brief) / max(1, count - short)
+    cpu = statistics.median(ours.cpu) - statistics.median(plain.cpu)
+    return (
+        f"Above the plain loop: {above / count * 1e3:+.2f} ms an image ({share:+.1%}), "
+        f"{(above - started) / count * 1e3:+.2f} ms without the start of the worker process; "
+        f"CPU time {cpu / count * 1e3:+.2f} ms.\n"
+        f"As a straight line: {above - marginal * count:.2f} s a run, "
+        f"{marginal * 1e3:+.2f} ms an image.\n"
+    )
+
+
+@click.command()
+@click.option("--engine", type=click.Choice(["stored", "model"]), default="stored")
+@click.option("--images", type=click.IntRange(2), default=2000, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--resize", type=click.IntRange(1), multiple=True, default=[400, 800],
+              show_default=True, help="Short side in pixels; several for several tables.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="[default: all cores]")
+def main(
+    engine: str, images: int, runs: int, resize: Sequence[int], batch: int, threads: int | None
+) -> None:
+    """Compare the pipeline with a plain loop; every figure is a median."""
+    threads = threads or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name, ray_session(threads):
+        folder = Path(name)
+        size = write_pictures(folder / "pictures", images)
+        write_model(folder / "model.pth")
+        paths = sorted(map(str, (folder / "pictures").iterdir()))
+        for side in resize:
+            bench = Bench(folder, paths, Preprocessing(resize=side), batch, threads, engine)
+            print(machine())
+            print(f"engine {engine}, {runs} runs, {WIDTH}x{HEIGHT} JPEG of {size / 1e3:.0f} kB, "
+                  f"resize {side}, batch {batch}, {threads} threads; load {load():.1f}")  # fmt: skip
+            result = compare(bench, images, runs)
+            print(f"\n{result}load at the end {load():.1f}\n", flush=True)
+
+
+@contextlib.contextmanager
+def ray_session(cpus: int) -> Iterator[None]:
+    """Ray of this process, on so many CPU slots."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    main()

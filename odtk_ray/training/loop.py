@@ -1,0 +1,235 @@
+"""Training, step by step, from and to ODTK's checkpoints.
+
+Tile `iteration * batch + slot` depends on the seed and on nothing else, so a run that continues
+from a checkpoint sees what it would have seen, and no random state has to be kept. Every process
+of a group takes its share of the slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from odtk_ray.config import MEAN, STD
+from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.model.pth import read_pth
+from odtk_ray.model.retinanet import RetinaNet
+from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.training.losses import losses
+from odtk_ray.training.targets import assign, flatten_heads, place_anchors
+from odtk_ray.training.tiles import Augmentation, Photograph, Pixels, draw_tile
+
+_Tile = tuple[Pixels, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the result of a training.
+
+    Attributes:
+        iterations: steps in all.
+        batch: tiles of a step, over all processes.
+        rate: greatest learning rate.
+        warmup: steps in which the rate rises from a tenth of that, in a straight line; it then
+            falls to zero along half a cosine.
+        momentum: of SGD.
+        decay: weight decay.
+        clip: greatest norm of the gradient.
+        frozen: layers at the start of the trunk that stay as they are.
+        seed: of the tiles.
+        tiles: how they are drawn.
+    """
+
+    iterations: int = 2000
+    batch: int = 4
+    rate: float = 0.02
+    warmup: int = 100
+    momentum: float = 0.9
+    decay: float = 1e-4
+    clip: float = 5.0
+    frozen: int = 4
+    seed: int = 0
+    tiles: Augmentation = field(default_factory=Augmentation)
+
+    def factor(self, iteration: int) -> float:
+        """Share of `rate` at a step."""
+        if iteration < self.warmup:
+            return 0.1 + 0.9 * iteration / self.warmup
+        progress = (iteration - self.warmup) / max(1, self.iterations - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did.
+
+    Attributes:
+        iteration: steps done, this one included.
+        focal: class loss of this process' tiles.
+        box: box loss of this process' tiles.
+        rate: learning rate of the step.
+    """
+
+    iteration: int
+    focal: float
+    box: float
+    rate: float
+
+
+class Trainer:
+    """A network in training, in one process of a group.
+
+    Batch normalisation keeps its statistics and its weights, as in ODTK.
+
+    Args:
+        path: a checkpoint; one of `save` is continued, any other starts at iteration 0.
+        photographs: to learn from.
+        recipe: how.
+        device: `cpu` or `cuda`; on the latter forward runs in FP16 with scaled losses.
+        rank: number of this process.
+        world: number of processes.
+        wrap: makes the network of the group from this process', such as
+            DistributedDataParallel.
+        threads: that draw tiles ahead.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        photographs: Sequence[Photograph],
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] = lambda network: network,
+        threads: int = 1,
+    ) -> None:
+        if recipe.batch % world:
+            raise ValueError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
+        checkpoint = load_checkpoint(path)
+        self._photographs, self._recipe = list(photographs), recipe
+        self._device, self._rank, self._world = torch.device(device), rank, world
+        self._threads = threads
+        self._checkpoint = checkpoint
+        self.model = checkpoint.build().to(self._device, memory_format=torch.channels_last)
+        trained = _trained(self.model, recipe.frozen)
+        self._network = wrap(self.model)
+        self._optimizer = torch.optim.SGD(
+            trained, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.decay
+        )
+        self._scheduler = LambdaLR(self._optimizer, recipe.factor)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
+        self._trained = trained
+        self.iteration = 0
+        self._resume(path)
+        side = recipe.tiles.side
+        anchors = [
+            generate_anchors(stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors)
+            for stride in self.model.strides
+        ]
+        self._anchors = place_anchors(anchors, self.model.strides, side, side).to(self._device)
+
+    @property
+    def _half(self) -> bool:
+        return self._device.type == "cuda"
+
+    def _resume(self, path: str | Path) -> None:
+        content = read_pth(Path(path))
+        if "optimizer" in content:
+            self.iteration = content["iteration"]
+            self._optimizer.load_state_dict(content["optimizer"])
+            self._scheduler.load_state_dict(content["scheduler"])
+            self._scaler.load_state_dict(content["scaler"])
+
+    def save(self, path: str | Path) -> None:
+        """Writes a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
+        state = {
+            "iteration": self.iteration,
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        self._save(path, extra=state)
+
+    def export(self, path: str | Path) -> None:
+        """Writes what inference needs: half-precision weights, nothing unused."""
+        self._save(path, half=True, drop_unused=True)
+
+    def _save(self, path: str | Path, **options: Any) -> None:
+        save_checkpoint(
+            path,
+            self.model,
+            ratios=self._checkpoint.ratios,
+            scales=self._checkpoint.scales,
+            class_names=self._checkpoint.class_names,
+            **options,
+        )
+
+    def steps(self) -> Iterator[Step]:
+        """Trains until the recipe's last iteration; the weights are changed at each step."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="tiles") as pool:
+            ahead: deque[list[Future[_Tile]]] = deque()
+            upcoming = self.iteration
+            while self.iteration < self._recipe.iterations:
+                while len(ahead) < 2:
+                    ahead.append(self._draw(pool, upcoming))
+                    upcoming += 1
+                yield self._step([future.result() for future in ahead.popleft()])
+
+    def _draw(self, pool: ThreadPoolExecutor, iteration: int) -> list[Future[_Tile]]:
+        recipe = self._recipe
+        share = range(self._rank, recipe.batch, self._world)
+        indices = [iteration * recipe.batch + slot for slot in share]
+        return [
+            pool.submit(draw_tile, self._photographs, recipe.tiles, recipe.seed, index)
+            for index in indices
+        ]
+
+    def _step(self, tiles: Sequence[_Tile]) -> Step:
+        rate = self._scheduler.get_last_lr()[0]
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in tiles])).to(self._device)
+        boxes = [torch.from_numpy(boxes).to(self._device) for _, boxes in tiles]
+        targets, wanted = map(torch.stack, zip(*(assign(self._anchors, b) for b in boxes)))
+        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
+            logits, deltas = self._network(normalise(pixels))
+        focal, box = losses(
+            flatten_heads(logits, 1).squeeze(2), flatten_heads(deltas, 4), targets, wanted
+        )
+        self._optimizer.zero_grad()
+        self._scaler.scale(focal + box).backward()
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._trained, self._recipe.clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._scheduler.step()
+        self.iteration += 1
+        return Step(self.iteration, focal.item(), box.item(), rate)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 [B, h, w, 3], RGB, to float32 [B, 3, h, w] as the engines make it."""
+    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (MEAN, STD))
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+def _trained(model: RetinaNet, frozen: int) -> list[nn.Parameter]:
+    """Marks and returns the parameters that training changes."""
+    model.requires_grad_(True)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.requires_grad_(False)
+    for fpn in model.backbones.values():
+        fpn.features.features[:frozen].requires_grad_(False)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

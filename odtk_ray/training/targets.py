@@ -1,0 +1,97 @@
+"""What the heads should say: anchors matched with boxes, and the deltas between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from odtk_ray.ops.boxes import pairwise_iou
+
+IGNORED = -1.0  # class target of an anchor that is neither right nor wrong
+
+
+def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """The deltas that `ops.boxes.decode_boxes` turns into these boxes: its inverse.
+
+    With w = x2 - x1 + 1 and the centre x1 + w / 2 of both, and likewise for h::
+
+        delta = ((centre - anchor centre) / anchor size, log(size / anchor size))
+
+    Source: ODTK's box2delta; Ren et al. 2015, arXiv:1506.01497, 3.1.2.
+
+    Args:
+        boxes: float32 [..., 4], xyxy, inclusive corners, with sides greater than 0.
+        anchors: float32 [..., 4], xyxy, in the same space.
+
+    Returns:
+        float32 [..., 4], (dx, dy, dw, dh).
+    """
+    size, anchor_size = (b[..., 2:] - b[..., :2] + 1 for b in (boxes, anchors))
+    shift = boxes[..., :2] + 0.5 * size - anchors[..., :2] - 0.5 * anchor_size
+    return torch.cat([shift / anchor_size, torch.log(size / anchor_size)], dim=-1)
+
+
+def place_anchors(
+    anchors: Sequence[Tensor], strides: Sequence[int], width: int, height: int
+) -> Tensor:
+    """The anchors of every cell of every level, in the order of `flatten_heads`.
+
+    Args:
+        anchors: for each level, float32 [A, 4], xyxy, of the cell at the origin.
+        strides: for each level, pixels of the network input from cell to cell.
+        width: of the network input in pixels, a multiple of every stride.
+        height: likewise.
+
+    Returns:
+        float32 [N, 4], xyxy, pixels of the network input.
+    """
+    levels = []
+    for level, stride in zip(anchors, strides, strict=True):
+        y, x = torch.meshgrid(
+            torch.arange(0, height, stride), torch.arange(0, width, stride), indexing="ij"
+        )
+        cells = torch.stack([x, y, x, y], dim=-1).to(level)  # [h, w, 4]
+        levels.append((cells[:, :, None] + level).reshape(-1, 4))
+    return torch.cat(levels)
+
+
+def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
+    """The outputs of a head for all levels, one row an anchor.
+
+    Args:
+        levels: for each level, float [B, A * values, h, w], channel anchor * values + value.
+        values: numbers of an anchor.
+
+    Returns:
+        float [B, N, values], by level, then row, column and anchor.
+    """
+    return torch.cat([x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, values)) for x in levels], 1)
+
+
+def assign(
+    anchors: Tensor, boxes: Tensor, low: float = 0.4, high: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Gives every anchor its target for one class, by its IoU with the box it overlaps most.
+
+    From `high` on an anchor is to find that box (the first of equal ones), below `low` it is
+    background, and between the two it does not count. A box whose best anchor stays below `high`
+    is not learned from. Source: ODTK's snap_to_anchors; arXiv:1708.02002, 4.
+
+    Args:
+        anchors: float32 [N, 4], xyxy, inclusive corners, pixels of the network input.
+        boxes: float32 [M, 4], likewise; M may be 0.
+        low: IoU below which an anchor is background.
+        high: IoU from which on an anchor is foreground.
+
+    Returns:
+        Class targets, float32 [N]: 1, 0 or `IGNORED`; and deltas, float32 [N, 4], which mean
+        something for foreground only.
+    """
+    if not len(boxes):
+        return anchors.new_zeros(len(anchors)), torch.zeros_like(anchors)
+    overlap, nearest = pairwise_iou(anchors, boxes).max(dim=1)
+    target = (overlap >= high).float()
+    target[(overlap >= low) & (overlap < high)] = IGNORED
+    return target, encode_boxes(boxes[nearest], anchors)

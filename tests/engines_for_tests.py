@@ -1,0 +1,64 @@
+"""Engines without a network: what they find depends on the picture's pixels alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+
+from odtk_ray.records import Detections
+
+
+class PixelEngine:
+    """One detection a picture, its score and box taken from the pixels."""
+
+    key = "pixels"
+
+    def detect(self, pictures, shape):
+        return [self._one(picture) for picture in pictures]
+
+    def _one(self, picture):
+        mean = np.float32(picture.mean() / 255)
+        height, width = picture.shape[:2]
+        return Detections(
+            np.array([max(mean, 0.01)], np.float32),
+            np.array([[0, 0, width / 2, height / 2]], np.float32),
+            np.array([int(picture.sum()) % 3], np.int32),
+        )
+
+
+class PoisonedEngine(PixelEngine):
+    """Kills its process when a picture's mean is that of `poison` (all pixels of one value)."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def detect(self, pictures, shape):
+        if any((picture == self._value).all() for picture in pictures):
+            os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(60)
+        return super().detect(pictures, shape)
+
+
+class RaisingEngine(PixelEngine):
+    def detect(self, pictures, shape):
+        raise RuntimeError("the engine is out of order\nand of memory")
+
+
+class InfiniteEngine(PixelEngine):
+    """Boxes that are not finite, as weights that overflow would give."""
+
+    def _one(self, picture):
+        found = super()._one(picture)
+        found.boxes[0, 2] = np.inf
+        return found
+
+
+def broken_factory():
+    raise OSError("no such device")
+
+
+def dying_factory():
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,125 @@
+"""Real processes are killed and real engines fail; every image ends up in the outputs once."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+from engines_for_tests import (
+    InfiniteEngine,
+    PixelEngine,
+    PoisonedEngine,
+    RaisingEngine,
+    broken_factory,
+    dying_factory,
+)
+from PIL import Image
+from synthetic import picture
+
+from odtk_ray.cluster.workers import CRASHED
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.errors import OdtkError
+from odtk_ray.pipeline import infer
+from odtk_ray.results.store import RunFolder
+
+pytestmark = pytest.mark.cluster
+
+POISON = 77
+
+
+def setup_run(checkpoint, folder, images, workers=2, **more):
+    return InferConfig(
+        str(checkpoint),
+        images=str(images),
+        outputs=(str(folder / "out.jsonl"),),
+        batch=2 * workers,
+        workers=workers,
+        threads=1,
+        pre=Preprocessing(resize=32, max_size=64),
+        **more,
+    )
+
+
+@pytest.fixture
+def images(tmp_path):
+    """150 small pictures of one size."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(150):
+        picture(seed, 40, 32).save(folder / f"{seed:03d}.png")
+    return folder
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("poisoned", [(40,), (3, 4, 149)])
+def test_images_that_crash_the_worker_are_found_and_the_rest_is_detected(
+    ray_session, checkpoint, images, tmp_path, quiet, poisoned, workers
+):
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    infer(setup_run(checkpoint, clean, images, workers), quiet, PixelEngine)
+    for number in poisoned:
+        Image.new("RGB", (40, 32), (POISON,) * 3).save(images / f"{number:03d}.png")
+    engine = functools.partial(PoisonedEngine, POISON)
+    summary = infer(setup_run(checkpoint, tmp_path, images, workers), quiet, engine)
+    assert summary.failed == len(poisoned)
+    for number, (line, expected) in enumerate(zip(lines(tmp_path), lines(clean), strict=True)):
+        if number in poisoned:
+            assert line["error"] == CRASHED
+            assert line["detections"] == []
+        else:
+            assert line == expected
+
+
+def test_an_engine_that_raises_ends_the_run_and_can_be_resumed(
+    ray_session, checkpoint, images, tmp_path, quiet
+):
+    config = setup_run(checkpoint, tmp_path, images)
+    with pytest.raises(OdtkError, match=r"RuntimeError: the engine is out of order$"):
+        infer(config, quiet, RaisingEngine)
+    assert not (tmp_path / "out.jsonl").exists()
+    resumed = setup_run(checkpoint, tmp_path, images, resume=True)
+    assert infer(resumed, quiet, PixelEngine).failed == 0
+    assert len(lines(tmp_path)) == 150
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [(broken_factory, "no such device"), (dying_factory, "each died 3 times in a row")],
+)
+def test_workers_that_cannot_start_are_said(
+    ray_session, checkpoint, images, tmp_path, quiet, factory, reason
+):
+    with pytest.raises(OdtkError, match=reason):
+        infer(setup_run(checkpoint, tmp_path, images), quiet, factory)
+
+
+def test_boxes_that_are_not_finite_fail_their_image(
+    ray_session, checkpoint, images, tmp_path, quiet
+):
+    summary = infer(setup_run(checkpoint, tmp_path, images, limit=3), quiet, InfiniteEngine)
+    assert summary.failed == 3
+    assert {line["error"] for line in lines(tmp_path)} == {
+        "the model gave boxes that are not finite"
+    }
+
+
+def test_a_run_that_another_driver_took_over_stops(
+    ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
+):
+    commit = RunFolder.commit
+    folder = tmp_path / "out.jsonl.run"
+
+    def overtaken(self, receipt):
+        if not self.committed:
+            RunFolder.reopen(str(folder))
+        return commit(self, receipt)
+
+    monkeypatch.setattr(RunFolder, "commit", overtaken)
+    with pytest.raises(OdtkError, match="another run has taken over"):
+        infer(setup_run(checkpoint, tmp_path, images), quiet, PixelEngine)
