@@ -27,8 +27,9 @@ from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.training.losses import losses
+from odtk_ray.training.photographs import Photograph
 from odtk_ray.training.targets import assign, flatten_heads, place_anchors
-from odtk_ray.training.tiles import Augmentation, Photograph, Pixels, draw_tile
+from odtk_ray.training.tiles import Augmentation, Pixels, draw_tile
 
 _Tile = tuple[Pixels, NDArray[np.float32]]
 
@@ -53,11 +54,11 @@ class Recipe:
 
     iterations: int = 2000
     batch: int = 4
-    rate: float = 0.02
-    warmup: int = 100
+    rate: float = 0.01
+    warmup: int = 200
     momentum: float = 0.9
     decay: float = 1e-4
-    clip: float = 5.0
+    clip: float = 3.0
     frozen: int = 4
     seed: int = 0
     tiles: Augmentation = field(default_factory=Augmentation)
@@ -123,7 +124,7 @@ class Trainer:
         self._device, self._rank, self._world = torch.device(device), rank, world
         self._threads = threads
         self._checkpoint = checkpoint
-        self.model = checkpoint.build().to(self._device, memory_format=torch.channels_last)
+        self.model = checkpoint.build().to(self._device)
         trained = _trained(self.model, recipe.frozen)
         self._network = wrap(self.model)
         self._optimizer = torch.optim.SGD(

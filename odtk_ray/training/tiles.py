@@ -1,37 +1,20 @@
-"""Tiles of photographs with their boxes: cut, scaled, turned, recoloured, all from a seed.
-
-Here boxes are edges, float64 [n, 4], x1 y1 x2 y2 between pixels: a box over pixels 3 and 4 of a
-row has the edges 3 and 5. They can be scaled and mirrored exactly; `inclusive` makes the corners
-that the network's geometry knows.
-"""
+"""Tiles for training: cut, scaled, turned, recoloured, all from a seed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Edges = NDArray[np.float64]
+from odtk_ray.training.photographs import Edges, Photograph, clip_boxes
+
 Pixels = NDArray[np.uint8]
 
-VISIBLE = 0.3  # share of a box's area inside a tile from which on it belongs to the tile
 # Rec. 601 luma, as Pillow's convert("L")
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A picture whose boxes are known.
-
-    Attributes:
-        image: RGB.
-        boxes: float64 [n, 4], edges.
-    """
-
-    image: Image.Image
-    boxes: Edges
 
 
 @dataclass(frozen=True)
@@ -51,29 +34,6 @@ class Augmentation:
     tint: float = 0.1
 
 
-def clip_boxes(boxes: Edges, area: tuple[float, float, float, float]) -> Edges:
-    """The boxes that belong to an area, cut off at its edges and relative to its corner.
-
-    A box belongs to it when at least `VISIBLE` of its own area lies inside.
-
-    Args:
-        boxes: float64 [n, 4], edges, with sides greater than 0.
-        area: edges.
-
-    Returns:
-        float64 [m, 4], edges, in the order of `boxes`.
-    """
-    low, high = np.tile(area[:2], 2), np.tile(area[2:], 2)
-    inside = np.clip(boxes, low, high)
-    share = _area(inside) / _area(boxes)
-    return inside[share >= VISIBLE] - low
-
-
-def _area(boxes: Edges) -> NDArray[np.float64]:
-    area: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return area
-
-
 def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
     """One of the 8 flips and rotations of a tile; 0 leaves it as it is.
 
@@ -89,9 +49,11 @@ def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
     """
     height, width = pixels.shape[:2]
     if number & 1:
-        pixels, boxes = pixels[:, ::-1], np.array([width, 0, width, 0]) - boxes[:, [2, 1, 0, 3]] * [1, -1, 1, -1]
+        x1, y1, x2, y2 = boxes.T
+        pixels, boxes = pixels[:, ::-1], np.stack([width - x2, y1, width - x1, y2], axis=1)
     if number & 2:
-        pixels, boxes = pixels[::-1], np.array([0, height, 0, height]) - boxes[:, [0, 3, 2, 1]] * [-1, 1, -1, 1]
+        x1, y1, x2, y2 = boxes.T
+        pixels, boxes = pixels[::-1], np.stack([x1, height - y2, x2, height - y1], axis=1)
     if number & 4:
         pixels, boxes = pixels.swapaxes(0, 1), boxes[:, [1, 0, 3, 2]]
     return pixels, boxes
@@ -136,7 +98,7 @@ def inclusive(boxes: Edges, zoom: float) -> NDArray[np.float32]:
 
 
 def draw_tile(
-    photographs: list[Photograph], how: Augmentation, seed: int, index: int
+    photographs: Sequence[Photograph], how: Augmentation, seed: int, index: int
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """One tile for training; the same for the same seed and index, in any process.
 

@@ -14,7 +14,7 @@ from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.truth import Category, GroundTruth
-from odtk_ray.training.tiles import Edges, Photograph
+from odtk_ray.training.photographs import Edges, Photograph
 
 
 def evaluate(path: str | Path, photographs: Sequence[Photograph], prep: Preprocessing) -> Metrics:

