@@ -166,6 +166,16 @@ def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
             raise
         click.echo("stopped: what is committed stays; run again with --resume to go on", err=True)
         code = EXIT_FAILED
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        click.echo(
+            f"error: {error.strerror or error}{where}\n"
+            "  hint: what is committed stays; run again with --resume when the cause is gone",
+            err=True,
+        )
+        code = EXIT_FAILED
     except Exception as error:
         if debug:
             raise

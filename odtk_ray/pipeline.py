@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -154,14 +155,16 @@ def finish(
 
 def engine_factory(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
     """What each worker calls to load the checkpoint; it holds no weights."""
-    return functools.partial(_load_engine, config, draft.checkpoint.sha256, run.plan.settings)
+    model = os.path.abspath(config.model)  # workers have a working directory of their own
+    sha256 = draft.checkpoint.sha256
+    return functools.partial(_load_engine, model, sha256, config, run.plan.settings)
 
 
-def _load_engine(config: InferConfig, sha256: str, settings: dict[str, Any]) -> Engine:
+def _load_engine(model: str, sha256: str, config: InferConfig, settings: dict[str, Any]) -> Engine:
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.model.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(config.model, config.anchors, expect=sha256)
+    checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
     return PyTorchEngine(
         checkpoint,
         config.post,

@@ -18,14 +18,14 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """A Ray of this process, with room for four workers of two threads, whatever the machine."""
+    """A Ray of this process, with room for four workers, whatever the machine."""
     import ray
 
     # Workers must find the engines that the tests bring.
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     ray.init(
         address="local",
-        num_cpus=8,
+        num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, CPU time of a process tree, plain tables.
+"""What the benchmarks share: the machine in words, CPU time of a process tree, medians, tables.
 
 On its own it prints the machine.
 """
@@ -9,8 +9,10 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PACKAGES = ("ray", "torch", "pillow", "numpy", "pyarrow")
@@ -90,6 +92,34 @@ class TreeCpu:
             for task in (folder / "task").iterdir():  # a thread's children are its own
                 for child in (task / "children").read_text(encoding="ascii").split():
                     self._look(int(child))
+
+
+@dataclass
+class Timing:
+    """What the runs of one kind took."""
+
+    stages: list[list[float]] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def add(self, run: Callable[[int], list[float]], count: int, cpu: TreeCpu) -> None:
+        """Do one run."""
+        before = cpu.seconds
+        self.stages.append(run(count))
+        self.cpu.append(cpu.seconds - before)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds of a run."""
+        return statistics.median(map(sum, self.stages))
+
+    def row(self, name: str, count: int) -> tuple[str, ...]:
+        """A line of the table, times in ms an image; the stages are medians of their own."""
+        columns = zip(*self.stages, strict=True)
+        parts = " + ".join(f"{statistics.median(column):.2f}" for column in columns)
+        wall, cpu = self.wall * 1e3 / count, statistics.median(self.cpu) * 1e3 / count
+        walls = [sum(stages) for stages in self.stages]
+        spread = f"{min(walls):.2f} to {max(walls):.2f} s"
+        return (name, f"{count}", f"{wall:.2f} ms", f"{cpu:.2f} ms", spread, f"{parts} s")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
+from inputs import write_model
 from measure import load, machine, table
+from numpy.typing import NDArray
+
+from odtk_ray.config import InferConfig
 
 SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (612, 612))
 BOXES = 7  # ground truth an image, as COCO has
@@ -26,15 +30,23 @@ CLASSES = 80
 FILES_A_FOLDER = 10_000
 
 
+def truth(image: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Seeded boxes of an image, int64 [n, 4], xywh in pixels, and their classes, int64 [n]."""
+    rng = np.random.default_rng(image)
+    corners, sides = rng.integers(0, 300, (BOXES, 2)), rng.integers(8, 160, (BOXES, 2))
+    return np.concatenate([corners, sides], axis=1), (image + 7 * np.arange(BOXES)) % CLASSES
+
+
 def write_annotations(folder: Path, images: int, megabytes: int) -> None:
     """An annotation file of that size with polygons, and an empty file for each image."""
-    rng = np.random.default_rng(0)
-    points = max(3, megabytes * 1_000_000 // (images * BOXES * 16) - 10)
+    points = max(3, megabytes * 1_000_000 // (images * BOXES * 16) - 11)
+    outline = np.random.default_rng(0).uniform(100, 400, 2 * points).round(2).tolist()
+    polygon = json.dumps([outline])  # the same for all boxes: nobody looks into it
     with (folder / "annotations.json").open("w", encoding="utf-8") as stream:
         stream.write('{"info": {"year": 2026}, "annotations": [')
         for image in range(images):
             stream.write(", " if image else "")
-            stream.write(", ".join(_annotations(rng, image, points)))
+            stream.write(", ".join(_annotations(image, polygon)))
         stream.write('], "images": [')
         for image in range(images):
             stream.write(", " if image else "")
@@ -44,21 +56,18 @@ def write_annotations(folder: Path, images: int, megabytes: int) -> None:
         stream.write(f'], "categories": {json.dumps(categories)}}}')
 
 
-def _annotations(rng: np.random.Generator, image: int, points: int) -> Iterator[str]:
-    corners = rng.integers(0, 300, (BOXES, 2)).tolist()
-    sides = rng.integers(8, 160, (BOXES, 2)).tolist()
-    outline = rng.uniform(0, 400, 2 * points).round(2).tolist()  # one for all boxes: it is skipped
-    for i, ((x, y), (w, h)) in enumerate(zip(corners, sides, strict=True)):
+def _annotations(image: int, polygon: str) -> Iterator[str]:
+    boxes, classes = truth(image)
+    for i, (box, label) in enumerate(zip(boxes.tolist(), classes.tolist(), strict=True)):
         entry = {
             "id": image * BOXES + i + 1,
             "image_id": image + 1,
-            "category_id": (image + 7 * i) % CLASSES + 1,
-            "bbox": [x, y, w, h],
-            "area": w * h,
+            "category_id": label + 1,
+            "bbox": box,
+            "area": box[2] * box[3],
             "iscrowd": 0,
-            "segmentation": [outline],
         }
-        yield json.dumps(entry)
+        yield f'{json.dumps(entry)[:-1]}, "segmentation": {polygon}}}'
 
 
 def _image(image: int) -> dict[str, object]:
@@ -86,23 +95,150 @@ def _touch(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 
 
-def write_model(folder: Path) -> None:
-    """A checkpoint, since planning reads one."""
-    from odtk_ray.model.checkpoint import save_checkpoint
-    from odtk_ray.model.retinanet import RetinaNet
-    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-
-    model = RetinaNet(["ResNet18FPN"], CLASSES, channels=16)
-    save_checkpoint(folder / "model.pth", model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
-
-
-def settings(folder: Path) -> object:
+def settings(folder: Path) -> InferConfig:
     """The run's configuration."""
-    from odtk_ray.config import InferConfig
-
     return InferConfig(
         str(folder / "model.pth"),
         str(folder / "pictures"),
         str(folder / "annotations.json"),
         outputs=(str(folder / "detections.json"),),
     )
+
+
+def plan(folder: Path) -> None:
+    """All that a driver does before its first worker starts, publishing to Ray apart."""
+    from odtk_ray.cluster.session import Fleet
+    from odtk_ray.planning import draft_run, make_plan
+    from odtk_ray.results.store import RunFolder
+
+    report = Silent()
+    draft = draft_run(settings(folder), report)
+    fleet = Fleet(workers=1, gpus=False, threads=2)
+    RunFolder.create(settings(folder).run_folder, make_plan(draft, fleet, report))
+
+
+def make_up_shards(folder: Path, detections: int) -> None:
+    """In the workers' place: made-up results, some of them near the ground truth."""
+    from odtk_ray.detect import ImageResult
+    from odtk_ray.records import Detections
+    from odtk_ray.results.store import Receipt, RunFolder, write_shard
+
+    def result(image: int) -> ImageResult:
+        boxes, classes = truth(image)
+        rng = np.random.default_rng([1, image])
+        of = rng.integers(0, BOXES, detections)
+        xywh = boxes[of] + rng.normal(0, 10, (detections, 4))
+        xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + np.abs(xywh[:, 2:])], axis=1)
+        scores = -np.sort(-rng.uniform(0.05, 1, detections))
+        found = (scores.astype(np.float32), xyxy.astype(np.float32), classes[of].astype(np.int32))
+        return ImageResult(None, *SIZES[image % len(SIZES)], Detections(*found))
+
+    run = RunFolder.reopen(settings(folder).run_folder)
+    for shard in run.plan.shards:
+        rows = [(index, result(index)) for index in shard.rows.tolist()]
+        name, sha256 = write_shard(
+            run.path, shard.number, "1.1", rows, engine="made up", digest=run.digest
+        )
+        found = detections * len(rows)
+        run.commit(Receipt(shard.number, name, sha256, len(rows), 0, found, 0, "made up"))
+
+
+def merge(folder: Path) -> None:
+    """From shard files to `detections.json`."""
+    from odtk_ray.results.outputs import write_outputs
+    from odtk_ray.results.store import RunFolder
+
+    config = settings(folder)
+    write_outputs(config, RunFolder.reopen(config.run_folder))
+
+
+def evaluate(folder: Path) -> None:
+    """The twelve figures."""
+    from odtk_ray.results.scoring import score_run
+    from odtk_ray.results.store import RunFolder
+
+    config = settings(folder)
+    if (scored := score_run(config, RunFolder.reopen(config.run_folder))) is None:
+        raise RuntimeError("the run has no ground truth")
+    print("\n".join(scored[0].lines()), file=sys.stderr)
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Not of interest here."""
+
+    def warn(self, text: str) -> None:
+        """Not of interest here."""
+
+    def begin(self, total: int, done: int) -> None:
+        """Not of interest here."""
+
+    def progress(self, done: int, failed: int) -> None:
+        """Not of interest here."""
+
+    def end(self) -> None:
+        """Not of interest here."""
+
+
+STAGES = ("input", "plan", "make up shards", "merge", "evaluate")
+
+
+def measure(stage: str, folder: Path, *numbers: int) -> tuple[float, float, int]:
+    """Run a stage in a new process; wall seconds, CPU seconds, peak resident bytes."""
+    names = ("--images", "--megabytes", "--detections")
+    options = [f"{name}={number}" for name, number in zip(names, numbers, strict=True)]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, __file__, f"--stage={stage}", f"--folder={folder}", *options]
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for
+    if process.returncode:
+        raise click.ClickException(f"the stage {stage} failed")
+    seconds = time.perf_counter() - started
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+
+
+def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
+    """Make the input, measure the stages, print the table."""
+    # Not here: a process that is started also counts what its parent held at that moment.
+    measure("input", folder, images, megabytes, detections)
+    size = (folder / "annotations.json").stat().st_size / 1e6
+    print(machine())
+    print(f"{images:,} images, annotations {size:,.0f} MB, {detections} detections each\n")
+    rows = [("stage", "wall", "CPU", "peak memory", "load")]
+    for stage in STAGES[1:]:
+        wall, cpu, peak = measure(stage, folder, images, megabytes, detections)
+        figures = (f"{wall:.1f} s", f"{cpu:.1f} s", f"{peak / 2**20:,.0f} MiB")
+        rows.append((stage, *figures, f"{load():.1f}"))
+    print(table(rows))
+    output = (folder / "detections.json").stat().st_size / 1e6
+    print(f"\ndetections.json: {output:,.0f} MB")
+
+
+@click.command()
+@click.option("--images", type=click.IntRange(1), default=200_000, show_default=True)
+@click.option("--megabytes", type=click.IntRange(0), default=1000, show_default=True,
+              help="Size of the annotation file.")  # fmt: skip
+@click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
+              help="Detections an image.")  # fmt: skip
+@click.option("--folder", type=click.Path(path_type=Path), hidden=True)
+@click.option("--stage", type=click.Choice(STAGES), hidden=True)
+def main(images: int, megabytes: int, detections: int, folder: Path, stage: str | None) -> None:
+    """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
+    if stage == "input":
+        write_annotations(folder, images, megabytes)
+        write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)
+    elif stage == "make up shards":
+        make_up_shards(folder, detections)
+    elif stage:
+        {"plan": plan, "merge": merge, "evaluate": evaluate}[stage](folder)
+    else:
+        with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name:
+            report(Path(name), images, megabytes, detections)
+
+
+if __name__ == "__main__":
+    main()

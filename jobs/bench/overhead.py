@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import itertools
 import logging
-import math
 import os
 import statistics
 import tempfile
@@ -25,9 +23,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-from measure import TreeCpu, load, machine, table
+from inputs import HEIGHT, WIDTH, write_model, write_pictures
+from measure import Timing, TreeCpu, load, machine, table
 from numpy.typing import NDArray
-from PIL import Image
 
 from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
 from odtk_ray.data.images import Picture, load_picture, padded_size
@@ -36,9 +34,7 @@ from odtk_ray.engines.base import Engine, EngineFactory
 from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
 
-WIDTH, HEIGHT = 640, 480
 DETECTIONS = 20
-DISTINCT = 100  # pictures; more files repeat them, which no decoder notices
 
 
 class StoredEngine:
@@ -74,43 +70,6 @@ def model_engine(path: str, batch: int, threads: int) -> Engine:
 
     checkpoint = load_checkpoint(path)
     return PyTorchEngine(checkpoint, Postprocessing(), launch_batch=batch, threads=threads)
-
-
-def write_pictures(folder: Path, count: int) -> int:
-    """Seeded JPEGs of 640x480; returns their mean size in bytes, which is that of a photograph."""
-    folder.mkdir()
-    data = [_jpeg(seed) for seed in range(min(count, DISTINCT))]
-    for i, content in zip(range(count), itertools.cycle(data), strict=False):
-        (folder / f"{i:06d}.jpg").write_bytes(content)
-    return sum(map(len, data)) // len(data)
-
-
-def _jpeg(seed: int) -> bytes:
-    """Smooth colours at three scales under the noise of a sensor."""
-    rng = np.random.default_rng(seed)
-    canvas = rng.normal(0, 4, (HEIGHT, WIDTH, 1)).astype(np.float32)
-    for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
-        grid = rng.integers(0, 256, (HEIGHT // cell, WIDTH // cell, 3), dtype=np.uint8)
-        image = Image.fromarray(grid).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-        canvas = canvas + weight * np.asarray(image, np.float32)
-    buffer = io.BytesIO()
-    Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
-
-
-def write_model(path: Path) -> None:
-    """A MobileNetV2FPN of 64 channels with seeded weights that detect something."""
-    import torch
-
-    from odtk_ray.model.checkpoint import save_checkpoint
-    from odtk_ray.model.retinanet import RetinaNet
-    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-
-    torch.manual_seed(0)
-    model = RetinaNet(["MobileNetV2FPN"], 3, channels=64)
-    bias = model.get_parameter("cls_head.8.bias")
-    torch.nn.init.constant_(bias, -math.log(99))  # a score of 0.01, as before training
-    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
 
 
 def plain_stored(paths: Sequence[str], prep: Preprocessing, threads: int) -> list[Detections]:
@@ -229,34 +188,6 @@ class Bench:
         return run
 
 
-@dataclass
-class Timing:
-    """What the runs of one kind took."""
-
-    stages: list[list[float]] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-    def add(self, run: Callable[[int], list[float]], count: int, cpu: TreeCpu) -> None:
-        """Do one run."""
-        before = cpu.seconds
-        self.stages.append(run(count))
-        self.cpu.append(cpu.seconds - before)
-
-    @property
-    def wall(self) -> float:
-        """Median seconds of a run."""
-        return statistics.median(map(sum, self.stages))
-
-    def row(self, name: str, count: int) -> tuple[str, ...]:
-        """A line of the table, times in ms an image; the stages are medians of their own."""
-        columns = zip(*self.stages, strict=True)
-        parts = " + ".join(f"{statistics.median(column):.2f}" for column in columns)
-        wall, cpu = self.wall * 1e3 / count, statistics.median(self.cpu) * 1e3 / count
-        walls = [sum(stages) for stages in self.stages]
-        spread = f"{min(walls):.2f} to {max(walls):.2f} s"
-        return (name, f"{count}", f"{wall:.2f} ms", f"{cpu:.2f} ms", spread, f"{parts} s")
-
-
 def compare(bench: Bench, count: int, runs: int) -> str:
     """Alternate between loop and pipeline; also at a quarter, which tells fixed from marginal."""
     plain = bench.plain()
@@ -271,7 +202,7 @@ def compare(bench: Bench, count: int, runs: int) -> str:
             for n in (short, count):
                 for name, run in kinds:
                     timings[name, n].add(run, n, cpu)
-    rows = [("", "images", "wall/image", "CPU/image", "all runs", "stages")]
+    rows: list[tuple[str, ...]] = [("", "images", "wall/image", "CPU/image", "all runs", "stages")]
     rows += [timing.row(name, n) for (name, n), timing in timings.items()]
     return f"{table(rows)}\n\n" + verdict(timings, short, count)
 
@@ -298,7 +229,7 @@ def verdict(timings: dict[tuple[str, int], Timing], short: int, count: int) -> s
 @click.option("--images", type=click.IntRange(2), default=2000, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--resize", type=click.IntRange(1), multiple=True, default=[400, 800],
-              show_default=True, help="Short side in pixels; several for several tables.")  # fmt: skip
+              show_default=True, help="Short side in pixels; may be repeated.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="[default: all cores]")
 def main(
@@ -309,13 +240,15 @@ def main(
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name, ray_session(threads):
         folder = Path(name)
         size = write_pictures(folder / "pictures", images)
-        write_model(folder / "model.pth")
+        write_model(folder / "model.pth", "MobileNetV2FPN", classes=3, channels=64)
         paths = sorted(map(str, (folder / "pictures").iterdir()))
         for side in resize:
             bench = Bench(folder, paths, Preprocessing(resize=side), batch, threads, engine)
             print(machine())
-            print(f"engine {engine}, {runs} runs, {WIDTH}x{HEIGHT} JPEG of {size / 1e3:.0f} kB, "
-                  f"resize {side}, batch {batch}, {threads} threads; load {load():.1f}")  # fmt: skip
+            print(
+                f"engine {engine}, {runs} runs, {WIDTH}x{HEIGHT} JPEG of {size / 1e3:.0f} kB, "
+                f"resize {side}, batch {batch}, {threads} threads; load {load():.1f}"
+            )
             result = compare(bench, images, runs)
             print(f"\n{result}load at the end {load():.1f}\n", flush=True)
 
@@ -341,4 +274,6 @@ def ray_session(cpus: int) -> Iterator[None]:
 if __name__ == "__main__":
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray gives its workers a niceness of 15: beside other work they would lose to the plain loop.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     main()

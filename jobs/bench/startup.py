@@ -28,7 +28,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 def main(runs: int) -> None:
     """Time `odtk-ray --help`, and an empty Python beside it."""
     print(f"{machine()}; load {load():.1f}; median of {runs}")
-    rows = [("command", "wall", "CPU", "slowest")]
+    rows: list[tuple[str, ...]] = [("command", "wall", "CPU", "slowest")]
     for name, command in {
         "odtk-ray --help": COMMAND,
         "python -c pass": [sys.executable, "-c", "pass"],

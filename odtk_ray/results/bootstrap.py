@@ -1,9 +1,11 @@
 """Is one detector better than another? Paired bootstrap over images of differences of AP.
 
 Both detectors are scored on the same draws of images, with replacement, so that what the images
-have in common cancels. Detections are matched once; a draw only gives every image a weight, the
-number of times that it came. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap,
-chapter 13 (percentile intervals).
+have in common cancels. Images that resemble each other, such as turned copies of one picture, are
+drawn together as a group: drawn one by one they would make the interval too narrow. Detections are
+matched once; a draw only gives every image a weight, the number of times that it came.
+Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile
+intervals).
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from odtk_ray.results.matching import (
     THRESHOLDS,
@@ -73,7 +74,7 @@ def compare(
     a: DetectionTable,
     b: DetectionTable,
     *,
-    images: int,
+    groups: Ints,
     draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -87,19 +88,18 @@ def compare(
         truth: the boxes to find.
         a: the first detector.
         b: the second.
-        images: number of images, those without boxes or detections included; at least 1.
-        draws: of images, as many each time as there are.
+        groups: int64 [images], group of each image, 0 to the number of groups - 1; images without
+            boxes or detections are in it too.
+        draws: of groups, as many groups each time as there are.
         level: share of the draws whose difference lies in the interval.
         seed: of the draws.
     """
-    categories = int(max(_highest(truth.category), _highest(a.category), _highest(b.category))) + 1
+    images, count = len(groups), int(groups.max()) + 1
+    categories = 1 + max(int(t.category.max(initial=-1)) for t in (truth, a, b))
     scored = [[_Matched(truth, table, c, images) for c in range(categories)] for table in (a, b)]
-    rng = np.random.default_rng(seed)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
     drawn = np.array(
-        [
-            [_figures(one, weights) for one in scored]
-            for weights in rng.multinomial(images, np.full(images, 1 / images), size=draws)
-        ]
+        [[_figures(one, weights[groups]) for one in scored] for weights in times]
     )  # [draws, 2, figures]
     tails = [(1 - level) / 2, (1 + level) / 2]
     intervals = np.quantile(drawn[:, 1] - drawn[:, 0], tails, axis=0).T
@@ -111,10 +111,6 @@ def compare(
             _FIGURES, overall, intervals.tolist(), strict=True
         )
     ]
-
-
-def _highest(category: NDArray[np.integer]) -> int:
-    return int(category.max(initial=-1))
 
 
 class _Matched:
@@ -151,9 +147,9 @@ class _Matched:
     def precisions(self, weights: Ints) -> Floats | None:
         """Average precision at each IoU threshold when image i is there weights[i] times.
 
-        The copies of an image have equal scores and come one after the other. Among the copies of
-        a right detection precision rises, so the interpolated curve is the same with only the last
-        of them, and cumulative sums of weights are exact.
+        The copies of a detection have equal scores and come one after the other. Among those of a
+        right one precision rises, so the interpolated curve is the same with only the last of
+        them, and cumulative sums of weights are exact.
 
         Returns:
             float64 [thresholds]; None without boxes to find.

@@ -123,7 +123,7 @@ class RunFolder:
     """A run folder that this driver owns until a newer driver takes it over."""
 
     def __init__(self, path: str, plan: Plan, digest: str, epoch: int) -> None:
-        self.path = path
+        self.path = os.path.abspath(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
         self.epoch = epoch
@@ -153,26 +153,11 @@ class RunFolder:
         """
         cls.refuse_existing(path)
         os.makedirs(path)
-        os.mkdir(os.path.join(path, _SHARDS))
-        shard_of = np.empty(len(plan.records), np.int32)
-        for shard in plan.shards:
-            shard_of[shard.rows] = shard.number
-        position = np.empty(len(plan.records), np.int32)
-        for shard in plan.shards:
-            position[shard.rows] = np.arange(len(shard), dtype=np.int32)
-        table = plan.records.append_column("shard", pa.array(shard_of))
-        table = table.append_column("position", pa.array(position))
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        write_atomic(os.path.join(path, _RECORDS), buffer.getvalue())
-        document = {
-            "format": _FORMAT,
-            "records": _sha256(buffer.getvalue()),
-            "settings": plan.settings,
-            "outputs": plan.outputs,
-        }
-        text = json.dumps(document, indent=1)
-        write_atomic(os.path.join(path, _PLAN), text.encode())  # last: a folder with it is whole
+        try:
+            text = _write_plan(path, plan)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)  # half a plan could not be resumed
+            raise
         return cls(path, plan, _sha256(text.encode()), _claim(path))
 
     @classmethod
@@ -278,6 +263,31 @@ class RunFolder:
                 return _sha256(stream.read()) == receipt.sha256
         except OSError:
             return False
+
+
+def _write_plan(path: str, plan: Plan) -> str:
+    """Write the plan into a new run folder; returns the text of plan.json."""
+    os.mkdir(os.path.join(path, _SHARDS))
+    shard_of = np.empty(len(plan.records), np.int32)
+    for shard in plan.shards:
+        shard_of[shard.rows] = shard.number
+    position = np.empty(len(plan.records), np.int32)
+    for shard in plan.shards:
+        position[shard.rows] = np.arange(len(shard), dtype=np.int32)
+    table = plan.records.append_column("shard", pa.array(shard_of))
+    table = table.append_column("position", pa.array(position))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomic(os.path.join(path, _RECORDS), buffer.getvalue())
+    document = {
+        "format": _FORMAT,
+        "records": _sha256(buffer.getvalue()),
+        "settings": plan.settings,
+        "outputs": plan.outputs,
+    }
+    text = json.dumps(document, indent=1)
+    write_atomic(os.path.join(path, _PLAN), text.encode())  # last: a folder with it is whole
+    return text
 
 
 def _sha256(data: bytes) -> str:

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from odtk_ray.config import MEAN, STD
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.model.fpn import STRIDES
 from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
@@ -94,15 +95,23 @@ class Trainer:
     Batch normalisation keeps its statistics and its weights, as in ODTK.
 
     Args:
-        path: a checkpoint; one of `save` is continued, any other starts at iteration 0.
+        path: a MobileNetV2FPN's checkpoint; one of `save` is continued, any other starts at
+            iteration 0.
         photographs: to learn from.
         recipe: how.
-        device: `cpu` or `cuda`; on the latter forward runs in FP16 with scaled losses.
+        device: `cpu` or `cuda`; on the latter the network runs in FP16 and the loss is scaled.
         rank: number of this process.
         world: number of processes.
-        wrap: makes the network of the group from this process', such as
-            DistributedDataParallel.
+        wrap: makes the group's network of this process', such as DistributedDataParallel.
         threads: that draw tiles ahead.
+
+    Attributes:
+        model: the network of this process.
+        iteration: steps done.
+
+    Raises:
+        ValueError: the batch cannot be shared evenly.
+        UsageError: the checkpoint cannot be used.
     """
 
     def __init__(
@@ -119,32 +128,31 @@ class Trainer:
     ) -> None:
         if recipe.batch % world:
             raise ValueError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
-        checkpoint = load_checkpoint(path)
-        self._photographs, self._recipe = list(photographs), recipe
-        self._device, self._rank, self._world = torch.device(device), rank, world
-        self._threads = threads
-        self._checkpoint = checkpoint
-        self.model = checkpoint.build().to(self._device)
-        trained = _trained(self.model, recipe.frozen)
+        self._recipe, self._photographs = recipe, photographs
+        self._rank, self._world, self._threads = rank, world, threads
+        self._device = torch.device(device)
+        self._checkpoint = load_checkpoint(path)
+        self._anchors = self._place_anchors()
+        self.model = self._checkpoint.build().to(self._device)
+        self._parameters = _trained(self.model, recipe.frozen)
         self._network = wrap(self.model)
         self._optimizer = torch.optim.SGD(
-            trained, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.decay
+            self._parameters, recipe.rate, recipe.momentum, weight_decay=recipe.decay
         )
         self._scheduler = LambdaLR(self._optimizer, recipe.factor)
+        self._half = self._device.type == "cuda"
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
-        self._trained = trained
         self.iteration = 0
         self._resume(path)
-        side = recipe.tiles.side
-        anchors = [
-            generate_anchors(stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors)
-            for stride in self.model.strides
-        ]
-        self._anchors = place_anchors(anchors, self.model.strides, side, side).to(self._device)
 
-    @property
-    def _half(self) -> bool:
-        return self._device.type == "cuda"
+    def _place_anchors(self) -> Tensor:
+        """float32 [N, 4] of a tile."""
+        settings, side = self._checkpoint, self._recipe.tiles.side
+        levels = [
+            generate_anchors(stride, settings.ratios, settings.scales, settings.anchors)
+            for stride in STRIDES
+        ]
+        return place_anchors(levels, STRIDES, side, side).to(self._device)
 
     def _resume(self, path: str | Path) -> None:
         content = read_pth(Path(path))
@@ -191,15 +199,13 @@ class Trainer:
 
     def _draw(self, pool: ThreadPoolExecutor, iteration: int) -> list[Future[_Tile]]:
         recipe = self._recipe
-        share = range(self._rank, recipe.batch, self._world)
-        indices = [iteration * recipe.batch + slot for slot in share]
         return [
             pool.submit(draw_tile, self._photographs, recipe.tiles, recipe.seed, index)
-            for index in indices
+            for index in tile_indices(iteration, recipe.batch, self._rank, self._world)
         ]
 
     def _step(self, tiles: Sequence[_Tile]) -> Step:
-        rate = self._scheduler.get_last_lr()[0]
+        rate = float(self._scheduler.get_last_lr()[0])
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in tiles])).to(self._device)
         boxes = [torch.from_numpy(boxes).to(self._device) for _, boxes in tiles]
         targets, wanted = map(torch.stack, zip(*(assign(self._anchors, b) for b in boxes)))
@@ -209,14 +215,19 @@ class Trainer:
             flatten_heads(logits, 1).squeeze(2), flatten_heads(deltas, 4), targets, wanted
         )
         self._optimizer.zero_grad()
-        self._scaler.scale(focal + box).backward()
+        torch.autograd.backward(self._scaler.scale(focal + box))
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._trained, self._recipe.clip)
+        nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._scheduler.step()
         self.iteration += 1
         return Step(self.iteration, focal.item(), box.item(), rate)
+
+
+def tile_indices(iteration: int, batch: int, rank: int, world: int) -> range:
+    """The tiles of one process in one step; those of all processes are the step's batch."""
+    return range(iteration * batch + rank, (iteration + 1) * batch, world)
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -231,6 +242,8 @@ def _trained(model: RetinaNet, frozen: int) -> list[nn.Parameter]:
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.requires_grad_(False)
-    for fpn in model.backbones.values():
-        fpn.features.features[:frozen].requires_grad_(False)
+    for name in model.backbones:
+        trunk = model.get_submodule(f"backbones.{name}.features.features")
+        for layer in list(trunk.children())[:frozen]:
+            layer.requires_grad_(False)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -78,7 +78,8 @@ def clip_boxes(boxes: Edges, area: Area) -> Edges:
     low, high = np.tile(area[:2], 2), np.tile(area[2:], 2)
     inside = np.clip(boxes, low, high)
     share = _sizes(inside) / _sizes(boxes)
-    return inside[share >= VISIBLE] - low
+    clipped: Edges = inside[share >= VISIBLE] - low
+    return clipped
 
 
 def _sizes(boxes: Edges) -> NDArray[np.float64]:

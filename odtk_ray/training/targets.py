@@ -67,7 +67,8 @@ def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
     Returns:
         float [B, N, values], by level, then row, column and anchor.
     """
-    return torch.cat([x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, values)) for x in levels], 1)
+    rows = [level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels]
+    return torch.cat(rows, dim=1)
 
 
 def assign(

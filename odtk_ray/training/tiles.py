@@ -78,7 +78,8 @@ def recolour(pixels: Pixels, rng: np.random.Generator, light: float, tint: float
     values = gray + saturation * (values - gray)
     mean = gray.mean()
     values = mean + contrast * (values - mean)
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    recoloured: Pixels = np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    return recoloured
 
 
 def inclusive(boxes: Edges, zoom: float) -> NDArray[np.float32]:

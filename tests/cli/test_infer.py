@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -156,6 +157,19 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
     assert all(re.fullmatch(line, text) for text in progress)
     assert [text.split()[0] for text in done.stdout.splitlines()] == ["done:", "wrote"]
     assert sorted(os.listdir(tmp_path)) == ["few", "o.json"]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("source", ["few/*.jpg", "few/list.txt", "file://{}/few", "few/1.jpg"])
+def test_kinds_of_sources(ray_session, checkpoint, few, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (few / "list.txt").write_text("0.jpg\n2.jpg\n")
+    outcome = infer(checkpoint, tmp_path, "--images", source.format(tmp_path))
+    assert outcome.exit_code == 0
+    images = json.loads((tmp_path / "out.json").read_text())["images"]
+    expected = {"few/list.txt": ["0.jpg", "2.jpg"], "few/1.jpg": ["1.jpg"]}
+    everything = ["0.jpg", "1.jpg", "2.jpg"]
+    assert [image["file_name"] for image in images] == expected.get(source, everything)
 
 
 # ------------------------------------------------------------------------------- failing images
@@ -379,6 +393,15 @@ def test_a_full_disk_loses_nothing(ray_session, checkpoint, photos, annotations,
         assert "--resume" in outcome.stderr
         assert os.listdir(small) == ["out.json"]
         assert (small / "out.json").read_text() == "of an earlier run"
+        # The run folder itself on a full disk: nothing is planned, nothing half-planned stays.
+        with contextlib.suppress(OSError), open(small / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(512))
+        nested = run("infer", checkpoint, *SMALL, "--images", photos, "--output", small / "b.json")
+        assert nested.exit_code == 1
+        assert "No space left on device" in nested.stderr
+        assert sorted(os.listdir(small)) == ["filler", "out.json"]
+        (small / "filler").unlink()
         subprocess.run(["/bin/mount", "-o", "remount,size=64m", str(small)], check=True)
         again = run("infer", checkpoint, *SMALL, *given, "--output", small / "out.json", "--resume")
         assert again.exit_code == 0

@@ -1,0 +1,101 @@
+"""Compares two detection files on one annotation file: AP, and an interval of its difference.
+
+    python jobs/compare_ap.py fp32.results.json int8.results.json --annotations tiles.json
+
+The files are COCO results (odtk-ray infer --output x.results.json). Images without rows in a file
+count as images without detections.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import numpy as np
+
+from odtk_ray.data.coco import read_truth
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.results.bootstrap import DetectionTable, compare
+from odtk_ray.results.truth import image_ranks
+
+
+def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
+    """Numbers the groups of images with the same value of a key; without one, every image.
+
+    Raises:
+        UsageError: an image has no such key.
+    """
+    if key is None:
+        return list(range(len(images)))
+    missing = [image["id"] for image in images if key not in image]
+    if missing:
+        raise UsageError(f"cannot group by {key!r}", f"image {missing[0]} has no such entry")
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(json.dumps(image[key]), len(numbers)) for image in images]
+
+
+def read_table(path: str, images: dict[str, int], categories: dict[str, int]) -> DetectionTable:
+    """The rows of a COCO results file.
+
+    Raises:
+        UsageError: it is no list of detections, or of other images or categories.
+    """
+    try:
+        with open(path) as file:
+            rows = json.load(file)
+        image = [images[json.dumps(row["image_id"])] for row in rows]
+        category = [categories[json.dumps(row["category_id"])] for row in rows]
+        score = [row["score"] for row in rows]
+        bbox = [row["bbox"] for row in rows]
+    except KeyError as error:
+        why = f"{error} is missing in a row, or not in the annotation file"
+        raise UsageError(f"cannot use {path}", why) from error
+    except (OSError, ValueError, TypeError) as error:
+        hint = "write it with: odtk-ray infer --output name.results.json"
+        raise UsageError(f"cannot use {path}", "it is not a list of COCO results", hint) from error
+    return DetectionTable(
+        np.array(image, np.int64),
+        np.array(category, np.int64),
+        np.array(score, np.float64),
+        np.array(bbox, np.float64).reshape(-1, 4),
+    )
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.argument("a", type=click.Path(exists=True, dir_okay=False))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False))
+@click.option("--annotations", type=click.Path(exists=True, dir_okay=False), required=True)
+@click.option("--group-by", help="Entry of the images that are drawn together, such as tile.")
+@click.option("--draws", default=1000, show_default=True, type=click.IntRange(min=1))
+@click.option("--level", default=0.95, show_default=True, type=click.FloatRange(0, 1))
+@click.option("--seed", default=0, show_default=True)
+def main(
+    a: str, b: str, annotations: str, group_by: str | None, draws: int, level: float, seed: int
+) -> None:
+    with open(annotations) as file:
+        content = json.load(file)
+    ids = [json.dumps(image["id"]) for image in content["images"]]
+    order = np.argsort(image_ranks(ids))  # equal scores are ordered by image id, as COCOeval does
+    images = {ids[place]: index for index, place in enumerate(order.tolist())}
+    categories = {json.dumps(c["id"]): i for i, c in enumerate(content["categories"])}
+    try:
+        truth, remarks = read_truth(annotations, images, categories)
+        tables = [read_table(path, images, categories) for path in (a, b)]
+        groups = np.array(groups_of(content["images"], group_by), np.int64)[order]
+    except OdtkError as error:
+        raise click.ClickException(str(error)) from error
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
+    drawn = {"draws": draws, "level": level, "seed": seed}
+    rows = compare(truth, *tables, groups=groups, **drawn)
+    click.echo(f"{'':6}{'a':>8}{'b':>8}{'b - a':>9}   {level:.0%} interval")
+    for row in rows:
+        click.echo(
+            f"{row.name:6}{row.a:8.4f}{row.b:8.4f}{row.b - row.a:+9.4f}"
+            f"   {row.low:+.4f} to {row.high:+.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Each benchmark runs at a tiny size and prints its table; how long it takes is not looked at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "jobs" / "bench"
+
+
+def rows(script: str, *options: str) -> tuple[dict[str, list[str]], str]:
+    """The cells of the printed table's lines by their first cell, and the whole text."""
+    command = [sys.executable, str(BENCH / script), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {line[0]: line[1:] for line in cells}, done.stdout
+
+
+def test_startup():
+    table, text = rows("startup.py", "--runs", "2")
+    assert " cores " in text
+    assert set(table) == {"command", "odtk-ray --help", "python -c pass"}
+    assert all(cell.endswith(" s") for cell in table["odtk-ray --help"])
+
+
+def test_memory():
+    table, text = rows("memory.py", "--images", "70", "--megabytes", "1", "--detections", "3")
+    assert "70 images, annotations 1 MB" in text
+    assert list(table)[1:] == ["plan", "make up shards", "merge", "evaluate"]
+    assert all(0 < int(row[2].split()[0]) < 4096 for name, row in table.items() if name != "stage")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("engine", ["stored", "model"])
+def test_overhead(engine):
+    options = ("--images", "8", "--runs", "1", "--resize", "96", "--threads", "1")
+    table, text = rows("overhead.py", "--engine", engine, *options)
+    assert f"engine {engine}, 1 runs, 640x480 JPEG" in text
+    assert "Above the plain loop: " in text
+    assert table["plain loop"][0] == table["pipeline"][0] == "8"
+    assert len(table["pipeline"][-1].split(" + ")) == 4  # plan, start, detect, merge

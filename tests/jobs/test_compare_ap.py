@@ -1,0 +1,81 @@
+"""The command line around the bootstrap."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+JOBS = Path(__file__).parents[2] / "jobs"
+TRUTH = {
+    "images": [{"id": i, "file_name": f"{i}.png"} for i in ("b", "a", 9, 1)],
+    "categories": [{"id": 7, "name": "tree"}],
+    "annotations": [
+        {"id": n, "image_id": i, "category_id": 7, "bbox": [5, 5, 20, 20], "area": 400}
+        for n, i in enumerate(("b", "a", 9, 1), start=1)
+    ],
+}
+for image, tile in zip(TRUTH["images"], (0, 0, 1, 1), strict=True):
+    image["tile"] = tile
+
+
+@pytest.fixture
+def job(monkeypatch):
+    monkeypatch.syspath_prepend(str(JOBS))
+    yield importlib.import_module("compare_ap")
+    sys.modules.pop("compare_ap")
+
+
+def rows(found):
+    return [{"image_id": i, "category_id": 7, "bbox": [5, 5, 20, 20], "score": 0.9} for i in found]
+
+
+def run(job, folder, a, b, *options):
+    for name, content in (("a", a), ("b", b), ("truth", TRUTH)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    paths = [str(folder / "a.json"), str(folder / "b.json")]
+    arguments = [*paths, "--annotations", str(folder / "truth.json"), *options]
+    return CliRunner().invoke(job.main, arguments)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([], [], ["0.0000", "0.0000", "+0.0000"]),
+        (["b", "a", 9, 1], ["b", "a", 9, 1], ["1.0000", "1.0000", "+0.0000"]),
+        # Half of the boxes: precision 1 up to recall 0.5, 51 of 101 points
+        (["a", 1], ["b", "a", 9, 1], ["0.5050", "1.0000", "+0.4950"]),
+    ],
+)
+def test_table(job, tmp_path, a, b, expected):
+    result = run(job, tmp_path, rows(a), rows(b), "--draws", "20")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    assert [line[0] for line in lines[1:]] == ["AP", "AP50", "AP75"]
+    assert all(line[1:4] == expected for line in lines[1:])
+
+
+def test_groups_are_drawn_together(job, tmp_path):
+    """One box of each tile is found, so every draw of whole tiles has the same AP."""
+    grouped = run(job, tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]), "--group-by", "tile")
+    assert grouped.output.splitlines()[1].endswith("+0.4950 to +0.4950")
+    single = run(job, tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]))
+    assert not single.output.splitlines()[1].endswith("+0.4950 to +0.4950")
+
+
+@pytest.mark.parametrize(
+    ("a", "options", "message"),
+    [
+        ({"annotations": []}, [], "not a list of COCO results"),
+        (rows(["unknown"]), [], "'\"unknown\"' is missing in a row, or not in the annotation"),
+        ([{"image_id": "a", "category_id": 7, "score": 1}], [], "'bbox' is missing"),
+        ([], ["--group-by", "camera"], "image b has no such entry"),
+    ],
+)
+def test_unusable_input_is_explained(job, tmp_path, a, options, message):
+    result = run(job, tmp_path, a, [], *options)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output

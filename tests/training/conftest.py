@@ -1,0 +1,31 @@
+"""A trunk that is quick to make and lets signals through, and a checkpoint to start from."""
+
+import pytest
+import torch
+import torchvision
+
+from odtk_ray.model.checkpoint import save_checkpoint
+from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.training.start import starting_model
+
+
+@pytest.fixture(scope="session")
+def trunk():
+    """MobileNetV2 with random weights, and the statistics that its layers have on noise."""
+    torch.manual_seed(3)
+    network = torchvision.models.mobilenet_v2(weights=None).train()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        network(torch.randn(4, 3, 128, 128))
+    return network.state_dict()
+
+
+@pytest.fixture(scope="session")
+def start(trunk, tmp_path_factory):
+    path = tmp_path_factory.mktemp("start") / "start.pth"
+    model = starting_model(trunk, 0)
+    options = {"ratios": DEFAULT_RATIOS, "scales": DEFAULT_SCALES, "class_names": ["tree"]}
+    save_checkpoint(path, model, **options)
+    return path
