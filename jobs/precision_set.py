@@ -1,7 +1,7 @@
-"""Makes the precision set: tiles of all demonstration photographs in 8 flips and rotations.
+r"""Makes the precision set: tiles of all demonstration photographs in 8 flips and rotations.
 
     python jobs/precision_set.py --data demo --output precision_set
-    odtk-ray infer model.pth --images precision_set/tiles --annotations precision_set/tiles.json \\
+    odtk-ray infer model.pth --images precision_set/tiles --annotations precision_set/tiles.json \
         --resize 800 --output a.results.json
 
 It is for comparing two ways to run the same model, where only differences count: photographs that

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -31,7 +32,7 @@ from odtk_ray.config import Preprocessing
 from odtk_ray.errors import OdtkError
 from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-from odtk_ray.training.loop import Recipe, Trainer
+from odtk_ray.training.loop import Recipe, Step, Trainer
 from odtk_ray.training.photographs import Photograph, read_photographs
 from odtk_ray.training.start import starting_model
 from odtk_ray.training.validation import evaluate
@@ -91,29 +92,35 @@ def work(config: dict[str, Any]) -> None:
 
 
 class Log:
-    """Lines of JSON in a file, and on the terminal: mean losses, and validation."""
+    """Lines of JSON in a file and on the terminal: mean losses, and validation.
+
+    Args:
+        path: of the file, which is continued.
+        every: steps that a line of losses is about.
+    """
 
     def __init__(self, path: Path, every: int = 50) -> None:
         self._path, self._every = path, every
-        self._steps: list[tuple[float, float]] = []
+        self._steps: list[Step] = []
         self._started = time.monotonic()
 
-    def step(self, step: Any) -> None:
-        self._steps.append((step.focal, step.box))
+    def step(self, step: Step) -> None:
+        """Takes a step, and writes a line about it and those before it when it is time."""
+        self._steps.append(step)
         if step.iteration % self._every == 0:
-            focal, box = (sum(column) / len(self._steps) for column in zip(*self._steps))
-            self._steps.clear()
             self._write(
                 iteration=step.iteration,
-                focal=round(focal, 4),
-                box=round(box, 4),
+                focal=round(fmean(s.focal for s in self._steps), 4),
+                box=round(fmean(s.box for s in self._steps), 4),
                 rate=round(step.rate, 6),
                 seconds=round(time.monotonic() - self._started),
             )
+            self._steps.clear()
 
     def validation(
         self, iteration: int, path: str, photographs: list[Photograph], resizes: tuple[int, ...]
     ) -> None:
+        """Evaluates a checkpoint at each of some sizes; a line for each."""
         for resize in resizes:
             stats = evaluate(path, photographs, Preprocessing(resize=resize)).stats
             figures = {name: round(stats[name], 4) for name in ("AP", "AP50", "AP75")}
@@ -181,7 +188,7 @@ def main(
         "threads": threads,
         "gpu": gpus > 0,
     }
-    ray.init(include_dashboard=False)
+    ray.init()
     TorchTrainer(
         work,
         train_loop_config=config,

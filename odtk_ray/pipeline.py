@@ -84,7 +84,7 @@ def infer(
     with session(config.address, draft.local_cpus) as local:
         fleet = choose_fleet(config.workers, draft.threads, local=local)
         run = draft.run or RunFolder.create(config.run_folder, make_plan(draft, fleet, report))
-        before = sum(receipt.rows for receipt in run.committed.values())
+        before = run.images_done
         started = time.monotonic()
         detect(run, fleet, make_engine or engine_factory(config, draft, run), report)
         seconds = time.monotonic() - started
@@ -97,7 +97,7 @@ def infer(
 def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter) -> None:
     """Get every shard of the plan committed."""
     shards = run.missing_shards()
-    report.begin(len(run.plan.records), run.images_done())
+    report.begin(len(run.plan.records), run.images_done)
     if shards:
         settings = WorkerSettings(
             run_dir=run.path,
@@ -111,10 +111,10 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             worker_starter(fleet, settings, make_engine),
             fleet.workers,
             refs,
-            {shard.number: shard.rows.tolist() for shard in shards},
+            {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
             commit=run.commit,
-            progress=lambda more: report.progress(run.images_done() + more, run.images_failed()),
+            progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
     report.end()
@@ -144,7 +144,7 @@ def finish(
     return Summary(
         images=images,
         detections=sum(receipt.detections for receipt in receipts),
-        failed=run.images_failed(),
+        failed=run.images_failed,
         detected=images - before,
         seconds=seconds,
         fleet=fleet,

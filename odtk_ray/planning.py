@@ -72,7 +72,7 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         settings = fingerprint(config, checkpoint.sha256, digest)
         run = RunFolder.reopen(config.run_folder)
         check_resume(run, config, settings)
-        report.note(f"resuming: {run.images_done():,} of {len(run.plan.records):,} images are done")
+        report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
         return Draft(config, checkpoint, settings, run=run)
     if config.resume:
         report.note(f"nothing to resume in {config.run_folder}: starting")

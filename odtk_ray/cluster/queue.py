@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from odtk_ray.cluster.workers import DEPTH, WATCH
 from odtk_ray.data.shards import ShardRef
@@ -76,7 +79,7 @@ class Dispatcher:
         start: Callable[[], ActorHandle[Any]],
         workers: int,
         refs: dict[int, ShardRef],
-        rows: dict[int, Sequence[int]],
+        rows: dict[int, NDArray[np.int64]],
         *,
         epoch: int,
         commit: Callable[[Receipt], object],

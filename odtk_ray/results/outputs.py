@@ -135,7 +135,7 @@ def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
     """
     path = _beside(config, "failures.jsonl")
     lines = []
-    if run.images_failed():
+    if run.images_failed:
         for rows in merged(run):
             failed = pc.is_valid(rows.results["error"])
             records = rows.records.filter(failed).select(["image_id", "file_name", "path"])
@@ -158,9 +158,9 @@ def write_metrics(config: InferConfig, metrics: Metrics, run: RunFolder) -> list
     """`metrics.json` beside the first output."""
     path = _beside(config, "metrics.json")
     document = metrics.to_json() | {
-        "images_failed": run.images_failed(),
+        "images_failed": run.images_failed,
         "images_missing": len(run.plan.outputs["missing"]),
-        "images_left_out": run.images_failed() + len(run.plan.outputs["missing"]),
+        "images_left_out": run.images_failed + len(run.plan.outputs["missing"]),
     }
     try:
         write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())

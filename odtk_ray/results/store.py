@@ -128,6 +128,7 @@ class RunFolder:
         self.digest = digest
         self.epoch = epoch
         self.committed: dict[int, Receipt] = {}
+        self.images_done = self.images_failed = 0  # in committed shards
 
     @staticmethod
     def refuse_existing(path: str) -> None:
@@ -200,14 +201,6 @@ class RunFolder:
         """Shards that are not committed yet, in dispatch order."""
         return [shard for shard in self.plan.shards if shard.number not in self.committed]
 
-    def images_done(self) -> int:
-        """Images in committed shards."""
-        return sum(receipt.rows for receipt in self.committed.values())
-
-    def images_failed(self) -> int:
-        """Failed images in committed shards."""
-        return sum(receipt.failed for receipt in self.committed.values())
-
     def commit(self, receipt: Receipt) -> bool:
         """Make a shard count; False when an earlier attempt already does.
 
@@ -231,7 +224,7 @@ class RunFolder:
             journal.write(json.dumps(asdict(receipt)) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
-        self.committed[receipt.shard] = receipt
+        self._count(receipt)
         return True
 
     def remove(self) -> None:
@@ -254,8 +247,13 @@ class RunFolder:
                 whole += len(line)
                 receipt = Receipt(**json.loads(line))
                 if receipt.shard not in self.committed and self._holds(receipt):
-                    self.committed[receipt.shard] = receipt
+                    self._count(receipt)
             journal.truncate(whole)
+
+    def _count(self, receipt: Receipt) -> None:
+        self.committed[receipt.shard] = receipt
+        self.images_done += receipt.rows
+        self.images_failed += receipt.failed
 
     def _holds(self, receipt: Receipt) -> bool:
         try:

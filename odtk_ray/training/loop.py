@@ -208,7 +208,8 @@ class Trainer:
         rate = float(self._scheduler.get_last_lr()[0])
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in tiles])).to(self._device)
         boxes = [torch.from_numpy(boxes).to(self._device) for _, boxes in tiles]
-        targets, wanted = map(torch.stack, zip(*(assign(self._anchors, b) for b in boxes)))
+        assigned = [assign(self._anchors, own) for own in boxes]
+        targets, wanted = (torch.stack(column) for column in zip(*assigned, strict=True))
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
             logits, deltas = self._network(normalise(pixels))
         focal, box = losses(

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_places_cover_everything_and_stay_inside(job, length):
         starts = job.places(length, SIDE, np.random.default_rng(seed))
         assert len(starts) == -(-length // SIDE)
         assert (starts[0], starts[-1]) == (0, length - SIDE)
-        assert all(0 <= b - a <= SIDE for a, b in zip(starts, starts[1:], strict=False))
+        assert all(0 <= b - a <= SIDE for a, b in pairwise(starts))
 
 
 def test_boxes_lie_on_what_they_show(job, data, tmp_path):

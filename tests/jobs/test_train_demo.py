@@ -1,14 +1,23 @@
 """The training job for real: Ray, two processes, a tiny picture, stopped and continued."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
+from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.model.pth import read_pth
+from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.training.photographs import Photograph
+from odtk_ray.training.start import starting_model
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -42,3 +51,68 @@ def test_split_keeps_the_strip_for_validation(job):
 def test_the_test_photographs_are_not_among_those_that_are_read(job):
     assert all("YELL" in name for name in job.PHOTOGRAPHS)
     assert len(job.PHOTOGRAPHS) == 2
+
+
+@pytest.fixture
+def data(tmp_path, job):
+    """Two pictures with the names of the photographs, just large enough to be split."""
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number, (name, size) in enumerate(
+        zip(job.PHOTOGRAPHS, [(420, 820), (400, 400)], strict=True)
+    ):
+        small = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(small).resize(size).save(tmp_path / "photos" / name)
+        images.append({"id": number, "file_name": name})
+        annotations += [
+            {"image_id": number, "category_id": 1, "bbox": [60 * i, 70 * i, 40, 40]}
+            for i in range(5)
+        ]
+    content = {"images": images, "annotations": annotations}
+    (tmp_path / "trees.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.fixture
+def start(tmp_path):
+    model = starting_model(torchvision.models.mobilenet_v2(weights=None).state_dict(), 0)
+    options = {"ratios": DEFAULT_RATIOS, "scales": DEFAULT_SCALES, "class_names": ["tree"]}
+    save_checkpoint(tmp_path / "start.pth", model, **options)
+    return tmp_path / "start.pth"
+
+
+@pytest.mark.cluster
+def test_two_processes_continue_a_training(job, data, start):
+    output = data / "model.pth"
+    folder = data / "model.pth.training"
+    folder.mkdir()
+    photographs = job.read_photographs(data / "trees.json", data / "photos", job.PHOTOGRAPHS)
+    begun = job.Trainer(start, job.split(photographs)[0], job.Recipe(iterations=1, batch=2))
+    list(begun.steps())
+    begun.save(folder / "training.pth")
+
+    command = [sys.executable, str(JOBS / "train_demo.py"), "--data", str(data)]
+    command += ["--output", str(output), "--workers", "2", "--batch", "2", "--resume"]
+    run = subprocess.run(
+        [*command, "--iterations", "3", "--every", "2"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    training = read_pth(folder / "training.pth")
+    assert training["iteration"] == 3
+    assert training["scheduler"]["last_epoch"] == 3
+    before = begun.model.state_dict()["cls_head.0.weight"]
+    assert not torch.equal(training["state_dict"]["cls_head.0.weight"], before)
+    assert load_checkpoint(output).class_names == ("tree",)
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [(row["iteration"], row["resize"]) for row in log] == [
+        (2, 800),
+        (3, 800),
+        *((3, resize) for resize in job.RESIZES),
+    ]
+    assert all(0 <= row["AP50"] <= 1 for row in log)
