@@ -25,7 +25,7 @@ import ray
 import torch
 from demo import WEIGHTS, fetch, read_trunk
 from ray import train
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
 
 from odtk_ray.config import Preprocessing
@@ -55,7 +55,7 @@ def split(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photogr
     width, height = first.image.size
     top = height - STRIP
     squares = [
-        first.cut((right - STRIP, top, right, height)) for right in range(width, STRIP, -STRIP)
+        first.cut((right - STRIP, top, right, height)) for right in range(width, STRIP - 1, -STRIP)
     ]
     return [first.cut((0, 0, width, top)), *others], squares
 
@@ -65,10 +65,11 @@ def work(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     context = train.get_context()
     data, folder = Path(config["data"]), Path(config["folder"])
+    saved = folder / "training.pth"
     photographs = read_photographs(data / "trees.json", data / "photos", PHOTOGRAPHS)
     training, validation = split(photographs)
     trainer = Trainer(
-        folder / config["start"],
+        saved if saved.exists() else folder / "start.pth",
         training,
         config["recipe"],
         device="cuda" if config["gpu"] else "cpu",
@@ -83,7 +84,7 @@ def work(config: dict[str, Any]) -> None:
             log.step(step)
         if step.iteration % config["every"] == 0 or step.iteration == config["recipe"].iterations:
             if log:
-                trainer.save(folder / "training.pth")
+                trainer.save(saved)
                 trainer.export(config["output"])
                 log.validation(step.iteration, config["output"], validation, (800,))
             train.report({"iteration": step.iteration})  # all processes wait here for the first
@@ -169,6 +170,10 @@ def main(
     resume: bool,
 ) -> None:
     folder = Path(f"{output}.training").absolute()
+    if batch % (gpus or workers):
+        raise click.UsageError(f"--batch {batch} cannot be shared by {gpus or workers} processes")
+    if resume and not folder.is_dir():
+        raise click.UsageError(f"there is no {folder} to resume from")
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -176,13 +181,11 @@ def main(
             write_start(folder, Path(data), seed)
         except OdtkError as error:
             raise click.ClickException(str(error)) from error
-    started = (folder / "training.pth").exists()
     recipe = Recipe(iterations=iterations, batch=batch, seed=seed)
     config = {
         "data": str(Path(data).absolute()),
         "folder": str(folder),
         "output": str(Path(output).absolute()),
-        "start": "training.pth" if started else "start.pth",
         "recipe": recipe,
         "every": every,
         "threads": threads,
@@ -193,7 +196,11 @@ def main(
         work,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=gpus or workers, use_gpu=gpus > 0),
-        run_config=RunConfig(name="train", storage_path=str(folder / "ray")),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=3),  # each continues from the last save
+        ),
     ).fit()
 
 

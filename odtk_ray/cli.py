@@ -138,9 +138,9 @@ def _infer(flags: dict[str, Any]) -> int:
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
-    if summary.failed > config.max_failures:
-        return EXIT_FAILED if summary.failed == summary.images else EXIT_PARTIAL
-    return EXIT_OK
+    if summary.failed == summary.images:
+        return EXIT_FAILED
+    return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
 class _Stopped(BaseException):
@@ -179,8 +179,10 @@ def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
     except Exception as error:
         if debug:
             raise
+        cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
+        first = (str(cause).strip() or "no message").splitlines()[0]
         click.echo(
-            f"error: {type(error).__name__}: {str(error).strip() or 'no message'}\n"
+            f"error: {type(cause).__name__}: {first}\n"
             "  hint: this is a defect of odtk-ray; --debug shows where it happened",
             err=True,
         )

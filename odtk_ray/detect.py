@@ -6,6 +6,7 @@ waits for pictures only when decoding is the slower of the two.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,9 @@ from odtk_ray.data.images import Picture, load_picture, padded_size
 from odtk_ray.engines.base import Engine, EngineFactory
 from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
+
+# Seconds to wait before storage that failed is asked again.
+_PAUSES = (0.5, 2.0)
 
 _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
 
@@ -49,7 +53,7 @@ class Detector:
     """Owns the decode threads and the engine's thread of one worker.
 
     Several threads may call `detect` at once: their pictures share the decode threads and their
-    launches queue for the engine, so the end of one call overlaps with the start of the next.
+    launches queue for the engine.
 
     Args:
         make_engine: called once, in the engine's thread, which alone ever touches the engine.
@@ -128,7 +132,7 @@ class Detector:
 
     def _load(self, path: str) -> Picture | ImageError:
         try:
-            return load_picture(storage.read_bytes(path), self._prep)
+            return load_picture(_read(path), self._prep)
         except ImageError as error:
             return error
         except OSError as error:
@@ -147,10 +151,22 @@ class Detector:
         ]
 
 
+def _read(path: str) -> bytes:
+    """Read a file; storage that fails for a moment is asked again."""
+    for pause in _PAUSES:
+        try:
+            return storage.read_bytes(path)
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            raise
+        except OSError:
+            time.sleep(pause)
+    return storage.read_bytes(path)
+
+
 def _to_image(picture: Picture, found: Detections) -> ImageResult:
     """Scale boxes_net to boxes_img, in float32 as ODTK does."""
-    if not np.isfinite(found.boxes).all():
-        return ImageResult.failed("the model gave boxes that are not finite")
     boxes_img = found.boxes / np.float32(picture.ratio)
+    if not np.isfinite(boxes_img).all():
+        return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)
     return ImageResult(None, picture.width, picture.height, scaled)

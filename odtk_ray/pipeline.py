@@ -14,12 +14,13 @@ from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.data.shards import publish
 from odtk_ray.engines.base import Engine, EngineFactory
-from odtk_ray.planning import Draft, draft_run, make_plan
+from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
 from odtk_ray.results.evaluate import Metrics
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import score_run
-from odtk_ray.results.store import Receipt, RunFolder
+from odtk_ray.results.shardfile import Receipt
+from odtk_ray.results.store import RunFolder
 
 
 class Reporter(Protocol):
@@ -50,7 +51,7 @@ class Summary:
         detections: detections in the outputs.
         failed: images that could not be processed.
         detected: images processed by this run, the others by the one that it resumed.
-        seconds: that took, from the first shard handed out to the last commit.
+        seconds: that took, the start of the workers included.
         fleet: what it ran on.
         files: what was written.
         metrics: figures against the ground truth, where there is some.
@@ -83,13 +84,17 @@ def infer(
     draft = draft_run(config, report)
     with session(config.address, draft.local_cpus) as local:
         fleet = choose_fleet(config.workers, draft.threads, local=local)
-        run = draft.run or RunFolder.create(config.run_folder, make_plan(draft, fleet, report))
+        if draft.run:
+            run = resume_run(draft.run, fleet, report)
+        else:
+            run = RunFolder.create(config.run_folder, make_plan(draft, fleet, report))
         before = run.images_done
         started = time.monotonic()
         detect(run, fleet, make_engine or engine_factory(config, draft, run), report)
         seconds = time.monotonic() - started
         summary = finish(config, run, fleet, seconds, before, report)
     if not config.keep_run:
+        run.check_owner()
         run.remove()
     return summary
 
@@ -114,6 +119,7 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
             commit=run.commit,
+            warn=report.warn,
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
@@ -124,11 +130,12 @@ def finish(
     config: InferConfig, run: RunFolder, fleet: Fleet, seconds: float, before: int, report: Reporter
 ) -> Summary:
     """Write the outputs of a run whose shards are all committed."""
+    run.check_owner()
     receipts: list[Receipt] = list(run.committed.values())
     if transposed := sum(receipt.transposed for receipt in receipts):
         report.warn(
-            f"{transposed:,} images are stored turned: width and height of the annotation file "
-            "are theirs only after the EXIF orientation (--exif apply)"
+            f"the annotation file has width and height swapped for {transposed:,} of the images: "
+            "it was made on pictures turned by their EXIF orientation (--exif apply turns them)"
         )
     files = write_outputs(config, run)
     files += write_failures(config, run)

@@ -14,6 +14,7 @@ from odtk_ray.data.shards import cut_shards
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
 from odtk_ray.errors import UsageError
+from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         settings = fingerprint(config, checkpoint.sha256, digest)
         run = RunFolder.reopen(config.run_folder)
         check_resume(run, config, settings)
-        report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
+        check_drawing(config, run.plan.records)
         return Draft(config, checkpoint, settings, run=run)
     if config.resume:
-        report.note(f"nothing to resume in {config.run_folder}: starting")
+        report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
     RunFolder.refuse_existing(config.run_folder)
     if config.annotations:
         dataset = read_coco(
@@ -86,6 +87,7 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         )
     else:
         dataset = find_images(config.images, recursive=config.recursive, limit=config.limit)
+    check_drawing(config, dataset.records)
     for note in dataset.notes:
         report.note(note)
     classes = map_classes(
@@ -119,15 +121,38 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter) -> Plan:
     settings = draft.settings | {
         "launch_batch": launch_batch,
         "threads": fleet.threads,
-        "device": "gpu" if fleet.gpus else "cpu",
+        "device": _device(fleet),
     }
     return Plan(settings, outputs, records, cut_shards(records, config.pre, launch_batch))
+
+
+def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
+    """Take over an earlier run, once it is certain that this driver can go on with it.
+
+    Raises:
+        UsageError: it was planned for other hardware.
+    """
+    planned, found = run.plan.settings["device"], _device(fleet)
+    if planned != found:
+        raise UsageError(
+            f"cannot resume {run.path} here",
+            f"it was planned for a {planned}, and the workers would be of kind {found}",
+            "results of the two differ in the last bits: resume where it was started",
+        )
+    run.take_over()
+    report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
+    return run
+
+
+def _device(fleet: Fleet) -> str:
+    return "gpu" if fleet.gpus else "cpu"
 
 
 def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, Any]:
     """What must be equal for a resumed run to end with the bytes of an undisturbed one."""
     import PIL
     import torch
+    from PIL import features
 
     return {
         "model": model,
@@ -143,6 +168,7 @@ def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, 
             "odtk-ray": __version__,
             "torch": torch.__version__,
             "pillow": PIL.__version__,
+            "jpeg": str(features.version("jpg")),
         },
     }
 

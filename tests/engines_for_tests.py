@@ -42,6 +42,23 @@ class PoisonedEngine(PixelEngine):
         return super().detect(pictures, shape)
 
 
+class CrowdedEngine(PoisonedEngine):
+    """Dies of two such pictures in one launch, as a worker short of memory would, not of one."""
+
+    def detect(self, pictures, shape):
+        if sum((picture == self._value).all() for picture in pictures) > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+        return PixelEngine.detect(self, pictures, shape)
+
+
+class DoomedEngine(PixelEngine):
+    """Loads, and dies of everything."""
+
+    def detect(self, pictures, shape):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class RaisingEngine(PixelEngine):
     def detect(self, pictures, shape):
         raise RuntimeError("the engine is out of order\nand of memory")

@@ -13,7 +13,8 @@ from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data.shards import cut_shards
 from odtk_ray.detect import ImageResult
 from odtk_ray.records import PLAN_SCHEMA, Detections
-from odtk_ray.results.store import Plan, Receipt, RunFolder, write_shard
+from odtk_ray.results.shardfile import Receipt, write_shard
+from odtk_ray.results.store import Plan, RunFolder
 
 SIZES = [(640, 480), (480, 640), (612, 612), (333, 500)]
 

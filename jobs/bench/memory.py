@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -23,6 +24,9 @@ from measure import load, machine, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
+
+if TYPE_CHECKING:
+    from odtk_ray.results.store import RunFolder
 
 SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (612, 612))
 BOXES = 7  # ground truth an image, as COCO has
@@ -105,6 +109,15 @@ def settings(folder: Path) -> InferConfig:
     )
 
 
+def reopened(folder: Path) -> RunFolder:
+    """The run folder that an earlier stage left."""
+    from odtk_ray.results.store import RunFolder
+
+    run = RunFolder.reopen(settings(folder).run_folder)
+    run.take_over()
+    return run
+
+
 def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
@@ -121,7 +134,7 @@ def make_up_shards(folder: Path, detections: int) -> None:
     """In the workers' place: made-up results, some of them near the ground truth."""
     from odtk_ray.detect import ImageResult
     from odtk_ray.records import Detections
-    from odtk_ray.results.store import Receipt, RunFolder, write_shard
+    from odtk_ray.results.shardfile import Receipt, write_shard
 
     def result(image: int) -> ImageResult:
         boxes, classes = truth(image)
@@ -133,7 +146,7 @@ def make_up_shards(folder: Path, detections: int) -> None:
         found = (scores.astype(np.float32), xyxy.astype(np.float32), classes[of].astype(np.int32))
         return ImageResult(None, *SIZES[image % len(SIZES)], Detections(*found))
 
-    run = RunFolder.reopen(settings(folder).run_folder)
+    run = reopened(folder)
     for shard in run.plan.shards:
         rows = [(index, result(index)) for index in shard.rows.tolist()]
         name, sha256 = write_shard(
@@ -146,19 +159,15 @@ def make_up_shards(folder: Path, detections: int) -> None:
 def merge(folder: Path) -> None:
     """From shard files to `detections.json`."""
     from odtk_ray.results.outputs import write_outputs
-    from odtk_ray.results.store import RunFolder
 
-    config = settings(folder)
-    write_outputs(config, RunFolder.reopen(config.run_folder))
+    write_outputs(settings(folder), reopened(folder))
 
 
 def evaluate(folder: Path) -> None:
     """The twelve figures."""
     from odtk_ray.results.scoring import score_run
-    from odtk_ray.results.store import RunFolder
 
-    config = settings(folder)
-    if (scored := score_run(config, RunFolder.reopen(config.run_folder))) is None:
+    if (scored := score_run(settings(folder), reopened(folder))) is None:
         raise RuntimeError("the run has no ground truth")
     print("\n".join(scored[0].lines()), file=sys.stderr)
 

@@ -2,7 +2,7 @@
 
 After a crash every shard that the worker had in hand is a suspect and is run again alone. A shard
 that crashes twice alone has its images probed one by one; those that crash twice are recorded as
-failed, the rest is detected.
+failed, and the rest is detected one by one, since some pictures crash only together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odtk_ray.cluster.workers import DEPTH, WATCH
 from odtk_ray.data.shards import ShardRef
 from odtk_ray.errors import OdtkError
-from odtk_ray.results.store import Receipt
+from odtk_ray.results.shardfile import Receipt
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 # Images done are asked for this often, in seconds: often enough for a live bar.
 _WATCH_INTERVAL = 0.5
 _CRASHES_ALONE = 2
-# A worker that dies this often without finishing anything is given up.
+# A worker that dies this often before it is ready is given up.
 _DEATHS_IN_A_ROW = 3
+# So many crashes with nothing finished in between are no fault of the images.
+_CRASHES_IN_A_ROW = 20
+# Seconds after which a worker that still waits for its GPU or cores is worth a word.
+_PATIENCE = 60.0
+_RESUME = "what is committed stays: --resume goes on once the cause is gone"
 
 
 @dataclass(eq=False)
@@ -41,6 +46,7 @@ class _Task:
     alone: bool = False
     crashes: int = 0
     skip: set[int] = field(default_factory=set)
+    singly: bool = False
 
 
 @dataclass(eq=False)
@@ -71,7 +77,9 @@ class Dispatcher:
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with each receipt.
-        progress: called with the number of images done in shards that are not committed yet.
+        progress: called with the number of images done in shards that are not committed yet, at
+            least every second.
+        warn: called with remarks about workers.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class Dispatcher:
         epoch: int,
         commit: Callable[[Receipt], object],
         progress: Callable[[int], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._start = start
         self._lanes = [_Lane(start()) for _ in range(workers)]
@@ -92,6 +101,8 @@ class Dispatcher:
         self._epoch = epoch
         self._commit = commit
         self._progress = progress
+        self._warn = warn
+        self._crashes = 0
         self._pending: deque[_Task] = deque()
         self._suspects: deque[_Task] = deque()
         self._probing: dict[int, tuple[_Task, int]] = {}  # shard -> its task, probes to come
@@ -99,7 +110,7 @@ class Dispatcher:
         self._open = 0
 
     def run(self, shards: Iterable[int]) -> None:
-        """Work through the shards.
+        """Work through the shards, then end the workers.
 
         Raises:
             OdtkError: no worker is left, or a worker raised: committed shards stay committed.
@@ -108,9 +119,19 @@ class Dispatcher:
 
         self._pending.extend(_Task(shard) for shard in shards)
         self._open = len(self._pending)
-        watched = time.monotonic()
-        for lane in self._lanes:
-            self._greet(lane)
+        try:
+            for lane in self._lanes:
+                self._greet(lane)
+            self._work()
+        finally:
+            for lane in self._lanes:
+                ray.kill(lane.actor)  # its cores or GPU are free for what follows
+
+    def _work(self) -> None:
+        import ray
+
+        started = watched = time.monotonic()
+        patient = True
         while self._open:
             self._fill()
             waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
@@ -118,11 +139,18 @@ class Dispatcher:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=_WATCH_INTERVAL)
             for ref in done:
                 self._settle(waiting[ref], ref)
-            if time.monotonic() - watched > _WATCH_INTERVAL:
-                watched = time.monotonic()
+            now = time.monotonic()
+            if now - watched > _WATCH_INTERVAL:
+                watched = now
                 self._ask_progress()
-        for lane in self._lanes:
-            ray.kill(lane.actor)  # its core or GPU is free for what follows
+                self._tell()
+            if patient and now - started > _PATIENCE:
+                patient = False
+                if late := sum(not lane.ready for lane in self._lanes):
+                    self._warn(
+                        f"{late} of {len(self._lanes)} workers are not ready after {_PATIENCE:.0f} "
+                        "s: they wait for free GPUs or cores, or load slowly"
+                    )
 
     def _fill(self) -> None:
         """Hand out suspects first, then shards; one deep when there are few left."""
@@ -146,31 +174,31 @@ class Dispatcher:
                 shard=task.shard,
                 attempt=f"{self._epoch}.{self._attempts}",
                 skip=task.skip,
+                singly=task.singly,
             )
         lane.tasks[ref] = task
 
     def _settle(self, lane: _Lane, ref: ObjectRef[Any]) -> None:
         """Take in what became of one call."""
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
         if ref is not lane.watch and ref not in lane.tasks:
             return  # its worker's crash was seen through another call
         try:
             value = ray.get(ref)
-        except RayActorError as error:
+        except (RayActorError, OutOfMemoryError) as error:
             self._crashed(lane, error)
             return
         except RayTaskError as error:
             raise _worker_error(error) from error
-        lane.deaths = 0
+        except RayError as error:
+            raise OdtkError("a worker cannot go on", _reason(error), _RESUME) from error
         if ref is lane.watch:
-            lane.watch = None
-            lane.ready = True
-            if isinstance(value, dict):
-                lane.progress = value
-                self._tell()
+            lane.watch, lane.ready, lane.deaths, lane.progress = None, True, 0, value
+            self._tell()
             return
+        self._crashes = 0
         task = lane.tasks.pop(ref)
         if task.row is not None:
             self._probed(task, crashed=False)
@@ -182,13 +210,18 @@ class Dispatcher:
 
     def _crashed(self, lane: _Lane, error: Exception) -> None:
         """The worker's process is gone: start another, unless that is of no use."""
+        import ray
         from ray.exceptions import RayTaskError
 
+        self._crashes += 1
+        if self._crashes == _CRASHES_IN_A_ROW:
+            raise OdtkError("the workers crash on everything", _reason(error), _RESUME)
         tasks, lane.tasks = list(lane.tasks.values()), {}
         lane.ready, lane.watch, lane.progress = False, None, {}
         lane.deaths += 1
         for task in tasks:
-            task.crashes += task.alone
+            if task.alone:
+                task.crashes += 1
             task.alone = True
             if task.crashes < _CRASHES_ALONE:
                 self._suspects.append(task)
@@ -205,19 +238,23 @@ class Dispatcher:
                 raise OdtkError(
                     "no worker is left",
                     f"each died {_DEATHS_IN_A_ROW} times in a row: {_reason(error)}",
-                    "what is committed stays: --resume goes on once the cause is gone",
+                    _RESUME,
                 )
+            self._warn(f"a worker was given up, {len(self._lanes)} are left: {_reason(error)}")
             return
+        ray.kill(lane.actor)  # one that was only out of reach must not hold its GPU
         lane.actor = self._start()
         self._greet(lane)
 
     def _isolate(self, task: _Task) -> None:
-        """Find the images that crash a worker: probe each alone, then run the shard without."""
-        if task.skip:
+        """Find the images that crash a worker: probe each alone, then run the others singly."""
+        if task.singly:
             raise OdtkError(
                 f"shard {task.shard} crashes its worker",
-                f"also without the {len(task.skip)} images that crash it alone",
+                "although each of its images, run alone, does not",
+                _RESUME,
             )
+        task.singly = True
         length = self._refs[task.shard].length
         self._probing[task.shard] = (task, length)
         self._suspects.extend(_Task(task.shard, row, alone=True) for row in range(length))
@@ -233,13 +270,13 @@ class Dispatcher:
             self._suspects.append(task)
 
     def _greet(self, lane: _Lane) -> None:
-        """Ask a starting worker to say when it is ready."""
-        lane.watch = lane.actor.ready.options(concurrency_group=WATCH).remote()
+        """Ask a starting worker for its progress: the answer comes when it is ready."""
+        lane.watch = lane.actor.progress.options(concurrency_group=WATCH).remote()
 
     def _ask_progress(self) -> None:
         for lane in self._lanes:
             if lane.ready and lane.watch is None and lane.tasks:
-                lane.watch = lane.actor.progress.options(concurrency_group=WATCH).remote()
+                self._greet(lane)
 
     def _tell(self) -> None:
         in_hand: dict[int, int] = {}
@@ -256,14 +293,12 @@ def _reason(error: Exception) -> str:
 
 
 def _worker_error(error: Exception) -> OdtkError:
+    """What a worker raised, as its user should read it."""
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, OdtkError):
-        return cause
+        return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
     if isinstance(cause, OSError):
-        return OdtkError(
-            "a worker could not write its results",
-            f"{cause.strerror or cause}" + (f" ({cause.filename})" if cause.filename else ""),
-            "what is committed stays: free the place and run again with --resume",
-        )
+        where = f" ({cause.filename})" if cause.filename else ""
+        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", _RESUME)
     text = str(cause).strip().split("\n", 1)[0]
-    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}")
+    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}", _RESUME)

@@ -128,8 +128,10 @@ def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fl
         return Fleet(workers or gpus, True, threads or 4)
     workers = workers or 1
     if threads is None:
-        threads = physical_cores() if local else min(max(slots), sum(slots))
-        threads = max(1, threads // workers)
+        cores = physical_cores() if local else sum(slots)
+        threads = max(1, min(cores // workers, max(slots)))
+        while threads > 1 and sum(slot // threads for slot in slots) < workers:
+            threads -= 1  # nodes cannot be shared out evenly
     room = sum(slot // threads for slot in slots)
     if workers > room:
         raise UsageError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.config import Preprocessing
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
-from odtk_ray.results.store import Receipt, write_shard
+from odtk_ray.results.shardfile import Receipt, write_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.session import Fleet
 
-# Two shards in an actor's hands: the decode threads start on the second while the engine still
-# works on the first.
+# Two shards in an actor's hands share its decode threads and its engine, so that the end of one,
+# where there is nothing left to decode, is filled by the other.
 DEPTH = 2
 
 # Concurrency group of the calls that must be answered while shards run.
@@ -63,17 +63,21 @@ class Worker:
             threads=settings.threads,
         )
 
-    def ready(self) -> str:
-        """The engine's key, once it is loaded."""
-        return self._detector.engine_key
-
     def progress(self) -> dict[int, int]:
-        """For each shard in hand the number of images done."""
+        """For each shard in hand the number of images done; the first answer says `ready`."""
         with self._lock:
             return dict(self._done)
 
     def run(
-        self, block: pa.Table, offset: int, length: int, *, shard: int, attempt: str, skip: set[int]
+        self,
+        block: pa.Table,
+        offset: int,
+        length: int,
+        *,
+        shard: int,
+        attempt: str,
+        skip: set[int],
+        singly: bool,
     ) -> Receipt:
         """Detect in a shard's images and write its file.
 
@@ -84,6 +88,7 @@ class Worker:
             shard: the shard's number.
             attempt: distinguishes this file from those of other attempts.
             skip: record indices that are recorded as failed, since they crash the process.
+            singly: whether images run one after the other, since together they crash it.
         """
         rows = block.slice(offset, length).to_pylist()
 
@@ -93,7 +98,9 @@ class Worker:
 
         try:
             safe = [row for row in rows if row["index"] not in skip]
-            results = self._detector.detect([row["path"] for row in safe], count)
+            paths = [row["path"] for row in safe]
+            groups = [[path] for path in paths] if singly else [paths]
+            results = [r for group in groups for r in self._detector.detect(group, count)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
             pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
             name, sha256 = write_shard(

@@ -57,8 +57,11 @@ def map_classes(
     own = None
     if class_names:
         own = [{"id": json.loads(i), "name": n} for i, n in zip(ids, names, strict=True)]
-    source = "from the checkpoint" if category_ids else "the class index"
-    note = f"category_id is {source}: {_words(ids, names if class_names else None)}"
+    if category_ids or class_names:
+        source = "the checkpoint's" if category_ids else "the class index"
+        note = f"category_id is {source}: {_words(ids, class_names)}"
+    else:
+        note = f"category_id is the class index, 0 to {classes - 1}"
     return ClassMap(ids, [str(n) for n in names], [], own, note)
 
 

@@ -16,11 +16,14 @@ import pyarrow.compute as pc
 from odtk_ray.data import storage
 from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
 from odtk_ray.data.sources import Dataset
-from odtk_ray.errors import UsageError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
 from odtk_ray.results.truth import GroundTruth, GroundTruthBuilder
 
 _HASH_CHUNK = 8 << 20
+
+# A Python string takes three times the memory of an Arrow one, so few are made at a time.
+_BATCH = 4096
 
 
 def file_digest(path: str) -> str:
@@ -81,6 +84,7 @@ def read_coco(
     if has_truth and categories is None:
         raise _malformed(path, "it has `annotations` but no `categories`")
     _check_ids(path, records)
+    _check_categories(path, categories or [])
     records, missing = _present(path, images, records.slice(0, limit), allow_missing)
     index = pa.array(np.arange(len(records)), pa.int64())
     notes = [f"left out {len(missing):,} images whose files are missing"] if missing else []
@@ -106,7 +110,8 @@ def read_truth(
         category_index: position in `categories` for the JSON text of each category id.
 
     Raises:
-        UsageError: the file changed since the run was planned.
+        OdtkError: the file cannot be read to its end. That shows late, since planning passes over
+            the annotations without parsing them.
     """
     builder = GroundTruthBuilder(image_index, category_index)
     try:
@@ -114,7 +119,11 @@ def read_truth(
             for chunk in scan(stream, ("annotations",)):
                 builder.add(item for item in chunk.items if isinstance(item, dict))
     except (OSError, JsonError) as error:
-        raise _malformed(path, str(error)) from error
+        raise OdtkError(
+            f"cannot score against {path}",
+            str(error),
+            "the detections are written all the same: mend the file and run again",
+        ) from error
     remarks = []
     if builder.unknown_categories:
         remarks.append(f"{builder.unknown_categories:,} annotations have an unknown category_id")
@@ -135,8 +144,8 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         if not isinstance(item, dict):
             raise _malformed(path, "an entry of `images` is no object")
         name = item.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise _malformed(path, f"image {json.dumps(item.get('id'))} has no file_name")
+        if not isinstance(name, str) or not name or not storage.is_text(name):
+            raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
         sizes = [v if isinstance(v, int) else 0 for v in (item.get("width"), item.get("height"))]
         known = all(0 < v < 2**31 for v in sizes)
         row = (
@@ -167,10 +176,12 @@ def _inside(root: str, name: str) -> str:
     Raises:
         UsageError: the name leads out of it.
     """
-    normal = posixpath.normpath(posixpath.join(root, name))
-    if not normal.startswith(root.rstrip("/") + "/"):
+    scheme, mark, bare = root.rpartition("://")
+    folder = bare.rstrip("/") + "/"
+    normal = posixpath.normpath(posixpath.join(folder, name))
+    if not normal.startswith(folder):
         raise _outside(name, root)
-    return storage.join(root, name)
+    return f"{scheme}{mark}{posixpath.join(folder, name)}"
 
 
 def _outside(name: str, root: str) -> UsageError:
@@ -188,6 +199,12 @@ def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
     return items
 
 
+def _check_categories(path: str, categories: list[dict[str, Any]]) -> None:
+    ids = [json.dumps(category["id"]) for category in categories]
+    if len(set(ids)) < len(ids):
+        raise _malformed(path, "two of its categories have the same id")
+
+
 def _check_ids(path: str, records: pa.Table) -> None:
     ids = records["image_id"]
     if pc.count_distinct(ids).as_py() == len(ids):
@@ -203,11 +220,8 @@ def _present(
     path: str, images: str, records: pa.Table, allow_missing: bool
 ) -> tuple[pa.Table, list[str]]:
     """Records whose file is there, and the ids of the others."""
-    names = records["file_name"].to_pylist()
-    relative = [posixpath.normpath(name) for name in names]
-    if not storage.is_uri(images):
-        relative = [os.path.relpath(p, images) for p in records["path"].to_pylist()]
-    here = np.fromiter(storage.existing(images, relative), bool, len(names))
+    relative = _relative(images, records)
+    here = np.fromiter(storage.existing(images, relative), bool, len(records))
     if here.all():
         return records, []
     gone = np.flatnonzero(~here)
@@ -216,15 +230,26 @@ def _present(
         for i in gone:
             full = records["path"][i].as_py()
             if os.path.lexists(full) and not storage.inside(full, real):
-                raise _outside(names[i], images)
-    if not allow_missing or len(gone) == len(names):
+                raise _outside(records["file_name"][i].as_py(), images)
+    if not allow_missing or len(gone) == len(records):
         raise UsageError(
-            f"{len(gone):,} of {len(names):,} images of {os.path.basename(path)} "
+            f"{len(gone):,} of {len(records):,} images of {os.path.basename(path)} "
             f"are not in {images}",
-            f"the first is {names[gone[0]]}",
+            f"the first is {records['file_name'][gone[0]].as_py()}",
             "check --images; --allow-missing runs the rest and says so in metrics.json",
         )
     return records.filter(pa.array(here)), records["image_id"].take(gone).to_pylist()
+
+
+def _relative(images: str, records: pa.Table) -> list[str]:
+    """The normal form of every file name, relative to the image folder."""
+    relative: list[str] = []
+    for batch in records.to_batches(max_chunksize=_BATCH):
+        if storage.is_uri(images):
+            relative += map(posixpath.normpath, batch["file_name"].to_pylist())
+        else:
+            relative += (os.path.relpath(p, images) for p in batch["path"].to_pylist())
+    return relative
 
 
 def _malformed(path: str, why: str) -> UsageError:

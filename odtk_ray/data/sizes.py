@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from odtk_ray.config import ExifPolicy
 from odtk_ray.data import storage
 from odtk_ray.data.images import read_size
-from odtk_ray.errors import ImageError
 
 _PATHS_A_TASK = 1000
 # Headers are read from disks and object stores that answer several requests at once.
@@ -49,7 +48,7 @@ def read_sizes(paths: list[str], exif: ExifPolicy) -> NDArray[np.int32]:
         try:
             with storage.open_input(path) as stream:
                 return read_size(stream, exif)
-        except (ImageError, OSError):
+        except Exception:  # whatever it is, the worker that runs the image will say it
             return (0, 0)
 
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -80,15 +80,24 @@ def _resolve(images: str, recursive: bool) -> tuple[list[str], list[str], list[s
 
 def _from_folder(root: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
     listing = storage.list_files(root, recursive=recursive)
-    names = [name for name in listing.names if _extension(name) in IMAGE_EXTENSIONS]
-    notes = []
-    if skipped := len(listing.names) - len(names):
-        notes.append(f"skipped {skipped:,} file{'s' * (skipped > 1)} that are no images")
+    names, notes = _images_among(listing.names)
     if listing.outside:
         notes.append(f"left out {listing.outside:,} links that lead out of the folder")
     if listing.folders:
         notes.append(f"did not enter {listing.folders:,} sub-folders (--recursive does)")
     return names, [storage.join(root, name) for name in names], notes
+
+
+def _images_among(names: list[str]) -> tuple[list[str], list[str]]:
+    """The names that look like images and are text, and notes about the others."""
+    images = [name for name in names if _extension(name) in IMAGE_EXTENSIONS]
+    usable = [name for name in images if storage.is_text(name)]
+    notes = []
+    if others := len(names) - len(images):
+        notes.append(f"files skipped because they are no images: {others:,}")
+    if odd := len(images) - len(usable):
+        notes.append(f"images skipped because their names are no UTF-8: {odd:,}")
+    return usable, notes
 
 
 def _from_list(path: str) -> tuple[list[str], list[str], list[str]]:
@@ -109,10 +118,7 @@ def _from_glob(pattern: str) -> tuple[list[str], list[str], list[str]]:
         paths = [storage.join(base, name) for name in found if wanted.fullmatch(name)]
     else:
         paths = sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
-    kept = [path for path in paths if _extension(path) in IMAGE_EXTENSIONS]
-    notes = []
-    if skipped := len(paths) - len(kept):
-        notes.append(f"skipped {skipped:,} file{'s' * (skipped > 1)} that are no images")
+    kept, notes = _images_among(paths)
     return [path[len(base) :].lstrip("/") for path in kept], kept, notes
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 
+_PYARROW_SCHEMES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+
+
 @dataclass(frozen=True)
 class Listing:
     """The files below a folder.
@@ -35,6 +38,15 @@ def is_uri(path: str) -> bool:
     return "://" in path
 
 
+def is_text(name: str) -> bool:
+    """Whether a file name can be written into JSON and Parquet: bytes that are no UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def join(root: str, name: str) -> str:
     """The path or URI of `name` below `root`."""
     return posixpath.join(root, name) if is_uri(root) else os.path.join(root, name)
@@ -51,6 +63,17 @@ def _filesystem(scheme: str, host: str) -> FileSystem:
         return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
 
 
+def _inner(scheme: str, uri: str) -> str:
+    """A URI's path as its filesystem wants it; those of fsspec say themselves, http the whole."""
+    if scheme == "file":
+        return urlsplit(uri).path
+    if scheme in _PYARROW_SCHEMES:
+        return uri.split("://", 1)[1]
+    import fsspec
+
+    return str(fsspec.get_filesystem_class(scheme)._strip_protocol(uri))
+
+
 def filesystem(uri: str) -> tuple[FileSystem, str]:
     """The filesystem behind a URI and the path inside it.
 
@@ -58,10 +81,7 @@ def filesystem(uri: str) -> tuple[FileSystem, str]:
         OSError, ValueError, ImportError: the filesystem is unknown or cannot be reached.
     """
     parts = urlsplit(uri)
-    inner = uri.split("://", 1)[1]
-    if parts.scheme == "file":
-        inner = parts.path
-    return _filesystem(parts.scheme, parts.netloc), inner
+    return _filesystem(parts.scheme, parts.netloc), _inner(parts.scheme, uri)
 
 
 def open_input(path: str) -> BinaryIO:

@@ -15,7 +15,7 @@ class Engine(Protocol):
     """Holds a network on one device; called from one thread only.
 
     Attributes:
-        key: what computes, such as `pytorch-cpu-fp32`: results of equal keys have equal bytes.
+        key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
     """
 
     key: str

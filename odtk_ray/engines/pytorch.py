@@ -57,7 +57,9 @@ class PyTorchEngine:
         # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
         self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
         self._std = torch.tensor(STD, device=self._device).view(3, 1, 1)
-        self.key = f"pytorch-{self._device.type}-{'fp16' if self._half else 'fp32'}"
+        if full_precision:
+            torch.backends.cudnn.allow_tf32 = False
+        self.key = f"pytorch-{_processor(self._device)}-{'fp16' if self._half else 'fp32'}"
 
     @torch.inference_mode()
     def detect(
@@ -89,6 +91,13 @@ class PyTorchEngine:
             pixels = torch.tensor(picture, device=self._device).permute(2, 0, 1)
             slot[:, :h, :w] = (pixels.float() / 255 - self._mean) / self._std
         return batch
+
+
+def _processor(device: torch.device) -> str:
+    """What the arithmetic depends on: the GPU's name, or the CPU's vector instructions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device).replace(" ", "-")
+    return f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}"
 
 
 def _row(

@@ -40,12 +40,15 @@ def check_outputs(config: InferConfig) -> None:
     _check_folder(run_parent, config.run_folder)
     if config.draw:
         _check_folder(os.path.dirname(os.path.abspath(config.draw)), config.draw)
-        if os.path.realpath(config.draw) == os.path.realpath(config.images):
-            raise UsageError(
-                f"--draw {config.draw} is the image folder",
-                "drawn pictures would replace the originals",
-                "name another folder",
-            )
+        if _holds(config.run_folder, config.draw):
+            raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
+    for path in config.outputs:
+        if _holds(config.run_folder, path):
+            raise UsageError(f"{path} lies in the run folder, which is removed")
+
+
+def _holds(folder: str, path: str) -> bool:
+    return os.path.abspath(path).startswith(os.path.abspath(folder) + os.sep)
 
 
 def _check_folder(folder: str, path: str) -> None:

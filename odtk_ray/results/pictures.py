@@ -14,12 +14,32 @@ from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.images import decode
 from odtk_ray.data.storage import write_atomic
-from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.results.draw import draw_detections
 from odtk_ray.results.store import RunFolder
 
 # Formats that are drawn as they came; everything else becomes PNG.
 _KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+
+
+def check_drawing(config: InferConfig, records: pa.Table) -> None:
+    """See that no drawn picture would replace an image that is read.
+
+    Raises:
+        UsageError: one would.
+    """
+    if config.draw is None:
+        return
+    folder = os.path.realpath(config.draw)
+    names, paths = (records[column].to_pylist() for column in ("file_name", "path"))
+    targets = {os.path.join(folder, drawn_name(name)) for name in names}
+    for path in paths:
+        if not storage.is_uri(path) and os.path.realpath(path) in targets:
+            raise UsageError(
+                f"--draw {config.draw} would replace {path}",
+                "drawn pictures keep the names of the originals",
+                "name another folder",
+            )
 
 
 def draw_run(config: InferConfig, run: RunFolder) -> int:
@@ -41,8 +61,9 @@ def draw_run(config: InferConfig, run: RunFolder) -> int:
         parts.append(task.remote(file, records, folder, names, config.draw_threshold, config.pre))
     try:
         return sum(ray.get(parts))
-    except ray.exceptions.RayTaskError as error:
-        raise OdtkError(f"cannot draw into {folder}", str(error.cause)) from error
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise OdtkError(f"cannot draw into {folder}", str(cause).strip().splitlines()[0]) from error
 
 
 def draw_shard(

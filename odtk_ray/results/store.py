@@ -18,7 +18,6 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,37 +28,12 @@ import pyarrow.parquet as pq
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.shards import Shard
 from odtk_ray.data.storage import sync_folder, write_atomic
-from odtk_ray.detect import ImageResult
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.records import PLAN_SCHEMA, RESULT_SCHEMA
+from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.results.shardfile import SHARDS, Receipt
 
 _FORMAT = 1
-_PLAN, _RECORDS, _JOURNAL, _SHARDS = "plan.json", "plan.parquet", "commits.jsonl", "shards"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a worker says of a shard file that it wrote.
-
-    Attributes:
-        shard: the shard's number.
-        name: file name in `shards/`.
-        sha256: of the file.
-        rows: images in it.
-        failed: images with an error.
-        detections: detections in it.
-        transposed: images whose decoded width and height are the planned ones swapped.
-        engine: key of the engine that made it.
-    """
-
-    shard: int
-    name: str
-    sha256: str
-    rows: int
-    failed: int
-    detections: int
-    transposed: int
-    engine: str
+_PLAN, _RECORDS, _JOURNAL = "plan.json", "plan.parquet", "commits.jsonl"
 
 
 @dataclass(frozen=True)
@@ -84,49 +58,14 @@ class Plan:
         return Preprocessing(**self.settings["preprocessing"])
 
 
-def write_shard(
-    folder: str,
-    shard: int,
-    attempt: str,
-    rows: Sequence[tuple[int, ImageResult]],
-    *,
-    engine: str,
-    digest: str,
-) -> tuple[str, str]:
-    """Write a shard's results, sorted by record index; returns file name and SHA-256."""
-    rows = sorted(rows, key=lambda row: row[0])
-    results = [result for _, result in rows]
-    found = [result.detections for result in results]
-    offsets = np.concatenate([[0], np.cumsum([len(d) for d in found])]).astype(np.int32)
-    flat = [np.concatenate([getattr(d, c) for d in found]) for c in ("scores", "classes", "boxes")]
-    columns = [
-        pa.array([index for index, _ in rows], pa.int64()),
-        pa.array([result.error for result in results], pa.string()),
-        pa.array([result.width for result in results], pa.int32()),
-        pa.array([result.height for result in results], pa.int32()),
-        pa.ListArray.from_arrays(offsets, pa.array(flat[0], pa.float32())),
-        pa.ListArray.from_arrays(offsets, pa.array(flat[1], pa.int32())),
-        pa.ListArray.from_arrays(offsets * 4, pa.array(flat[2].reshape(-1), pa.float32())),
-    ]
-    schema = RESULT_SCHEMA.with_metadata(
-        {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
-    )
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
-    data = buffer.getvalue()
-    name = f"{shard:06d}-{attempt}.parquet"
-    write_atomic(os.path.join(folder, _SHARDS, name), data)
-    return name, _sha256(data)
-
-
 class RunFolder:
-    """A run folder that this driver owns until a newer driver takes it over."""
+    """A run folder; a driver owns it from `take_over` until a newer driver does the same."""
 
-    def __init__(self, path: str, plan: Plan, digest: str, epoch: int) -> None:
+    def __init__(self, path: str, plan: Plan, digest: str) -> None:
         self.path = os.path.abspath(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
-        self.epoch = epoch
+        self.epoch = 0  # until `take_over`
         self.committed: dict[int, Receipt] = {}
         self.images_done = self.images_failed = 0  # in committed shards
 
@@ -153,17 +92,21 @@ class RunFolder:
             OSError: it cannot be written.
         """
         cls.refuse_existing(path)
-        os.makedirs(path)
+        temporary = f"{path}.{os.getpid()}.tmp"
+        os.makedirs(temporary)
         try:
-            text = _write_plan(path, plan)
+            text = _write_plan(temporary, plan)
+            os.rename(temporary, path)  # a run folder holds a whole plan or does not exist
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)  # half a plan could not be resumed
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
-        return cls(path, plan, _sha256(text.encode()), _claim(path))
+        run = cls(path, plan, _sha256(text.encode()))
+        run.take_over()
+        return run
 
     @classmethod
     def reopen(cls, path: str) -> RunFolder:
-        """Take over the folder of an earlier run: its plan and what it committed.
+        """Read the plan of an earlier run; nothing changes before `take_over`.
 
         Raises:
             UsageError: the folder holds no whole plan.
@@ -180,7 +123,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"cannot resume from {path}",
-                "it holds no whole plan: the run was stopped before its first image",
+                "it is no run folder, or it is damaged",
                 "remove the folder and start again without --resume",
             ) from error
         order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))
@@ -189,13 +132,28 @@ class RunFolder:
         plan = Plan(
             document["settings"], document["outputs"], table.select(PLAN_SCHEMA.names), shards
         )
-        run = cls(path, plan, _sha256(text.encode()), _claim(path))
-        run._read_journal()
-        return run
+        return cls(path, plan, _sha256(text.encode()))
+
+    def take_over(self) -> None:
+        """Own the folder from now on, and take in what earlier drivers committed."""
+        self.epoch = _claim(self.path)
+        self._read_journal()
+
+    def check_owner(self) -> None:
+        """See that no newer driver works here.
+
+        Raises:
+            OdtkError: one does.
+        """
+        if os.path.exists(os.path.join(self.path, _epoch_name(self.epoch + 1))):
+            raise OdtkError(
+                f"another run has taken over {self.path}",
+                "it was started with --resume while this one was at work",
+            )
 
     def file(self, receipt: Receipt) -> str:
         """Path of a committed shard's file."""
-        return os.path.join(self.path, _SHARDS, receipt.name)
+        return os.path.join(self.path, SHARDS, receipt.name)
 
     def missing_shards(self) -> list[Shard]:
         """Shards that are not committed yet, in dispatch order."""
@@ -215,11 +173,7 @@ class RunFolder:
                 f"shard {receipt.shard} came back with {receipt.rows} images",
                 f"{len(self.plan.shards[receipt.shard])} were planned",
             )
-        if os.path.exists(os.path.join(self.path, _epoch_name(self.epoch + 1))):
-            raise OdtkError(
-                f"another run has taken over {self.path}",
-                "it was started with --resume while this one was at work",
-            )
+        self.check_owner()
         with open(os.path.join(self.path, _JOURNAL), "a", encoding="utf-8") as journal:
             journal.write(json.dumps(asdict(receipt)) + "\n")
             journal.flush()
@@ -229,7 +183,9 @@ class RunFolder:
 
     def remove(self) -> None:
         """Delete the folder after its outputs are published."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        doomed = f"{self.path}.{os.getpid()}.tmp"
+        os.rename(self.path, doomed)  # so that a kill in between leaves no half run folder
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _read_journal(self) -> None:
         """Take what the journal says as far as its files hold what was written.
@@ -245,7 +201,10 @@ class RunFolder:
                 if not line.endswith(b"\n"):
                     break
                 whole += len(line)
-                receipt = Receipt(**json.loads(line))
+                try:
+                    receipt = Receipt(**json.loads(line))
+                except (ValueError, TypeError):
+                    continue
                 if receipt.shard not in self.committed and self._holds(receipt):
                     self._count(receipt)
             journal.truncate(whole)
@@ -265,12 +224,10 @@ class RunFolder:
 
 def _write_plan(path: str, plan: Plan) -> str:
     """Write the plan into a new run folder; returns the text of plan.json."""
-    os.mkdir(os.path.join(path, _SHARDS))
-    shard_of = np.empty(len(plan.records), np.int32)
+    os.mkdir(os.path.join(path, SHARDS))
+    shard_of, position = np.empty((2, len(plan.records)), np.int32)
     for shard in plan.shards:
         shard_of[shard.rows] = shard.number
-    position = np.empty(len(plan.records), np.int32)
-    for shard in plan.shards:
         position[shard.rows] = np.arange(len(shard), dtype=np.int32)
     table = plan.records.append_column("shard", pa.array(shard_of))
     table = table.append_column("position", pa.array(position))

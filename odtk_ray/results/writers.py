@@ -167,6 +167,8 @@ class ParquetTable:
 
     def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
         ids = [_plain(text) for text in context.category_ids]
+        if any(isinstance(value, str) for value in ids):
+            ids = [str(value) for value in ids]
         self._context = context
         self._id_type = pa.int64() if context.integer_ids else pa.string()
         self._category_ids = pa.array(ids) if ids else pa.array([], pa.int64())

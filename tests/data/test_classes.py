@@ -38,7 +38,11 @@ def test_the_mapping_is_said():
     note = map_classes(3, ["x", "y", "z"], None, FILE).note
     assert "in the order of the file: 0 = 9 nine, 1 = 5 five, 2 = 7 seven" in note
     assert "the checkpoint calls its classes x, y, z" in note
-    assert map_classes(80, None, None, None).note.endswith("4 = 4, ... (80 classes)")
+    assert map_classes(80, None, None, None).note == "category_id is the class index, 0 to 79"
+    named = map_classes(6, list("abcdef"), None, None).note
+    assert named.endswith(
+        "the class index: 0 = 0 a, 1 = 1 b, 2 = 2 c, 3 = 3 d, 4 = 4 e, ... (6 classes)"
+    )
 
 
 def test_more_classes_than_categories_is_refused():

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from odtk_ray.data.coco import file_digest, read_coco, read_truth
-from odtk_ray.errors import UsageError
+from odtk_ray.errors import OdtkError, UsageError
 
 CATEGORIES = [{"id": 7, "name": "seven"}, {"id": 2, "name": "two"}]
 
@@ -91,6 +91,15 @@ def test_names_never_leave_the_folder(folder, name, allow_missing):
         read_coco(path, str(folder), allow_missing=allow_missing)
 
 
+def test_images_at_a_uri(folder):
+    root = f"file://{folder}"
+    found = read_coco(write(folder, images=[image(1, "sub/c.jpg"), image(2, "a.jpg")]), root)
+    assert found.records["path"].to_pylist() == [f"{root}/sub/c.jpg", f"{root}/a.jpg"]
+    for name in ("../secret.jpg", "/etc/passwd"):
+        with pytest.raises(UsageError, match="leads out of the image folder"):
+            read_coco(write(folder, images=[image(1, name)]), root)
+
+
 @pytest.mark.parametrize("name", ["sub/../a.jpg", "./a.jpg", "inner.jpg", "sub2/c.jpg"])
 def test_names_that_stay_inside_are_fine(folder, name):
     (folder / "inner.jpg").symlink_to(folder / "sub" / "c.jpg")
@@ -109,7 +118,12 @@ def test_names_that_stay_inside_are_fine(folder, name):
         ('{"images": []}', "`images` is empty"),
         ('{"images": {}}', "its `images` is no list"),
         ('{"images": [3]}', "is no object"),
-        ('{"images": [{"id": 1}]}', "image 1 has no file_name"),
+        ('{"images": [{"id": 1}]}', "image 1 has no usable file_name"),
+        (r'{"images": [{"id": 1, "file_name": "\ud800.jpg"}]}', "image 1 has no usable file_name"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1}, {"id": 1}]}',
+            "two of its categories have the same id",
+        ),
         ('{"images": [{"file_name": "a.jpg"}]}', "the id of a.jpg is null"),
         ('{"images": [{"id": 1.5, "file_name": "a.jpg"}]}', "is 1.5"),
         ('{"images": [{"id": 9223372036854775808, "file_name": "a.jpg"}]}', "64-bit"),
@@ -152,3 +166,10 @@ def test_truth_and_remarks(folder):
         "1 annotations have no valid bbox (first: id 4)",
         "1 annotations have no area: width * height counts",
     ]
+
+
+def test_annotations_that_break_off_are_said(folder):
+    path = folder.parent / "coco.json"
+    path.write_text('{"images": [], "annotations": [{"id": 1 "image_id": 2}]}')
+    with pytest.raises(OdtkError, match="cannot score against"):
+        read_truth(str(path), {}, {})

@@ -32,7 +32,7 @@ def test_folder_is_sorted_and_other_files_are_counted(tree):
         {"id": 1, "file_name": "b.jpg"},
     ]
     assert found.notes == [
-        "skipped 2 files that are no images",
+        "files skipped because they are no images: 2",
         "did not enter 1 sub-folders (--recursive does)",
     ]
     assert found.categories is None
@@ -109,7 +109,7 @@ def test_links_inside_are_followed_and_links_outside_are_not(tree, tmp_path):
     [
         ("", "it is empty"),
         ("gone", "no such file or folder"),
-        ("only_text", "skipped 1 file that are no images"),
+        ("only_text", "files skipped because they are no images: 1"),
         ("*.jpg", "it is empty"),
     ],
 )
@@ -125,3 +125,19 @@ def test_nothing_to_do_is_said(tmp_path, source, message):
 def test_unknown_scheme_is_said():
     with pytest.raises(UsageError, match="cannot read images from nosuch://bucket"):
         find_images("nosuch://bucket/x")
+
+
+def test_names_that_are_no_text_are_skipped(tree):
+    with open(bytes(tree) + b"/\xff.jpg", "wb"):
+        pass
+    found = find_images(str(tree))
+    assert names(found) == ["a.PNG", "b.jpg"]
+    assert "images skipped because their names are no UTF-8: 1" in found.notes
+
+
+def test_uris_reach_their_filesystem_as_it_wants_them():
+    from odtk_ray.data import storage
+
+    assert storage._inner("http", "http://host/a/b.jpg?x=1") == "http://host/a/b.jpg?x=1"
+    assert storage._inner("s3", "s3://bucket/key.jpg") == "bucket/key.jpg"
+    assert storage._inner("file", "file:///data/a.jpg") == "/data/a.jpg"

@@ -130,4 +130,5 @@ def test_a_short_batch_gives_the_rows_of_its_pictures_only(checkpoint, pictures)
 
 def test_its_key_says_what_computes(checkpoint):
     engine = PyTorchEngine(load_checkpoint(checkpoint), Postprocessing(), launch_batch=1)
-    assert engine.key == "pytorch-cpu-fp32"
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    assert engine.key == f"pytorch-cpu-{capability}-fp32"

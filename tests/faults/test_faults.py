@@ -7,6 +7,8 @@ import json
 
 import pytest
 from engines_for_tests import (
+    CrowdedEngine,
+    DoomedEngine,
     InfiniteEngine,
     PixelEngine,
     PoisonedEngine,
@@ -17,9 +19,10 @@ from engines_for_tests import (
 from PIL import Image
 from synthetic import picture
 
+from odtk_ray.cluster import queue
 from odtk_ray.cluster.workers import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.errors import OdtkError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
 
@@ -55,8 +58,7 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("poisoned", [(40,), (3, 4, 149)])
+@pytest.mark.parametrize(("poisoned", "workers"), [((40,), 1), ((3, 4, 149), 2)])
 def test_images_that_crash_the_worker_are_found_and_the_rest_is_detected(
     ray_session, checkpoint, images, tmp_path, quiet, poisoned, workers
 ):
@@ -76,11 +78,50 @@ def test_images_that_crash_the_worker_are_found_and_the_rest_is_detected(
             assert line == expected
 
 
+def test_images_that_crash_only_together_are_detected_one_by_one(
+    ray_session, checkpoint, images, tmp_path, quiet
+):
+    for number in (6, 7):  # one launch of two
+        Image.new("RGB", (40, 32), (POISON,) * 3).save(images / f"{number:03d}.png")
+    engine = functools.partial(CrowdedEngine, POISON)
+    summary = infer(setup_run(checkpoint, tmp_path, images, limit=40), quiet, engine)
+    assert summary.failed == 0
+    assert len(lines(tmp_path)) == 40
+
+
+def test_workers_that_die_of_everything_end_the_run(
+    ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
+):
+    monkeypatch.setattr(queue, "_CRASHES_IN_A_ROW", 4)
+    config = setup_run(checkpoint, tmp_path, images)
+    with pytest.raises(OdtkError, match="the workers crash on everything"):
+        infer(config, quiet, DoomedEngine)
+    resumed = setup_run(checkpoint, tmp_path, images, resume=True)
+    assert infer(resumed, quiet, PixelEngine).failed == 0
+
+
+def test_a_refused_resume_leaves_the_other_driver_alone(
+    ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
+):
+    commit = RunFolder.commit
+
+    def interfered(self, receipt):
+        wrong = setup_run(checkpoint, tmp_path, images, resume=True, limit=7)
+        with pytest.raises(UsageError, match="limit differs"):
+            infer(wrong, quiet, PixelEngine)
+        return commit(self, receipt)
+
+    monkeypatch.setattr(RunFolder, "commit", interfered)
+    assert infer(setup_run(checkpoint, tmp_path, images), quiet, PixelEngine).failed == 0
+
+
 def test_an_engine_that_raises_ends_the_run_and_can_be_resumed(
     ray_session, checkpoint, images, tmp_path, quiet
 ):
     config = setup_run(checkpoint, tmp_path, images)
-    with pytest.raises(OdtkError, match=r"RuntimeError: the engine is out of order$"):
+    with pytest.raises(
+        OdtkError, match=r"RuntimeError: the engine is out of order\n  hint: .*--resume"
+    ):
         infer(config, quiet, RaisingEngine)
     assert not (tmp_path / "out.jsonl").exists()
     resumed = setup_run(checkpoint, tmp_path, images, resume=True)
@@ -117,7 +158,7 @@ def test_a_run_that_another_driver_took_over_stops(
 
     def overtaken(self, receipt):
         if not self.committed:
-            RunFolder.reopen(str(folder))
+            RunFolder.reopen(str(folder)).take_over()
         return commit(self, receipt)
 
     monkeypatch.setattr(RunFolder, "commit", overtaken)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from click.testing import CliRunner
 from PIL import Image
 
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
@@ -41,7 +42,7 @@ def test_split_keeps_the_strip_for_validation(job):
     assert not np.asarray(training[0].image).any()
     # Half of the third box is above the border
     assert training[0].boxes.tolist() == [[10, 10, 50, 50], [100, 880, 140, 900]]
-    # Squares from the right: 850 to 1250, 450 to 850, 50 to 450
+    # Squares from the right: 850 to 1250, 450 to 850, 50 to 450; what is left is too narrow
     assert [photograph.image.size for photograph in validation] == [(400, 400)] * 3
     assert all((np.asarray(photograph.image) == (255, 0, 0)).all() for photograph in validation)
     expected = [[], [[250, 100, 290, 150]], [[50, 0, 90, 20]]]
@@ -66,12 +67,27 @@ def data(tmp_path, job):
         Image.fromarray(small).resize(size).save(tmp_path / "photos" / name)
         images.append({"id": number, "file_name": name})
         annotations += [
-            {"image_id": number, "category_id": 1, "bbox": [60 * i, 70 * i, 40, 40]}
+            {"image_id": number, "category_id": 1, "bbox": [60 * i, 150 * i, 40, 40]}
             for i in range(5)
         ]
     content = {"images": images, "annotations": annotations}
     (tmp_path / "trees.json").write_text(json.dumps(content))
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "to resume from"),
+        (["--batch", "3", "--workers", "2"], "--batch 3 cannot be shared by 2 processes"),
+    ],
+)
+def test_what_cannot_start_is_refused_at_once(job, tmp_path, options, message):
+    paths = ["--data", str(tmp_path), "--output", str(tmp_path / "model.pth")]
+    result = CliRunner().invoke(job.main, [*paths, *options])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

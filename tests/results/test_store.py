@@ -21,6 +21,10 @@ def test_reopening_gives_the_same_plan_and_what_was_committed(tmp_path):
     for shard in run.plan.shards[:3]:
         assert commit_shard(run, shard, results)
     again = RunFolder.reopen(path)
+    assert again.committed == {}
+    assert again.epoch == 0
+    run.check_owner()  # reading a plan takes nothing over
+    again.take_over()
     assert again.digest == run.digest
     assert again.plan.settings == run.plan.settings
     assert again.plan.outputs == run.plan.outputs
@@ -48,10 +52,10 @@ def test_an_existing_folder_is_refused(tmp_path):
 def test_an_older_driver_stops_when_a_newer_one_took_over(tmp_path):
     path = str(tmp_path / "run")
     old = RunFolder.create(path, make_plan(list(range(100))))
-    RunFolder.reopen(path)
+    new = reopened(path)
     with pytest.raises(OdtkError, match="taken over"):
         commit_shard(old, old.plan.shards[0], make_results(100))
-    assert RunFolder.reopen(path).committed == {}
+    assert new.committed == reopened(path).committed == {}
 
 
 def test_a_shard_with_rows_missing_is_not_committed(tmp_path):
@@ -61,7 +65,13 @@ def test_a_shard_with_rows_missing_is_not_committed(tmp_path):
         run.commit(replace(receipt, rows=receipt.rows - 1))
 
 
-@pytest.mark.parametrize("damage", ["torn line", "missing file", "changed file"])
+def reopened(path):
+    run = RunFolder.reopen(path)
+    run.take_over()
+    return run
+
+
+@pytest.mark.parametrize("damage", ["garbled line", "torn line", "missing file", "changed file"])
 def test_what_the_journal_cannot_prove_is_done_again(tmp_path, damage):
     path = str(tmp_path / "run")
     run = make_run(path, list(range(200)), make_results(200))
@@ -69,15 +79,19 @@ def test_what_the_journal_cannot_prove_is_done_again(tmp_path, damage):
     journal = os.path.join(path, "commits.jsonl")
     if damage == "torn line":
         os.truncate(journal, os.path.getsize(journal) - 10)
+    elif damage == "garbled line":
+        lines = Path(journal).read_bytes().splitlines(keepends=True)
+        Path(journal).write_bytes(b"".join([*lines[:-1], b'{"shard": }\n']))
     elif damage == "missing file":
         os.unlink(run.file(run.committed[last]))
     else:
         with open(run.file(run.committed[last]), "ab") as stream:
             stream.write(b"x")
-    again = RunFolder.reopen(path)
+    again = reopened(path)
     assert [s.number for s in again.missing_shards()] == [last]
     commit_shard(again, again.plan.shards[last], make_results(200))
-    assert RunFolder.reopen(path).missing_shards() == []
+    assert reopened(path).missing_shards() == []
+    assert (again.images_done, again.images_failed) == (200, 0)
 
 
 @pytest.mark.parametrize("file", ["plan.json", "plan.parquet"])

@@ -1,0 +1,79 @@
+"""One shard's results as a Parquet file, and the receipt that its worker gives for it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from odtk_ray.data.storage import write_atomic
+from odtk_ray.detect import ImageResult
+from odtk_ray.records import RESULT_SCHEMA
+
+SHARDS = "shards"  # sub-folder of the run folder
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a worker says of a shard file that it wrote.
+
+    Attributes:
+        shard: the shard's number.
+        name: file name in `shards/`.
+        sha256: of the file.
+        rows: images in it.
+        failed: images with an error.
+        detections: detections in it.
+        transposed: images whose decoded width and height are the planned ones swapped.
+        engine: key of the engine that made it.
+    """
+
+    shard: int
+    name: str
+    sha256: str
+    rows: int
+    failed: int
+    detections: int
+    transposed: int
+    engine: str
+
+
+def write_shard(
+    folder: str,
+    shard: int,
+    attempt: str,
+    rows: Sequence[tuple[int, ImageResult]],
+    *,
+    engine: str,
+    digest: str,
+) -> tuple[str, str]:
+    """Write a shard's results, sorted by record index; returns file name and SHA-256."""
+    rows = sorted(rows, key=lambda row: row[0])
+    results = [result for _, result in rows]
+    found = [result.detections for result in results]
+    offsets = np.concatenate([[0], np.cumsum([len(d) for d in found])]).astype(np.int32)
+    flat = [np.concatenate([getattr(d, c) for d in found]) for c in ("scores", "classes", "boxes")]
+    columns = [
+        pa.array([index for index, _ in rows], pa.int64()),
+        pa.array([result.error for result in results], pa.string()),
+        pa.array([result.width for result in results], pa.int32()),
+        pa.array([result.height for result in results], pa.int32()),
+        pa.ListArray.from_arrays(offsets, pa.array(flat[0], pa.float32())),
+        pa.ListArray.from_arrays(offsets, pa.array(flat[1], pa.int32())),
+        pa.ListArray.from_arrays(offsets * 4, pa.array(flat[2].reshape(-1), pa.float32())),
+    ]
+    schema = RESULT_SCHEMA.with_metadata(
+        {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    data = buffer.getvalue()
+    name = f"{shard:06d}-{attempt}.parquet"
+    write_atomic(os.path.join(folder, SHARDS, name), data)
+    return name, hashlib.sha256(data).hexdigest()
