@@ -111,11 +111,10 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             launch_batch=run.plan.settings["launch_batch"],
             threads=run.plan.settings["threads"],
         )
-        refs = publish(run.plan.records, shards)  # its tasks need cores that the workers will own
         dispatcher = Dispatcher(
             worker_starter(fleet, settings, make_engine),
             fleet.workers,
-            refs,
+            publish(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
             commit=run.commit,

@@ -60,6 +60,39 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     Raises:
         UsageError: the model, the images, the annotations or the run folder cannot be used.
     """
+    if config.resume and os.path.isdir(config.run_folder):
+        run = RunFolder.reopen(config.run_folder)
+        digest = file_digest(config.annotations) if config.annotations else ""
+        checkpoint = _checkpoint(config)
+        settings = fingerprint(config, checkpoint.sha256, digest)
+        check_resume(run, config, settings)
+        check_drawing(config, run.plan.records)
+        return Draft(config, checkpoint, settings, run=run)
+    if config.resume:
+        report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
+    RunFolder.refuse_existing(config.run_folder)
+    # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
+    dataset = _find(config)
+    check_drawing(config, dataset.records)
+    checkpoint = _checkpoint(config)
+    classes = map_classes(
+        checkpoint.classes, checkpoint.class_names, checkpoint.category_ids, dataset.categories
+    )
+    for note in (*dataset.notes, classes.note):
+        report.note(note)
+    settings = fingerprint(config, checkpoint.sha256, dataset.digest)
+    return Draft(config, checkpoint, settings, dataset=dataset, classes=classes)
+
+
+def _find(config: InferConfig) -> Dataset:
+    if config.annotations is None:
+        return find_images(config.images, recursive=config.recursive, limit=config.limit)
+    return read_coco(
+        config.annotations, config.images, allow_missing=config.allow_missing, limit=config.limit
+    )
+
+
+def _checkpoint(config: InferConfig) -> Checkpoint:
     from odtk_ray.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(config.model, config.anchors)
@@ -68,34 +101,7 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
             f"{os.path.basename(config.model)} detects rotated boxes",
             "this version of odtk-ray runs axis-aligned models only",
         )
-    if config.resume and os.path.isdir(config.run_folder):
-        digest = file_digest(config.annotations) if config.annotations else ""
-        settings = fingerprint(config, checkpoint.sha256, digest)
-        run = RunFolder.reopen(config.run_folder)
-        check_resume(run, config, settings)
-        check_drawing(config, run.plan.records)
-        return Draft(config, checkpoint, settings, run=run)
-    if config.resume:
-        report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
-    RunFolder.refuse_existing(config.run_folder)
-    if config.annotations:
-        dataset = read_coco(
-            config.annotations,
-            config.images,
-            allow_missing=config.allow_missing,
-            limit=config.limit,
-        )
-    else:
-        dataset = find_images(config.images, recursive=config.recursive, limit=config.limit)
-    check_drawing(config, dataset.records)
-    for note in dataset.notes:
-        report.note(note)
-    classes = map_classes(
-        checkpoint.classes, checkpoint.class_names, checkpoint.category_ids, dataset.categories
-    )
-    report.note(classes.note)
-    settings = fingerprint(config, checkpoint.sha256, dataset.digest)
-    return Draft(config, checkpoint, settings, dataset=dataset, classes=classes)
+    return checkpoint
 
 
 def make_plan(draft: Draft, fleet: Fleet, report: Reporter) -> Plan:

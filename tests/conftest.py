@@ -21,6 +21,8 @@ def ray_session():
     """A Ray of this process, with room for four workers, whatever the machine."""
     import ray
 
+    # Workers are nice by default, and starve where anything else is at work.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is spelled
     # Workers must find the engines that the tests bring.
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     ray.init(

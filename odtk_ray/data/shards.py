@@ -109,7 +109,8 @@ def publish(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
     bounds = np.array_split(np.arange(len(shards)), min(_BLOCKS, len(shards)))
     groups = [[shards[i] for i in part] for part in bounds]
     tables = [work.take(np.concatenate([s.rows for s in group])) for group in groups]
-    blocks = ray.data.from_arrow(tables).to_arrow_refs()
+    # from_arrow would run tasks for the blocks' metadata: seconds, and cores that may be taken.
+    blocks = ray.data.from_blocks(tables).to_arrow_refs()
     if len(blocks) != len(groups):
         raise RuntimeError(f"Ray Data made {len(blocks)} blocks of {len(groups)} tables")
     refs: dict[int, ShardRef] = {}

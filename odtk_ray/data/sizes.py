@@ -29,11 +29,12 @@ def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
     if len(unknown) == 0:
         return records
     paths = records["path"].take(unknown).to_pylist()
-    task = ray.remote(num_cpus=1)(read_sizes)
-    parts = [
-        task.remote(paths[i : i + _PATHS_A_TASK], exif) for i in range(0, len(paths), _PATHS_A_TASK)
-    ]
-    sizes = np.concatenate(ray.get(parts))
+    groups = [paths[i : i + _PATHS_A_TASK] for i in range(0, len(paths), _PATHS_A_TASK)]
+    if len(groups) == 1:
+        sizes = read_sizes(paths, exif)  # half a second here, more to start a task's process
+    else:
+        task = ray.remote(num_cpus=1)(read_sizes)
+        sizes = np.concatenate(ray.get([task.remote(group, exif) for group in groups]))
     widths[unknown], heights[unknown] = sizes[:, 0], sizes[:, 1]
     for name, column in (("width", widths), ("height", heights)):
         position = records.schema.get_field_index(name)

@@ -232,7 +232,8 @@ def _write_plan(path: str, plan: Plan) -> str:
     table = plan.records.append_column("shard", pa.array(shard_of))
     table = table.append_column("position", pa.array(position))
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    # Row groups bound what the writer holds: 1 million rows by default.
+    pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 14)
     write_atomic(os.path.join(path, _RECORDS), buffer.getvalue())
     document = {
         "format": _FORMAT,

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from synthetic import make_records, picture
+
+from odtk_ray.data import sizes
+from odtk_ray.data.sizes import fill_sizes
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("paths_a_task", [1000, 3])
+def test_unknown_sizes_come_from_headers_and_known_ones_stay(
+    ray_session, tmp_path, monkeypatch, paths_a_task
+):
+    monkeypatch.setattr(sizes, "_PATHS_A_TASK", paths_a_task)
+    known, unknown = [(7, 9)] * 4, [(0, 0)] * 8
+    for i in range(4, 10):
+        picture(i, 20 + i, 30).save(tmp_path / f"{i}.png")
+    (tmp_path / "10.png").write_bytes(b"no picture")  # and 11.png is missing
+    names = [f"{i}.png" for i in range(12)]
+    records = make_records(list(range(12)), names, known + unknown)
+    column = records.schema.get_field_index("path")
+    paths = [[str(tmp_path / name) for name in names]]
+    records = records.set_column(column, records.schema.field(column), paths)
+    filled = fill_sizes(records, "ignore")
+    assert filled.schema == records.schema
+    assert filled["width"].to_pylist() == [7] * 4 + [20 + i for i in range(4, 10)] + [0, 0]
+    assert filled["height"].to_pylist() == [9] * 4 + [30] * 6 + [0, 0]
+
+
+def test_nothing_unknown_needs_no_ray():
+    records = make_records([1, 2])
+    assert fill_sizes(records, "ignore") is records
