@@ -59,6 +59,17 @@ class DoomedEngine(PixelEngine):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class SlowEngine(PixelEngine):
+    """Takes its time for each launch."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def detect(self, pictures, shape):
+        time.sleep(self._seconds)
+        return super().detect(pictures, shape)
+
+
 class RaisingEngine(PixelEngine):
     def detect(self, pictures, shape):
         raise RuntimeError("the engine is out of order\nand of memory")

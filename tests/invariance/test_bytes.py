@@ -83,15 +83,6 @@ def test_order_of_dispatch(
     assert outputs(tmp_path) == undisturbed
 
 
-def test_progress_is_by_batch_and_never_goes_back(
-    undisturbed, checkpoint, photos, annotations, tmp_path, quiet
-):
-    infer(config(checkpoint, photos, annotations, tmp_path, 1), quiet)
-    done = [d for d, _ in quiet.seen]
-    assert done[0] == 0
-    assert done[-1] == 26
-
-
 COMMAND = [
     sys.executable,
     "-c",

@@ -1,0 +1,69 @@
+"""What a run looks like on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+
+from odtk_ray import console
+from odtk_ray.console import Console
+
+
+def watch(total=10):
+    with Console() as screen:
+        screen.note("a note")
+        screen.begin(total, 2)
+        for done, failed in ((3, 0), (5, 1), (4, 1), (10, 1)):
+            screen.progress(done, failed)
+        screen.end()
+        screen.warn("a warning")
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(console, "_LINE_INTERVAL", 0.0)
+    watch()
+    out, err = capsys.readouterr()
+    assert out == ""
+    note, *lines, warning = err.splitlines()
+    assert (note, warning) == ("note: a note", "warning: a warning")
+    done = [re.fullmatch(r"\[(\d+)/10\] (\d) failed, .* img/s, .* s left", x) for x in lines]
+    # Five, then four after a crash: the count does not go back.
+    assert [match.groups() for match in done] == [("3", "0"), ("5", "1"), ("5", "1"), ("10", "1")]
+
+
+def test_no_line_before_its_time(capsys):
+    watch()
+    assert capsys.readouterr().err.splitlines() == ["note: a note", "warning: a warning"]
+
+
+def test_a_live_bar_on_a_terminal(monkeypatch):
+    master, slave = os.openpty()
+    with open(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "120")
+        watch()
+        terminal.flush()
+        seen = os.read(master, 1 << 20).decode()
+    os.close(master)
+    assert "detecting" in seen
+    assert "10/10" in seen
+    assert "1 failed" in seen
+    assert "img/s" in seen
+    assert "[10/10]" not in seen
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("class", "AP")], ["class  AP"]),
+        ([("class", "AP"), ("tree", "0.5"), ("traffic light", "-")],
+         ["class           AP", "tree           0.5", "traffic light    -"]),
+    ],
+)  # fmt: skip
+def test_tables_are_aligned(capsys, rows, expected):
+    console._print_table(rows)
+    assert capsys.readouterr().out.splitlines() == expected
