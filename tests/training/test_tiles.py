@@ -102,8 +102,8 @@ def test_large_photographs_are_drawn_more_often():
 
 
 def test_zoom_covers_its_range():
-    photograph = painted(200, 200, [[95, 95, 105, 105]])
-    extents = [red_extent(draw_tile([photograph], PLAIN, 5, index)[0]) for index in range(150)]
+    photograph = painted(120, 120, [[55, 55, 65, 65]])
+    extents = [red_extent(draw_tile([photograph], PLAIN, 5, index)[0]) for index in range(200)]
     sides = [e[2] - e[0] for e in extents if e and min(e[:2]) > 0 and max(e[2:]) < 128]
     assert len(sides) > 30
     # 10 pixels at zoom 1.5 to 3, found to a pixel at each end
