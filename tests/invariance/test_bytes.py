@@ -121,13 +121,11 @@ def test_driver_is_stopped_and_resumed_with_other_workers(
     process = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for_commits(tmp_path, 2, process)
     process.send_signal(how)
-    asked = time.monotonic()
     _, errors = process.communicate(timeout=60)
     if how != signal.SIGKILL:
         assert process.returncode == 1
         assert b"--resume" in errors
         assert b"Traceback" not in errors
-        assert time.monotonic() - asked < 30
     assert not (tmp_path / "out.json").exists()
     resume = command(checkpoint, photos, annotations, tmp_path, 2, "--resume")
     done = subprocess.run(resume, capture_output=True, timeout=300, check=False)
