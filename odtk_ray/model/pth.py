@@ -101,6 +101,11 @@ def read_pth(path: Path) -> dict[Any, Any]:
     return content
 
 
+def _names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
 def _check_start(path: Path, start: bytes) -> None:
     if not start:
         raise unusable(path, "it is empty", _AGAIN)
@@ -108,10 +113,13 @@ def _check_start(path: Path, start: bytes) -> None:
         raise unusable(path, "it is not a PyTorch file", _TRAINED)
     if start != _ZIP_START:
         return
-    if not zipfile.is_zipfile(path):
+    try:
+        whole = zipfile.is_zipfile(path)
+        names = _names(path) if whole else []
+    except Exception as error:  # zipfile raises many types for a damaged directory
+        raise unusable(path, "it is damaged", _AGAIN) from error
+    if not whole:
         raise unusable(path, "it is incomplete: the end of the file is missing", _AGAIN)
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     inside = [name for name in names if name.endswith((".pth", ".pt", ".torch"))]
     if inside:
         raise unusable(path, f"it is a zip archive around {inside[0]}", "unzip it first")

@@ -130,6 +130,19 @@ def tiny(request, tmp_path_factory):
     return path, path.read_bytes()
 
 
+# An offset from the end of the zip file and the byte to put there: a field of an entry, and the
+# number of the disk, which zipfile itself trips over.
+@pytest.mark.parametrize(("place", "value"), [(-509, 1), (-509, 4), (-25, 1)])
+def test_a_damaged_directory_is_a_usage_error(tmp_path, place, value):
+    path = tmp_path / "tiny.pth"
+    torch.save({"backbone": [SMALL], "classes": 3, "state_dict": {"a": torch.ones(4)}}, path)
+    bad = bytearray(path.read_bytes())
+    bad[place] = value
+    path.write_bytes(bytes(bad))
+    with pytest.raises(UsageError):
+        load_checkpoint(path)
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
