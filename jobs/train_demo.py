@@ -25,12 +25,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import click
 import ray
 import torch
+from demo import Wheel, fetch
 from ray import train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
 from torch import Tensor
 
-from demo import Wheel, fetch
 from odtk_ray.config import Preprocessing
 from odtk_ray.errors import OdtkError
 from odtk_ray.model.checkpoint import save_checkpoint
