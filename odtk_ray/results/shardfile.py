@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, DTypeLike
 
 from odtk_ray.data.storage import write_atomic
 from odtk_ray.detect import ImageResult
@@ -57,16 +58,20 @@ def write_shard(
     rows = sorted(rows, key=lambda row: row[0])
     results = [result for _, result in rows]
     found = [result.detections for result in results]
-    offsets = np.concatenate([[0], np.cumsum([len(d) for d in found])]).astype(np.int32)
-    flat = [np.concatenate([getattr(d, c) for d in found]) for c in ("scores", "classes", "boxes")]
+    starts = np.cumsum([0, *(len(d) for d in found)])
+    offsets = _column(starts, np.int32)
+    scores, classes, boxes = (
+        np.concatenate([getattr(d, column) for d in found])
+        for column in ("scores", "classes", "boxes")
+    )
     columns = [
-        pa.array([index for index, _ in rows], pa.int64()),
-        pa.array([result.error for result in results], pa.string()),
-        pa.array([result.width for result in results], pa.int32()),
-        pa.array([result.height for result in results], pa.int32()),
-        pa.ListArray.from_arrays(offsets, pa.array(flat[0], pa.float32())),
-        pa.ListArray.from_arrays(offsets, pa.array(flat[1], pa.int32())),
-        pa.ListArray.from_arrays(offsets * 4, pa.array(flat[2].reshape(-1), pa.float32())),
+        _column([index for index, _ in rows], np.int64),
+        _errors([result.error for result in results]),
+        _column([result.width for result in results], np.int32),
+        _column([result.height for result in results], np.int32),
+        pa.ListArray.from_arrays(offsets, _column(scores, np.float32)),
+        pa.ListArray.from_arrays(offsets, _column(classes, np.int32)),
+        pa.ListArray.from_arrays(_column(starts * 4, np.int32), _column(boxes, np.float32)),
     ]
     schema = RESULT_SCHEMA.with_metadata(
         {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
@@ -77,3 +82,17 @@ def write_shard(
     name = f"{shard:06d}-{attempt}.parquet"
     write_atomic(os.path.join(folder, SHARDS, name), data)
     return name, hashlib.sha256(data).hexdigest()
+
+
+def _column(values: ArrayLike, dtype: DTypeLike) -> pa.Array:
+    """An Arrow array over the values; pa.array would import pandas first, 0.2 s in each worker."""
+    flat = np.ascontiguousarray(values, dtype).reshape(-1)
+    return pa.Array.from_buffers(
+        pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)]
+    )
+
+
+def _errors(errors: Sequence[str | None]) -> pa.Array:
+    if not any(errors):
+        return pa.nulls(len(errors), pa.string())  # no pandas either, where all went well
+    return pa.array(errors, pa.string())
