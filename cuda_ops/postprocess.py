@@ -1,0 +1,298 @@
+"""Decoding and non-maximum suppression on the GPU, as `odtk_ray.ops` defines them."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuda_ops.device import Device
+
+Scalar = Literal["float16", "float32"]
+
+_BYTES = {"float16": 2, "float32": 4}
+
+# decode.cu and keys.cuh.
+_MAX_LEVELS = 16
+_SCAN_THREADS = 256
+_LOADS = 4
+_THREADS = 1024
+_VECTOR = 16  # bytes
+
+# Candidates listed of one image and level; where there are more, the scores are read again.
+_CAPACITY = 16384
+
+# Keys that a block sorts in shared memory; beside them it needs 8.2 KB of the 48 KB.
+_SHARED_KEYS = 4096
+
+_pointer, _int, _unsigned = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
+
+
+class _Level(ctypes.Structure):
+    _fields_ = (
+        ("scores", _pointer),
+        ("deltas", _pointer),
+        ("anchors", _pointer),
+        ("size", _unsigned),
+        ("first_block", _unsigned),
+        ("channels", _int),
+        ("height", _int),
+        ("width", _int),
+        ("stride", _int),
+    )
+
+
+class _DecodeArgs(ctypes.Structure):
+    _fields_ = (
+        ("levels", _Level * _MAX_LEVELS),
+        ("counts", _pointer),
+        ("lists", _pointer),
+        ("workspace", _pointer),
+        ("scores", _pointer),
+        ("boxes", _pointer),
+        ("classes", _pointer),
+        ("level_count", _int),
+        ("batch", _int),
+        ("class_count", _int),
+        ("capacity", _unsigned),
+        ("top_n", _unsigned),
+        ("cut", _unsigned),
+        ("threshold", ctypes.c_float),
+        ("logits", _int),
+        ("channels_last", _int),
+    )
+
+
+class _NmsArgs(ctypes.Structure):
+    _fields_ = (
+        ("scores", _pointer),
+        ("boxes", _pointer),
+        ("classes", _pointer),
+        ("kept_scores", _pointer),
+        ("kept_boxes", _pointer),
+        ("kept_classes", _pointer),
+        ("count", _unsigned),
+        ("detections", _unsigned),
+        ("threshold", ctypes.c_float),
+    )
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pyramid level.
+
+    Attributes:
+        height: rows of its feature maps.
+        width: their columns.
+        stride: pixels of the network input between neighbouring cells.
+        anchors: float32 [A, 4], xyxy, of the cell at the origin.
+    """
+
+    height: int
+    width: int
+    stride: int
+    anchors: NDArray[np.float32]
+
+
+class Postprocess:
+    """Scores and deltas of a batch in, detections out; all device memory is allocated here.
+
+    Args:
+        device: whose thread this is.
+        levels: of the pyramid, at most 16, all with as many anchors.
+        batch: B, images in a launch.
+        classes: C.
+        threshold: scores must be greater than this; at least 0.
+        top_n: candidates kept of each level and image.
+        nms: IoU that is still tolerated.
+        detections: D, how many detections an image can have.
+        dtype: of scores and deltas.
+        logits: scores are logits, and not probabilities; they are ranked by their float32 sigmoid.
+        channels_last: the memory is [B, h, w, channels] instead of [B, channels, h, w].
+
+    Attributes:
+        scores: float32 [B, D], best first; unused slots are last and hold 0, as below.
+        boxes: float32 [B, D, 4], xyxy, inclusive corners, pixels of the network input.
+        classes: int32 [B, D].
+        candidate_scores: float32 [B, N], N = levels * top_n; unused slots of a level hold 0.
+        candidate_boxes: float32 [B, N, 4].
+        candidate_classes: int32 [B, N].
+
+    Raises:
+        ValueError: a setting is out of range.
+        CudaUnavailable: the kernels cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        levels: Sequence[Level],
+        *,
+        batch: int,
+        classes: int,
+        threshold: float,
+        top_n: int,
+        nms: float,
+        detections: int,
+        dtype: Scalar,
+        logits: bool,
+        channels_last: bool,
+    ) -> None:
+        _check(levels, batch, classes, threshold, min(top_n, detections))
+        self._scan = device.kernel("decode", f"scan_{dtype}", _DecodeArgs)
+        self._select = device.kernel("decode", f"select_{dtype}", _DecodeArgs)
+        self._suppress = device.kernel("nms", "nms", _NmsArgs)
+        self._levels = len(levels)
+        self._batch = batch
+
+        segments = batch * len(levels)
+        slots = segments * top_n
+        self.candidate_scores = device.alloc(4 * slots)
+        self.candidate_boxes = device.alloc(16 * slots)
+        self.candidate_classes = device.alloc(4 * slots)
+        self.scores = device.alloc(4 * batch * detections)
+        self.boxes = device.alloc(16 * batch * detections)
+        self.classes = device.alloc(4 * batch * detections)
+        room = 1 << (top_n - 1).bit_length()
+        capacity = max(top_n, _CAPACITY)
+        self._counts = device.alloc(4 * segments)
+        self._lists = device.alloc(8 * segments * capacity)
+        self._workspace = device.alloc(8 * segments * room) if room > _SHARED_KEYS else None
+        self._shared = 0 if self._workspace else 8 * room
+        anchors = np.stack([level.anchors for level in levels]).astype(np.float32)
+        self._anchors = device.alloc(anchors.nbytes)
+        device.upload(self._anchors.ptr, anchors)
+        device.zero(self._counts)
+        device.synchronize()
+
+        self._decode_args = _DecodeArgs(
+            counts=self._counts.ptr,
+            lists=self._lists.ptr,
+            workspace=self._workspace.ptr if self._workspace else None,
+            scores=self.candidate_scores.ptr,
+            boxes=self.candidate_boxes.ptr,
+            classes=self.candidate_classes.ptr,
+            level_count=len(levels),
+            batch=batch,
+            class_count=classes,
+            capacity=capacity,
+            top_n=top_n,
+            cut=cut_bits(threshold, dtype, logits=logits),
+            threshold=threshold,
+            logits=logits,
+            channels_last=channels_last,
+        )
+        self._blocks = self._describe(levels, classes, _VECTOR // _BYTES[dtype])
+        self._nms_args = _NmsArgs(
+            kept_scores=self.scores.ptr,
+            kept_boxes=self.boxes.ptr,
+            kept_classes=self.classes.ptr,
+            count=len(levels) * top_n,
+            detections=detections,
+            threshold=nms,
+        )
+
+    def launch(self, score_ptrs: Sequence[int], delta_ptrs: Sequence[int]) -> None:
+        """From the heads' outputs to `scores`, `boxes` and `classes`.
+
+        Args:
+            score_ptrs: one for each level, [B, A*C, h, w], aligned to 16 bytes.
+            delta_ptrs: one for each level, [B, A*4, h, w].
+        """
+        self.select(score_ptrs, delta_ptrs)
+        self.suppress(
+            self.candidate_scores.ptr, self.candidate_boxes.ptr, self.candidate_classes.ptr
+        )
+
+    def select(self, score_ptrs: Sequence[int], delta_ptrs: Sequence[int]) -> None:
+        """The first half: fills the candidates, level after level; see `launch`."""
+        args = self._decode_args
+        if len(score_ptrs) != self._levels or len(delta_ptrs) != self._levels:
+            raise ValueError(f"{self._levels} levels need as many pointers to scores and deltas")
+        for level, scores, deltas in zip(args.levels, score_ptrs, delta_ptrs, strict=False):
+            if scores % _VECTOR:
+                raise ValueError(f"scores at address {scores:#x} are not aligned to 16 bytes")
+            level.scores, level.deltas = scores, deltas
+        self._scan.launch((self._blocks, self._batch, 1), (_SCAN_THREADS, 1, 1), args)
+        grid = (self._levels, self._batch, 1)
+        self._select.launch(grid, (_THREADS, 1, 1), args, self._shared)
+
+    def suppress(self, scores: int, boxes: int, classes: int) -> None:
+        """The second half: detections from candidates in any order.
+
+        Args:
+            scores: pointer to float32 [B, N], N = levels * top_n.
+            boxes: pointer to float32 [B, N, 4], aligned to 16 bytes.
+            classes: pointer to int32 [B, N].
+        """
+        args = self._nms_args
+        args.scores, args.boxes, args.classes = scores, boxes, classes
+        self._suppress.launch((self._batch, 1, 1), (_THREADS, 1, 1), args)
+
+    def _describe(self, levels: Sequence[Level], classes: int, values: int) -> int:
+        """Fill in the levels' sizes; returns the blocks that scan one image."""
+        blocks = 0
+        step = len(levels[0].anchors) * 16
+        for number, level in enumerate(levels):
+            channels = len(level.anchors) * classes
+            size = channels * level.height * level.width
+            self._decode_args.levels[number] = _Level(
+                anchors=self._anchors.ptr + number * step,
+                size=size,
+                first_block=blocks,
+                channels=channels,
+                height=level.height,
+                width=level.width,
+                stride=level.stride,
+            )
+            vectors = size // values + 2  # with one at each end that is shared with a neighbour
+            blocks += -(-vectors // (_SCAN_THREADS * _LOADS))
+        return blocks
+
+
+def cut_bits(threshold: float, dtype: Scalar, *, logits: bool) -> int:
+    """Bits of a value that no candidate lies below: what the scan compares with.
+
+    It may be a little low, since every value that passes is ranked and compared exactly. For
+    logits it is the inverse of the sigmoid, a little below the threshold: the float32 sigmoid is
+    wrong by a few units in the last place, each at most 2^-23 of its value.
+
+    Args:
+        threshold: of the scores, at least 0.
+        dtype: of the values.
+        logits: whether the values are logits.
+
+    Returns:
+        A float32's bits, or those of a pair of equal float16 values.
+    """
+    cut = float(np.float32(threshold))
+    if logits:
+        low = min(cut * (1 - 2**-19), 1 - 2**-19)
+        cut = math.log(low / (1 - low)) if low > 0 else -math.inf
+    kind = np.dtype(dtype).type
+    with np.errstate(over="ignore"):
+        value = kind(cut)
+    if value > cut:
+        value = np.nextafter(value, kind(-math.inf))
+    bits = int.from_bytes(value.tobytes(), "little")
+    return bits | bits << 16 if dtype == "float16" else bits
+
+
+def _check(levels: Sequence[Level], batch: int, classes: int, threshold: float, least: int) -> None:
+    if not 0 < len(levels) <= _MAX_LEVELS:
+        raise ValueError(f"{len(levels)} levels, there can be 1 to {_MAX_LEVELS}")
+    if len({level.anchors.shape for level in levels}) != 1:
+        raise ValueError("the levels have different numbers of anchors")
+    if min(batch, classes, least) < 1:
+        raise ValueError("batch, classes, top_n and detections must be at least 1")
+    if not threshold >= 0:
+        raise ValueError(f"the threshold is {threshold}, it must be at least 0")
+    for level in levels:
+        size = len(level.anchors) * classes * level.height * level.width
+        if not 0 < size < 2**31:
+            raise ValueError(f"a level with {size} scores an image cannot be indexed")

@@ -1,0 +1,293 @@
+"""Resize, normalise and pad on the GPU, bit for bit as `odtk_ray.data.images.resize` resizes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuda_ops.device import Device
+
+# preprocess.cu.
+_MAX_PICTURES = 32
+_TILE_W, _TILE_H = 128, 32
+_BLOCK = (96, 4, 1)
+_PRECISION = 22
+
+_ARENA = 16 << 20  # bytes of coefficients: 800 pairs of usual sizes
+_ALIGNMENT = 64
+
+_pointer = ctypes.c_void_p
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = (
+        ("starts", _pointer),
+        ("counts", _pointer),
+        ("coefficients", _pointer),
+        ("taps", ctypes.c_int),
+        ("size", ctypes.c_int),
+    )
+
+
+class _Picture(ctypes.Structure):
+    _fields_ = (
+        ("pixels", _pointer),
+        ("pitch", ctypes.c_longlong),
+        ("horizontal", _Axis),
+        ("vertical", _Axis),
+    )
+
+
+class _PreprocessArgs(ctypes.Structure):
+    _fields_ = (
+        ("pictures", _Picture * _MAX_PICTURES),
+        ("levels", _pointer),
+        ("out", _pointer),
+        ("height", ctypes.c_int),
+        ("width", ctypes.c_int),
+        ("channels_last", ctypes.c_int),
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A decoded picture in device memory: uint8 RGB, interleaved.
+
+    Attributes:
+        ptr: address of its first pixel.
+        height: pixels.
+        width: pixels.
+        pitch: bytes from one row to the next.
+        new_height: pixels after resizing, at most the batch tensor's.
+        new_width: likewise.
+    """
+
+    ptr: int
+    height: int
+    width: int
+    pitch: int
+    new_height: int
+    new_width: int
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """How one axis is resized; see `resize_coefficients`.
+
+    Attributes:
+        starts: int32 [new], the first input of each output.
+        counts: int32 [new], how many inputs it is made of.
+        values: int32 [new, taps], their coefficients, 0 behind the last.
+    """
+
+    starts: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    values: NDArray[np.int32]
+
+    def packed(self) -> NDArray[np.int32]:
+        """All three, one after the other."""
+        return np.concatenate([self.starts, self.counts, self.values.ravel()])
+
+
+def resize_coefficients(size: int, new_size: int) -> Coefficients:
+    """Pillow's bilinear coefficients, as docs/architecture.md states them.
+
+    Output i is clip((2^21 + sum of values[i, k] * input[starts[i] + k]) >> 22) to 0..255.
+
+    Args:
+        size: pixels of the input along the axis, at least 1.
+        new_size: pixels of the output, at least 1.
+    """
+    scale = size / new_size
+    support = max(scale, 1.0)
+    centre = (np.arange(new_size) + 0.5) * scale
+    starts = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    counts = np.minimum((centre + support + 0.5).astype(np.int64), size) - starts
+    taps = np.arange(counts.max())
+    # The same order of operations as Pillow's, since every one of them is rounded.
+    distance = (taps + starts[:, None] - centre[:, None] + 0.5) * (1.0 / support)
+    weights = np.maximum(1.0 - np.abs(distance), 0.0)
+    weights[taps >= counts[:, None]] = 0.0
+    total = np.add.accumulate(weights, axis=1)[:, -1:]  # one after the other, not pairwise
+    values = (0.5 + weights / total * (1 << _PRECISION)).astype(np.int32)
+    values[taps >= counts[:, None]] = 0
+    return Coefficients(starts.astype(np.int32), counts.astype(np.int32), values)
+
+
+def normalised_levels(
+    mean: Sequence[float], std: Sequence[float], dtype: Literal["float16", "float32"]
+) -> NDArray[np.floating]:
+    """What each pixel value becomes: (value / 255 - mean) / std in float32, then rounded to dtype.
+
+    Args:
+        mean: of the three channels, on values in [0, 1].
+        std: likewise.
+        dtype: of the result.
+
+    Returns:
+        [3, 256].
+    """
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
+    columns = [np.asarray(column, np.float32)[:, None] for column in (mean, std)]
+    levels: NDArray[np.floating] = ((values - columns[0]) / columns[1]).astype(dtype)
+    return levels
+
+
+class Preprocess:
+    """Fills a batch tensor from decoded pictures of any size.
+
+    Args:
+        device: whose thread this is.
+        batch: B, slots of the tensor.
+        shape: (H, W) of the tensor in pixels.
+        dtype: of the tensor.
+        channels_last: its memory is [B, H, W, 3] instead of [B, 3, H, W].
+        mean: of the three channels, RGB, on values in [0, 1].
+        std: likewise.
+
+    Raises:
+        CudaUnavailable: the kernel cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        batch: int,
+        shape: tuple[int, int],
+        dtype: Literal["float16", "float32"],
+        channels_last: bool,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        self._kernel = device.kernel("preprocess", f"preprocess_{dtype}", _PreprocessArgs)
+        self._batch = batch
+        self._shape = shape
+        self._slot_bytes = 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize
+        levels = normalised_levels(mean, std, dtype)
+        self._levels = device.alloc(levels.nbytes)
+        device.upload(self._levels.ptr, levels)
+        device.synchronize()
+        self._tables = _Tables(device, _ARENA)
+        self._args = _PreprocessArgs(
+            levels=self._levels.ptr,
+            height=shape[0],
+            width=shape[1],
+            channels_last=channels_last,
+        )
+
+    def launch(self, pictures: Sequence[Source], out_ptr: int) -> None:
+        """Resize, normalise and pad; padding and slots without a picture become 0.
+
+        Args:
+            pictures: at most B.
+            out_ptr: the tensor, aligned to 16 bytes; all of it is written.
+
+        Raises:
+            ValueError: too many pictures, or one that does not fit in the tensor.
+        """
+        self._check(pictures)
+        self._tables.hold(_axes(pictures))
+        height, width = self._shape
+        tiles = (-(-width // _TILE_W), -(-height // _TILE_H))
+        for start in range(0, self._batch, _MAX_PICTURES):
+            slots = min(_MAX_PICTURES, self._batch - start)
+            for slot in range(slots):
+                there = start + slot < len(pictures)
+                self._args.pictures[slot] = (
+                    self._describe(pictures[start + slot]) if there else _Picture()
+                )
+            self._args.out = out_ptr + start * self._slot_bytes
+            self._kernel.launch((*tiles, slots), _BLOCK, self._args)
+
+    def _check(self, pictures: Sequence[Source]) -> None:
+        height, width = self._shape
+        if len(pictures) > self._batch:
+            raise ValueError(f"{len(pictures)} pictures are too many for {self._batch} slots")
+        for picture in pictures:
+            if not (0 < picture.new_height <= height and 0 < picture.new_width <= width):
+                raise ValueError(
+                    f"{picture.new_width}x{picture.new_height} does not fit in {width}x{height}"
+                )
+            if min(picture.height, picture.width) < 1:
+                raise ValueError("a picture without pixels cannot be resized")
+
+    def _describe(self, picture: Source) -> _Picture:
+        return _Picture(
+            pixels=picture.ptr,
+            pitch=picture.pitch,
+            horizontal=self._tables[picture.width, picture.new_width],
+            vertical=self._tables[picture.height, picture.new_height],
+        )
+
+
+def _axes(pictures: Iterable[Source]) -> set[tuple[int, int]]:
+    return {
+        axis
+        for picture in pictures
+        for axis in ((picture.width, picture.new_width), (picture.height, picture.new_height))
+    }
+
+
+class _Tables:
+    """Coefficients in device memory, by (size, new size), kept from launch to launch.
+
+    They are written once to page-locked memory and copied from there on the stream. When the memory
+    is full, the stream is waited for and all are dropped.
+
+    Args:
+        device: whose thread this is.
+        nbytes: device memory to begin with; it grows where one launch needs more.
+    """
+
+    def __init__(self, device: Device, nbytes: int) -> None:
+        self._device = device
+        self._tables: dict[tuple[int, int], _Axis] = {}
+        self._used = 0
+        self._allocate(nbytes)
+
+    def __getitem__(self, axis: tuple[int, int]) -> _Axis:
+        return self._tables[axis]
+
+    def hold(self, axes: set[tuple[int, int]]) -> None:
+        """Have the tables of these axes, all at once, until the next call."""
+        missing = {axis: resize_coefficients(*axis) for axis in axes - self._tables.keys()}
+        if self._used + _room(missing.values()) > self._buffer.nbytes:
+            self._device.synchronize()
+            self._tables.clear()
+            self._used = 0
+            missing = {axis: resize_coefficients(*axis) for axis in axes}
+            if (needed := _room(missing.values())) > self._buffer.nbytes:
+                self._allocate(needed)
+        for axis, table in missing.items():
+            self._add(axis, table)
+
+    def _allocate(self, nbytes: int) -> None:
+        self._buffer = self._device.alloc(nbytes)
+        self._staging = self._device.pinned(nbytes // 4, np.int32)
+
+    def _add(self, axis: tuple[int, int], table: Coefficients) -> None:
+        packed = table.packed()
+        staged = self._staging[self._used // 4 :][: len(packed)]
+        staged[:] = packed
+        ptr = self._buffer.ptr + self._used
+        self._device.upload(ptr, staged)
+        new_size = axis[1]
+        self._tables[axis] = _Axis(
+            starts=ptr,
+            counts=ptr + 4 * new_size,
+            coefficients=ptr + 8 * new_size,
+            taps=table.values.shape[1],
+            size=new_size,
+        )
+        self._used += _room([table])
+
+
+def _room(tables: Iterable[Coefficients]) -> int:
+    """Bytes of device memory that the tables take."""
+    return sum(-(-table.packed().nbytes // _ALIGNMENT) * _ALIGNMENT for table in tables)
