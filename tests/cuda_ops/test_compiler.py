@@ -1,0 +1,119 @@
+"""Compiling for GPUs that this machine need not have, the cache, and what is said without one."""
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+import cuda_ops
+from cuda_ops import compiler, postprocess, preprocess
+
+FILES = ["decode", "nms", "preprocess"]
+
+
+def has_nvcc():
+    return compiler._find_nvcc() is not None
+
+
+def has_nvrtc():
+    return compiler._load_nvrtc() is not None
+
+
+needs_compiler = pytest.mark.skipif(not (has_nvcc() or has_nvrtc()), reason="no CUDA compiler")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
+@pytest.mark.skipif(not has_nvcc(), reason="no nvcc")
+def test_nvcc_compiles(name, arch):
+    assert compiler._nvcc(compiler.SOURCES / f"{name}.cu", arch).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.skipif(not has_nvrtc(), reason="no libnvrtc")
+def test_nvrtc_compiles(name):
+    assert compiler._nvrtc(compiler.SOURCES / f"{name}.cu", "sm_80").startswith(b"\x7fELF")
+
+
+@needs_compiler
+def test_machine_code_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = compiler.cubin("nms", (8, 0))
+    assert code.startswith(b"\x7fELF")
+    (kept,) = (tmp_path / "odtk-ray").iterdir()
+    assert kept.name == f"nms-sm_80-{compiler.source_key()}.cubin"
+    assert kept.read_bytes() == code
+    kept.write_bytes(b"from the cache")
+    assert compiler.cubin("nms", (8, 0)) == b"from the cache"
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert compiler.cubin("nms", (8, 0)).startswith(b"\x7fELF")
+
+
+def test_the_key_changes_with_every_source(tmp_path):
+    for path in [*compiler.SOURCES.glob("*.cu"), *compiler.SOURCES.glob("*.cuh")]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    keys = {compiler.source_key(), compiler.source_key(tmp_path)}
+    assert len(keys) == 1
+    for path in sorted(tmp_path.iterdir()):
+        path.write_bytes(path.read_bytes() + b"\n")
+        keys.add(compiler.source_key(tmp_path))
+    assert len(keys) == 1 + len(list(tmp_path.iterdir()))
+
+
+@needs_compiler
+def test_a_gpu_that_no_compiler_knows(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(cuda_ops.CudaUnavailable, match="cannot be compiled: ") as failure:
+        compiler.cubin("nms", (1, 0))
+    assert "\n" not in str(failure.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_pycuda_one_sentence_says_so(tmp_path):
+    """In a process of its own, where an empty module takes PyCUDA's place."""
+    (tmp_path / "pycuda").mkdir()
+    (tmp_path / "pycuda" / "__init__.py").touch()
+    code = "import cuda_ops\ntry: cuda_ops.Device()\nexcept cuda_ops.CudaUnavailable as e: print(e)"
+    path = os.pathsep.join([str(tmp_path), str(compiler.SOURCES.parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "PyCUDA cannot be imported (No module named 'pycuda.driver')\n"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("file", "name", "structure"),
+    [
+        ("decode", "Level", postprocess._Level),
+        ("decode", "DecodeArgs", postprocess._DecodeArgs),
+        ("nms", "NmsArgs", postprocess._NmsArgs),
+        ("preprocess", "Axis", preprocess._Axis),
+        ("preprocess", "Picture", preprocess._Picture),
+        ("preprocess", "PreprocessArgs", preprocess._PreprocessArgs),
+    ],
+)
+def test_structures_are_laid_out_as_the_kernels_expect(tmp_path, file, name, structure):
+    """The compiler checks the place of every field; a wrong one is an error."""
+    lines = [f'#include "{compiler.SOURCES / file}.cu"']
+    lines += [f'static_assert(sizeof({name}) == {ctypes.sizeof(structure)}, "size");']
+    for field, *_ in structure._fields_:
+        place = getattr(structure, field).offset
+        lines.append(f'static_assert(__builtin_offsetof({name}, {field}) == {place}, "{field}");')
+    source = tmp_path / "layout.cu"
+    source.write_text("\n".join(lines))
+    compiler._compile(source, "sm_80")
+    source.write_text("\n".join([*lines, f'static_assert(sizeof({name}) == 1, "size");']))
+    with pytest.raises(cuda_ops.CudaUnavailable):
+        compiler._compile(source, "sm_80")
