@@ -1,0 +1,85 @@
+"""A few launches of every kernel, for compute-sanitizer: `compute-sanitizer --tool racecheck python
+tests/cuda_ops/small_launches.py`. torch is not used, so that only our kernels are watched.
+"""
+
+import itertools
+
+import numpy as np
+
+from cuda_ops import Device, Level, Postprocess, Preprocess, Source
+
+SIZES = [(9, 13), (5, 7), (1, 1)]
+CLASSES = 5
+BATCH = 3
+
+
+def launch_postprocess(device, rng, mean, dtype, channels_last, top_n):
+    levels = [
+        Level(*size, 8 << i, rng.uniform(-8, 16, (9, 4)).astype(np.float32))
+        for i, size in enumerate(SIZES)
+    ]
+    post = Postprocess(
+        device,
+        levels,
+        batch=BATCH,
+        classes=CLASSES,
+        threshold=0.05,
+        top_n=top_n,
+        nms=0.5,
+        detections=20,
+        dtype=dtype,
+        logits=True,
+        channels_last=channels_last,
+    )
+    held = []
+    for channels in (9 * CLASSES, 36):
+        for height, width in SIZES:
+            values = rng.normal(mean, 2, BATCH * channels * height * width).astype(dtype)
+            held.append(device.alloc(values.nbytes))
+            device.upload(held[-1].ptr, values)
+    pointers = [buffer.ptr for buffer in held]
+    for _ in range(2):
+        post.launch(pointers[: len(SIZES)], pointers[len(SIZES) :])
+    device.synchronize()
+
+
+def launch_preprocess(device, rng, dtype, channels_last, shape):
+    prep = Preprocess(
+        device,
+        batch=4,
+        shape=shape,
+        dtype=dtype,
+        channels_last=channels_last,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.2, 0.3),
+    )
+    held, sources = [], []
+    for height, width in ((30, 41), (400, 300), (1, 1)):
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        held.append(device.alloc(pixels.nbytes))
+        device.upload(held[-1].ptr, pixels)
+        new_height, new_width = shape[0] - height % 3, shape[1] - width % 5
+        sources.append(Source(held[-1].ptr, height, width, 3 * width, new_height, new_width))
+    out = device.alloc(4 * 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize)
+    prep.launch(sources, out.ptr)
+    device.synchronize()
+
+
+def main():
+    device = Device()
+    rng = np.random.default_rng()
+    for mean, dtype, channels_last in itertools.product(
+        (-9, -2, 4), ("float16", "float32"), (True, False)
+    ):
+        launch_postprocess(device, rng, mean, dtype, channels_last, top_n=100)
+    launch_postprocess(device, rng, 4, "float16", True, top_n=4097)
+    for dtype, channels_last, shape in itertools.product(
+        ("float16", "float32"), (True, False), ((40, 132), (33, 35))
+    ):
+        launch_preprocess(device, rng, dtype, channels_last, shape)
+    print("launched")
+    device.close()
+
+
+if __name__ == "__main__":
+    main()
