@@ -55,30 +55,28 @@ struct Segment {
   const Level &level;
   const Scalar *scores;
   long long first, last;  // elements of the image in the level's tensor
-  long long total;        // elements of the tensor
+  // Vectors that hold them. Vectors are aligned: those at either end may hold scores of the
+  // neighbouring images too, and those from `whole` on end beyond the tensor.
+  long long first_vector, last_vector, whole;
 
   __device__ Segment(const DecodeArgs &args, const Level &level, int image)
       : args(args), level(level), scores(static_cast<const Scalar *>(level.scores)) {
     first = static_cast<long long>(image) * level.size;
     last = first + level.size;
-    total = static_cast<long long>(args.batch) * level.size;
+    first_vector = first / kValues;
+    last_vector = (last + kValues - 1) / kValues;
+    whole = min(last_vector, static_cast<long long>(args.batch) * level.size / kValues);
   }
-
-  // Vectors are aligned, so those at either end may hold scores of the neighbouring images.
-  __device__ long long first_vector() const { return first / kValues; }
-  __device__ long long last_vector() const { return (last + kValues - 1) / kValues; }
 
   // A vector's values; NaN where there are none, or where it ends beyond the tensor.
   __device__ uint4 load(long long vector) const {
-    if (vector < last_vector() && (vector + 1) * kValues <= total) {
-      return __ldcs(reinterpret_cast<const uint4 *>(scores) + vector);
-    }
+    if (vector < whole) return __ldcs(reinterpret_cast<const uint4 *>(scores) + vector);
     return make_uint4(~0u, ~0u, ~0u, ~0u);
   }
 
   // A bit for each value of the vector that may be a candidate.
   __device__ unsigned hot(long long vector, uint4 words) const {
-    const bool cut_short = vector < last_vector() && (vector + 1) * kValues > total;
+    const bool cut_short = vector >= whole && vector < last_vector;
     return cut_short ? (1u << kValues) - 1u : at_least(words, args.cut, Scalar());
   }
 
@@ -99,8 +97,8 @@ struct Segment {
   // Calls f with the key of every candidate, from the whole block.
   template <typename F>
   __device__ void each(F f) const {
-    const long long end = last_vector();
-    for (long long base = first_vector() + threadIdx.x; base < end; base += kLoads * kThreads) {
+    for (long long base = first_vector + threadIdx.x; base < last_vector;
+         base += kLoads * kThreads) {
       uint4 words[kLoads];
 #pragma unroll
       for (int i = 0; i < kLoads; i++) words[i] = load(base + i * kThreads);
@@ -135,7 +133,7 @@ __device__ void scan(const DecodeArgs &args) {
   const Level &level = args.levels[number];
   const Segment<Scalar> segment(args, level, blockIdx.y);
   const int place = blockIdx.y * args.level_count + number;
-  const long long base = segment.first_vector() +
+  const long long base = segment.first_vector +
       static_cast<long long>(blockIdx.x - level.first_block) * (kScanThreads * kLoads) +
       threadIdx.x;
 
