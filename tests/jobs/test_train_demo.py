@@ -54,6 +54,22 @@ def test_the_test_photographs_are_not_among_those_that_are_read(job):
     assert len(job.PHOTOGRAPHS) == 2
 
 
+def test_a_whole_photograph_can_be_kept_for_validation(job):
+    first = Photograph(Image.new("RGB", (850, 1300)), np.array([[100.0, 1150, 140, 1200]]))
+    second = Photograph(Image.new("RGB", (400, 450)), np.empty((0, 4)))
+    training, validation = job.split([first, second], "first")
+    assert training == [second]
+    assert [photograph.image.size for photograph in validation] == [(400, 400)] * 6
+    # The lowest row of squares begins at 900, its second square at column 50
+    assert [photograph.boxes.tolist() for photograph in validation][:2] == [
+        [],
+        [[50, 250, 90, 300]],
+    ]
+    training, validation = job.split([first, second], "second")
+    assert training == [first]
+    assert len(validation) == 1
+
+
 @pytest.fixture
 def data(tmp_path, job):
     """Two pictures with the names of the photographs, just large enough to be split."""
@@ -130,5 +146,7 @@ def test_two_processes_continue_a_training(job, data, start):
         (2, 800),
         (3, 800),
         *((3, resize) for resize in job.RESIZES),
+        *((3, 800) for _ in job.SHIFTS),
     ]
+    assert [row["shift"] for row in log if "shift" in row] == list(job.SHIFTS)
     assert all(0 <= row["AP50"] <= 1 for row in log)

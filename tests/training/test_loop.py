@@ -10,13 +10,25 @@ from PIL import Image
 from odtk_ray.config import Preprocessing
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.pth import read_pth
+from odtk_ray.training.looks import MILD, Variety
 from odtk_ray.training.loop import Recipe, Trainer, normalise, tile_indices
 from odtk_ray.training.photographs import Photograph
 from odtk_ray.training.tiles import Augmentation
 from odtk_ray.training.validation import evaluate
 
-TILES = Augmentation(side=128, zoom=(1.0, 1.0), light=0.0, tint=0.0)
-QUICK = Recipe(iterations=30, batch=2, rate=0.02, warmup=5, clip=5.0, frozen=1, tiles=TILES)
+NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
+TILES = Augmentation(side=128, zoom=(1.0, 1.0), stretch=1.0, holes=0, variety=NONE)
+QUICK = Recipe(
+    iterations=30,
+    batch=2,
+    rate=0.02,
+    warmup=5,
+    clip=5.0,
+    frozen=1,
+    average=0.5,
+    seed=1,
+    tiles=TILES,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +84,7 @@ def test_training_finds_the_boxes_of_one_picture(start, photograph, tmp_path):
 
 
 def test_a_resumed_training_ends_with_the_same_weights(start, photograph, tmp_path):
-    tiles = Augmentation(side=128, zoom=(1.0, 1.5))
+    tiles = Augmentation(side=96, zoom=(1.0, 1.5), variety=MILD)
     recipe = Recipe(iterations=4, batch=2, rate=0.02, warmup=2, tiles=tiles)
     whole = Trainer(start, [photograph], recipe)
     expected = list(whole.steps())
@@ -96,6 +108,8 @@ def test_a_resumed_training_ends_with_the_same_weights(start, photograph, tmp_pa
         for i in momenta[0]
     )
     assert contents[0]["scheduler"] == contents[1]["scheduler"]
+    averages = [content["average"] for content in contents]
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
     other = torch.equal(
         read_pth(tmp_path / "half.pth")["state_dict"]["cls_head.0.weight"],
         contents[0]["state_dict"]["cls_head.0.weight"],
@@ -118,6 +132,40 @@ def test_statistics_and_the_first_layers_stay_as_they_are(start, photograph):
     expected = frozen | {name for name in before if name.startswith(tuple(normalisations))}
     assert len(expected) > 100
     assert same == expected
+
+
+def test_the_trunk_learns_at_its_own_rate(start, photograph):
+    def moved(recipe):
+        trainer = Trainer(start, [photograph], recipe)
+        names = [name for name, p in trainer.model.named_parameters() if p.requires_grad]
+        before = {name: trainer.model.get_parameter(name).clone() for name in names}
+        list(trainer.steps())
+        return {
+            name: (trainer.model.get_parameter(name) - before[name]).norm().item()
+            for name in names
+            if "features.18" not in name
+        }
+
+    whole, tenth = (
+        moved(Recipe(iterations=1, batch=2, decay=0, tiles=TILES, trunk=trunk))
+        for trunk in (1, 0.1)
+    )
+    for name, distance in whole.items():
+        share = 0.1 if "features.features" in name else 1.0
+        assert tenth[name] == pytest.approx(share * distance, rel=1e-3, abs=1e-7), name
+
+
+def test_the_average_of_the_weights_is_what_is_exported(start, photograph, tmp_path):
+    recipe = Recipe(iterations=4, batch=2, warmup=1, average=0.75, tiles=TILES)
+    trainer = Trainer(start, [photograph], recipe)
+    expected = None
+    for _ in trainer.steps():
+        weights = trainer.model.get_parameter("cls_head.8.weight").detach().clone()
+        expected = weights if expected is None else 0.75 * expected + 0.25 * weights
+    trainer.export(tmp_path / "model.pth")
+    exported = read_pth(tmp_path / "model.pth")["state_dict"]["cls_head.8.weight"].float()
+    assert torch.allclose(exported, expected, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(exported, weights, rtol=1e-3, atol=1e-7)
 
 
 def test_files_for_training_and_for_inference(start, photograph, tmp_path):
@@ -152,7 +200,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(start, photograph):
 
 
 def test_normalise_is_the_engines():
-    pixels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
+    pixels = torch.tensor([0.0, 128.0, 255.0]).view(1, 3, 1, 1)
     # (0 / 255 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (255 / 255 - 0.406) / 0.225
     assert normalise(pixels).flatten().tolist() == pytest.approx(
         [-2.11790, 0.20518, 2.64], abs=1e-5
