@@ -53,7 +53,7 @@ class Recipe:
 
     iterations: int = 6000
     batch: int = 16
-    rate: float = 0.02
+    rate: float = 0.012
     warmup: int = 300
     momentum: float = 0.9
     decay: float = 1e-4
@@ -236,8 +236,9 @@ class Trainer:
     def _follow(self) -> None:
         """Moves the average; it starts with the weights of the first step."""
         share = 1.0 if self.iteration == 1 else 1 - self._recipe.average
-        for mean, value in zip(self._average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(value, share)
+        means: list[Tensor] = list(self._average.parameters())
+        values: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(means, values, share)  # one launch instead of one a tensor
 
 
 def tile_indices(iteration: int, batch: int, rank: int, world: int) -> range:
