@@ -61,7 +61,13 @@ def cli() -> None:
               help="Short side in pixels.")  # fmt: skip
 @click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,
               help="Limit of the long side in pixels.")  # fmt: skip
-@click.option("--full-precision", is_flag=True, help="FP32 on GPUs too (CPUs always use it).")
+@click.option("--full-precision", is_flag=True,
+              help="FP32 without TF32 on GPUs too (CPUs always use it).")  # fmt: skip
+@click.option("--compile", type=click.Choice(["auto", "on", "off"]), default="auto",
+              show_default=True,
+              help="torch.compile on GPUs; auto: for shapes with images enough.")  # fmt: skip
+@click.option("--decoder", type=click.Choice(["gpu", "cpu"]),
+              help="What decodes JPEGs.  [default: the GPU where it can]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
               help="Scores must be greater than this.")  # fmt: skip
 @click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,

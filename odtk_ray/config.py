@@ -8,6 +8,8 @@ from typing import Literal
 from odtk_ray.errors import UsageError
 
 ExifPolicy = Literal["ignore", "apply"]
+Decoder = Literal["gpu", "cpu"]
+CompileMode = Literal["auto", "on", "off"]
 AnchorGeneration = Literal["auto", "current", "legacy"]
 
 # ImageNet statistics of the torchvision trunks, RGB, on values in [0, 1].
@@ -87,7 +89,9 @@ class InferConfig:
         batch: images in flight over all workers; None means 8 a GPU or 2 a CPU worker.
         workers: None means every GPU, or one CPU worker.
         threads: CPU threads a worker; None shares the cores among the workers.
-        full_precision: no FP16 on GPUs.
+        full_precision: neither FP16 nor TF32 on GPUs.
+        compile: whether GPUs run compiled networks; `auto` where a shape has images enough.
+        decoder: what decodes plain JPEGs; None takes the GPU where it can.
         recursive: enter sub-folders of `images`.
         limit: only the first so many images.
         allow_missing: leave out images of the annotation file that are not there.
@@ -109,6 +113,8 @@ class InferConfig:
     workers: int | None = None
     threads: int | None = None
     full_precision: bool = False
+    compile: CompileMode = "auto"
+    decoder: Decoder | None = None
     recursive: bool = False
     limit: int | None = None
     allow_missing: bool = False

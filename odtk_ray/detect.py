@@ -11,13 +11,14 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.images import Picture, load_picture, padded_size
-from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
 
@@ -36,12 +37,14 @@ class ImageResult:
         width: decoded width in pixels, 0 when it failed.
         height: likewise.
         detections: boxes_img; empty when it failed.
+        by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
     """
 
     error: str | None
     width: int
     height: int
     detections: Detections
+    by_pillow: bool = False
 
     @classmethod
     def failed(cls, error: str) -> ImageResult:
@@ -65,13 +68,16 @@ class Detector:
     def __init__(
         self, make_engine: EngineFactory, prep: Preprocessing, *, launch_batch: int, threads: int
     ) -> None:
-        self._prep = prep
+        self._stride = prep.stride
         self._batch = launch_batch
         # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
         self._ahead = 2 * launch_batch + threads
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._engine: Engine = self._engine_thread.submit(make_engine).result()
+        engine = self._engine_thread.submit(make_engine).result()
+        self._engine = (
+            engine if isinstance(engine, StreamingEngine) else _HostPictures(engine, prep)
+        )
 
     @property
     def engine_key(self) -> str:
@@ -91,18 +97,23 @@ class Detector:
             Exception: whatever the engine raised. A bad image never raises.
         """
         results: list[ImageResult | None] = [None] * len(paths)
-        waiting: dict[tuple[int, int], list[tuple[int, Picture]]] = defaultdict(list)
-        launched: deque[Future[list[tuple[int, ImageResult]]]] = deque()
+        waiting: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
+        launched: deque[tuple[list[tuple[int, Any]], Future[Callable[[], list[Outcome]]]]] = deque()
 
         def collect(limit: int) -> None:
             while len(launched) > limit:
-                rows = launched.popleft().result()
-                for slot, result in rows:
-                    results[slot] = result
+                rows, started = launched.popleft()
+                # The next launch is queued already: a GPU goes on while this waits for the last.
+                outcomes = started.result()()
+                for (slot, picture), outcome in zip(rows, outcomes, strict=True):
+                    results[slot] = _to_image(picture, outcome)
                 on_done(len(rows))
 
         def launch(shape: tuple[int, int]) -> None:
-            launched.append(self._engine_thread.submit(self._run, waiting.pop(shape), shape))
+            rows = waiting.pop(shape)
+            pictures = [picture for _, picture in rows]
+            started = self._engine_thread.submit(self._engine.launch, pictures, shape)
+            launched.append((rows, started))
             collect(1)
 
         for slot, picture in enumerate(self._decoded(paths)):
@@ -110,8 +121,7 @@ class Detector:
                 results[slot] = ImageResult.failed(str(picture))
                 on_done(1)
                 continue
-            height, width = picture.pixels.shape[:2]
-            shape = padded_size(width, height, self._prep.stride)[::-1]
+            shape = padded_size(*picture.size, self._stride)[::-1]
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)
@@ -120,9 +130,9 @@ class Detector:
         collect(0)
         return [result for result in results if result is not None]
 
-    def _decoded(self, paths: Sequence[str]) -> Iterator[Picture | ImageError]:
-        """Pictures in the order of `paths`, decoded a bounded number ahead."""
-        pending: deque[Future[Picture | ImageError]] = deque()
+    def _decoded(self, paths: Sequence[str]) -> Iterator[Any]:
+        """Pictures or errors in the order of `paths`, read a bounded number ahead."""
+        pending: deque[Future[Any]] = deque()
         for path in paths:
             pending.append(self._decoders.submit(self._load, path))
             if len(pending) > self._ahead:
@@ -130,9 +140,9 @@ class Detector:
         while pending:
             yield pending.popleft().result()
 
-    def _load(self, path: str) -> Picture | ImageError:
+    def _load(self, path: str) -> Any:
         try:
-            return load_picture(_read(path), self._prep)
+            return self._engine.read(_read(path))
         except ImageError as error:
             return error
         except OSError as error:
@@ -140,15 +150,22 @@ class Detector:
         except Exception as error:  # no file, however odd, may end a run over a million others
             return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
 
-    def _run(
-        self, rows: Sequence[tuple[int, Picture]], shape: tuple[int, int]
-    ) -> list[tuple[int, ImageResult]]:
-        pictures = [picture for _, picture in rows]
-        found = self._engine.detect([p.pixels for p in pictures], shape)
-        return [
-            (slot, _to_image(picture, detections))
-            for (slot, picture), detections in zip(rows, found, strict=True)
-        ]
+
+class _HostPictures:
+    """An `Engine` as a `StreamingEngine`: pictures are decoded and resized by the CPU."""
+
+    def __init__(self, engine: Engine, prep: Preprocessing) -> None:
+        self.key = engine.key
+        self._engine, self._prep = engine, prep
+
+    def read(self, data: bytes) -> Picture:
+        return load_picture(data, self._prep)
+
+    def launch(
+        self, pictures: Sequence[Picture], shape: tuple[int, int]
+    ) -> Callable[[], list[Outcome]]:
+        found = self._engine.detect([picture.pixels for picture in pictures], shape)
+        return lambda: [Outcome(detections) for detections in found]
 
 
 def _read(path: str) -> bytes:
@@ -163,10 +180,13 @@ def _read(path: str) -> bytes:
     return storage.read_bytes(path)
 
 
-def _to_image(picture: Picture, found: Detections) -> ImageResult:
+def _to_image(picture: Any, outcome: Outcome) -> ImageResult:
     """Scale boxes_net to boxes_img, in float32 as ODTK does."""
+    found = outcome.found
+    if isinstance(found, ImageError):
+        return ImageResult.failed(str(found))
     boxes_img = found.boxes / np.float32(picture.ratio)
     if not np.isfinite(boxes_img).all():
         return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)
-    return ImageResult(None, picture.width, picture.height, scaled)
+    return ImageResult(None, picture.width, picture.height, scaled, outcome.by_pillow)

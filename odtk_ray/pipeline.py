@@ -6,14 +6,16 @@ import functools
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
-from odtk_ray.data.shards import publish
-from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.data.shards import network_shapes, publish
+from odtk_ray.engines.base import EngineFactory
+from odtk_ray.engines.load import load_engine
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
 from odtk_ray.results.evaluate import Metrics
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
@@ -87,10 +89,12 @@ def infer(
         if draft.run:
             run = resume_run(draft.run, fleet, report)
         else:
-            run = RunFolder.create(config.run_folder, make_plan(draft, fleet, report))
+            probing = None if make_engine else engine_maker(config, draft)
+            plan = make_plan(draft, fleet, report, probing)
+            run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
-        detect(run, fleet, make_engine or engine_factory(config, draft, run), report)
+        detect(run, fleet, make_engine or worker_engine(config, draft, run), report)
         seconds = time.monotonic() - started
         summary = finish(config, run, fleet, seconds, before, report)
     if not config.keep_run:
@@ -146,6 +150,9 @@ def finish(
         files += write_metrics(config, metrics, run)
     if config.draw:
         files.append(f"{config.draw} ({draw_run(config, run):,} pictures)")
+    decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
+    if decoded_by_pillow:
+        report.note(f"the CPU decoded {decoded_by_pillow:,} images that the GPU's decoder leaves")
     images = len(run.plan.records)
     return Summary(
         images=images,
@@ -159,23 +166,13 @@ def finish(
     )
 
 
-def engine_factory(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
+def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
     """What each worker calls to load the checkpoint; it holds no weights."""
+    shapes = network_shapes(run.plan.records, run.plan.prep)
+    return functools.partial(engine_maker(config, draft), run.plan.settings, list(shapes))
+
+
+def engine_maker(config: InferConfig, draft: Draft) -> MakeEngine:
+    """What makes a worker's engine from a plan's settings and shapes."""
     model = os.path.abspath(config.model)  # workers have a working directory of their own
-    sha256 = draft.checkpoint.sha256
-    return functools.partial(_load_engine, model, sha256, config, run.plan.settings)
-
-
-def _load_engine(model: str, sha256: str, config: InferConfig, settings: dict[str, Any]) -> Engine:
-    from odtk_ray.engines.pytorch import PyTorchEngine
-    from odtk_ray.model.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
-    return PyTorchEngine(
-        checkpoint,
-        config.post,
-        launch_batch=settings["launch_batch"],
-        threads=settings["threads"],
-        full_precision=config.full_precision,
-        device="cuda" if settings["device"] == "gpu" else "cpu",
-    )
+    return functools.partial(load_engine, model, draft.checkpoint.sha256, config)

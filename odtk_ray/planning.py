@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
+from odtk_ray.cluster.probe import MakeEngine, probe_gpu
 from odtk_ray.config import InferConfig
 from odtk_ray.data.classes import ClassMap, map_classes
 from odtk_ray.data.coco import file_digest, read_coco
-from odtk_ray.data.shards import cut_shards
+from odtk_ray.data.shards import compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
+from odtk_ray.engines.load import PILLOW, decoder_kind
 from odtk_ray.errors import UsageError
 from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
@@ -104,8 +106,15 @@ def _checkpoint(config: InferConfig) -> Checkpoint:
     return checkpoint
 
 
-def make_plan(draft: Draft, fleet: Fleet, report: Reporter) -> Plan:
-    """Plan a new run; needs a Ray session, since sizes may have to be read from the files."""
+def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEngine | None) -> Plan:
+    """Plan a new run; needs a Ray session: sizes may have to be read, and a GPU tried.
+
+    Args:
+        draft: what is to be done.
+        fleet: the workers.
+        report: told about decisions.
+        make_engine: makes a worker's engine; None tries no GPU, since the caller brings engines.
+    """
     config, dataset, classes = draft.config, draft.dataset, draft.classes
     if dataset is None or classes is None:
         raise ValueError("a resumed run has its plan already")
@@ -124,12 +133,46 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter) -> Plan:
         "has_truth": dataset.has_truth,
         "missing": dataset.missing,
     }
+    shapes = network_shapes(records, config.pre)
     settings = draft.settings | {
         "launch_batch": launch_batch,
         "threads": fleet.threads,
         "device": _device(fleet),
+        "kernels": False,
+        "decoder": PILLOW,
+        "compiled": [],
     }
-    return Plan(settings, outputs, records, cut_shards(records, config.pre, launch_batch))
+    if fleet.gpus and make_engine is not None:
+        settings |= _gpu_settings(config, settings, shapes, fleet, report, make_engine)
+    elif not config.full_precision and make_engine is not None:
+        report.note("mixed precision is for GPUs: CPU workers compute in FP32")
+    if config.decoder and decoder_kind(settings["decoder"]) != config.decoder:
+        raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
+    shards = cut_shards(records, config.pre, settings["launch_batch"])
+    return Plan(settings, outputs, records, shards)
+
+
+def _gpu_settings(
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: dict[tuple[int, int], int],
+    fleet: Fleet,
+    report: Reporter,
+    make_engine: MakeEngine,
+) -> dict[str, Any]:
+    """The settings that depend on what the workers' GPUs can do."""
+    gpu = probe_gpu(make_engine, settings, list(shapes), config.decoder)
+    for remark in gpu.remarks:
+        report.warn(remark)
+    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if gpu.kernels else []
+    if compiled:
+        report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
+    return {
+        "launch_batch": gpu.launch_batch,
+        "kernels": gpu.kernels,
+        "decoder": gpu.decoder,
+        "compiled": [list(shape) for shape in compiled],
+    }
 
 
 def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
@@ -168,6 +211,7 @@ def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, 
         "limit": config.limit,
         "allow_missing": config.allow_missing,
         "full_precision": config.full_precision,
+        "compile": config.compile,
         "preprocessing": asdict(config.pre),
         "postprocessing": asdict(config.post),
         "versions": {
@@ -187,6 +231,8 @@ def check_resume(run: RunFolder, config: InferConfig, settings: dict[str, Any]) 
     """
     planned = run.plan.settings
     wanted = settings if config.threads is None else settings | {"threads": config.threads}
+    if config.decoder and decoder_kind(planned["decoder"]) != config.decoder:
+        wanted = wanted | {"decoder": config.decoder}
     for name, value in wanted.items():
         if planned.get(name) != value:
             raise UsageError(

@@ -124,6 +124,7 @@ class Worker:
             detections=sum(len(result.detections) for _, result in pairs),
             transposed=sum(_transposed(result, planned[index]) for index, result in pairs),
             engine=self._detector.engine_key,
+            by_pillow=sum(result.by_pillow for _, result in pairs),
         )
 
     def probe(self, block: pa.Table, row: int) -> None:

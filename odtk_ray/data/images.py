@@ -48,6 +48,11 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels after resizing, before padding."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
 
 def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int, float]:
     """Size of an image after resizing, as ODTK's `odtk/data.py` computes it in float64.
@@ -123,6 +128,15 @@ def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
     width, height = image.size
     turned = exif == "apply" and image.format != "TIFF" and _orientation(image) >= 5
     return (height, width) if turned else (width, height)
+
+
+def orientation(data: bytes) -> int:
+    """EXIF orientation of an image file, 1 (upright) to 8; decodes nothing.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
+    return _orientation(_open(io.BytesIO(data)))
 
 
 def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
+
+if TYPE_CHECKING:
+    from odtk_ray.data.gpu_images import Source
 
 
 class Engine(Protocol):
-    """Holds a network on one device; called from one thread only.
+    """Holds a network on one device and takes decoded pictures; called from one thread only.
 
     Attributes:
         key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
@@ -34,5 +39,49 @@ class Engine(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch made of one picture.
+
+    Attributes:
+        found: detections, boxes_net, or why there are none.
+        by_pillow: whether the CPU decoded a picture of a run whose decoder is the GPU's.
+    """
+
+    found: Detections | ImageError
+    by_pillow: bool = False
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """An engine that takes files, and that is given its next launch while it works on one.
+
+    Attributes:
+        key: as `Engine.key`.
+    """
+
+    key: str
+
+    def read(self, data: bytes) -> Source:
+        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+
+        Raises:
+            ImageError: the file cannot be used.
+        """
+
+    def launch(
+        self, pictures: Sequence[Source], shape: tuple[int, int]
+    ) -> Callable[[], list[Outcome]]:
+        """Start detecting in pictures that share one padded network size; one thread only.
+
+        Args:
+            pictures: at most a launch batch of them.
+            shape: (height, width) of the network input in pixels.
+
+        Returns:
+            waits for the outcomes, one for each picture; called once, from any thread.
+        """
+
+
 # Makes an engine inside a worker; it is pickled, so it holds settings and no tensors.
-EngineFactory = Callable[[], Engine]
+EngineFactory = Callable[[], Any]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odtk_ray.config import MEAN, STD, Postprocessing
+from odtk_ray.engines.gpu_network import fused, load_network
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.ops.decode import decode
@@ -18,7 +19,7 @@ from odtk_ray.records import Detections
 
 
 class PyTorchEngine:
-    """Runs a checkpoint in FP32 on the CPU, or with FP16 autocast on a GPU.
+    """Runs a checkpoint in FP32 on the CPU, or in FP16 on a GPU that `cuda_ops` does not serve.
 
     Every call computes a full launch batch: missing pictures are filled with zeros and their rows
     dropped, since results move in the last bits when the batch size changes.
@@ -47,7 +48,10 @@ class PyTorchEngine:
         self._half = self._device.type == "cuda" and not full_precision
         self._batch = launch_batch
         self._post = post
-        self._model = checkpoint.build().to(self._device).to(memory_format=torch.channels_last)
+        if self._device.type == "cuda":
+            self._model = fused(load_network(checkpoint, full_precision=full_precision))
+        else:
+            self._model = checkpoint.build().to(memory_format=torch.channels_last)
         self._anchors = [
             generate_anchors(stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).to(
                 self._device
@@ -57,8 +61,6 @@ class PyTorchEngine:
         # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
         self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
         self._std = torch.tensor(STD, device=self._device).view(3, 1, 1)
-        if full_precision:
-            torch.backends.cudnn.allow_tf32 = False
         self.key = f"pytorch-{_processor(self._device)}-{'fp16' if self._half else 'fp32'}"
 
     @torch.inference_mode()
@@ -67,8 +69,7 @@ class PyTorchEngine:
     ) -> list[Detections]:
         """See `Engine.detect`."""
         batch = self._normalise(pictures, shape)
-        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
-            logits, deltas = self._model(batch)
+        logits, deltas = self._model(batch.half() if self._half else batch)
         scores, boxes, classes = decode(
             [level.float().sigmoid() for level in logits],
             [level.float() for level in deltas],

@@ -33,6 +33,7 @@ class Receipt:
         detections: detections in it.
         transposed: images whose decoded width and height are the planned ones swapped.
         engine: key of the engine that made it.
+        by_pillow: images that the CPU decoded although the run's decoder is the GPU's.
     """
 
     shard: int
@@ -43,6 +44,7 @@ class Receipt:
     detections: int
     transposed: int
     engine: str
+    by_pillow: int = 0
 
 
 def write_shard(

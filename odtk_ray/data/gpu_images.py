@@ -1,0 +1,273 @@
+"""From image files to decoded pictures in GPU memory.
+
+Reader threads call `load_source`; what the GPU's JPEG decoder does not take is decoded there, by
+Pillow. The thread that owns the GPU hands batches of sources to a `GpuLoader`. Resizing comes
+later, on the GPU (`cuda_ops.Preprocess`).
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cuda_ops
+from odtk_ray.config import Decoder, Preprocessing
+from odtk_ray.data.images import decode, network_size, orientation
+from odtk_ray.data.jpeg import read_plain_header
+from odtk_ray.errors import ImageError
+
+# Kernels read pictures from addresses of at least this alignment.
+_ALIGNMENT = 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture on its way to the GPU.
+
+    Attributes:
+        content: the file of a JPEG that the GPU decodes, or decoded pixels, uint8 [h, w, 3], RGB.
+        width: decoded width in pixels.
+        height: decoded height in pixels.
+        size: (width, height) in pixels after resizing, before padding.
+        ratio: net / img, the scale of both axes before the sides were truncated to integers.
+    """
+
+    content: bytes | NDArray[np.uint8]
+    width: int
+    height: int
+    size: tuple[int, int]
+    ratio: float
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the GPU decodes it."""
+        return isinstance(self.content, bytes)
+
+
+def load_source(data: bytes, prep: Preprocessing, decoder: Decoder) -> Source:
+    """Look at an image file, and decode it here unless the GPU can.
+
+    A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
+
+    Args:
+        data: the file.
+        prep: how pictures become network input.
+        decoder: `cpu` decodes every file here.
+
+    Raises:
+        ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
+    """
+    header = read_plain_header(data) if decoder == "gpu" else None
+    if header is not None:
+        turned = prep.exif == "apply" and header.exif and orientation(data) != 1
+        if not turned and header.width * header.height <= prep.max_pixels:
+            return _source(data, header.width, header.height, prep)
+    return _decoded(data, prep)
+
+
+def _decoded(data: bytes, prep: Preprocessing) -> Source:
+    pixels = np.ascontiguousarray(decode(data, prep))
+    height, width = pixels.shape[:2]
+    return _source(pixels, width, height, prep)
+
+
+def _source(
+    content: bytes | NDArray[np.uint8], width: int, height: int, prep: Preprocessing
+) -> Source:
+    new_w, new_h, ratio = network_size(width, height, prep)
+    return Source(content, width, height, (new_w, new_h), ratio)
+
+
+@dataclass
+class Loaded:
+    """A batch in GPU memory; what holds the memory lives as long as this object.
+
+    Attributes:
+        pictures: for each source its decoded pixels, or why there are none.
+        by_pillow: for each source whether the CPU decoded it.
+    """
+
+    pictures: list[cuda_ops.Source | ImageError]
+    by_pillow: list[bool]
+    images: list[Any] = field(default_factory=list)
+    staging: _Staging | None = None
+
+
+class GpuLoader:
+    """Decodes and uploads batches on a stream of its own, beside the network's work.
+
+    Belongs to the thread that makes it, except `give_back`.
+
+    Args:
+        prep: how pictures become network input.
+        decoder: which decoder takes plain JPEGs.
+        threads: CPU threads of the JPEG decoder.
+        index: the GPU.
+    """
+
+    def __init__(
+        self, prep: Preprocessing, decoder: Decoder, *, threads: int, index: int = 0
+    ) -> None:
+        self._prep = prep
+        self._device = cuda_ops.Device(index)
+        self._jpeg = JpegDecoder(self._device.stream, threads, index) if decoder == "gpu" else None
+        self._free: queue.SimpleQueue[_Staging] = queue.SimpleQueue()
+        self._retired: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
+
+    @property
+    def key(self) -> str:
+        """The decoder, its version and kind."""
+        return self._jpeg.key if self._jpeg else "pillow"
+
+    def load(self, sources: Sequence[Source]) -> Loaded:
+        """Bring sources to the GPU; returns when they are there.
+
+        Args:
+            sources: at most one launch of them.
+        """
+        while not self._retired.empty():
+            self._release(self._retired.get())
+        batch = Loaded(
+            [ImageError("not decoded")] * len(sources),
+            [self._jpeg is not None and not source.on_gpu for source in sources],
+        )
+        host: dict[int, NDArray[np.uint8]] = {}
+        files: dict[int, bytes] = {}
+        for slot, source in enumerate(sources):
+            if isinstance(source.content, bytes):
+                files[slot] = source.content
+            else:
+                host[slot] = source.content
+        if files and self._jpeg is not None:
+            images = self._jpeg.decode(list(files.values()))
+            for (slot, data), image in zip(files.items(), images, strict=True):
+                picture = _picture(image, sources[slot])
+                if picture is not None:
+                    batch.images.append(image)
+                    batch.pictures[slot] = picture
+                    continue
+                batch.by_pillow[slot] = True
+                try:
+                    host[slot] = self._by_pillow(data, sources[slot])
+                except ImageError as error:
+                    batch.pictures[slot] = error
+        if host:
+            self._upload(host, sources, batch)
+        arrived = self._device.event()
+        arrived.record()
+        arrived.synchronize()
+        return batch
+
+    def give_back(self, batch: Loaded) -> None:
+        """Say that nothing reads a batch any more; any thread may."""
+        self._retired.put(batch)
+
+    def _release(self, batch: Loaded) -> None:
+        batch.images.clear()
+        if batch.staging is not None:
+            self._free.put(batch.staging)
+            batch.staging = None
+
+    def _by_pillow(self, data: bytes, source: Source) -> NDArray[np.uint8]:
+        """A file that the GPU's decoder declined."""
+        pixels = np.ascontiguousarray(decode(data, self._prep))
+        if pixels.shape[:2] != (source.height, source.width):
+            raise ImageError("the image cannot be decoded: its header names another size")
+        return pixels
+
+    def _upload(
+        self, host: dict[int, NDArray[np.uint8]], sources: Sequence[Source], batch: Loaded
+    ) -> None:
+        starts = np.cumsum([0, *(-(-p.nbytes // _ALIGNMENT) * _ALIGNMENT for p in host.values())])
+        staging = _Staging(self._device) if self._free.empty() else self._free.get()
+        staging.reserve(int(starts[-1]))
+        batch.staging = staging
+        for start, (slot, pixels) in zip(starts[:-1].tolist(), host.items(), strict=True):
+            staging.pinned[start : start + pixels.nbytes] = pixels.reshape(-1)
+            batch.pictures[slot] = _kernel_source(
+                staging.buffer.ptr + start, 3 * pixels.shape[1], sources[slot]
+            )
+        self._device.upload(staging.buffer.ptr, staging.pinned[: int(starts[-1])])
+
+
+class _Staging:
+    """Page-locked memory and as much on the GPU, for one batch of decoded pixels."""
+
+    def __init__(self, device: cuda_ops.Device) -> None:
+        self._device = device
+        self._bytes = 0
+        self.pinned: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def reserve(self, nbytes: int) -> None:
+        """Make room; grows by half at least, since allocations wait for the GPU."""
+        if nbytes <= self._bytes:
+            return
+        if self._bytes:
+            self.buffer.free()
+        self._bytes = max(nbytes, self._bytes * 3 // 2)
+        self.pinned = self._device.pinned((self._bytes,), np.uint8)
+        self.buffer = self._device.alloc(self._bytes)
+
+
+class JpegDecoder:
+    """nvImageCodec's JPEG decoder, one kind of its backends pinned.
+
+    The hybrid kind (Huffman codes on the CPU, the rest on CUDA cores) is the one that every GPU
+    has, so one kind serves a mixed cluster.
+
+    Args:
+        stream: the CUstream on which decoded pictures are ready.
+        threads: CPU threads.
+        index: the GPU.
+
+    Raises:
+        ImportError: nvImageCodec is not installed.
+    """
+
+    def __init__(self, stream: int, threads: int, index: int = 0) -> None:
+        from nvidia import nvimgcodec
+
+        self._codec = nvimgcodec
+        self._stream = stream
+        backends = [nvimgcodec.Backend(nvimgcodec.BackendKind.HYBRID_CPU_GPU)]
+        self._decoder = nvimgcodec.Decoder(
+            device_id=index, max_num_cpu_threads=threads, backends=backends
+        )
+        self._params = nvimgcodec.DecodeParams(
+            apply_exif_orientation=False, color_spec=nvimgcodec.ColorSpec.SRGB
+        )
+        self.key = f"nvimgcodec-{nvimgcodec.__version__}-hybrid"
+
+    def decode(self, files: Sequence[bytes]) -> list[Any]:
+        """Decoded images in GPU memory, in order; None for a file that it does not decode."""
+        streams = [self._open(data) for data in files]
+        known = [stream for stream in streams if stream is not None]
+        if not known:
+            return [None] * len(files)
+        decoded = iter(self._decoder.decode(known, params=self._params, cuda_stream=self._stream))
+        return [None if stream is None else next(decoded) for stream in streams]
+
+    def _open(self, data: bytes) -> Any:
+        try:
+            return self._codec.CodeStream(data)
+        except Exception:  # whatever it has against the file, Pillow has the last word
+            return None
+
+
+def _picture(image: Any, source: Source) -> cuda_ops.Source | None:
+    """The pixels of an image of nvImageCodec; None if they are not what the header promised."""
+    if image is None or tuple(image.shape) != (source.height, source.width, 3):
+        return None
+    array = image.__cuda_array_interface__
+    pitch = array["strides"][0] if array.get("strides") else 3 * source.width
+    return _kernel_source(array["data"][0], pitch, source)
+
+
+def _kernel_source(pointer: int, pitch: int, source: Source) -> cuda_ops.Source:
+    new_w, new_h = source.size
+    return cuda_ops.Source(pointer, source.height, source.width, pitch, new_h, new_w)

@@ -1,0 +1,95 @@
+"""The header of a JPEG file: what tells whether a GPU decodes it as libjpeg does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_SCAN = 0xDA
+# Baseline, extended sequential and progressive, with Huffman codes.
+_PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
+# SOF0 to SOF15 without the tables DHT, JPG and DAC that lie between them.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Sampling factors whose chroma libjpeg interpolates in the way that nvJPEG's does: 4:4:4, 4:2:2
+# and 4:2:0. Bytes of horizontal * 16 + vertical, luma first.
+_SAMPLINGS = (b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11")
+
+
+@dataclass(frozen=True)
+class JpegHeader:
+    """What a GPU decoder needs to know of a file.
+
+    Attributes:
+        width: pixels, before any EXIF orientation.
+        height: likewise.
+        exif: whether there is EXIF metadata, which may hold an orientation.
+    """
+
+    width: int
+    height: int
+    exif: bool
+
+
+def read_plain_header(data: bytes) -> JpegHeader | None:
+    """The header of a whole JPEG of 8-bit gray or YCbCr samples; None for any other file.
+
+    A file that does not end with its end marker may be cut, and a GPU decoder would not say so.
+    Colour follows libjpeg: three components are YCbCr unless an Adobe segment or the components'
+    names say that they are RGB. Source: ITU-T T.81, annex B; libjpeg's `default_decompress_parms`.
+
+    Args:
+        data: the file.
+    """
+    if not (data.startswith(_START) and data.endswith(_END)):
+        return None
+    header: JpegHeader | None = None
+    exif = rgb = False
+    for marker, body in _segments(data):
+        if marker in _FRAMES:
+            if header is not None or marker not in _PLAIN_FRAMES:
+                return None
+            header = _plain_frame(body)
+            if header is None:
+                return None
+        elif marker == 0xE1 and body.startswith(b"Exif\0"):
+            exif = True
+        elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+            rgb = body[11] == 0
+    if header is None or rgb:
+        return None
+    return JpegHeader(header.width, header.height, exif)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and bodies up to the first scan; nothing at all when the file breaks off before."""
+    found = []
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD9:  # no segment: not expected here
+            return
+        if marker == _SCAN:
+            yield from found
+            return
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 2:
+            return
+        found.append((marker, data[at + 4 : at + 2 + length]))
+        at += 2 + length
+
+
+def _plain_frame(body: bytes) -> JpegHeader | None:
+    """A frame header: precision, height, width, components of (name, sampling, table)."""
+    if len(body) < 6 or body[0] != 8 or len(body) != 6 + 3 * body[5]:
+        return None
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    names, samplings = body[6::3], body[7::3]
+    gray = body[5] == 1
+    colour = body[5] == 3 and samplings in _SAMPLINGS and names != b"RGB"
+    if not (gray or colour) or not (width and height):
+        return None
+    return JpegHeader(width, height, False)

@@ -1,0 +1,155 @@
+"""RetinaNet on an NVIDIA GPU with the kernels of `cuda_ops`: from files to detections.
+
+The engine's thread decodes and uploads the next batch on one stream while the GPU works through
+the last one on another, in which nothing waits for the host between the resize and the copy of
+the final detections.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+import cuda_ops
+from odtk_ray.config import Decoder, Postprocessing, Preprocessing
+from odtk_ray.data.gpu_images import GpuLoader, Source, load_source
+from odtk_ray.engines.base import Outcome
+from odtk_ray.engines.gpu_network import compiled, fused, load_network
+from odtk_ray.engines.step import Results, Step
+from odtk_ray.errors import ImageError
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.ops.anchors import generate_anchors
+
+Shape = tuple[int, int]
+
+
+class CudaEngine:
+    """A `StreamingEngine`; belongs to the thread that makes it, except `read` and the outcomes.
+
+    Args:
+        checkpoint: what to run.
+        prep: how pictures become network input.
+        post: thresholds behind the heads.
+        launch_batch: pictures in one launch; missing ones are zeros.
+        threads: CPU threads of the JPEG decoder.
+        shapes: (height, width) of the planned network inputs, largest first; they are ready when
+            the engine is. Others are made ready when they come.
+        compile_shapes: those among them to compile.
+        full_precision: float32 without TF32, instead of float16.
+        decoder: `cpu` decodes no file on the GPU.
+        index: the GPU.
+
+    Raises:
+        CudaUnavailable: the kernels cannot be used here.
+        torch.OutOfMemoryError: a launch of the largest shape does not fit.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        prep: Preprocessing,
+        post: Postprocessing,
+        *,
+        launch_batch: int,
+        threads: int,
+        shapes: Sequence[Shape] = (),
+        compile_shapes: Collection[Shape] = (),
+        full_precision: bool = False,
+        decoder: Decoder = "gpu",
+        index: int = 0,
+    ) -> None:
+        torch.cuda.set_device(index)
+        self._prep, self._post, self._decoder = prep, post, decoder
+        self._batch = launch_batch
+        self._device = cuda_ops.Device(index)
+        self._stream = torch.cuda.ExternalStream(self._device.stream)
+        self._loader = GpuLoader(prep, decoder, threads=threads, index=index)
+        model = load_network(checkpoint, full_precision=full_precision)
+        self._strides, self._classes = model.strides, checkpoint.classes
+        self._network = fused(model)
+        self._compile_shapes = frozenset(compile_shapes)
+        self._compiled = compiled(model, len(compile_shapes)) if compile_shapes else None
+        self._anchors = [
+            generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
+            for s in self._strides
+        ]
+        self._dtype = torch.float32 if full_precision else torch.float16
+        self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
+        self._pool = torch.cuda.graph_pool_handle()
+        self._steps: dict[Shape, Step] = {}
+        self._results: queue.SimpleQueue[Results] = queue.SimpleQueue()
+        self._warm_up(shapes)
+        precision = "fp32" if full_precision else "fp16"
+        name = self._device.name.replace(" ", "-")
+        self.key = f"pytorch-{name}-{precision}-cuda_ops-{self._loader.key}"
+
+    @property
+    def decoder_key(self) -> str:
+        """The image decoder, its version and kind."""
+        return self._loader.key
+
+    def read(self, data: bytes) -> Source:
+        """See `StreamingEngine.read`."""
+        return load_source(data, self._prep, self._decoder)
+
+    @torch.inference_mode()
+    def launch(self, pictures: Sequence[Source], shape: Shape) -> Callable[[], list[Outcome]]:
+        """See `StreamingEngine.launch`."""
+        batch = self._loader.load(pictures)
+        good = [p for p in batch.pictures if not isinstance(p, ImageError)]
+        results = self._take_results()
+        with torch.cuda.stream(self._stream):
+            self._step(shape).launch(good, results)
+            done = torch.cuda.Event(blocking=True)
+            done.record()
+
+        def finish() -> list[Outcome]:
+            done.synchronize()
+            rows = iter(range(len(good)))
+            found = [p if isinstance(p, ImageError) else results.row(next(rows))
+                     for p in batch.pictures]  # fmt: skip
+            outcomes = [Outcome(f, p) for f, p in zip(found, batch.by_pillow, strict=True)]
+            self._results.put(results)
+            self._loader.give_back(batch)
+            return outcomes
+
+        return finish
+
+    @torch.inference_mode()
+    def _warm_up(self, shapes: Iterable[Shape]) -> None:
+        with torch.cuda.stream(self._stream):
+            for shape in shapes:
+                self._step(shape)
+
+    def _step(self, shape: Shape) -> Step:
+        if shape not in self._steps:
+            network = self._network
+            if self._compiled is not None and shape in self._compile_shapes:
+                network = self._compiled
+            step = Step(
+                self._device,
+                network,
+                self._input(shape),
+                self._strides,
+                self._anchors,
+                self._classes,
+                self._post,
+            )
+            step.capture(self._pool, self._stream)
+            self._steps[shape] = step
+        return self._steps[shape]
+
+    def _input(self, shape: Shape) -> Tensor:
+        """[B, 3, *shape], channels last, in memory that all shapes share."""
+        size = self._batch * 3 * shape[0] * shape[1]
+        if self._memory.numel() < size:
+            self._memory = torch.zeros(size, dtype=self._dtype, device="cuda")
+        return self._memory[:size].view(self._batch, *shape, 3).permute(0, 3, 1, 2)
+
+    def _take_results(self) -> Results:
+        if self._results.empty():
+            return Results(self._device, self._batch, self._post.detections)
+        return self._results.get()

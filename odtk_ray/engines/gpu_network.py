@@ -1,0 +1,64 @@
+"""RetinaNet as a GPU runs it: folded, half precision, channels last, fused or compiled."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.model.fused import fold_batch_norm, fuse_relu
+from odtk_ray.model.retinanet import RetinaNet
+
+# Beyond this many shapes torch.compile would fall back to eager execution without a word.
+_RECOMPILE_LIMIT = 8
+
+
+def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
+    """The network on the current GPU, BatchNorm folded; sets the process to exact arithmetic.
+
+    Args:
+        checkpoint: what to run.
+        full_precision: float32 without TF32, otherwise float16.
+    """
+    # Both would let the bytes of a result depend on the process that computed it.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    if full_precision:
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    model = fold_batch_norm(checkpoint.build()).requires_grad_(False)
+    dtype = torch.float32 if full_precision else torch.float16
+    model = model.to("cuda", dtype).to(memory_format=torch.channels_last)
+    torch.cuda.synchronize()  # other streams read the weights from now on
+    return model
+
+
+def fused(model: RetinaNet) -> RetinaNet:
+    """A copy with fused kernels; its weights are shared with `model`."""
+    shared: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
+    return fuse_relu(copy.deepcopy(model, shared))
+
+
+def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
+    """The network through torch.compile, one graph a shape.
+
+    Args:
+        model: not fused: the compiler fuses by itself.
+        shapes: how many shapes will be asked for.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_folder()))
+    import torch._dynamo as dynamo
+
+    # Its type stubs do not know the name.
+    setattr(dynamo.config, "recompile_limit", max(_RECOMPILE_LIMIT, shapes))  # noqa: B010
+    return torch.compile(model, fullgraph=True, dynamic=False)
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "odtk-ray" / "inductor"

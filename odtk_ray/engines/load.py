@@ -1,0 +1,94 @@
+"""Which engine runs a plan, and how a worker makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.config import Decoder, InferConfig
+from odtk_ray.errors import OdtkError
+
+if TYPE_CHECKING:
+    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.engines.pytorch import PyTorchEngine
+    from odtk_ray.model.checkpoint import Checkpoint
+
+PILLOW = "pillow"
+
+
+def load_engine(
+    model: str,
+    sha256: str,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> PyTorchEngine | CudaEngine:
+    """Load the checkpoint into the engine that the plan names.
+
+    Args:
+        model: path of the checkpoint.
+        sha256: of the driver's model, which this must be.
+        config: what the user asked for.
+        settings: the plan's: launch_batch, threads, device, kernels, decoder, compiled.
+        shapes: (height, width) of the planned network inputs, largest first.
+
+    Raises:
+        UsageError: the checkpoint is another, or cannot be read.
+        OdtkError: this worker lacks what the plan was made for.
+    """
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
+    if settings["kernels"]:
+        return _cuda_engine(checkpoint, config, settings, shapes)
+    from odtk_ray.engines.pytorch import PyTorchEngine
+
+    return PyTorchEngine(
+        checkpoint,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        full_precision=config.full_precision,
+        device="cuda" if settings["device"] == "gpu" else "cpu",
+    )
+
+
+def decoder_kind(key: str) -> Decoder:
+    """Which of the two decoders a plan's `decoder` is."""
+    return "cpu" if key == PILLOW else "gpu"
+
+
+def _cuda_engine(
+    checkpoint: Checkpoint,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> CudaEngine:
+    from cuda_ops import CudaUnavailable
+    from odtk_ray.engines.cuda import CudaEngine
+
+    try:
+        engine = CudaEngine(
+            checkpoint,
+            config.pre,
+            config.post,
+            launch_batch=settings["launch_batch"],
+            threads=settings["threads"],
+            shapes=shapes,
+            compile_shapes=[(h, w) for h, w in settings["compiled"]],
+            full_precision=config.full_precision,
+            decoder=decoder_kind(settings["decoder"]),
+        )
+    except (CudaUnavailable, ImportError) as error:
+        raise OdtkError(
+            "a GPU of this run cannot do what the first one can",
+            str(error),
+            "install the same packages on every node",
+        ) from error
+    if engine.decoder_key != settings["decoder"]:
+        raise OdtkError(
+            "a worker decodes images with other software than was planned",
+            f"planned {settings['decoder']}, found {engine.decoder_key}",
+            "install the same packages on every node",
+        )
+    return engine

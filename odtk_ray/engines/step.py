@@ -1,0 +1,122 @@
+"""One launch of one shape on a GPU: pictures into the batch, network, post-processing, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import cuda_ops
+from odtk_ray.config import MEAN, STD, Postprocessing
+from odtk_ray.records import Detections
+
+Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+
+
+class Results:
+    """Page-locked memory for the detections of one launch."""
+
+    def __init__(self, device: cuda_ops.Device, batch: int, detections: int) -> None:
+        self.scores: NDArray[np.float32] = device.pinned((batch, detections), np.float32)
+        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, 4), np.float32)
+        self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
+
+    def row(self, slot: int) -> Detections:
+        """A copy of one picture's detections; unused places have score 0."""
+        used = self.scores[slot] > 0
+        return Detections(self.scores[slot][used], self.boxes[slot][used], self.classes[slot][used])
+
+
+class Step:
+    """Everything a launch of one shape does, on one stream; a CUDA graph after `capture`.
+
+    Args:
+        device: whose stream it is; torch's current stream is the same.
+        network: batch to class logits and box deltas of each level.
+        batch: float16 or float32 [B, 3, H, W], channels last: the input, which steps may share.
+        strides: of each level, in pixels.
+        anchors: for each level float32 [A, 4].
+        classes: number of classes.
+        post: thresholds behind the heads.
+    """
+
+    def __init__(
+        self,
+        device: cuda_ops.Device,
+        network: Network,
+        batch: Tensor,
+        strides: Sequence[int],
+        anchors: Sequence[NDArray[np.float32]],
+        classes: int,
+        post: Postprocessing,
+    ) -> None:
+        count, _, height, width = batch.shape
+        dtype = str(batch.dtype).removeprefix("torch.")
+        self._device, self._network, self._batch = device, network, batch
+        self._prep = cuda_ops.Preprocess(
+            device,
+            batch=count,
+            shape=(height, width),
+            dtype=dtype,
+            channels_last=True,
+            mean=MEAN,
+            std=STD,
+        )
+        self._post = cuda_ops.Postprocess(
+            device,
+            [
+                cuda_ops.Level(height // stride, width // stride, stride, table)
+                for stride, table in zip(strides, anchors, strict=True)
+            ],
+            batch=count,
+            classes=classes,
+            threshold=post.threshold,
+            top_n=post.top_n,
+            nms=post.nms,
+            detections=post.detections,
+            dtype=dtype,
+            logits=True,
+            channels_last=True,
+        )
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def compute(self) -> None:
+        """Queue network and post-processing of what is in the batch."""
+        heads = self._network(self._batch)
+        # The kernels read through pointers: no step may leave another memory order behind.
+        logits, deltas = (
+            [level.contiguous(memory_format=torch.channels_last) for level in head]
+            for head in heads
+        )
+        self._post.launch([t.data_ptr() for t in logits], [t.data_ptr() for t in deltas])
+
+    def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
+        """Run once, so that every library is loaded, and record what was run as a graph.
+
+        Args:
+            pool: memory that graphs share: they run one after the other, and nothing that a graph
+                leaves in it is read after it.
+            stream: the device's, as torch knows it.
+        """
+        self.compute()
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: other threads of the process may allocate meanwhile.
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            self.compute()
+        self._graph = graph
+
+    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+        """Queue everything for a batch of pictures, up to the copy of their detections."""
+        self._prep.launch(pictures, self._batch.data_ptr())
+        if self._graph is None:
+            self.compute()
+        else:
+            self._graph.replay()
+        self._device.download(results.scores, self._post.scores.ptr)
+        self._device.download(results.boxes, self._post.boxes.ptr)
+        self._device.download(results.classes, self._post.classes.ptr)

@@ -1,0 +1,134 @@
+"""The network as GPUs run it fast: BatchNorm folded into convolutions, ReLU and sums fused to them.
+
+What it computes is what `RetinaNet` computes, up to rounding. Only the modules change; names and
+`state_dict()` are no longer those of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from odtk_ray.model.backbones import ResNetTrunk
+from odtk_ray.model.retinanet import RetinaNet
+
+# cuDNN's fused kernels for half precision read channels in groups of eight.
+_CHANNEL_GROUP = 8
+
+
+def fold_batch_norm(model: RetinaNet) -> RetinaNet:
+    """Folds every BatchNorm into the convolution before it, in place.
+
+    w' = w * gamma / sqrt(var + eps), b' = (b - mean) * gamma / sqrt(var + eps) + beta.
+
+    Args:
+        model: in eval mode, float32.
+    """
+    for module in list(model.modules()):
+        for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return model
+
+
+def fuse_relu(model: RetinaNet) -> RetinaNet:
+    """Joins convolutions with the ReLU and the sum that follow, in place, as cuDNN computes them.
+
+    Args:
+        model: with its BatchNorm folded. ReLU6 (MobileNetV2) stays as it is.
+    """
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, BasicBlock | Bottleneck):
+                setattr(module, name, Residual(child))
+        if isinstance(module, ResNetTrunk):
+            module.conv1, module.relu = ConvReLU(module.conv1), nn.Identity()
+    model.cls_head, model.box_head = _fused_head(model.cls_head), _fused_head(model.box_head)
+    return model
+
+
+class ConvReLU(nn.Module):
+    """relu(conv(x)), in one kernel where cuDNN has it.
+
+    Args:
+        conv: the convolution, with a bias; its weights are shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes relu(conv(x)): float [B, C, H, W] to [B, C', H', W']."""
+        if _has_kernel(self.conv, x):
+            return torch.cudnn_convolution_relu(x, *_arguments(self.conv))
+        return self.conv(x).relu_()  # type: ignore[no-any-return]
+
+
+class ConvAddReLU(nn.Module):
+    """relu(conv(x) + z), in one kernel where cuDNN has it.
+
+    Args:
+        conv: the convolution, with a bias; its weights are shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """Computes relu(conv(x) + z), z of the shape of conv(x)."""
+        if _has_kernel(self.conv, x):
+            weight, *rest = _arguments(self.conv)
+            return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, *rest)
+        return self.conv(x).add_(z).relu_()  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """A residual block of a ResNet.
+
+    Args:
+        block: torchvision's, with its BatchNorm folded.
+    """
+
+    def __init__(self, block: BasicBlock | Bottleneck) -> None:
+        super().__init__()
+        *inner, last = _convolutions(block)
+        self.inner = nn.Sequential(*map(ConvReLU, inner))
+        self.last = ConvAddReLU(last)
+        self.downsample = block.downsample or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the block: float [B, C, H, W] to [B, C', H', W']."""
+        return self.last(self.inner(x), self.downsample(x))  # type: ignore[no-any-return]
+
+
+def _convolutions(block: BasicBlock | Bottleneck) -> Iterator[nn.Conv2d]:
+    for name, child in block.named_children():
+        if name.startswith("conv"):
+            yield child
+
+
+def _fused_head(head: nn.Sequential) -> nn.Sequential:
+    convolutions = [layer for layer in head if isinstance(layer, nn.Conv2d)]
+    return nn.Sequential(*map(ConvReLU, convolutions[:-1]), convolutions[-1])
+
+
+def _has_kernel(conv: nn.Conv2d, x: Tensor) -> bool:
+    return (
+        x.is_cuda
+        and x.dtype == torch.float16
+        and conv.groups == 1
+        and conv.in_channels % _CHANNEL_GROUP == 0
+        and conv.out_channels % _CHANNEL_GROUP == 0
+    )
+
+
+def _arguments(conv: nn.Conv2d) -> tuple[object, ...]:
+    return conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups

@@ -1,0 +1,101 @@
+"""The JPEG header reader: which files it gives to the GPU, and that it agrees with Pillow."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from synthetic import picture
+
+from odtk_ray.data.jpeg import JpegHeader, read_plain_header
+
+
+def jpeg(width=33, height=17, mode="RGB", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture(1, width, height).convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def with_segment(data: bytes, marker: int, body: bytes) -> bytes:
+    """The file with one more segment behind its start marker."""
+    return data[:2] + bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    gray=st.booleans(),
+    progressive=st.booleans(),
+    subsampling=st.sampled_from([0, 1, 2]),
+    comment=st.binary(max_size=200),
+)
+def test_it_reads_the_size_that_pillow_reads(
+    width, height, gray, progressive, subsampling, comment
+):
+    options = {"progressive": progressive, "subsampling": subsampling, "comment": comment}
+    data = jpeg(width, height, "L" if gray else "RGB", **options)
+    assert Image.open(io.BytesIO(data)).size == (width, height)
+    assert read_plain_header(data) == JpegHeader(width, height, exif=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cut=st.floats(0, 1), tail=st.sampled_from([b"", b"\xff\xd9"]), junk=st.binary(max_size=8))
+def test_no_damage_makes_it_raise_or_invent_a_size(cut, tail, junk):
+    data = jpeg(120, 90)
+    damaged = data[: int(cut * len(data))] + junk + tail
+    header = read_plain_header(damaged)
+    assert header is None or (header.width, header.height) == (120, 90)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 50, 500])
+def test_a_file_without_its_end_marker_is_left_to_pillow(cut):
+    assert read_plain_header(jpeg(200, 100)[:-cut]) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty"),
+        (b"\xff\xd8\xff\xd9", "no frame"),
+        (jpeg(mode="CMYK"), "four components"),
+        (jpeg(keep_rgb=True), "RGB components"),
+        (with_segment(jpeg(), 0xEE, b"Adobe" + bytes(7)), "Adobe says RGB"),
+        (jpeg().replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"), "12 bits"),
+        (jpeg().replace(b"\xff\xc0\x00", b"\xff\xc9\x00"), "arithmetic coding"),
+        (jpeg().replace(b"\x08\x00\x11\x00\x21\x03", b"\x08\x00\x00\x00\x21\x03"), "height later"),
+        (jpeg().replace(b"\x01\x22\x00", b"\x01\x41\x00"), "4:1:0 chroma"),
+        (b"GIF89a" + jpeg(), "no JPEG"),
+    ],
+)
+def test_what_is_not_plain_is_left_to_pillow(data, why):
+    assert read_plain_header(data) is None, why
+
+
+def test_adobe_that_says_ycc_is_plain():
+    data = with_segment(jpeg(), 0xEE, b"Adobe" + bytes(6) + b"\x01")
+    assert read_plain_header(data) == JpegHeader(33, 17, exif=False)
+
+
+def test_a_thumbnail_in_the_metadata_is_not_the_picture():
+    data = with_segment(jpeg(), 0xE1, b"Exif\0\0" + jpeg(8, 8))
+    assert read_plain_header(data) == JpegHeader(33, 17, exif=True)
+    torn = data[: data.rindex(b"\xff\xda")]  # ends in the middle, after a whole thumbnail
+    assert read_plain_header(torn) is None
+
+
+def test_exif_is_noticed():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_plain_header(jpeg(exif=exif)) == JpegHeader(33, 17, exif=True)
+
+
+def test_random_bytes_are_no_jpeg():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        body = rng.integers(0, 256, 200, dtype=np.uint8).tobytes()
+        assert read_plain_header(b"\xff\xd8" + body + b"\xff\xd9") is None

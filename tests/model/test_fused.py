@@ -1,0 +1,60 @@
+"""The folded and fused network computes what the checkpoint's network computes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from odtk_ray.model.fused import fold_batch_norm, fuse_relu
+from odtk_ray.model.retinanet import RetinaNet
+
+# Groups, both kinds of residual blocks, ReLU6, two backbones.
+BACKBONES = [
+    ["ResNet18FPN"],
+    ["ResNet50FPN"],
+    ["ResNeXt50_32x4dFPN"],
+    ["MobileNetV2FPN"],
+    ["ResNet18FPN", "MobileNetV2FPN"],
+]
+
+
+def network(backbones):
+    """Seeded weights, and statistics that are not those of an untrained BatchNorm."""
+    generator = torch.Generator().manual_seed(5)
+    model = RetinaNet(backbones, 3, channels=16).eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            values = torch.randn(module.weight.shape, generator=generator)
+            module.weight.copy_(values * (2 / fan_in) ** 0.5)
+        if isinstance(module, nn.BatchNorm2d):
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                values = torch.rand(module.weight.shape, generator=generator)
+                getattr(module, name).copy_(values * 0.5 + (0.5 if "var" in name else 0.25))
+    return model
+
+
+@pytest.mark.parametrize("backbones", BACKBONES, ids="+".join)
+@torch.inference_mode()
+def test_outputs_are_equal_up_to_rounding(backbones):
+    model = network(backbones).double()
+    folded = fold_batch_norm(copy.deepcopy(model))
+    fused = fuse_relu(copy.deepcopy(folded))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    image = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1)).double()
+    expected = model(image)
+    for changed in (folded, fused):
+        for wanted, got in zip(expected, changed(image), strict=True):
+            for one, two in zip(wanted, got, strict=True):
+                torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
+
+
+def test_weights_are_shared_with_a_fused_copy():
+    from odtk_ray.engines.gpu_network import fused
+
+    folded = fold_batch_norm(network(["ResNet18FPN"]))
+    copied = fused(folded)
+    assert {id(p) for p in copied.parameters()} == {id(p) for p in folded.parameters()}
