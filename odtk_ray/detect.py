@@ -121,7 +121,8 @@ class Detector:
                 results[slot] = ImageResult.failed(str(picture))
                 on_done(1)
                 continue
-            shape = padded_size(*picture.size, self._stride)[::-1]
+            width, height = picture.size
+            shape = padded_size(width, height, self._stride)[::-1]
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)

@@ -158,9 +158,7 @@ class GpuLoader:
                     batch.pictures[slot] = error
         if host:
             self._upload(host, sources, batch)
-        arrived = self._device.event()
-        arrived.record()
-        arrived.synchronize()
+        self._device.synchronize()
         return batch
 
     def give_back(self, batch: Loaded) -> None:
@@ -202,13 +200,13 @@ class _Staging:
         self._device = device
         self._bytes = 0
         self.pinned: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.buffer = device.alloc(0)
 
     def reserve(self, nbytes: int) -> None:
         """Make room; grows by half at least, since allocations wait for the GPU."""
         if nbytes <= self._bytes:
             return
-        if self._bytes:
-            self.buffer.free()
+        self.buffer.free()
         self._bytes = max(nbytes, self._bytes * 3 // 2)
         self.pinned = self._device.pinned((self._bytes,), np.uint8)
         self.buffer = self._device.alloc(self._bytes)

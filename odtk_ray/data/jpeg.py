@@ -63,7 +63,7 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Markers and bodies up to the first scan; nothing at all when the file breaks off before."""
-    found = []
+    found: list[tuple[int, bytes]] = []
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

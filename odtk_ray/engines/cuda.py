@@ -18,7 +18,7 @@ from odtk_ray.config import Decoder, Postprocessing, Preprocessing
 from odtk_ray.data.gpu_images import GpuLoader, Source, load_source
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
-from odtk_ray.engines.step import Results, Step
+from odtk_ray.engines.step import Network, Results, Step
 from odtk_ray.errors import ImageError
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -65,7 +65,7 @@ class CudaEngine:
         self._prep, self._post, self._decoder = prep, post, decoder
         self._batch = launch_batch
         self._device = cuda_ops.Device(index)
-        self._stream = torch.cuda.ExternalStream(self._device.stream)
+        self._stream = torch.cuda.ExternalStream(self._device.stream)  # type: ignore[no-untyped-call]
         self._loader = GpuLoader(prep, decoder, threads=threads, index=index)
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
@@ -103,7 +103,7 @@ class CudaEngine:
         results = self._take_results()
         with torch.cuda.stream(self._stream):
             self._step(shape).launch(good, results)
-            done = torch.cuda.Event(blocking=True)
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             done.record()
 
         def finish() -> list[Outcome]:
@@ -126,7 +126,7 @@ class CudaEngine:
 
     def _step(self, shape: Shape) -> Step:
         if shape not in self._steps:
-            network = self._network
+            network: Network = self._network
             if self._compiled is not None and shape in self._compile_shapes:
                 network = self._compiled
             step = Step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import cuda_ops
 from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.records import Detections
 
+Scalar = Literal["float16", "float32"]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
@@ -55,7 +56,7 @@ class Step:
         post: Postprocessing,
     ) -> None:
         count, _, height, width = batch.shape
-        dtype = str(batch.dtype).removeprefix("torch.")
+        dtype: Scalar = "float16" if batch.dtype == torch.float16 else "float32"
         self._device, self._network, self._batch = device, network, batch
         self._prep = cuda_ops.Preprocess(
             device,

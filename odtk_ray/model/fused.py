@@ -67,7 +67,10 @@ class ConvReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Computes relu(conv(x)): float [B, C, H, W] to [B, C', H', W']."""
         if _has_kernel(self.conv, x):
-            return torch.cudnn_convolution_relu(x, *_arguments(self.conv))
+            c = self.conv
+            return torch.cudnn_convolution_relu(
+                x, c.weight, c.bias, c.stride, _padding(c), c.dilation, c.groups
+            )
         return self.conv(x).relu_()  # type: ignore[no-any-return]
 
 
@@ -85,8 +88,10 @@ class ConvAddReLU(nn.Module):
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Computes relu(conv(x) + z), z of the shape of conv(x)."""
         if _has_kernel(self.conv, x):
-            weight, *rest = _arguments(self.conv)
-            return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, *rest)
+            c = self.conv
+            return torch.cudnn_convolution_add_relu(
+                x, c.weight, z, 1.0, c.bias, c.stride, _padding(c), c.dilation, c.groups
+            )
         return self.conv(x).add_(z).relu_()  # type: ignore[no-any-return]
 
 
@@ -130,5 +135,7 @@ def _has_kernel(conv: nn.Conv2d, x: Tensor) -> bool:
     )
 
 
-def _arguments(conv: nn.Conv2d) -> tuple[object, ...]:
-    return conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
+def _padding(conv: nn.Conv2d) -> tuple[int, ...]:
+    if isinstance(conv.padding, str):
+        raise TypeError(f"padding by name ({conv.padding}) has no kernel")
+    return conv.padding

@@ -60,6 +60,7 @@ def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
     assert remarks == [
         "note: files skipped because they are no images: 1",
         "note: category_id is the class index, 0 to 2",
+        "note: mixed precision is for GPUs: CPU workers compute in FP32",
     ]
     done, wrote = outcome.stdout.splitlines()
     found = len(document["annotations"])

@@ -1,0 +1,39 @@
+"""Tests that need a GPU: `pytest -m gpu`. Without one they are skipped, each with the reason."""
+
+from __future__ import annotations
+
+import pytest
+from gpu_helpers import POST, PREP
+
+from odtk_ray.model.checkpoint import load_checkpoint
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gpu():
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    import cuda_ops
+
+    try:
+        cuda_ops.Device().close()
+    except cuda_ops.CudaUnavailable as error:
+        pytest.skip(f"no CUDA kernels: {error}")
+
+
+@pytest.fixture(scope="session")
+def codec(_gpu):
+    return pytest.importorskip("nvidia.nvimgcodec")
+
+
+@pytest.fixture(scope="session")
+def make_engine(codec, checkpoint):
+    """Makes engines of the tiny checkpoint; keyword arguments replace the defaults."""
+    from odtk_ray.engines.cuda import CudaEngine
+
+    def make(path=checkpoint, prep=PREP, **options):
+        settings = {"launch_batch": 4, "threads": 2} | options
+        return CudaEngine(load_checkpoint(path), prep, POST, **settings)
+
+    return make

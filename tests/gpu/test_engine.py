@@ -1,0 +1,129 @@
+"""The engine of GPUs: equal bytes where they are due, tolerances elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gpu_helpers import POST, PREP, detect, jpeg, matched, raw
+
+from odtk_ray.data.images import load_picture
+from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.model.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.gpu
+
+SIZE = (640, 480)
+
+
+@pytest.fixture(scope="module")
+def files():
+    return [jpeg(seed, *SIZE) for seed in range(12)]
+
+
+def test_slot_and_mates_make_no_difference(make_engine, files):
+    engine = make_engine()
+    first = detect(engine, [files[0], *files[1:4]])[0]
+    last = detect(engine, [*files[4:7], files[0]])[3]
+    alone = detect(engine, files[:1])[0]
+    assert len(first.found) > 20
+    assert raw(first) == raw(last) == raw(alone)
+
+
+@pytest.mark.parametrize("full_precision", [False, True])
+def test_a_graph_computes_what_eager_execution_does(make_engine, files, full_precision):
+    engine = make_engine(full_precision=full_precision)
+    replayed = [raw(o) for o in detect(engine, files[:4])]
+    for step in engine._steps.values():
+        step._graph = None
+    assert [raw(o) for o in detect(engine, files[:4])] == replayed
+
+
+def test_launches_in_flight_do_not_disturb_each_other(make_engine, files):
+    engine = make_engine()
+    one_by_one = [[raw(o) for o in detect(engine, files[i : i + 4])] for i in (0, 4, 8)]
+    sources = [engine.read(data) for data in files]
+    pending = [engine.launch(sources[i : i + 4], (256, 256)) for i in (0, 4, 8)]
+    assert [[raw(o) for o in finish()] for finish in pending] == one_by_one
+
+
+def test_shapes_share_their_memory_and_not_their_results(make_engine, files):
+    wide = [jpeg(seed, 900, 500) for seed in range(20, 24)]
+    engine = make_engine()
+    alone = [raw(o) for o in detect(engine, files[:4])]
+    other = [raw(o) for o in detect(engine, wide)]
+    assert [raw(o) for o in detect(engine, files[:4])] == alone
+    fresh = make_engine(shapes=[(256, 256)])
+    assert [raw(o) for o in detect(fresh, wide)] == other
+
+
+@pytest.mark.parametrize("full_precision", [False, True])
+def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full_precision):
+    """FP16 within the architecture's tolerance (99.5%, 5e-3), FP32 within 99.9% and 1e-4."""
+    gpu = make_engine(full_precision=full_precision, decoder="cpu")
+    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
+    share, score = (0.999, 1e-4) if full_precision else (0.995, 5e-3)
+    total = partners = 0
+    for start in range(0, 12, 4):
+        found = [o.found for o in detect(gpu, files[start : start + 4])]
+        pixels = [load_picture(data, PREP).pixels for data in files[start : start + 4]]
+        expected = [cpu.detect([picture], (256, 256))[0] for picture in pixels]
+        for one, two in zip(found, expected, strict=True):
+            for here, there in ((one, two), (two, one)):
+                count, hits = matched(here, there, least=0, iou=0.99, score=score, margin=score)
+                total, partners = total + count, partners + hits
+    assert total > 500
+    assert partners >= share * total
+
+
+def test_decoders_differ_by_no_more_than_a_step(make_engine, files):
+    """Pillow's pixels through the resize kernel are within one step of nvImageCodec's."""
+    by_gpu = detect(make_engine(), files[:4])
+    by_cpu = detect(make_engine(decoder="cpu"), files[:4])
+    assert not any(o.by_pillow for o in by_gpu)
+    for one, two in zip(by_gpu, by_cpu, strict=True):
+        count, hits = matched(one.found, two.found, least=0.1, iou=0.95)
+        assert hits >= 0.95 * count > 5
+
+
+def test_files_that_the_gpu_leaves_are_decoded_by_pillow(make_engine, files):
+    engine = make_engine()
+    cmyk = jpeg(30, *SIZE, mode="CMYK")
+    outcomes = detect(engine, [files[0], cmyk, files[1]])
+    assert [o.by_pillow for o in outcomes] == [False, True, False]
+    assert all(len(o.found) for o in outcomes)
+    assert raw(outcomes[0]) == raw(detect(engine, files[:1])[0])
+
+
+def test_without_kernels_torch_computes_on_the_gpu(checkpoint, files):
+    gpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=2, device="cuda")
+    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
+    pixels = [load_picture(data, PREP).pixels for data in files[:2]]
+    for picture, found in zip(pixels, gpu.detect(pixels, (256, 256)), strict=True):
+        (expected,) = cpu.detect([picture], (256, 256))
+        count, hits = matched(found, expected, least=0, iou=0.99, score=5e-3, margin=5e-3)
+        assert hits >= 0.99 * count > 20
+
+
+def test_compiled_matches_eager(make_engine, files):
+    shape = (256, 256)
+    eager = detect(make_engine(), files[:4])
+    compiled = detect(make_engine(shapes=[shape], compile_shapes=[shape]), files[:4])
+    for one, two in zip(eager, compiled, strict=True):
+        count, hits = matched(one.found, two.found, least=0, iou=0.99, score=5e-3, margin=5e-3)
+        assert hits >= 0.99 * count > 20
+
+
+def test_random_sizes_through_the_whole_way(make_engine, checkpoint):
+    """Every size, up and down, against Pillow's resize and the torch engine on this GPU."""
+    rng = np.random.default_rng(4)
+    engine = make_engine(decoder="cpu", full_precision=True, launch_batch=1)
+    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
+    for seed in range(8):
+        width, height = map(int, rng.integers(40, 700, 2))
+        data = jpeg(seed, width, height)
+        picture = load_picture(data, PREP)
+        shape = tuple(-(-side // 128) * 128 for side in picture.pixels.shape[:2])
+        (found,) = detect(engine, [data])
+        (expected,) = cpu.detect([picture.pixels], shape)
+        count, hits = matched(found.found, expected, least=0, iou=0.99, score=1e-4, margin=1e-4)
+        assert hits >= 0.98 * count

@@ -1,0 +1,66 @@
+"""Shared by the tests that need a GPU."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from synthetic import picture
+
+from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.ops.boxes import pairwise_iou
+
+PREP = Preprocessing(resize=160, max_size=256)
+POST = Postprocessing()
+
+
+def jpeg(seed, width, height, mode="RGB", **options) -> bytes:
+    """A seeded JPEG file."""
+    buffer = io.BytesIO()
+    picture(seed, width, height).convert(mode).save(buffer, "JPEG", **({"quality": 90} | options))
+    return buffer.getvalue()
+
+
+def decoded(data: bytes):
+    """Pillow's pixels of a file, uint8 [h, w, 3]."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def detect(engine, files, prep=PREP):
+    """Outcomes of files of one padded size, in one launch."""
+    sources = [engine.read(data) for data in files]
+    width, height = sources[0].size
+    shape = tuple(-(-side // prep.stride) * prep.stride for side in (height, width))
+    return engine.launch(sources, shape)()
+
+
+def raw(outcome) -> tuple[bytes, ...]:
+    """The bytes of what was found."""
+    found = outcome.found
+    return found.scores.tobytes(), found.boxes.tobytes(), found.classes.tobytes()
+
+
+def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
+    """Detections of `found` that count, and those with a partner of their class in `others`.
+
+    Args:
+        found: detections.
+        others: where partners are looked for.
+        least: lowest score that counts.
+        iou: of partners, at least.
+        score: largest difference of partners' scores.
+        margin: detections within this of the threshold, or of the last place, do not count.
+    """
+    edge = POST.threshold
+    if len(found) == POST.detections:
+        edge = max(edge, float(found.scores[-1]))
+    counts = (found.scores >= least) & (found.scores > edge + margin)
+    overlaps = pairwise_iou(torch.tensor(found.boxes), torch.tensor(others.boxes)).numpy()
+    partner = (
+        (overlaps >= iou)
+        & (found.classes[:, None] == others.classes)
+        & (np.abs(found.scores[:, None] - others.scores) <= score)
+    )
+    return int(counts.sum()), int((counts & partner.any(axis=1)).sum())
