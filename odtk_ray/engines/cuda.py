@@ -101,10 +101,7 @@ class CudaEngine:
         batch = self._loader.load(pictures)
         good = [p for p in batch.pictures if not isinstance(p, ImageError)]
         results = self._take_results()
-        with torch.cuda.stream(self._stream):
-            self._step(shape).launch(good, results)
-            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            done.record()
+        done = self._queue(good, shape, results)
 
         def finish() -> list[Outcome]:
             done.synchronize()
@@ -117,6 +114,16 @@ class CudaEngine:
             return outcomes
 
         return finish
+
+    def _queue(
+        self, pictures: Sequence[cuda_ops.Source], shape: Shape, results: Results
+    ) -> torch.cuda.Event:
+        """Queue a launch; returns the point behind it."""
+        with torch.cuda.stream(self._stream):
+            self._step(shape).launch(pictures, results)
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            done.record()
+        return done
 
     @torch.inference_mode()
     def _warm_up(self, shapes: Iterable[Shape]) -> None:

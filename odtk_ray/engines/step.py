@@ -70,7 +70,7 @@ class Step:
         self._post = cuda_ops.Postprocess(
             device,
             [
-                cuda_ops.Level(height // stride, width // stride, stride, table)
+                cuda_ops.Level(-(-height // stride), -(-width // stride), stride, table)
                 for stride, table in zip(strides, anchors, strict=True)
             ],
             batch=count,
@@ -111,13 +111,17 @@ class Step:
             self.compute()
         self._graph = graph
 
-    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
-        """Queue everything for a batch of pictures, up to the copy of their detections."""
-        self._prep.launch(pictures, self._batch.data_ptr())
+    def run(self) -> None:
+        """Queue the graph, or without one what it would hold."""
         if self._graph is None:
             self.compute()
         else:
             self._graph.replay()
+
+    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+        """Queue everything for a batch of pictures, up to the copy of their detections."""
+        self._prep.launch(pictures, self._batch.data_ptr())
+        self.run()
         self._device.download(results.scores, self._post.scores.ptr)
         self._device.download(results.boxes, self._post.boxes.ptr)
         self._device.download(results.classes, self._post.classes.ptr)

@@ -1,0 +1,247 @@
+"""`odtk-ray infer` on one GPU from JPEG files to the JSON, beside ODTK's scheme.
+
+Pictures are seeded and all different: (a) all 640x480, (b) the 100 sizes of the COCO API's example
+file. Three ways of each: the command line as users run it (start of Ray and of the worker in it);
+the same in this process with an engine that notes when the GPU works, which gives the rate from the
+first read to the JSON and the GPU's idle share; ODTK's scheme on a part of the files.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from measure import machine, table
+from overhead import Stages
+from PIL import Image
+
+from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
+from odtk_ray.data.images import network_size, padded_size
+
+SIZES_FILE = Path(__file__).parents[2] / "tests/data/cocoapi/instances_val2014_100.json"
+PREP = Preprocessing()
+
+
+def write_picture(path: str, seed: int, width: int, height: int) -> int:
+    """A seeded JPEG that is as large as a photograph's: colours at three scales, and noise."""
+    rng = np.random.default_rng(seed)
+    canvas = rng.normal(0, 4, (height, width, 1)).astype(np.float32)
+    for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
+        grid = rng.integers(0, 256, (height // cell + 1, width // cell + 1, 3), dtype=np.uint8)
+        image = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
+        canvas = canvas + weight * np.asarray(image, np.float32)
+    Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).save(path, "JPEG", quality=88)
+    return os.path.getsize(path)
+
+
+def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -> int:
+    """`count` pictures of the sizes in turn; returns their mean size in bytes."""
+    folder.mkdir()
+    paths = [str(folder / f"{i:05d}.jpg") for i in range(count)]
+    columns = zip(*itertools.islice(itertools.cycle(sizes), count), strict=True)
+    with ProcessPoolExecutor() as pool:
+        nbytes = pool.map(write_picture, paths, range(count), *columns, chunksize=50)
+        return sum(nbytes) // count
+
+
+def coco_sizes() -> list[tuple[int, int]]:
+    """The (width, height) of the COCO API's 100 example images."""
+    images = json.loads(SIZES_FILE.read_text())["images"]
+    return [(image["width"], image["height"]) for image in images]
+
+
+def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Network inputs of picture sizes, (height, width), largest first."""
+    inputs = {
+        padded_size(*network_size(width, height, PREP)[:2], PREP.stride)[::-1]
+        for width, height in sizes
+    }
+    return sorted(inputs, key=lambda shape: (-shape[0] * shape[1], shape))
+
+
+def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
+    """An engine that writes when the GPU begins and ends each launch, and when it read first."""
+    import torch
+
+    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    class Traced(CudaEngine):
+        first_read = 0.0
+
+        def read(self, data: bytes) -> Any:
+            self.first_read = self.first_read or time.time()
+            return super().read(data)
+
+        def _queue(self, pictures: Any, *rest: Any) -> Any:
+            begin, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record(self._stream)
+            waited_for = super()._queue(pictures, *rest)
+            done.record(self._stream)
+            spans.append((begin, done, len(pictures)))
+            return waited_for
+
+        def launch(self, pictures: Any, shape: Any) -> Any:
+            finish = super().launch(pictures, shape)
+
+            def traced() -> Any:
+                outcomes = finish()
+                begin, done, count = spans.pop(0)
+                done.synchronize()
+                line = [base.elapsed_time(begin), base.elapsed_time(done), count]
+                with open(trace, "a", encoding="ascii") as file:
+                    file.write(json.dumps([self.first_read, time.time(), *line]) + "\n")
+                return outcomes
+
+            return traced
+
+    spans: list[tuple[Any, Any, int]] = []
+    engine = Traced(load_checkpoint(model), PREP, Postprocessing(), **options)
+    base = torch.cuda.Event(enable_timing=True)
+    base.record(engine._stream)
+    base.synchronize()
+    return engine
+
+
+def traced_run(
+    folder: Path, name: str, sizes: Sequence[tuple[int, int]], batch: int, threads: int
+) -> tuple[str, ...]:
+    """Rate, idle share and times of one run in this process."""
+    from odtk_ray.pipeline import infer
+
+    trace, output = folder / f"{name}.trace", folder / f"{name}.json"
+    trace.unlink(missing_ok=True)
+    options = {"launch_batch": batch, "threads": threads, "shapes": shapes_of(sizes)}
+    factory = functools.partial(traced_engine, str(trace), str(folder / "model.pth"), options)
+    config = InferConfig(
+        str(folder / "model.pth"),
+        str(folder / name),
+        outputs=(str(output),),
+        batch=batch,
+        threads=threads,
+        pre=PREP,
+    )
+    started = time.time()
+    summary = infer(config, Stages(), factory)
+    written = output.stat().st_mtime
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    spans = sorted((begin, end) for _, _, begin, end, _ in lines)
+    gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
+    first_read, first_done = lines[0][0], min(line[1] for line in lines)
+    full = sum(line[4] for line in lines) / (batch * len(lines))
+    return (
+        name,
+        f"{summary.images / (written - first_read):.0f}",
+        f"{sum(gaps) / (spans[-1][1] - spans[0][0]):.1%}",
+        f"{(spans[-1][1] - spans[0][0]) / 1e3:.1f}",
+        f"{full:.0%}",
+        f"{first_done - started:.1f}",
+        f"{summary.detections:,}",
+    )
+
+
+def command_line(
+    folder: Path, name: str, batch: int, threads: int, cache: Path
+) -> tuple[float, str]:
+    """Seconds of the command from start to end, and what it says at the end."""
+    command = [sys.executable, "-m", "odtk_ray", "infer", str(folder / "model.pth")]
+    command += ["--images", str(folder / name), "--batch", str(batch), "--resize", "800"]
+    command += ["--threads-per-worker", str(threads), "--output", str(folder / f"{name}.cli.json")]
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    started = time.perf_counter()
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=300
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    print(done.stderr)
+    return seconds, done.stdout.splitlines()[0]
+
+
+def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
+    """Images a second of ODTK's scheme from files to JSON."""
+    from odtk_network import OdtkNetwork, detect_files
+
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    scheme = OdtkNetwork(load_checkpoint(folder / "model.pth"))
+    paths = sorted((folder / name).iterdir())
+    detect_files(scheme, paths[: 2 * batch], batch, PREP.resize, PREP.max_size)
+    started = time.perf_counter()
+    rows = detect_files(scheme, paths[:count], batch, PREP.resize, PREP.max_size)
+    (folder / "odtk.json").write_text(json.dumps({"annotations": rows}))
+    return count / (time.perf_counter() - started)
+
+
+def write_model(folder: Path) -> float:
+    """The biased model, for what the pictures of (a) look like to it."""
+    import torch
+    from biased import write_biased_model
+
+    from odtk_ray.config import MEAN, STD
+    from odtk_ray.data.images import load_picture
+
+    batch = torch.zeros(2, 3, 896, 1152, device="cuda")
+    for slot, path in zip(batch, sorted((folder / "a").iterdir()), strict=False):
+        pixels = torch.from_numpy(load_picture(path.read_bytes(), PREP).pixels.copy()).cuda()
+        values = pixels.permute(2, 0, 1).float() / 255
+        mean, std = (torch.tensor(v, device="cuda").view(3, 1, 1) for v in (MEAN, STD))
+        slot[:, : pixels.shape[0], : pixels.shape[1]] = (values - mean) / std
+    candidates = write_biased_model(folder / "model.pth", batch)
+    torch.cuda.empty_cache()
+    return candidates
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--images", type=click.IntRange(64), default=5000, show_default=True)
+@click.option("--odtk-images", type=click.IntRange(16), default=400, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=1, show_default=True)
+def main(images: int, odtk_images: int, batch: int, threads: int, runs: int) -> None:
+    print(machine())
+    sets = {"a": [(640, 480)], "b": coco_sizes()}
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as base:
+        folder = Path(base)
+        for name, sizes in sets.items():
+            size = write_pictures(folder / name, sizes, images)
+            print(
+                f"({name}) {images:,} JPEGs of {size / 1e3:.0f} kB, {len(shapes_of(sizes))} shapes"
+            )
+        print(f"{write_model(folder):,.0f} candidates an image", flush=True)
+        rows: list[tuple[str, ...]] = [
+            ("", "img/s", "GPU idle", "GPU s", "slots filled", "to first batch s", "detections")
+        ]
+        for _ in range(runs):
+            for name, sizes in sets.items():
+                rows.append(traced_run(folder, name, sizes, batch, threads))
+        print(table(rows), flush=True)
+        for name, kind in (("a", "cold"), ("a", "warm"), ("b", "warm")):
+            seconds, line = command_line(folder, name, batch, threads, folder / "cache")
+            print(
+                f"({name}) odtk-ray infer, caches {kind}: {seconds:.1f} s in all; {line}",
+                flush=True,
+            )
+        for size in (8, batch):
+            rate = odtk_run(folder, "a", odtk_images, size)
+            print(
+                f"(a) ODTK's scheme, batch {size}, {odtk_images} images: {rate:.0f} img/s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

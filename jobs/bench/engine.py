@@ -1,0 +1,163 @@
+"""Network, decoding and NMS on a GPU: the engine's steps beside ODTK's scheme, in one run.
+
+The input lies on the GPU; resizing and the copy of the results are not part of it. Every figure is
+a median over launches of several batches of noise, each kind in turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+from biased import write_biased_model
+from measure import machine, table
+from odtk_network import OdtkNetwork
+from torch import Tensor
+
+import cuda_ops
+from odtk_ray.config import Postprocessing
+from odtk_ray.engines.gpu_network import compiled, fused, load_network
+from odtk_ray.engines.step import Step
+from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
+from odtk_ray.ops.anchors import generate_anchors
+
+SHAPE = (800, 1280)
+INPUTS = 4  # batches of noise, taken in turn
+
+
+class Ours:
+    """A captured step, fed by copies into its batch."""
+
+    def __init__(self, checkpoint: Checkpoint, batch: int, *, compile_it: bool) -> None:
+        self.device = cuda_ops.Device()
+        self.stream = torch.cuda.ExternalStream(self.device.stream)
+        model = load_network(checkpoint, full_precision=False)
+        self.input = torch.zeros(batch, 3, *SHAPE, dtype=torch.float16, device="cuda")
+        self.input = self.input.contiguous(memory_format=torch.channels_last)
+        anchors = [
+            generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
+            for s in model.strides
+        ]
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        with torch.inference_mode(), torch.cuda.stream(self.stream):
+            self.step = Step(
+                self.device,
+                compiled(model, 1) if compile_it else fused(model),
+                self.input,
+                model.strides,
+                anchors,
+                checkpoint.classes,
+                Postprocessing(),
+            )
+            self.step.capture(torch.cuda.graph_pool_handle(), self.stream)
+        torch.cuda.synchronize()
+        self.seconds = time.perf_counter() - started
+
+    def __call__(self, batch: Tensor) -> None:
+        """One launch; the copy of the input is not timed, see `milliseconds`."""
+        self.step.run()
+
+    def feed(self, batch: Tensor) -> None:
+        """Put a batch where the graph reads it."""
+        with torch.cuda.stream(self.stream):
+            self.input.copy_(batch)
+
+
+def milliseconds(
+    run: Callable[[Tensor], object],
+    feed: Callable[[Tensor], None],
+    inputs: list[Tensor],
+    stream: torch.cuda.Stream,
+    launches: int,
+) -> list[float]:
+    """GPU time of each launch, from the first kernel to the last."""
+    times = []
+    for launch in range(launches + 3):
+        batch = inputs[launch % len(inputs)]
+        with torch.cuda.stream(stream):
+            feed(batch)
+            torch.cuda.synchronize()
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            run(batch)
+            end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return times[3:]
+
+
+def memory() -> float:
+    """GiB of GPU memory in use, by whatever."""
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / 2**30
+
+
+def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str, ...]]:
+    """Rows of the table for one batch size."""
+    generator = torch.Generator("cuda").manual_seed(batch)
+    inputs = [
+        torch.randn(batch, 3, *SHAPE, generator=generator, device="cuda").contiguous(
+            memory_format=torch.channels_last
+        )
+        for _ in range(INPUTS)
+    ]
+    kinds: list[tuple[str, Callable[[], Ours | OdtkNetwork]]] = [
+        ("ODTK's scheme", lambda: OdtkNetwork(checkpoint)),
+        ("default", lambda: Ours(checkpoint, batch, compile_it=False)),
+        ("compiled", lambda: Ours(checkpoint, batch, compile_it=True)),
+    ]
+    rows = []
+    for name, make in kinds:
+        gc.collect()
+        torch.cuda.empty_cache()
+        before = memory()
+        engine = make()
+        ours = isinstance(engine, Ours)
+        stream = engine.stream if isinstance(engine, Ours) else torch.cuda.current_stream()
+        feed = engine.feed if isinstance(engine, Ours) else lambda _: None
+        times = milliseconds(engine, feed, inputs, stream, launches)
+        middle = statistics.median(times)
+        rows.append(
+            (
+                name,
+                f"{batch}",
+                f"{middle:.2f}",
+                f"{min(times):.2f} to {max(times):.2f}",
+                f"{batch / middle * 1e3:.0f}",
+                f"{memory() - before:.2f}",
+                f"{engine.seconds:.1f}" if isinstance(engine, Ours) and ours else "",
+            )
+        )
+        del engine
+    return rows
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--batch", type=click.IntRange(1), multiple=True, default=[8, 32], show_default=True)
+@click.option("--launches", type=click.IntRange(1), default=30, show_default=True)
+def main(batch: tuple[int, ...], launches: int) -> None:
+    print(f"{machine()}; {torch.cuda.get_device_name()}")
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as folder:
+        path = Path(folder) / "model.pth"
+        generator = torch.Generator("cuda").manual_seed(0)
+        noise = torch.randn(2, 3, *SHAPE, generator=generator, device="cuda")
+        candidates = write_biased_model(path, noise)
+        checkpoint = load_checkpoint(path)
+        print(f"ResNet50FPN, 80 classes, {SHAPE}, {candidates:,.0f} candidates an image, FP16")
+        rows: list[tuple[str, ...]] = [
+            ("", "batch", "ms", "all launches", "img/s", "GiB", "ready in s")
+        ]
+        for size in batch:
+            rows += measure(checkpoint, size, launches)
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
