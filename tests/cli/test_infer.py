@@ -72,6 +72,14 @@ def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
 
 
 @pytest.mark.cluster
+def test_the_gpu_decoder_needs_a_gpu(ray_session, checkpoint, few, tmp_path):
+    outcome = infer(checkpoint, tmp_path, "--images", few, "--decoder", "gpu")
+    assert outcome.exit_code == 2
+    assert "--decoder gpu needs GPU workers" in outcome.stderr
+    assert sorted(os.listdir(tmp_path)) == ["few"]
+
+
+@pytest.mark.cluster
 def test_annotations_give_the_figures_of_pycocotools(
     ray_session, checkpoint, photos, annotations, tmp_path, capsys
 ):

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.shards import cut_shards, publish, shard_size
+from odtk_ray.data.shards import (
+    compiled_shapes,
+    cut_shards,
+    network_shapes,
+    publish,
+    shard_size,
+)
 
 PREP = Preprocessing()
 SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]
@@ -71,6 +77,29 @@ def test_largest_inputs_go_first():
     first, second = cut_shards(records(sizes), PREP, 4)
     assert first.rows.min() == 32
     assert second.rows.max() == 31
+
+
+def test_network_shapes_are_counted_largest_first():
+    sizes = [(612, 612)] * 3 + [(480, 640)] * 2 + [(640, 480)] * 5 + [(0, 0), (20000, 5)]
+    # 612x612 gives 800x800; the other two 1066x800, which are equally large when padded.
+    expected = [((896, 1152), 5), ((1152, 896), 2), ((896, 896), 3)]
+    assert list(network_shapes(records(sizes), PREP).items()) == expected
+    assert network_shapes(records([]), PREP) == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "expected"),
+    [
+        ("auto", 1, [(8, 8), (4, 4)]),
+        ("auto", 2, [(8, 8)]),
+        ("auto", 3, []),
+        ("on", 3, [(8, 8), (4, 4), (2, 2)]),
+        ("off", 1, []),
+    ],
+)
+def test_shapes_are_compiled_where_each_worker_has_images_enough(mode, workers, expected):
+    shapes = {(8, 8): 40_000, (4, 4): 16_000, (2, 2): 15_999}
+    assert compiled_shapes(shapes, workers, mode) == expected
 
 
 @pytest.mark.cluster
