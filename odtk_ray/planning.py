@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
@@ -31,7 +31,7 @@ class Draft:
 
     Attributes:
         config: what the user asked for.
-        checkpoint: the model.
+        checkpoint: the model, without its weights.
         settings: what must be equal for a resumed run to end with the same bytes.
         run: the run folder to go on with; None starts a new one from the two below.
         dataset: the images of a new run.
@@ -62,6 +62,7 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     Raises:
         UsageError: the model, the images, the annotations or the run folder cannot be used.
     """
+    _give_memory_back()
     if config.resume and os.path.isdir(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
@@ -94,6 +95,13 @@ def _find(config: InferConfig) -> Dataset:
     )
 
 
+def _give_memory_back() -> None:
+    """Let Arrow free to the system: its own pool kept 65 MiB after 200,000 images were read."""
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
 def _checkpoint(config: InferConfig) -> Checkpoint:
     from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -103,7 +111,8 @@ def _checkpoint(config: InferConfig) -> Checkpoint:
             f"{os.path.basename(config.model)} detects rotated boxes",
             "this version of odtk-ray runs axis-aligned models only",
         )
-    return checkpoint
+    # Its weights are the workers' business: the driver would hold them for the whole run.
+    return replace(checkpoint, state_dict={})
 
 
 def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEngine | None) -> Plan:

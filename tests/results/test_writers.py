@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from synthetic import make_results, make_run
 
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.outputs import write_failures, write_outputs
+from odtk_ray.results.writers import _numbers
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
 NAMES = ("a.json", "a.results.json", "a.jsonl", "a.csv", "a.parquet")
@@ -133,3 +136,13 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path):
     good = make_run(tmp_path / "run2", ["x"], make_results(1))
     assert write_failures(config, good) == []
     assert not (tmp_path / "failures.jsonl").exists()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_numbers_are_written_as_python_writes_them(values):
+    assert _numbers(np.array(values, np.float64)) == [repr(value) for value in values]
+
+
+@pytest.mark.parametrize("value", [1e-4, 9.999e-5, 1e16, 9999999999999998.0, -0.0, 5e-324, 1e-7])
+def test_numbers_at_the_borders_of_the_exponents(value):
+    assert _numbers(np.array([value, -value])) == [repr(value), repr(-value)]
