@@ -160,8 +160,13 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    note, *progress = done.stderr.splitlines()
-    assert note == "note: category_id is the class index, 0 to 2"
+    lines = done.stderr.splitlines()
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert notes == [
+        "note: category_id is the class index, 0 to 2",
+        "note: mixed precision is for GPUs: CPU workers compute in FP32",
+    ]
+    progress = lines[len(notes) :]
     line = r"\[\d/3\] 0 failed, [\d.]+ img/s, (starting|\d+ s left)"
     assert all(re.fullmatch(line, text) for text in progress)
     assert [text.split()[0] for text in done.stdout.splitlines()] == ["done:", "wrote"]
