@@ -79,6 +79,12 @@ def cli() -> None:
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True,
               help="Anchors the model was trained with: legacy before March 2020.")  # fmt: skip
+@click.option("--rotated-bbox", is_flag=True,
+              help="The model is rotated, which its file says too.")  # fmt: skip
+@click.option("--rotated-nms", type=click.Choice(["own", "odtk"]), default="own",
+              show_default=True,
+              help="Compare rotated boxes with their own angles, or both with that of the worse "
+                   "one, as ODTK does.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Number of workers.  [default: every GPU, else 1]")  # fmt: skip
 @click.option("--threads-per-worker", "threads", type=click.IntRange(1),
@@ -138,7 +144,10 @@ def _infer(flags: dict[str, Any]) -> int:
         **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")}
     )
     post = Postprocessing(
-        **{name: flags.pop(name) for name in ("threshold", "top_n", "nms", "detections")}
+        **{
+            name: flags.pop(name)
+            for name in ("threshold", "top_n", "nms", "detections", "rotated_nms")
+        }
     )
     config = InferConfig(**flags, pre=pre, post=post)
     with Console() as console:

@@ -11,6 +11,7 @@ ExifPolicy = Literal["ignore", "apply"]
 Decoder = Literal["gpu", "cpu"]
 CompileMode = Literal["auto", "on", "off"]
 AnchorGeneration = Literal["auto", "current", "legacy"]
+RotatedNms = Literal["own", "odtk"]
 
 # ImageNet statistics of the torchvision trunks, RGB, on values in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
@@ -50,12 +51,15 @@ class Postprocessing:
         top_n: at most this many candidates are kept for each pyramid level and image.
         nms: a box is suppressed by a better one of its class when their IoU is greater than this.
         detections: at most this many detections are kept for each image.
+        rotated_nms: angles that rotated boxes are compared with: each box's "own", or, as "odtk"
+            does by mistake, that of the worse box for both.
     """
 
     threshold: float = 0.05
     top_n: int = 1000
     nms: float = 0.5
     detections: int = 100
+    rotated_nms: RotatedNms = "own"
 
     def __post_init__(self) -> None:
         _within("--threshold", self.threshold, 0.0, 1.0)
@@ -86,6 +90,7 @@ class InferConfig:
         annotations: COCO file that names the images and may hold ground truth.
         outputs: files to write, their format by extension.
         anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        rotated_bbox: the user says that the model is rotated; the checkpoint knows.
         batch: images in flight over all workers; None means 8 a GPU or 2 a CPU worker.
         workers: None means every GPU, or one CPU worker.
         threads: CPU threads a worker; None shares the cores among the workers.
@@ -109,6 +114,7 @@ class InferConfig:
     annotations: str | None = None
     outputs: tuple[str, ...] = ("detections.json",)
     anchors: AnchorGeneration = "auto"
+    rotated_bbox: bool = False
     batch: int | None = None
     workers: int | None = None
     threads: int | None = None

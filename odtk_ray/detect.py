@@ -182,11 +182,12 @@ def _read(path: str) -> bytes:
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:
-    """Scale boxes_net to boxes_img, in float32 as ODTK does."""
+    """Scale boxes_net to boxes_img, in float32 as ODTK does; sin and cos stay."""
     found = outcome.found
     if isinstance(found, ImageError):
         return ImageResult.failed(str(found))
-    boxes_img = found.boxes / np.float32(picture.ratio)
+    boxes_img = found.boxes.copy()
+    boxes_img[:, :4] /= np.float32(picture.ratio)
     if not np.isfinite(boxes_img).all():
         return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)

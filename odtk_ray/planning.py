@@ -106,10 +106,10 @@ def _checkpoint(config: InferConfig) -> Checkpoint:
     from odtk_ray.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(config.model, config.anchors)
-    if checkpoint.rotated:
+    if config.rotated_bbox and not checkpoint.rotated:
         raise UsageError(
-            f"{os.path.basename(config.model)} detects rotated boxes",
-            "this version of odtk-ray runs axis-aligned models only",
+            f"--rotated-bbox does not fit {os.path.basename(config.model)}",
+            "the checkpoint has no angles: it detects axis-aligned boxes",
         )
     # Its weights are the workers' business: the driver would hold them for the whole run.
     return replace(checkpoint, state_dict={})
@@ -138,6 +138,7 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "category_ids": classes.ids,
         "category_names": classes.names,
         "positions": classes.positions,
+        "rotated": draft.checkpoint.rotated,
         "categories": classes.categories,
         "has_truth": dataset.has_truth,
         "missing": dataset.missing,

@@ -38,8 +38,8 @@ def decode(
 
     Returns:
         scores float32 [B, N], boxes float32 [B, N, 4] (xyxy, inclusive corners, pixels of the
-        network input; [B, N, 6] as in `rotated`, if they are) and classes int64 [B, N], N <= levels * top_n. Unused slots, which may lie
-        between levels, hold 0.
+        network input; [B, N, 6] as in `rotated`, if they are) and classes int64 [B, N],
+        N <= levels * top_n. Unused slots, which may lie between levels, hold 0.
     """
     levels = [
         decode_level(*level, threshold=threshold, top_n=top_n, rotated=rotated)
@@ -79,8 +79,9 @@ def decode_level(
 
     Returns:
         scores float32 [B, k], boxes float32 [B, k, 4] (xyxy, inclusive corners, pixels of the
-        network input; [B, k, 6] as in `rotated`, if they are) and classes int64 [B, k], where k <= top_n is the largest number of
-        candidates in an image. Unused slots are last and hold 0.
+        network input; [B, k, 6] as in `rotated`, if they are) and classes int64 [B, k], where
+        k <= top_n is the largest number of candidates in an image. Unused slots are last and hold
+        0.
 
     Raises:
         ValueError: the threshold is negative or NaN, or the shapes disagree.

@@ -26,12 +26,14 @@ class OutputContext:
         category_names: for each class index its name; empty where there is none.
         categories: the `categories` list for the output; None leaves it out.
         integer_ids: whether every image id is an integer.
+        rotated: whether the boxes are rotated.
     """
 
     category_ids: Sequence[str]
     category_names: Sequence[str]
     categories: list[dict[str, object]] | None
     integer_ids: bool
+    rotated: bool = False
 
 
 class Writer(Protocol):
@@ -59,6 +61,22 @@ class OdtkJson:
                 %s
             ]
         }"""
+    _ROTATED = """,
+                %s
+            ],
+            "segmentation": [
+                [
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s
+                ]
+            ]
+        }"""
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -70,7 +88,11 @@ class OdtkJson:
         """One entry a detection, keys and numbers as ODTK's json.dump writes them."""
         ids = _each(rows, rows.records["image_id"])
         categories = _pick(self._context.category_ids, rows.classes)
-        entries = _filled(self._ENTRY, ",", ids, _numbers(rows.scores), categories, *_corners(rows))
+        template = self._ENTRY
+        if rows.rotated:
+            template = template.removesuffix("\n            ]\n        }") + self._ROTATED
+        columns = ids, _numbers(rows.scores), categories, *_box(rows), *_outline(rows)
+        entries = _filled(template, ",", *columns)
         if entries:
             self._stream.write(self._separator + entries)
             self._separator = ","
@@ -97,6 +119,10 @@ class CocoResults:
     """The plain list that pycocotools' `loadRes` takes, one detection a line."""
 
     _LINE = '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
+    _ROTATED = (
+        '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
+        '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
+    )
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -108,7 +134,9 @@ class CocoResults:
         ids = _each(rows, rows.records["image_id"])
         categories = _pick(self._context.category_ids, rows.classes)
         scores = _numbers(rows.scores)
-        lines = _filled(self._LINE, ",\n", ids, categories, *_corners(rows), scores)
+        template = self._ROTATED if rows.rotated else self._LINE
+        columns = ids, categories, *_box(rows), scores, *_outline(rows)
+        lines = _filled(template, ",\n", *columns)
         if lines:
             self._stream.write(self._separator + lines)
             self._separator = ",\n"
@@ -122,6 +150,10 @@ class JsonLines:
     """One line an image, also for images without detections and for failed ones."""
 
     _ENTRY = '{"category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
+    _ROTATED = (
+        '{"category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
+        '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
+    )
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -130,7 +162,9 @@ class JsonLines:
     def write(self, rows: Merged) -> None:
         """Lines with `image_id`, `file_name`, `detections`, and `error` for a failed image."""
         categories = _pick(self._context.category_ids, rows.classes)
-        entries = _filled(self._ENTRY, "\n", categories, *_corners(rows), _numbers(rows.scores))
+        template = self._ROTATED if rows.rotated else self._ENTRY
+        columns = categories, *_box(rows), _numbers(rows.scores), *_outline(rows)
+        entries = _filled(template, "\n", *columns)
         found = entries.split("\n")
         offsets = rows.offsets.tolist()
         images = zip(
@@ -157,7 +191,8 @@ class Csv:
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._csv = csv.writer(stream, lineterminator="\n")
         self._context = context
-        self._csv.writerow("image_id file_name category_id category score x y width height".split())
+        head = "image_id file_name category_id category score".split()
+        self._csv.writerow([*head, *_box_names(context)])
 
     def write(self, rows: Merged) -> None:
         """One line a detection."""
@@ -170,7 +205,7 @@ class Csv:
                 _pick(plain_categories, rows.classes),
                 _pick(self._context.category_names, rows.classes),
                 _numbers(rows.scores),
-                *_corners(rows),
+                *_box(rows),
                 strict=True,
             )
         )
@@ -196,7 +231,7 @@ class ParquetTable:
                 ("category_id", self._category_ids.type),
                 ("category", pa.string()),
                 ("score", pa.float32()),
-                *((name, pa.float64()) for name in ("x", "y", "width", "height")),
+                *((name, pa.float64()) for name in _box_names(context)),
             ]
         )
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
@@ -213,7 +248,7 @@ class ParquetTable:
             self._category_ids.take(rows.classes),
             pa.array(list(self._context.category_names), pa.string()).take(rows.classes),
             pa.array(rows.scores, pa.float32()),
-            *(pa.array(rows.bbox[:, i]) for i in range(4)),
+            *(pa.array(column) for column in rows.bbox.T),
         ]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._writer.schema))
 
@@ -241,10 +276,24 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return array
 
 
-def _corners(rows: Merged) -> list[list[str]]:
-    """The text of x, y, width and height of each detection, a list for each of the four."""
-    texts = _numbers(rows.bbox)
-    return [texts[k::4] for k in range(4)]
+def _box(rows: Merged) -> list[list[str]]:
+    """The text of x, y, width, height, and theta of rotated boxes: a list for each of them."""
+    return _columns(rows.bbox)
+
+
+def _outline(rows: Merged) -> list[list[str]]:
+    """The text of the eight numbers of a rotated box's corners, a list for each; otherwise none."""
+    return _columns(rows.segmentation) if rows.rotated else []
+
+
+def _columns(values: NDArray[np.float64]) -> list[list[str]]:
+    texts, count = _numbers(values), values.shape[1]
+    return [texts[k::count] for k in range(count)]
+
+
+def _box_names(context: OutputContext) -> tuple[str, ...]:
+    """What the numbers of a `bbox` are called in tables."""
+    return ("x", "y", "width", "height", *(("theta",) if context.rotated else ()))
 
 
 def _numbers(values: NDArray[np.float64]) -> list[str]:
