@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli_annotations import convert, doctor
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError
 
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
@@ -42,6 +43,10 @@ class _ManyOutputs(click.Command):
 @click.version_option(__version__, prog_name="odtk-ray")
 def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
+
+
+for _command in (convert, doctor):
+    cli.add_command(_command)
 
 
 @cli.command(cls=_ManyOutputs)
@@ -112,7 +117,7 @@ def infer(debug: bool, **flags: Any) -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
-    _guarded(lambda: _infer(flags), debug)
+    guarded(lambda: _infer(flags), debug)
 
 
 @cli.command()
@@ -132,7 +137,7 @@ def info(file: str, anchors: Any, debug: bool) -> None:
             click.echo(f"{name:<{width}}  {text}")
         return EXIT_OK
 
-    _guarded(show, debug)
+    guarded(show, debug)
 
 
 def _infer(flags: dict[str, Any]) -> int:
@@ -162,7 +167,7 @@ class _Stopped(BaseException):
     """SIGTERM, as a job's end or a scheduler sends it."""
 
 
-def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
+def guarded(command: Callable[[], int], debug: bool) -> NoReturn:
     """Run a command and leave with its exit code; a failure is a message, not a traceback."""
 
     def stop(number: int, frame: FrameType | None) -> None:
