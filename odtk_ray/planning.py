@@ -138,13 +138,13 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "category_ids": classes.ids,
         "category_names": classes.names,
         "positions": classes.positions,
-        "rotated": draft.checkpoint.rotated,
         "categories": classes.categories,
         "has_truth": dataset.has_truth,
         "missing": dataset.missing,
     }
     shapes = network_shapes(records, config.pre)
     settings = draft.settings | {
+        "rotated": draft.checkpoint.rotated,
         "launch_batch": launch_batch,
         "threads": fleet.threads,
         "device": _device(fleet),

@@ -93,6 +93,7 @@ def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=Fal
         "model": "0" * 64,
         "preprocessing": asdict(Preprocessing()),
         "postprocessing": asdict(Postprocessing()),
+        "rotated": rotated,
         "launch_batch": launch_batch,
         "threads": 1,
         "device": "cpu",
@@ -100,7 +101,6 @@ def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=Fal
     outputs = {
         "category_ids": [json.dumps(c["id"]) for c in categories or []] or ["0", "1", "2"],
         "category_names": [c["name"] for c in categories or []] or ["0", "1", "2"],
-        "rotated": rotated,
         "positions": list(range(len(categories or []))),
         "categories": categories,
         "has_truth": has_truth,

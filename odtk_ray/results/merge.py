@@ -77,7 +77,7 @@ def merged(run: RunFolder) -> Iterator[Merged]:
                 "the run folder was changed from outside: remove it and run again",
             )
         yield _flatten(
-            run.plan.records.slice(start, stop - start), table, run.plan.outputs["rotated"]
+            run.plan.records.slice(start, stop - start), table, run.plan.settings["rotated"]
         )
 
 

@@ -76,7 +76,7 @@ def write_outputs(config: InferConfig, run: RunFolder) -> list[str]:
         outputs["category_names"],
         outputs["categories"],
         integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
-        rotated=outputs["rotated"],
+        rotated=run.plan.settings["rotated"],
     )
     paths = config.outputs
     with _published(paths) as streams:

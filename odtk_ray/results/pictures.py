@@ -54,7 +54,7 @@ def draw_run(config: InferConfig, run: RunFolder) -> int:
 
     folder = os.path.abspath(config.draw or "")
     names = list(run.plan.outputs["category_names"])
-    shown = (folder, names, config.draw_threshold, config.pre, run.plan.outputs["rotated"])
+    shown = (folder, names, config.draw_threshold, config.pre, run.plan.settings["rotated"])
     task = ray.remote(num_cpus=1)(draw_shard)
     parts = []
     for shard in run.plan.shards:
