@@ -155,10 +155,11 @@ def test_a_rotated_model_does_not_change_others_of_its_process(checkpoint, rotat
 def test_boxes_scale_and_angles_do_not(rotated_checkpoint):
     from odtk_ray.data.images import Picture
     from odtk_ray.detect import _to_image
+    from odtk_ray.engines.base import Outcome
 
     pixels = np.random.default_rng(7).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     model = PyTorchEngine(load_checkpoint(rotated_checkpoint), Postprocessing(), launch_batch=1)
     (found,) = model.detect([pixels], SHAPE)
-    scaled = _to_image(Picture(pixels, 0.5, 256, 256), found).detections
+    scaled = _to_image(Picture(pixels, 0.5, 256, 256), Outcome(found)).detections
     assert torch.equal(torch.tensor(scaled.boxes[:, :4]), torch.tensor(found.boxes[:, :4]) * 2)
     assert (scaled.boxes[:, 4:] == found.boxes[:, 4:]).all()
