@@ -84,6 +84,11 @@ for _command in (convert, doctor):
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True,
               help="Anchors the model was trained with: legacy before March 2020.")  # fmt: skip
+@click.option("--tile", type=click.IntRange(1),
+              help="Cut images into windows of this side in pixels; --detections then limits "
+                   "each of them.")  # fmt: skip
+@click.option("--overlap", type=click.IntRange(0), default=0, show_default=True,
+              help="Pixels that neighbouring windows share.")  # fmt: skip
 @click.option("--rotated-bbox", is_flag=True,
               help="The model is rotated, which its file says too.")  # fmt: skip
 @click.option("--rotated-nms", type=click.Choice(["own", "odtk"]), default="own",
@@ -145,9 +150,8 @@ def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.console import Console, print_summary
     from odtk_ray.pipeline import infer as run
 
-    pre = Preprocessing(
-        **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")}
-    )
+    names = ("resize", "max_size", "exif", "max_pixels", "tile", "overlap")
+    pre = Preprocessing(**{name: flags.pop(name) for name in names})
     post = Postprocessing(
         **{
             name: flags.pop(name)

@@ -28,6 +28,8 @@ class Preprocessing:
         stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
         exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
         max_pixels: pictures with more pixels than this are failed rows and are never decoded.
+        tile: side in pixels of the windows that a picture is cut into; None takes it whole.
+        overlap: pixels that neighbouring windows share.
     """
 
     resize: int = 800
@@ -35,8 +37,17 @@ class Preprocessing:
     stride: int = 128
     exif: ExifPolicy = "ignore"
     max_pixels: int = 178_000_000
+    tile: int | None = None
+    overlap: int = 0
 
     def __post_init__(self) -> None:
+        if self.tile is not None:
+            _at_least("--tile", self.tile, 1)
+        if self.overlap and self.overlap >= (self.tile or 1):
+            raise UsageError(
+                f"--overlap {self.overlap} is too large",
+                "it must be less than --tile" if self.tile else "it needs --tile",
+            )
         _at_least("--resize", self.resize, 1)
         _at_least("--max-size", self.max_size, 1)
         _at_least("--max-pixels", self.max_pixels, 1)

@@ -12,7 +12,7 @@ from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
-from odtk_ray.config import InferConfig
+from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.load import load_engine
@@ -111,6 +111,7 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             run_dir=run.path,
             digest=run.digest,
             prep=run.plan.prep,
+            post=Postprocessing(**run.plan.settings["postprocessing"]),
             launch_batch=run.plan.settings["launch_batch"],
             threads=run.plan.settings["threads"],
         )

@@ -62,9 +62,14 @@ class ShardRef:
     length: int
 
 
-def shard_size(images: int, launch_batch: int) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches."""
+def shard_size(images: int, launch_batch: int, *, tiled: bool = False) -> int:
+    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
+
+    Images in tiles fill launches by themselves, and one may be a lot of work: n / 128, up to 512.
+    """
     size = -(-images // _SHARDS_WANTED)
+    if tiled:
+        return min(max(size, 1), _LARGEST)
     size = min(max(-(-size // 32) * 32, _SMALLEST), _LARGEST)
     return -(-size // launch_batch) * launch_batch
 
@@ -84,13 +89,15 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
-    size = shard_size(len(records), launch_batch)
+    tiled = prep.tile is not None
+    size = shard_size(len(records), launch_batch, tiled=tiled)
+    unit = 1 if tiled else launch_batch
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
     areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}
     for value in sorted(areas, key=lambda s: (-areas[s], s)):
         rows = np.flatnonzero(shape == value).astype(np.int64)
-        whole = len(rows) - len(rows) % launch_batch if value else 0
+        whole = len(rows) - len(rows) % unit if value else 0
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
     left = np.concatenate(rest) if rest else np.empty(0, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,8 +118,8 @@ class MaskOverlap:
             crowd = self._crowd[rows[gt]].astype(np.uint8)
             image_of_gt.update(zip(gt.tolist(), images[det].tolist(), strict=True))
             values = np.empty(len(det))
-            cuts = np.flatnonzero(np.diff(det, prepend=-1)).tolist()
-            for start, stop in zip(cuts, [*cuts[1:], len(det)], strict=True):
+            cuts = [*np.flatnonzero(np.diff(det, prepend=-1)).tolist(), len(det)]
+            for start, stop in pairwise(cuts):
                 others = [wanted(j) for j in gt[start:stop].tolist()]
                 one = [detection(int(det[start]))]
                 values[start:stop] = mask.iou(one, others, crowd[start:stop].tolist())[0]

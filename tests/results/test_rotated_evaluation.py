@@ -255,6 +255,13 @@ def test_what_an_annotation_may_lack():
     assert (builder.malformed_boxes, builder.first_malformed) == (2, "5")
 
 
+@pytest.mark.parametrize("measure", ["masks", "exact"])
+def test_no_detections_and_nothing_to_find(measure):
+    dataset, detections = scene(5)
+    assert ours(dataset, [], measure).stats["AP"] == 0
+    assert ours(dataset | {"annotations": []}, detections, measure).stats["AP"] == -1
+
+
 def test_outlines_follow_their_images():
     dataset, _ = scene(9)
     truth, _ = truth_of(dataset)
