@@ -118,17 +118,15 @@ def _suppress(parts: Sequence[Detections], post: Postprocessing) -> Detections:
     """One NMS over the detections of all tiles, in pixels of the picture; no limit."""
     import torch
 
-    from odtk_ray.ops.nms import nms
+    from odtk_ray.ops.sparse_nms import sparse_nms
 
     columns = [
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("scores", "boxes", "classes")
     ]
-    scores, boxes, classes = nms(
-        *(torch.from_numpy(column)[None] for column in columns),
+    kept = sparse_nms(
+        *map(torch.from_numpy, columns),
         threshold=post.nms,
-        detections=len(columns[0]),
         own_angles=post.rotated_nms == "own",
-    )
-    kept = scores[0] > 0
-    return Detections(*(column[0][kept].numpy() for column in (scores, boxes, classes)))
+    ).numpy()
+    return Detections(*(column[kept] for column in columns))
