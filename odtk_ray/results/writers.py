@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from odtk_ray.results.columns import box, box_names, each, filled, numbers, outline, pick
 from odtk_ray.results.merge import Merged
 
 
@@ -86,13 +85,13 @@ class OdtkJson:
 
     def write(self, rows: Merged) -> None:
         """One entry a detection, keys and numbers as ODTK's json.dump writes them."""
-        ids = _each(rows, rows.records["image_id"])
-        categories = _pick(self._context.category_ids, rows.classes)
+        ids = each(rows, rows.records["image_id"])
+        categories = pick(self._context.category_ids, rows.classes)
         template = self._ENTRY
         if rows.rotated:
             template = template.removesuffix("\n            ]\n        }") + self._ROTATED
-        columns = ids, _numbers(rows.scores), categories, *_box(rows), *_outline(rows)
-        entries = _filled(template, ",", *columns)
+        columns = ids, numbers(rows.scores), categories, *box(rows), *outline(rows)
+        entries = filled(template, ",", *columns)
         if entries:
             self._stream.write(self._separator + entries)
             self._separator = ","
@@ -131,12 +130,12 @@ class CocoResults:
 
     def write(self, rows: Merged) -> None:
         """One line a detection."""
-        ids = _each(rows, rows.records["image_id"])
-        categories = _pick(self._context.category_ids, rows.classes)
-        scores = _numbers(rows.scores)
+        ids = each(rows, rows.records["image_id"])
+        categories = pick(self._context.category_ids, rows.classes)
+        scores = numbers(rows.scores)
         template = self._ROTATED if rows.rotated else self._LINE
-        columns = ids, categories, *_box(rows), scores, *_outline(rows)
-        lines = _filled(template, ",\n", *columns)
+        columns = ids, categories, *box(rows), scores, *outline(rows)
+        lines = filled(template, ",\n", *columns)
         if lines:
             self._stream.write(self._separator + lines)
             self._separator = ",\n"
@@ -161,10 +160,10 @@ class JsonLines:
 
     def write(self, rows: Merged) -> None:
         """Lines with `image_id`, `file_name`, `detections`, and `error` for a failed image."""
-        categories = _pick(self._context.category_ids, rows.classes)
+        categories = pick(self._context.category_ids, rows.classes)
         template = self._ROTATED if rows.rotated else self._ENTRY
-        columns = categories, *_box(rows), _numbers(rows.scores), *_outline(rows)
-        entries = _filled(template, "\n", *columns)
+        columns = categories, *box(rows), numbers(rows.scores), *outline(rows)
+        entries = filled(template, "\n", *columns)
         found = entries.split("\n")
         offsets = rows.offsets.tolist()
         images = zip(
@@ -192,7 +191,7 @@ class Csv:
         self._csv = csv.writer(stream, lineterminator="\n")
         self._context = context
         head = "image_id file_name category_id category score".split()
-        self._csv.writerow([*head, *_box_names(context)])
+        self._csv.writerow([*head, *box_names(context.rotated)])
 
     def write(self, rows: Merged) -> None:
         """One line a detection."""
@@ -200,12 +199,12 @@ class Csv:
         plain_categories = [_plain(text) for text in self._context.category_ids]
         self._csv.writerows(
             zip(
-                _each(rows, plain_ids),
-                _each(rows, rows.records["file_name"]),
-                _pick(plain_categories, rows.classes),
-                _pick(self._context.category_names, rows.classes),
-                _numbers(rows.scores),
-                *_box(rows),
+                each(rows, plain_ids),
+                each(rows, rows.records["file_name"]),
+                pick(plain_categories, rows.classes),
+                pick(self._context.category_names, rows.classes),
+                numbers(rows.scores),
+                *box(rows),
                 strict=True,
             )
         )
@@ -231,7 +230,7 @@ class ParquetTable:
                 ("category_id", self._category_ids.type),
                 ("category", pa.string()),
                 ("score", pa.float32()),
-                *((name, pa.float64()) for name in _box_names(context)),
+                *((name, pa.float64()) for name in box_names(context.rotated)),
             ]
         )
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
@@ -255,67 +254,6 @@ class ParquetTable:
     def close(self, records: Iterator[str]) -> None:
         """Write the footer."""
         self._writer.close()
-
-
-def _each(rows: Merged, values: pa.ChunkedArray | Sequence[Any]) -> list[Any]:
-    """For each detection the value of its image."""
-    listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
-    each: list[Any] = np.repeat(_objects(listed), np.diff(rows.offsets)).tolist()
-    return each
-
-
-def _pick(values: Sequence[Any], classes: NDArray[np.int64]) -> list[Any]:
-    """For each detection the value of its class."""
-    picked: list[Any] = _objects(values)[classes].tolist()
-    return picked
-
-
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-def _box(rows: Merged) -> list[list[str]]:
-    """The text of x, y, width, height, and theta of rotated boxes: a list for each of them."""
-    return _columns(rows.bbox)
-
-
-def _outline(rows: Merged) -> list[list[str]]:
-    """The text of the eight numbers of a rotated box's corners, a list for each; otherwise none."""
-    return _columns(rows.segmentation) if rows.rotated else []
-
-
-def _columns(values: NDArray[np.float64]) -> list[list[str]]:
-    texts, count = _numbers(values), values.shape[1]
-    return [texts[k::count] for k in range(count)]
-
-
-def _box_names(context: OutputContext) -> tuple[str, ...]:
-    """What the numbers of a `bbox` are called in tables."""
-    return ("x", "y", "width", "height", *(("theta",) if context.rotated else ()))
-
-
-def _numbers(values: NDArray[np.float64]) -> list[str]:
-    """What Python's repr says of each number; five times as fast."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    if not len(flat):
-        return []
-    texts = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    size = np.abs(flat)
-    # Both write the shortest digits that give the number back; exponents look different.
-    for i in np.flatnonzero(((size < 1e-4) & (size > 0)) | (size >= 1e16)).tolist():
-        texts[i] = repr(float(flat[i]))
-    return texts
-
-
-def _filled(template: str, separator: str, *columns: Sequence[str]) -> str:
-    """The template once a detection, each `%s` filled from its column."""
-    count = len(columns[0])
-    values: list[str] = [""] * (len(columns) * count)
-    for k, column in enumerate(columns):
-        values[k :: len(columns)] = column
-    return separator.join([template] * count) % tuple(values)
 
 
 def _plain(text: str) -> Any:
