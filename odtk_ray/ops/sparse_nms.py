@@ -48,7 +48,7 @@ def _suppressions(
     if boxes.shape[-1] == 6:
         boxes = boxes.double()
     parts = []
-    for first, second in _meeting(boxes, classes):
+    for first, second in _meeting(boxes, classes, own_angles):
         better, worse = torch.minimum(first, second), torch.maximum(first, second)
         near = _overlap(boxes[better], boxes[worse], own_angles) > threshold
         parts.append(torch.stack([better[near], worse[near]]))
@@ -63,11 +63,11 @@ def _overlap(better: Tensor, worse: Tensor, own_angles: bool) -> Tensor:
     return (rotated_iou if own_angles else same_angle_iou)(better, worse)
 
 
-def _meeting(boxes: Tensor, classes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _meeting(boxes: Tensor, classes: Tensor, own_angles: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of one class whose enclosing boxes meet, each pair once, some million at a time."""
     if len(boxes) == 0:
         return
-    low, high = _ends(boxes)
+    low, high = _ends(boxes, own_angles)
     # Classes side by side: a sweep never meets two of them.
     span = (high.max() - low.min()).clamp(min=0) + 1
     shift = classes.double() * span
@@ -86,9 +86,13 @@ def _meeting(boxes: Tensor, classes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield one[meets], two[meets]
 
 
-def _ends(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _ends(boxes: Tensor, own_angles: bool) -> tuple[Tensor, Tensor]:
     """Enclosing boxes, lower ends and what upper ends stay below; float64 [N, 2] each."""
     if boxes.shape[-1] == 4:
         return boxes[:, :2].double(), boxes[:, 2:].double() + 1
+    if not own_angles:  # a box may be turned by any other's angle
+        middle = (boxes[:, :2] + boxes[:, 2:4]) / 2
+        reach = (boxes[:, 2:4] - boxes[:, :2]).norm(dim=1, keepdim=True) / 2 + _SLACK
+        return middle - reach, middle + reach
     outline = corners(boxes)
     return outline.amin(dim=1) - _SLACK, outline.amax(dim=1) + _SLACK

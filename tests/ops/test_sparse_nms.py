@@ -46,7 +46,7 @@ def assert_same(columns, **options):
     threshold=st.sampled_from([0.1, 0.5, 0.9]),
     own_angles=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_same_boxes_in_the_same_order(seed, count, classes, rotated, threshold, own_angles):
     columns = draw(seed, count, classes, rotated, 150.0)
     assert_same(columns, threshold=threshold, own_angles=own_angles)
