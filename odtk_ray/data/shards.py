@@ -62,16 +62,16 @@ class ShardRef:
     length: int
 
 
-def shard_size(images: int, launch_batch: int, *, tiled: bool = False) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
-
-    Images in tiles fill launches by themselves, and one may be a lot of work: n / 128, up to 512.
-    """
+def shard_size(images: int, launch_batch: int) -> int:
+    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches."""
     size = -(-images // _SHARDS_WANTED)
-    if tiled:
-        return min(max(size, 1), _LARGEST)
     size = min(max(-(-size // 32) * 32, _SMALLEST), _LARGEST)
     return -(-size // launch_batch) * launch_batch
+
+
+def tiled_shard_size(images: int) -> int:
+    """Images a shard where each fills launches by itself, and may be a lot of work."""
+    return min(max(-(-images // _SHARDS_WANTED), 1), _LARGEST)
 
 
 def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> list[Shard]:
@@ -90,7 +90,7 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
     tiled = prep.tile is not None
-    size = shard_size(len(records), launch_batch, tiled=tiled)
+    size = tiled_shard_size(len(records)) if tiled else shard_size(len(records), launch_batch)
     unit = 1 if tiled else launch_batch
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
