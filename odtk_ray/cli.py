@@ -8,27 +8,36 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from odtk_ray import __version__
-from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 
+_POST = ("threshold", "top_n", "nms", "detections")
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
 
-class _ManyOutputs(click.Command):
+# Flags that take several values, as ODTK's do, and what such a value looks like.
+_MANY: dict[str, Callable[[str], bool]] = {
+    "--output": lambda text: text.endswith(_OUTPUT_ENDINGS) and not text.startswith("-"),
+    "--size": str.isdigit,
+    "--fit": str.isdigit,
+}
+
+
+class _ManyValues(click.Command):
     """Accepts ODTK's `--output a b`, several values behind one flag, beside click's own form."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         expanded: list[str] = []
         previous = ""
         for token in args:
-            if previous == "--output" and expanded[-1] != previous:
-                if token.endswith(_OUTPUT_ENDINGS) and not token.startswith("-"):
+            if previous in _MANY and expanded[-1] != previous:
+                if _MANY[previous](token):
                     expanded.append(previous)
                 else:
                     previous = token
@@ -44,7 +53,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-@cli.command(cls=_ManyOutputs)
+@cli.command(cls=_ManyValues)
 @click.argument("model")
 @click.option("--images", default=".", show_default=True,
               help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
@@ -61,6 +70,9 @@ def cli() -> None:
               help="Short side in pixels.")  # fmt: skip
 @click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,
               help="Limit of the long side in pixels.")  # fmt: skip
+@click.option("--fit", type=click.IntRange(1), multiple=True, metavar="H W",
+              help="Scale pictures to just fit into an input of this size, as exported models "
+                   "do, instead of the two above.")  # fmt: skip
 @click.option("--full-precision", is_flag=True,
               help="FP32 without TF32 on GPUs too (CPUs always use it).")  # fmt: skip
 @click.option("--compile", type=click.Choice(["auto", "on", "off"]), default="auto",
@@ -102,11 +114,42 @@ def cli() -> None:
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL (.pth or .onnx) and write COCO JSON.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
     _guarded(lambda: _infer(flags), debug)
+
+
+@cli.command(cls=_ManyValues)
+@click.argument("model")
+@click.argument("output")
+@click.option("--size", type=click.IntRange(1), multiple=True, metavar="H W", default=[1280],
+              show_default=True,
+              help="Size of the network input in pixels; one number for a square.")  # fmt: skip
+@click.option("--with-postprocess", is_flag=True,
+              help="The graph ends in scores, boxes and classes.")  # fmt: skip
+@click.option("--opset", type=click.IntRange(13, 17), default=17, show_default=True,
+              help="Version of ONNX's operators.")  # fmt: skip
+@click.option("--check-images", metavar="DIR",
+              help="Images for the check at the end.  [default: made-up ones]")  # fmt: skip
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+              help="As in infer; stored in the model as its default.")  # fmt: skip
+@click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--nms", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--detections", type=click.IntRange(1), default=100, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
+              show_default=True, help="As in infer.")  # fmt: skip
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def export(debug: bool, **flags: Any) -> None:
+    """Export a checkpoint MODEL (.pth) to OUTPUT (.onnx).
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+    _guarded(lambda: _export(flags), debug, resumable=False)
 
 
 @cli.command()
@@ -115,12 +158,10 @@ def infer(debug: bool, **flags: Any) -> None:
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def info(file: str, anchors: Any, debug: bool) -> None:
-    """Say what a checkpoint FILE is."""
+    """Say what a checkpoint or exported model FILE is."""
 
     def show() -> int:
-        from odtk_ray.model.checkpoint import describe, load_checkpoint
-
-        rows = describe(load_checkpoint(file, anchors))
+        rows = _describe(file, anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")
@@ -129,18 +170,44 @@ def info(file: str, anchors: Any, debug: bool) -> None:
     _guarded(show, debug)
 
 
+def _describe(file: str, anchors: Any) -> list[tuple[str, str]]:
+    from odtk_ray.model.exported import describe_exported, is_onnx, read_exported
+
+    if is_onnx(file):
+        return describe_exported(file, read_exported(file))
+    from odtk_ray.model.checkpoint import describe, load_checkpoint
+
+    return describe(load_checkpoint(file, anchors))
+
+
+def _export(flags: dict[str, Any]) -> int:
+    from odtk_ray.config import ExportConfig, Postprocessing
+    from odtk_ray.console import Console
+    from odtk_ray.export.run import export as run
+
+    post = Postprocessing(**{name: flags.pop(name) for name in _POST})
+    size = _size("--size", flags.pop("size"))
+    if size is None:
+        raise ValueError("--size has a default")
+    with Console() as console:
+        exported = run(ExportConfig(**flags, size=size, post=post), console)
+    for line in exported.lines():
+        click.echo(line)
+    return EXIT_OK
+
+
 def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
     from odtk_ray.console import Console, print_summary
     from odtk_ray.pipeline import infer as run
 
+    given = _given()
     pre = Preprocessing(
-        **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")}
+        **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")},
+        fit=_size("--fit", flags.pop("fit")),
     )
-    post = Postprocessing(
-        **{name: flags.pop(name) for name in ("threshold", "top_n", "nms", "detections")}
-    )
-    config = InferConfig(**flags, pre=pre, post=post)
+    post = Postprocessing(**{name: flags.pop(name) for name in _POST})
+    config = InferConfig(**flags, pre=pre, post=post, given=given)
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
@@ -149,11 +216,29 @@ def _infer(flags: dict[str, Any]) -> int:
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
+def _given() -> frozenset[str]:
+    """Parameters of the running command that stand on its line."""
+    context = click.get_current_context()
+    typed = click.core.ParameterSource.COMMANDLINE
+    return frozenset(n for n in context.params if context.get_parameter_source(n) == typed)
+
+
+def _size(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width from one or two numbers; None from none."""
+    if len(values) > 2:
+        shown = " ".join(map(str, values))
+        raise UsageError(f"{flag} {shown} has {len(values)} numbers", f"it is {flag} H W")
+    return (values[0], values[-1]) if values else None
+
+
 class _Stopped(BaseException):
     """SIGTERM, as a job's end or a scheduler sends it."""
 
 
-def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
+_KEPT = "what is committed stays; run again with --resume"
+
+
+def _guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
     """Run a command and leave with its exit code; a failure is a message, not a traceback."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -170,17 +255,14 @@ def _guarded(command: Callable[[], int], debug: bool) -> NoReturn:
     except (KeyboardInterrupt, _Stopped):
         if debug:
             raise
-        click.echo("stopped: what is committed stays; run again with --resume to go on", err=True)
+        click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
         code = EXIT_FAILED
     except OSError as error:
         if debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        click.echo(
-            f"error: {error.strerror or error}{where}\n"
-            "  hint: what is committed stays; run again with --resume when the cause is gone",
-            err=True,
-        )
+        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
+        click.echo(f"error: {error.strerror or error}{where}{hint}", err=True)
         code = EXIT_FAILED
     except Exception as error:
         if debug:

@@ -27,6 +27,8 @@ class Preprocessing:
         stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
         exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
         max_pixels: pictures with more pixels than this are failed rows and are never decoded.
+        fit: (height, width) in pixels of a network input of fixed size: pictures are scaled so that
+            they just fit into it; the three values above are not used then. Multiples of 32.
     """
 
     resize: int = 800
@@ -34,6 +36,7 @@ class Preprocessing:
     stride: int = 128
     exif: ExifPolicy = "ignore"
     max_pixels: int = 178_000_000
+    fit: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         _at_least("--resize", self.resize, 1)
@@ -81,7 +84,7 @@ class InferConfig:
     """What `odtk-ray infer` is asked to do.
 
     Attributes:
-        model: path of the checkpoint.
+        model: path of the checkpoint, or of the exported model.
         images: folder, file, glob, list file or URI; with `annotations`, the folder of its files.
         annotations: COCO file that names the images and may hold ground truth.
         outputs: files to write, their format by extension.
@@ -102,6 +105,8 @@ class InferConfig:
         draw_threshold: lowest score that is drawn.
         max_failures: so many failed images still count as success.
         address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
+        given: names of the settings that the user stated, even if they equal the defaults: an
+            exported model refuses those that contradict it.
     """
 
     model: str
@@ -127,6 +132,7 @@ class InferConfig:
     address: str | None = None
     pre: Preprocessing = Preprocessing()
     post: Postprocessing = Postprocessing()
+    given: frozenset[str] = frozenset()
 
     @property
     def run_folder(self) -> str:
@@ -147,3 +153,28 @@ class InferConfig:
                 "it is the batch over all workers, and each needs at least one image",
             )
         return self.batch // workers
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `odtk-ray export` is asked to do.
+
+    Attributes:
+        model: path of the checkpoint.
+        output: the file to write.
+        size: height and width of the network input in pixels, multiples of 32.
+        with_postprocess: the graph ends in detections instead of raw outputs.
+        opset: version of ONNX's operators, 13 to 17.
+        anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        check_images: folder, file, glob or list of images for the self-check; None makes some up.
+        post: post-processing values, fixed in the graph or stored as its defaults.
+    """
+
+    model: str
+    output: str
+    size: tuple[int, int] = (1280, 1280)
+    with_postprocess: bool = False
+    opset: int = 17
+    anchors: AnchorGeneration = "auto"
+    check_images: str | None = None
+    post: Postprocessing = Postprocessing()

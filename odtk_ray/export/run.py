@@ -1,0 +1,151 @@
+"""`odtk-ray export` on one page: read -> describe -> write -> check -> summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odtk_ray.config import ExportConfig
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.check import Check, check_onnx, check_pictures
+from odtk_ray.export.onnx import describe_export, to_onnx
+from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
+from odtk_ray.model.exported import ExportedModel, read_exported
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Below this share of matched detections an export is said to be off. INT8 keeps more than that.
+_LEAST_MATCHED = 0.97
+_PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
+
+
+class Reporter(Protocol):
+    """Where an export says what it does; the command line prints it."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that is probably not as the user wants it."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: the file.
+        size: in bytes.
+        about: what it says about itself.
+        check: how far it is from PyTorch; None where ONNX Runtime is not installed.
+    """
+
+    path: str
+    size: int
+    about: ExportedModel
+    check: Check | None
+
+    def lines(self) -> list[str]:
+        """The summary, for people."""
+        about = self.about
+        classes = f"{about.classes} class{'es' * (about.classes > 1)}"
+        outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
+        rows = [
+            f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
+            f"{classes}, {about.size[0]}x{about.size[1]}, {about.precision.upper()}, {outputs}"
+        ]
+        if self.check is not None:
+            rows.append(self.check.line())
+        return [*rows, f"next: odtk-ray infer {self.path} --images DIR"]
+
+
+def export(config: ExportConfig, report: Reporter) -> Exported:
+    """Exports a checkpoint and checks what was written.
+
+    Raises:
+        UsageError: the model, the size or the target cannot be used; nothing was written.
+        OdtkError: the file cannot be written; an earlier one of this name is still there.
+    """
+    _check_target(config)
+    checkpoint = load_checkpoint(config.model, config.anchors)
+    about = describe_export(
+        checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
+    )
+    pictures = check_pictures(config.check_images, about.size)
+    model = to_onnx(checkpoint, about, config.opset)
+    with writing(config.output) as part:
+        _save(model, part)
+        check = _check(part, checkpoint, about, pictures, report)
+    if check is not None:
+        check = replace(check, made_up=config.check_images is None)
+        if check.share < _LEAST_MATCHED:
+            report.warn(
+                f"only {check.share:.1%} of the detections match PyTorch's: the export is off"
+            )
+    size = os.path.getsize(config.output)
+    return Exported(config.output, size, read_exported(config.output), check)
+
+
+@contextmanager
+def writing(path: str) -> Iterator[str]:
+    """A name to write to: it becomes `path` when the block ends well, and is removed otherwise.
+
+    Raises:
+        OdtkError: the storage refuses.
+    """
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    part = os.path.join(folder, f".{stem}.{os.getpid()}.part{ending}")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
+def _check_target(config: ExportConfig) -> None:
+    if not config.output.lower().endswith(".onnx"):
+        raise UsageError(f"cannot export to {config.output}", "its name does not end in .onnx")
+    folder = os.path.dirname(config.output) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"cannot write {config.output}", f"there is no folder {folder}")
+    if os.path.isdir(config.output):
+        raise UsageError(f"cannot write {config.output}", "it is a folder")
+    try:
+        import onnx  # noqa: F401 - needed below, and said here
+    except ImportError as error:
+        raise UsageError(
+            "export needs the onnx package", str(error), "pip install 'odtk-ray[onnx]'"
+        ) from error
+
+
+def _save(model: ModelProto, path: str) -> None:
+    if model.ByteSize() >= _PROTOBUF_LIMIT:
+        raise UsageError("the model is too large for one ONNX file", "the limit is 2 GiB")
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def _check(
+    path: str,
+    checkpoint: Checkpoint,
+    about: ExportedModel,
+    pictures: list[NDArray[np.uint8]],
+    report: Reporter,
+) -> Check | None:
+    try:
+        import onnxruntime  # noqa: F401 - the check runs in it
+    except ImportError:
+        report.note("not checked against PyTorch: ONNX Runtime is not installed")
+        return None
+    return check_onnx(path, checkpoint, about, pictures)

@@ -1,0 +1,75 @@
+"""The model of a run, whatever its kind, and the settings that it decides."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from odtk_ray.config import InferConfig, Postprocessing
+from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
+
+if TYPE_CHECKING:
+    from odtk_ray.model.checkpoint import Checkpoint
+
+Model: TypeAlias = "Checkpoint | ExportedModel"
+
+
+def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
+    """Reads the model and settles what depends on it.
+
+    An exported model fixes size and precision, and brings defaults for post-processing.
+
+    Returns:
+        The model, and the settings with which it is run.
+
+    Raises:
+        UsageError: it cannot be used, or a setting contradicts it.
+    """
+    model: Model
+    if is_onnx(config.model):
+        model = read_exported(config.model)
+        config = _settle(config, model)
+    else:
+        from odtk_ray.model.checkpoint import load_checkpoint
+
+        model = load_checkpoint(config.model, config.anchors)
+        if config.pre.fit:
+            check_size("--fit", *config.pre.fit)
+    if model.rotated:
+        raise UsageError(
+            f"{os.path.basename(config.model)} detects rotated boxes",
+            "this version of odtk-ray runs axis-aligned models only",
+        )
+    return model, config
+
+
+def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:
+    height, width = model.size
+    short, long = sorted(model.size)
+    fixed = [
+        ("resize", "--resize", config.pre.resize, short),
+        ("max_size", "--max-size", config.pre.max_size, long),
+        ("fit", "--fit", config.pre.fit, model.size),
+        ("full_precision", "--full-precision", True, model.precision == "fp32"),
+        ("anchors", "--anchors", config.anchors, model.anchors),
+    ]
+    asked, stored = asdict(config.post), asdict(model.post)
+    if model.outputs == "detections":
+        fixed += [(k, f"--{k.replace('_', '-')}", asked[k], stored[k]) for k in asked]
+    for name, flag, value, own in fixed:
+        if name in config.given and value != own and (name, value) != ("anchors", "auto"):
+            raise UsageError(
+                f"{flag} contradicts {os.path.basename(config.model)}",
+                f"it was exported for {height}x{width} in {model.precision.upper()}, "
+                f"with {model.anchors} anchors" + (f" and {flag} {own}" if name in asked else ""),
+                f"leave {flag} out, or export the model again",
+            )
+    chosen = {f.name: asked[f.name] for f in fields(Postprocessing) if f.name in config.given}
+    return replace(
+        config,
+        pre=replace(config.pre, resize=short, max_size=long, fit=model.size),
+        post=Postprocessing(**stored | chosen),
+        full_precision=model.precision == "fp32",
+    )
