@@ -167,5 +167,6 @@ def match(
 
 def _upright(boxes: NDArray[np.float32]) -> Tensor:
     """Boxes whose second corner is not before the first: clipping can leave them inverted."""
-    first, last = torch.from_numpy(boxes).split(2, dim=1)
-    return torch.cat([torch.minimum(first, last), torch.maximum(first, last)], dim=1)
+    first, last = boxes[:, :2], boxes[:, 2:]
+    ordered = [np.minimum(first, last), np.maximum(first, last)]
+    return torch.from_numpy(np.concatenate(ordered, axis=1))

@@ -22,10 +22,13 @@ TEXT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 (PROGRAM,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("size", [(200, 150), (100, 300)])
-def test_the_numpy_decoder(checkpoint, tmp_path, monkeypatch, size):
+# Pictures that nearly fill the input: in wide padding thousands of scores are equal up to rounding.
+@pytest.mark.parametrize(
+    ("size", "shape"), [((200, 150), ("160", "224")), ((150, 222), ("224", "160"))]
+)
+def test_the_numpy_decoder(checkpoint, tmp_path, monkeypatch, size, shape):
     monkeypatch.chdir(tmp_path)
-    arguments = ["export", str(checkpoint), "model.onnx", "--size", "160", "224"]
+    arguments = ["export", str(checkpoint), "model.onnx", "--size", *shape]
     outcome = CliRunner().invoke(cli, [*arguments, "--threshold", "0.2", "--top-n", "60"])
     assert outcome.exit_code == 0, outcome.output
     picture(3, *size).save("photo.png")
