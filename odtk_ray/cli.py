@@ -131,8 +131,27 @@ def infer(debug: bool, **flags: Any) -> None:
               help="The graph ends in scores, boxes and classes.")  # fmt: skip
 @click.option("--opset", type=click.IntRange(13, 17), default=17, show_default=True,
               help="Version of ONNX's operators.")  # fmt: skip
+@click.option("--int8", is_flag=True, help="Quantise the network.")
+@click.option("--calibration-images", metavar="DIR", help="Images that INT8 ranges are taken from.")
+@click.option("--calibration-batches", type=click.IntRange(1), default=10, show_default=True,
+              help="How many batches of them, drawn at random.")  # fmt: skip
+@click.option("--calibration-batch-size", type=click.IntRange(1), default=2, show_default=True,
+              help="Images in each.")  # fmt: skip
+@click.option("--calibration-table", metavar="FILE",
+              help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
+@click.option("--calibration-method", default="entropy", show_default=True,
+              type=click.Choice(["entropy", "percentile", "max", "mse"]),
+              help="How ranges are chosen.")  # fmt: skip
+@click.option("--recalibrate", is_flag=True, help="Write the table anew.")
+@click.option("--int8-exclude", multiple=True, metavar="PATTERN",
+              help="Operations that stay out of INT8, such as 'box_head.8*'.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the choice of images.")
+@click.option("--workers", type=click.IntRange(1),
+              help="Calibrate on so many Ray workers.  [default: in this process]")  # fmt: skip
+@click.option("--address", help="Ray cluster to calibrate on.")
 @click.option("--check-images", metavar="DIR",
-              help="Images for the check at the end.  [default: made-up ones]")  # fmt: skip
+              help="Images for the check at the end.  [default: those of the calibration, or "
+                   "made-up ones]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
               help="As in infer; stored in the model as its default.")  # fmt: skip
 @click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,

@@ -168,6 +168,17 @@ class ExportConfig:
         anchors: which generation of ODTK's anchors the checkpoint was trained with.
         check_images: folder, file, glob or list of images for the self-check; None makes some up.
         post: post-processing values, fixed in the graph or stored as its defaults.
+        int8: quantise the network.
+        calibration_images: folder, file, glob or list of images to take ranges from.
+        calibration_batches: how many batches of them.
+        calibration_batch_size: images in a batch.
+        calibration_table: file with ranges: read if it is there, written otherwise.
+        calibration_method: how ranges are chosen.
+        recalibrate: write the table anew.
+        int8_exclude: patterns of operations that are not quantised.
+        seed: of the choice of images.
+        workers: for calibration; None calibrates in this process.
+        address: of a Ray cluster, likewise.
     """
 
     model: str
@@ -178,3 +189,14 @@ class ExportConfig:
     anchors: AnchorGeneration = "auto"
     check_images: str | None = None
     post: Postprocessing = Postprocessing()
+    int8: bool = False
+    calibration_images: str | None = None
+    calibration_batches: int = 10
+    calibration_batch_size: int = 2
+    calibration_table: str | None = None
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
+    recalibrate: bool = False
+    int8_exclude: tuple[str, ...] = ()
+    seed: int = 0
+    workers: int | None = None
+    address: str | None = None

@@ -17,11 +17,13 @@ class GraphBuilder:
     Attributes:
         nodes: in the order in which they were added.
         initializers: by name.
+        outputs: names of everything that a node gives.
     """
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
+        self.outputs: set[str] = set()
 
     def add(self, kind: str, name: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         """Adds a node; returns its first output, the others are called `<name>:1` and so on.
@@ -36,6 +38,7 @@ class GraphBuilder:
         from onnx import helper
 
         results = [name, *(f"{name}:{i}" for i in range(1, outputs))]
+        self.outputs.update(results)
         self.nodes.append(helper.make_node(kind, inputs, results, name=name, **attributes))
         return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.builder import GraphBuilder
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.postprocess import add_postprocess
+from odtk_ray.export.quantize import Quantizer, exclude, quantization_points
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, check_size
 from odtk_ray.model.folding import fold_batch_norms
@@ -72,7 +74,13 @@ def describe_export(
     )
 
 
-def to_onnx(checkpoint: Checkpoint, about: ExportedModel, opset: int = DEFAULT_OPSET) -> ModelProto:
+def to_onnx(
+    checkpoint: Checkpoint,
+    about: ExportedModel,
+    opset: int = DEFAULT_OPSET,
+    amax: Mapping[str, float] | None = None,
+    int8_exclude: Sequence[str] = (),
+) -> ModelProto:
     """Writes a checkpoint's network, BatchNorm folded, FP32, with dynamic batch and fixed size.
 
     The input `input_1` is float32 [batch, 3, H, W], normalised. Raw outputs are `score_i`, float32
@@ -84,33 +92,60 @@ def to_onnx(checkpoint: Checkpoint, about: ExportedModel, opset: int = DEFAULT_O
         checkpoint: what to export.
         about: of `describe_export`; written into the file.
         opset: version of ONNX's operators, 13 to 17.
+        amax: of a calibration, by key: quantises the network to INT8.
+        int8_exclude: patterns of operations that are not quantised.
+
+    Raises:
+        UsageError: a pattern matches nothing.
     """
     network = trace(fold_batch_norms(checkpoint.build()))
     builder = GraphBuilder()
-    add_network(builder, network)
+    points = [] if amax is None else quantization_points(network)
+    points = exclude(network, points, int8_exclude)
+    add_network(builder, network, Quantizer(points, amax or {}))
     if about.outputs == "detections":
         add_postprocess(builder, about)
     outputs = _outputs(about, checkpoint.box_values)
     return _finish(builder, about, outputs, opset)
 
 
-def add_network(builder: GraphBuilder, network: NetworkGraph) -> None:
+def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantizer) -> None:
     """Adds the nodes from `input_1` to `score_1..n` and `box_1..n`."""
-    tensors = {node: INPUT_NAME for node in network.module.graph.nodes if node.op == "placeholder"}
+    tensors: dict[fx.Node, str] = {}
+    quantised: dict[fx.Node, str | None] = {}
     boxes = {node: f"box_{i}" for i, node in enumerate(network.deltas, start=1)}
-    for node in network.operations:
-        inputs = [tensors[source] for source in node.all_input_nodes]
-        tensors[node] = _add_operation(builder, network, node, inputs, boxes.get(node))
+    for node in network.module.graph.nodes:
+        if node.op == "placeholder":
+            tensors[node] = INPUT_NAME
+        elif node in network.names:
+            inputs = [
+                (quantised if quantizer.takes(source, node) else tensors)[source] or ""
+                for source in node.all_input_nodes
+            ]
+            tensors[node] = _add_operation(
+                builder, network, node, inputs, boxes.get(node), quantizer
+            )
+        if node in tensors:
+            quantised[node] = quantizer.add_activation(builder, node, tensors[node])
     for i, node in enumerate(network.logits, start=1):
         builder.add("Sigmoid", f"score_{i}", tensors[node])
 
 
 def _add_operation(
-    builder: GraphBuilder, network: NetworkGraph, node: fx.Node, inputs: list[str], out: str | None
+    builder: GraphBuilder,
+    network: NetworkGraph,
+    node: fx.Node,
+    inputs: list[str],
+    out: str | None,
+    quantizer: Quantizer,
 ) -> str:
     name, layer = network.names[node], network.layer(node)
     if isinstance(layer, nn.Conv2d):
-        return _add_conv(builder, layer, str(node.target), name, inputs[0], out)
+        path = f"{node.target}.weight"
+        array = layer.weight.detach().cpu().numpy()
+        builder.constant(path, array)
+        weight = quantizer.add_weight(builder, node, path, array)
+        return _add_conv(builder, layer, f"{node.target}.bias", name, (inputs[0], weight), out)
     if isinstance(layer, nn.ReLU6):
         return builder.add("Clip", name, inputs[0], builder.number(0), builder.number(6))
     if isinstance(layer, nn.MaxPool2d):
@@ -137,18 +172,20 @@ def _add_operation(
 
 
 def _add_conv(
-    builder: GraphBuilder, conv: nn.Conv2d, path: str, name: str, source: str, out: str | None
+    builder: GraphBuilder,
+    conv: nn.Conv2d,
+    bias: str,
+    name: str,
+    inputs: tuple[str, str],
+    out: str | None,
 ) -> str:
     if conv.bias is None or isinstance(conv.padding, str):
-        raise NotImplementedError(f"{path}: convolutions have a bias and explicit padding here")
-    weight = builder.constant(f"{path}.weight", conv.weight.detach().cpu().numpy())
-    bias = builder.constant(f"{path}.bias", conv.bias.detach().cpu().numpy())
+        raise NotImplementedError(f"{name}: convolutions have a bias and explicit padding here")
     builder.add(
         "Conv",
         name,
-        source,
-        weight,
-        bias,
+        *inputs,
+        builder.constant(bias, conv.bias.detach().cpu().numpy()),
         kernel_shape=_pair(conv.kernel_size),
         strides=_pair(conv.stride),
         pads=_pair(conv.padding) * 2,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.check import Check, check_onnx, check_pictures
+from odtk_ray.export.int8 import check_int8, int8_ranges
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.exported import ExportedModel, read_exported
@@ -78,13 +79,18 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     about = describe_export(
         checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
     )
-    pictures = check_pictures(config.check_images, about.size)
-    model = to_onnx(checkpoint, about, config.opset)
+    images = config.check_images or (config.calibration_images if config.int8 else None)
+    pictures = check_pictures(images, about.size)
+    amax = None
+    if config.int8:
+        about = replace(about, precision="int8")
+        amax = _ranges(config, checkpoint, report)
+    model = to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
     with writing(config.output) as part:
         _save(model, part)
         check = _check(part, checkpoint, about, pictures, report)
     if check is not None:
-        check = replace(check, made_up=config.check_images is None)
+        check = replace(check, made_up=images is None)
         if check.share < _LEAST_MATCHED:
             report.warn(
                 f"only {check.share:.1%} of the detections match PyTorch's: the export is off"
@@ -113,6 +119,15 @@ def writing(path: str) -> Iterator[str]:
             os.remove(part)
 
 
+def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
+    table, new = int8_ranges(config, checkpoint, report)
+    if new and config.calibration_table is not None:
+        with writing(config.calibration_table) as part, open(part, "w", encoding="utf-8") as file:
+            file.write(table.to_json())
+        report.note(f"wrote calibration table {config.calibration_table}")
+    return table.amax
+
+
 def _check_target(config: ExportConfig) -> None:
     if not config.output.lower().endswith(".onnx"):
         raise UsageError(f"cannot export to {config.output}", "its name does not end in .onnx")
@@ -121,6 +136,10 @@ def _check_target(config: ExportConfig) -> None:
         raise UsageError(f"cannot write {config.output}", f"there is no folder {folder}")
     if os.path.isdir(config.output):
         raise UsageError(f"cannot write {config.output}", "it is a folder")
+    if config.int8:
+        check_int8(config)
+    elif config.int8_exclude or config.calibration_images or config.calibration_table:
+        raise UsageError("calibration and --int8-exclude are of use with --int8 only")
     try:
         import onnx  # noqa: F401 - needed below, and said here
     except ImportError as error:
