@@ -95,9 +95,7 @@ def check_table(
         raise _refused(path, "it was made from other images than those drawn now")
     if table.amax.keys() != set(keys):
         odd = sorted(table.amax.keys() ^ set(keys))
-        raise _refused(
-            path, f"its entries are not this network's: {odd[0]} and {len(odd) - 1} more"
-        )
+        raise _refused(path, f"{len(odd)} of its entries are not this network's, as {odd[0]}")
 
 
 def _refused(path: str, why: str) -> UsageError:
