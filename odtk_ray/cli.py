@@ -1,4 +1,4 @@
-"""The command line: flags to configuration to call. The only module that prints.
+"""The command line: flags to configuration to call. Only it, `commands` and `console` print.
 
 Heavy packages are imported by the commands, not here: `--help` answers at once.
 """
@@ -6,45 +6,22 @@ Heavy packages are imported by the commands, not here: `--help` answers at once.
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from odtk_ray import __version__
-from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
+from odtk_ray.commands import ManyValues, given, guarded, size_of
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from odtk_ray.config import ExportConfig
+    from odtk_ray.console import Console
 
 _POST = ("threshold", "top_n", "nms", "detections")
-_OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
-
-
-# Flags that take several values, as ODTK's do, and what such a value looks like.
-_MANY: dict[str, Callable[[str], bool]] = {
-    "--output": lambda text: text.endswith(_OUTPUT_ENDINGS) and not text.startswith("-"),
-    "--size": str.isdigit,
-    "--fit": str.isdigit,
-}
-
-
-class _ManyValues(click.Command):
-    """Accepts ODTK's `--output a b`, several values behind one flag, beside click's own form."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        expanded: list[str] = []
-        previous = ""
-        for token in args:
-            if previous in _MANY and expanded[-1] != previous:
-                if _MANY[previous](token):
-                    expanded.append(previous)
-                else:
-                    previous = token
-            elif token.startswith("-"):
-                previous = token
-            expanded.append(token)
-        return super().parse_args(ctx, expanded)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,7 +30,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-@cli.command(cls=_ManyValues)
+@cli.command(cls=ManyValues)
 @click.argument("model")
 @click.option("--images", default=".", show_default=True,
               help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
@@ -118,15 +95,25 @@ def infer(debug: bool, **flags: Any) -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
-    _guarded(lambda: _infer(flags), debug)
+    guarded(lambda: _infer(flags), debug)
 
 
-@cli.command(cls=_ManyValues)
+@cli.command(cls=ManyValues)
 @click.argument("model")
 @click.argument("output")
 @click.option("--size", type=click.IntRange(1), multiple=True, metavar="H W", default=[1280],
               show_default=True,
               help="Size of the network input in pixels; one number for a square.")  # fmt: skip
+@click.option("--full-precision", is_flag=True, help="Plans in FP32, TF32 off.  [default: FP16]")
+@click.option("--dynamic-batch-opts", "batches", type=click.IntRange(1), multiple=True,
+              metavar="MIN OPT MAX", default=[1, 1, 16], show_default=True,
+              help="Batches that a plan accepts, and the one it is tuned for.")  # fmt: skip
+@click.option("--workspace", type=click.IntRange(1), metavar="MIB",
+              help="Memory that a layer of a plan may use.  [default: TensorRT's]")  # fmt: skip
+@click.option("--timing-cache", metavar="FILE", help="Timings that builds of plans share.")
+@click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
+              help="Build a plan for this GPU without having it, with tensorrt-rtx.")  # fmt: skip
+@click.option("--verbose", is_flag=True, help="Pass on everything that TensorRT says.")
 @click.option("--with-postprocess", is_flag=True,
               help="The graph ends in scores, boxes and classes.")  # fmt: skip
 @click.option("--opset", type=click.IntRange(13, 17), default=17, show_default=True,
@@ -164,11 +151,11 @@ def infer(debug: bool, **flags: Any) -> None:
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def export(debug: bool, **flags: Any) -> None:
-    """Export a checkpoint MODEL (.pth) to OUTPUT (.onnx).
+    """Export a MODEL (.pth) to OUTPUT (.onnx), or build a TensorRT OUTPUT (.plan) of either.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage.
     """
-    _guarded(lambda: _export(flags), debug, resumable=False)
+    guarded(lambda: _export(flags), debug, resumable=False)
 
 
 @cli.command()
@@ -186,12 +173,15 @@ def info(file: str, anchors: Any, debug: bool) -> None:
             click.echo(f"{name:<{width}}  {text}")
         return EXIT_OK
 
-    _guarded(show, debug)
+    guarded(show, debug)
 
 
 def _describe(file: str, anchors: Any) -> list[tuple[str, str]]:
     from odtk_ray.model.exported import describe_exported, is_onnx, read_exported
+    from odtk_ray.model.sidecar import describe_plan, is_plan
 
+    if is_plan(file):
+        return describe_plan(file)
     if is_onnx(file):
         return describe_exported(file, read_exported(file))
     from odtk_ray.model.checkpoint import describe, load_checkpoint
@@ -202,15 +192,20 @@ def _describe(file: str, anchors: Any) -> list[tuple[str, str]]:
 def _export(flags: dict[str, Any]) -> int:
     from odtk_ray.config import ExportConfig, Postprocessing
     from odtk_ray.console import Console
-    from odtk_ray.export.run import export as run
+    from odtk_ray.model.sidecar import is_plan
 
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
-    size = _size("--size", flags.pop("size"))
+    size = size_of("--size", flags.pop("size"))
     if size is None:
         raise ValueError("--size has a default")
+    batches = flags.pop("batches")
+    if len(batches) != 3:
+        raise UsageError("--dynamic-batch-opts takes three numbers", "they are MIN OPT MAX")
+    config = ExportConfig(**flags, size=size, post=post, batches=batches)
     with Console() as console:
-        exported = run(ExportConfig(**flags, size=size, post=post), console)
-    for line in exported.lines():
+        run = _plan_lines if is_plan(config.output) else _onnx_lines
+        lines = run(config, console)
+    for line in lines:
         click.echo(line)
     return EXIT_OK
 
@@ -220,13 +215,13 @@ def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.console import Console, print_summary
     from odtk_ray.pipeline import infer as run
 
-    given = _given()
+    stated = given()
     pre = Preprocessing(
         **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")},
-        fit=_size("--fit", flags.pop("fit")),
+        fit=size_of("--fit", flags.pop("fit")),
     )
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
-    config = InferConfig(**flags, pre=pre, post=post, given=given)
+    config = InferConfig(**flags, pre=pre, post=post, given=stated)
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
@@ -235,67 +230,16 @@ def _infer(flags: dict[str, Any]) -> int:
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
-def _given() -> frozenset[str]:
-    """Parameters of the running command that stand on its line."""
-    context = click.get_current_context()
-    typed = click.core.ParameterSource.COMMANDLINE
-    return frozenset(n for n in context.params if context.get_parameter_source(n) == typed)
+def _plan_lines(config: ExportConfig, console: Console) -> list[str]:
+    from odtk_ray.export.planfile import export_plan  # needs no torch
+
+    return export_plan(config, console).lines()
 
 
-def _size(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
-    """Height and width from one or two numbers; None from none."""
-    if len(values) > 2:
-        shown = " ".join(map(str, values))
-        raise UsageError(f"{flag} {shown} has {len(values)} numbers", f"it is {flag} H W")
-    return (values[0], values[-1]) if values else None
+def _onnx_lines(config: ExportConfig, console: Console) -> list[str]:
+    from odtk_ray.export.run import export as export_onnx
 
-
-class _Stopped(BaseException):
-    """SIGTERM, as a job's end or a scheduler sends it."""
-
-
-_KEPT = "what is committed stays; run again with --resume"
-
-
-def _guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
-    """Run a command and leave with its exit code; a failure is a message, not a traceback."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        code = command()
-    except OdtkError as error:
-        if debug:
-            raise
-        click.echo(f"error: {error}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, _Stopped):
-        if debug:
-            raise
-        click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
-        code = EXIT_FAILED
-    except OSError as error:
-        if debug:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
-        click.echo(f"error: {error.strerror or error}{where}{hint}", err=True)
-        code = EXIT_FAILED
-    except Exception as error:
-        if debug:
-            raise
-        cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
-        first = (str(cause).strip() or "no message").splitlines()[0]
-        click.echo(
-            f"error: {type(cause).__name__}: {first}\n"
-            "  hint: this is a defect of odtk-ray; --debug shows where it happened",
-            err=True,
-        )
-        code = EXIT_FAILED
-    sys.stdout.flush()
-    sys.exit(code)
+    return export_onnx(config, console).lines()
 
 
 def main() -> None:

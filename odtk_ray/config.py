@@ -179,6 +179,12 @@ class ExportConfig:
         seed: of the choice of images.
         workers: for calibration; None calibrates in this process.
         address: of a Ray cluster, likewise.
+        full_precision: plans in FP32, TF32 off.
+        batches: least, tuned and greatest batch of a plan.
+        workspace: MiB that a layer of a plan may use besides; None leaves it to TensorRT.
+        timing_cache: file of timings that builds of plans share.
+        capabilities: compute capabilities to build a plan for, with TensorRT for RTX.
+        verbose: pass on everything that TensorRT says.
     """
 
     model: str
@@ -200,3 +206,9 @@ class ExportConfig:
     seed: int = 0
     workers: int | None = None
     address: str | None = None
+    full_precision: bool = False
+    batches: tuple[int, int, int] = (1, 1, 16)
+    workspace: int | None = None
+    timing_cache: str | None = None
+    capabilities: tuple[str, ...] = ()
+    verbose: bool = False

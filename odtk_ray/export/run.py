@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.config import ExportConfig
-from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.errors import UsageError
 from odtk_ray.export.check import Check, check_onnx, check_pictures
+from odtk_ray.export.files import check_output, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
@@ -68,24 +68,17 @@ class Exported:
 
 
 def export(config: ExportConfig, report: Reporter) -> Exported:
-    """Exports a checkpoint and checks what was written.
+    """Exports a checkpoint to ONNX and checks what was written.
 
     Raises:
         UsageError: the model, the size or the target cannot be used; nothing was written.
         OdtkError: the file cannot be written; an earlier one of this name is still there.
     """
-    _check_target(config)
-    checkpoint = load_checkpoint(config.model, config.anchors)
-    about = describe_export(
-        checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
-    )
+    check_target(config)
+    checkpoint, about = _describe(config)
     images = config.check_images or (config.calibration_images if config.int8 else None)
     pictures = check_pictures(images, about.size)
-    amax = None
-    if config.int8:
-        about = replace(about, precision="int8")
-        amax = _ranges(config, checkpoint, report)
-    model = to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
+    model = _network(config, checkpoint, about, report)
     with writing(config.output) as part:
         _save(model, part)
         check = _check(part, checkpoint, about, pictures, report)
@@ -99,43 +92,41 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     return Exported(config.output, size, read_exported(config.output), check)
 
 
-@contextmanager
-def writing(path: str) -> Iterator[str]:
-    """A name to write to: it becomes `path` when the block ends well, and is removed otherwise.
+def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
+    """The ONNX file that a plan of a checkpoint is built from, in memory.
 
     Raises:
-        OdtkError: the storage refuses.
+        UsageError: as `export`.
     """
-    folder, name = os.path.split(path)
-    stem, ending = os.path.splitext(name)
-    part = os.path.join(folder, f".{stem}.{os.getpid()}.part{ending}")
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    check_target(config)
+    checkpoint, about = _describe(config)
+    model = _network(config, checkpoint, about, report)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data, replace(about, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
-    table, new = int8_ranges(config, checkpoint, report)
-    if new and config.calibration_table is not None:
-        with writing(config.calibration_table) as part, open(part, "w", encoding="utf-8") as file:
-            file.write(table.to_json())
-        report.note(f"wrote calibration table {config.calibration_table}")
-    return table.amax
+def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
+    checkpoint = load_checkpoint(config.model, config.anchors)
+    about = describe_export(
+        checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
+    )
+    return checkpoint, replace(about, precision="int8" if config.int8 else "fp32")
 
 
-def _check_target(config: ExportConfig) -> None:
-    if not config.output.lower().endswith(".onnx"):
-        raise UsageError(f"cannot export to {config.output}", "its name does not end in .onnx")
-    folder = os.path.dirname(config.output) or "."
-    if not os.path.isdir(folder):
-        raise UsageError(f"cannot write {config.output}", f"there is no folder {folder}")
-    if os.path.isdir(config.output):
-        raise UsageError(f"cannot write {config.output}", "it is a folder")
+def _network(
+    config: ExportConfig, checkpoint: Checkpoint, about: ExportedModel, report: Reporter
+) -> ModelProto:
+    amax = _ranges(config, checkpoint, report) if config.int8 else None
+    return to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
+
+
+def check_target(config: ExportConfig) -> None:
+    """Refuses settings that do not go together, before anything is read.
+
+    Raises:
+        UsageError: they do not, or the target cannot be written to.
+    """
+    check_output(config.output)
     if config.int8:
         check_int8(config)
     elif config.int8_exclude or config.calibration_images or config.calibration_table:
@@ -146,6 +137,15 @@ def _check_target(config: ExportConfig) -> None:
         raise UsageError(
             "export needs the onnx package", str(error), "pip install 'odtk-ray[onnx]'"
         ) from error
+
+
+def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
+    table, new = int8_ranges(config, checkpoint, report)
+    if new and config.calibration_table is not None:
+        with writing(config.calibration_table) as part, open(part, "w", encoding="utf-8") as file:
+            file.write(table.to_json())
+        report.note(f"wrote calibration table {config.calibration_table}")
+    return table.amax
 
 
 def _save(model: ModelProto, path: str) -> None:

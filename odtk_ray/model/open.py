@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
+from odtk_ray.model.sidecar import is_plan
 
 if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
@@ -31,6 +32,12 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
     if is_onnx(config.model):
         model = read_exported(config.model)
         config = _settle(config, model)
+    elif is_plan(config.model):
+        raise UsageError(
+            f"cannot run {config.model}",
+            "this version of odtk-ray builds TensorRT plans and does not run them",
+            "run the .pth or .onnx file that it was built from",
+        )
     else:
         from odtk_ray.model.checkpoint import load_checkpoint
 
