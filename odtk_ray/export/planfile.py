@@ -97,7 +97,8 @@ def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedMode
         raise UsageError(
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
         )
-    return Path(config.model).read_bytes(), read_exported(config.model)
+    about = read_exported(config.model)
+    return Path(config.model).read_bytes(), about
 
 
 def find_gpu() -> tuple[str, str] | None:
