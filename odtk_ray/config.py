@@ -212,3 +212,7 @@ class ExportConfig:
     timing_cache: str | None = None
     capabilities: tuple[str, ...] = ()
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.int8 and self.full_precision:
+            raise UsageError("--int8 and --full-precision contradict each other")

@@ -56,8 +56,6 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
         OdtkError: the build failed, or the files cannot be written.
     """
     check_output(config.output)
-    if config.int8 and config.full_precision:
-        raise UsageError("--int8 and --full-precision contradict each other")
     options = PlanOptions(
         precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
         batches=config.batches,

@@ -43,13 +43,20 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
 
         model = load_checkpoint(config.model, config.anchors)
         if config.pre.fit:
-            check_size("--fit", *config.pre.fit)
+            _check_fit(config, config.pre.fit)
     if model.rotated:
         raise UsageError(
             f"{os.path.basename(config.model)} detects rotated boxes",
             "this version of odtk-ray runs axis-aligned models only",
         )
     return model, config
+
+
+def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
+    for name, flag in (("resize", "--resize"), ("max_size", "--max-size")):
+        if name in config.given:
+            raise UsageError(f"--fit and {flag} contradict each other", hint="give one of them")
+    check_size("--fit", *fit)
 
 
 def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:

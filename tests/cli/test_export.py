@@ -64,7 +64,8 @@ def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):
     ("arguments", "message"),
     [
         (["none.pth", "m.onnx"], "No such file"),
-        (["{model}", "m.plan"], "its name does not end in .onnx"),
+        (["{model}", "m.engine"], "its name does not end in .onnx or .plan"),
+        (["{model}", "m.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["{model}", "there/m.onnx"], "there is no folder there"),
         (["{model}", "folder.onnx"], "it is a folder"),
         (["{model}", "m.onnx", "--size", "720", "1280"], "--size 704 1280 or --size 736 1280"),
@@ -181,6 +182,25 @@ def test_settings_that_contradict_the_model(model, photos, flags, message):
     assert outcome.exit_code == 2, outcome.output
     assert message in outcome.output
     assert "exported for 96x160 in FP32" in outcome.output
+
+
+@pytest.mark.parametrize("flag", ["--resize", "--max-size"])
+def test_fit_takes_the_place_of_resize(checkpoint, photos, flag):
+    outcome = odtk_ray("infer", checkpoint, "--images", photos, "--fit", 96, 160, flag, 96)
+    assert outcome.exit_code == 2, outcome.output
+    assert f"--fit and {flag} contradict each other" in outcome.output
+
+
+def test_fit_is_a_size_of_the_pyramid(checkpoint, photos):
+    outcome = odtk_ray("infer", checkpoint, "--images", photos, "--fit", 100, 160)
+    assert outcome.exit_code == 2, outcome.output
+    assert "--fit 96 160 or --fit 128 160" in outcome.output
+
+
+def test_plans_are_not_run_yet(checkpoint, photos):
+    outcome = odtk_ray("infer", "m.plan", "--images", photos)
+    assert outcome.exit_code == 2, outcome.output
+    assert "builds TensorRT plans and does not run them" in outcome.output
 
 
 @pytest.mark.parametrize("flag", ["--threshold", "--top-n", "--nms", "--detections"])
