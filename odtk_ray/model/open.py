@@ -41,7 +41,8 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
     else:
         from odtk_ray.model.checkpoint import load_checkpoint
 
-        model = load_checkpoint(config.model, config.anchors)
+        # Its weights are the workers' business: the driver would hold them for the whole run.
+        model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
     if model.rotated:
