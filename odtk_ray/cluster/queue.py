@@ -68,12 +68,11 @@ class _Lane:
 
 
 class Dispatcher:
-    """Feeds shards to workers until each one is committed.
+    """Feeds shards to workers until each one is committed; the workers start with it.
 
     Args:
         start: starts a worker.
         workers: how many.
-        refs: for each shard where its rows lie.
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with each receipt.
@@ -86,7 +85,6 @@ class Dispatcher:
         self,
         start: Callable[[], ActorHandle[Any]],
         workers: int,
-        refs: dict[int, ShardRef],
         rows: dict[int, NDArray[np.int64]],
         *,
         epoch: int,
@@ -96,7 +94,7 @@ class Dispatcher:
     ) -> None:
         self._start = start
         self._lanes = [_Lane(start()) for _ in range(workers)]
-        self._refs = refs
+        self._refs: dict[int, ShardRef] = {}
         self._rows = rows
         self._epoch = epoch
         self._commit = commit
@@ -109,14 +107,19 @@ class Dispatcher:
         self._attempts = 0
         self._open = 0
 
-    def run(self, shards: Iterable[int]) -> None:
+    def run(self, shards: Iterable[int], refs: dict[int, ShardRef]) -> None:
         """Work through the shards, then end the workers.
+
+        Args:
+            shards: their numbers, in the order of dispatch.
+            refs: for each shard where its rows lie.
 
         Raises:
             OdtkError: no worker is left, or a worker raised: committed shards stay committed.
         """
         import ray
 
+        self._refs = refs
         self._pending.extend(_Task(shard) for shard in shards)
         self._open = len(self._pending)
         try:

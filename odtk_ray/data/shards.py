@@ -73,8 +73,8 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
     """Cut records into shards.
 
     Images of one padded network size run together, in record order. What fills no launch of its
-    own size shares mixed shards, as do images of unknown size. Large inputs go first, so that a
-    shape that does not fit in memory shows early and the tail of the run is made of quick shards.
+    own size shares mixed shards, unsplit, as do images of unknown size. Large inputs go first, so
+    that a shape that does not fit in memory shows early and the tail is made of quick shards.
 
     Args:
         records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
@@ -93,9 +93,23 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
         whole = len(rows) - len(rows) % launch_batch if value else 0
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
-    left = np.concatenate(rest) if rest else np.empty(0, np.int64)
-    pieces += [left[i : i + size] for i in range(0, len(left), size)]
+    pieces += _mixed(rest, size)
     return [Shard(number, rows) for number, rows in enumerate(pieces)]
+
+
+def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
+    """Shards of at most `size` rows from parts that stay whole where they can.
+
+    A part of one network size that is split would fill two launches in part.
+    """
+    pieces: list[NDArray[np.int64]] = []
+    mixed: list[NDArray[np.int64]] = []
+    for part in (rows[i : i + size] for rows in rest for i in range(0, len(rows), size)):
+        if mixed and sum(map(len, mixed)) + len(part) > size:
+            pieces.append(np.concatenate(mixed))
+            mixed = []
+        mixed.append(part)
+    return [*pieces, np.concatenate(mixed)] if mixed else pieces
 
 
 def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, int], int]:

@@ -77,6 +77,7 @@ def _cuda_engine(
     shapes: Sequence[tuple[int, int]],
 ) -> CudaEngine:
     from cuda_ops import CudaUnavailable
+    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, DecoderUnavailable
     from odtk_ray.engines.cuda import CudaEngine
 
     try:
@@ -89,13 +90,13 @@ def _cuda_engine(
             shapes=shapes,
             compile_shapes=[(h, w) for h, w in settings["compiled"]],
             full_precision=config.full_precision,
-            decoder=decoder_kind(settings["decoder"]),
+            jpeg=[kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)],
         )
-    except (CudaUnavailable, ImportError) as error:
+    except (CudaUnavailable, DecoderUnavailable) as error:
         raise OdtkError(
             "a GPU of this run cannot do what the first one can",
             str(error),
-            "install the same packages on every node",
+            "install the same packages on every node; --decoder cpu runs on every kind of GPU",
         ) from error
     if engine.decoder_key != settings["decoder"]:
         raise OdtkError(

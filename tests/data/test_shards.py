@@ -60,6 +60,18 @@ def test_every_record_is_in_one_shard(sizes, launch):
     assert all(0 < len(s) <= shard_size(len(sizes), launch) for s in shards)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(SIZES[:3] + SIZES[4:]), max_size=300), st.integers(1, 40))
+def test_no_size_runs_more_launches_than_it_needs(sizes, launch):
+    table = records(sizes)
+    launches = 0
+    for shard in cut_shards(table, PREP, launch):
+        parts = network_shapes(table.take(shard.rows), PREP)
+        launches += sum(-(-images // launch) for images in parts.values())
+    wanted = network_shapes(table, PREP).values() if sizes else []
+    assert launches == sum(-(-images // launch) for images in wanted)
+
+
 def test_shards_of_one_size_run_full_launches_in_record_order():
     sizes = [(640, 480) if i % 3 else (480, 640) for i in range(200)]
     shards = cut_shards(records(sizes), PREP, 8)
