@@ -119,15 +119,14 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
         dispatcher = Dispatcher(
             worker_starter(fleet, settings, make_engine),
             fleet.workers,
+            publish(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
             commit=run.commit,
             warn=report.warn,
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
-        # The workers load meanwhile.
-        refs = publish(run.plan.records, shards)
-        dispatcher.run((shard.number for shard in shards), refs)
+        dispatcher.run(shard.number for shard in shards)
     report.end()
 
 

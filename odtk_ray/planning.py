@@ -12,7 +12,7 @@ from odtk_ray.cluster.probe import MakeEngine, probe_gpu
 from odtk_ray.config import InferConfig
 from odtk_ray.data.classes import ClassMap, map_classes
 from odtk_ray.data.coco import file_digest, read_coco
-from odtk_ray.data.shards import compiled_shapes, cut_shards, network_shapes
+from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
 from odtk_ray.engines.load import PILLOW, decoder_kind
@@ -148,7 +148,8 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         report.note("mixed precision is for GPUs: CPU workers compute in FP32")
     if config.decoder and decoder_kind(settings["decoder"]) != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
-    shards = cut_shards(records, config.pre, settings["launch_batch"])
+    launches = GPU_LAUNCHES if fleet.gpus else 1
+    shards = cut_shards(records, config.pre, settings["launch_batch"], launches)
     return Plan(settings, outputs, records, shards)
 
 

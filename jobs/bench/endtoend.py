@@ -153,8 +153,9 @@ def traced_run(
     full = sum(line[4] for line in lines) / (batch * len(lines))
     marks = [started, stages.times[0], *json.loads(Path(f"{trace}.start").read_text())]
     start = [after - before for before, after in itertools.pairwise([*marks, first_done])]
+    rate = summary.images / (written - first_read)
     print(
-        f"({name}) s to plan, process, imports, network, graphs, first batch: "
+        f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "
         f"{' '.join(f'{s:.1f}' for s in start)}; "
         f"last shard to JSON {written - stages.times[1]:.2f} s; "
         f"longest gaps of {len(gaps)} "
@@ -162,7 +163,7 @@ def traced_run(
         flush=True,
     )
     return (
-        summary.images / (written - first_read),
+        rate,
         100 * sum(gaps) / (spans[-1][1] - spans[0][0]),
         (spans[-1][1] - spans[0][0]) / 1e3,
         100 * full,

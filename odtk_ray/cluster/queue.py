@@ -68,11 +68,12 @@ class _Lane:
 
 
 class Dispatcher:
-    """Feeds shards to workers until each one is committed; the workers start with it.
+    """Feeds shards to workers until each one is committed.
 
     Args:
         start: starts a worker.
         workers: how many.
+        refs: for each shard where its rows lie.
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with each receipt.
@@ -85,6 +86,7 @@ class Dispatcher:
         self,
         start: Callable[[], ActorHandle[Any]],
         workers: int,
+        refs: dict[int, ShardRef],
         rows: dict[int, NDArray[np.int64]],
         *,
         epoch: int,
@@ -94,7 +96,7 @@ class Dispatcher:
     ) -> None:
         self._start = start
         self._lanes = [_Lane(start()) for _ in range(workers)]
-        self._refs: dict[int, ShardRef] = {}
+        self._refs = refs
         self._rows = rows
         self._epoch = epoch
         self._commit = commit
@@ -107,19 +109,14 @@ class Dispatcher:
         self._attempts = 0
         self._open = 0
 
-    def run(self, shards: Iterable[int], refs: dict[int, ShardRef]) -> None:
+    def run(self, shards: Iterable[int]) -> None:
         """Work through the shards, then end the workers.
-
-        Args:
-            shards: their numbers, in the order of dispatch.
-            refs: for each shard where its rows lie.
 
         Raises:
             OdtkError: no worker is left, or a worker raised: committed shards stay committed.
         """
         import ray
 
-        self._refs = refs
         self._pending.extend(_Task(shard) for shard in shards)
         self._open = len(self._pending)
         try:

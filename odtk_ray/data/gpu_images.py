@@ -8,6 +8,7 @@ later, on the GPU (`cuda_ops.Preprocess`).
 from __future__ import annotations
 
 import queue
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +121,9 @@ class GpuLoader:
         self._jpeg = JpegDecoder(self._device, threads, jpeg) if jpeg else None
         self._free: queue.SimpleQueue[_Staging] = queue.SimpleQueue()
         self._retired: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
+        # Whether closed or forgotten, the parts are freed in the one order that works.
+        self._end = weakref.finalize(self, _free_in_order, self._retired, self._jpeg, self._device)
+        self._end.atexit = False  # another thread's GPU; the process takes everything with it
 
     @property
     def key(self) -> str:
@@ -175,16 +179,8 @@ class GpuLoader:
         self._retired.put(batch)
 
     def close(self) -> None:
-        """Free everything; each batch has been given back.
-
-        The order matters: images are freed on the stream, and the decoder works on it.
-        """
-        self._release_retired()
-        if self._jpeg is not None:
-            self._jpeg.close()
-        while not self._free.empty():
-            self._free.get().free()
-        self._device.close()
+        """Free everything; each batch has been given back."""
+        self._end()
 
     def _release_retired(self) -> None:
         while not self._retired.empty():
@@ -234,10 +230,17 @@ class _Staging:
         self.pinned = self._device.pinned((self._bytes,), np.uint8)
         self.buffer = self._device.alloc(self._bytes)
 
-    def free(self) -> None:
-        """Free both memories now."""
-        self.pinned = np.empty(0, np.uint8)
-        self.buffer.free()
+
+def _free_in_order(
+    retired: queue.SimpleQueue[Loaded], jpeg: JpegDecoder | None, device: cuda_ops.Device
+) -> None:
+    """Pictures are freed on the stream, the decoder works on it: both go before it."""
+    device.synchronize()
+    while not retired.empty():
+        retired.get().images.clear()
+    if jpeg is not None:
+        jpeg.close()
+    device.close()
 
 
 def _picture(image: Any, source: Source) -> cuda_ops.Source | None:

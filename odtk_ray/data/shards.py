@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, _LARGEST = 128, 32, 512
 
+# A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
+# committed and replaced: an H200 idled 6% of the time between launches of ten shapes.
+GPU_LAUNCHES = 4
+
 # A shape takes about 15 s to compile; below so many images that is more than it saves.
 _COMPILED_FROM = 16_000
 
@@ -62,14 +66,22 @@ class ShardRef:
     length: int
 
 
-def shard_size(images: int, launch_batch: int) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches."""
+def shard_size(images: int, launch_batch: int, launches: int = 1) -> int:
+    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
+
+    Args:
+        images: of the run.
+        launch_batch: images in one engine call.
+        launches: a shard has at least so many.
+    """
     size = -(-images // _SHARDS_WANTED)
     size = min(max(-(-size // 32) * 32, _SMALLEST), _LARGEST)
-    return -(-size // launch_batch) * launch_batch
+    return max(-(-size // launch_batch), launches) * launch_batch
 
 
-def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> list[Shard]:
+def cut_shards(
+    records: pa.Table, prep: Preprocessing, launch_batch: int, launches: int = 1
+) -> list[Shard]:
     """Cut records into shards.
 
     Images of one padded network size run together, in record order. What fills no launch of its
@@ -80,11 +92,12 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
         records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
         prep: how sizes become network sizes.
         launch_batch: images in one engine call.
+        launches: a shard has room for at least so many.
     """
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
-    size = shard_size(len(records), launch_batch)
+    size = shard_size(len(records), launch_batch, launches)
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
     areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}

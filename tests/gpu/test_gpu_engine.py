@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from gpu_helpers import POST, PREP, detect, jpeg, matched, raw
 
 from odtk_ray.data.images import load_picture
+from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -44,6 +47,17 @@ def test_launches_in_flight_do_not_disturb_each_other(make_engine, files):
     sources = [engine.read(data) for data in files]
     pending = [engine.launch(sources[i : i + 4], (256, 256)) for i in (0, 4, 8)]
     assert [[raw(o) for o in finish()] for finish in pending] == one_by_one
+
+
+def test_an_engine_that_nobody_closes_harms_no_other(make_engine, checkpoint, files):
+    kept = make_engine()
+    before = [raw(o) for o in detect(kept, files[:4])]
+    for _ in range(3):
+        forgotten = CudaEngine(load_checkpoint(checkpoint), PREP, POST, launch_batch=4, threads=2)
+        assert [raw(o) for o in detect(forgotten, files[:4])] == before
+        del forgotten
+        gc.collect()
+    assert [raw(o) for o in detect(kept, files[:4])] == before
 
 
 def test_shapes_share_their_memory_and_not_their_results(make_engine, files):
