@@ -66,17 +66,11 @@ class ShardRef:
     length: int
 
 
-def shard_size(images: int, launch_batch: int, launches: int = 1) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
-
-    Args:
-        images: of the run.
-        launch_batch: images in one engine call.
-        launches: a shard has at least so many.
-    """
+def shard_size(images: int, launch_batch: int) -> int:
+    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches."""
     size = -(-images // _SHARDS_WANTED)
     size = min(max(-(-size // 32) * 32, _SMALLEST), _LARGEST)
-    return max(-(-size // launch_batch), launches) * launch_batch
+    return -(-size // launch_batch) * launch_batch
 
 
 def cut_shards(
@@ -97,7 +91,7 @@ def cut_shards(
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
-    size = shard_size(len(records), launch_batch, launches)
+    size = max(shard_size(len(records), launch_batch), launches * launch_batch)
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
     areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}
