@@ -32,6 +32,7 @@ class Device:
         index: of the GPU among the visible ones.
 
     Attributes:
+        index: of the GPU among the visible ones.
         name: of the GPU.
         capability: its compute capability, such as (9, 0).
         stream: handle of the stream (CUstream).
@@ -40,12 +41,14 @@ class Device:
         CudaUnavailable: no PyCUDA, no driver, no such GPU, or an old one.
     """
 
+    index: int
     name: str
     capability: tuple[int, int]
     stream: int
 
     def __init__(self, index: int = 0) -> None:
         self._driver = _load_driver()
+        self.index = index
         gpu = _find_gpu(self._driver, index)
         self.name = gpu.name()
         self.capability = gpu.compute_capability()

@@ -1,4 +1,4 @@
-"""The command line: flags to configuration to call. The only module that prints.
+"""The command line: flags to configuration to call. Only it, `commands` and `console` print.
 
 Heavy packages are imported by the commands, not here: `--help` answers at once.
 """
@@ -6,37 +6,20 @@ Heavy packages are imported by the commands, not here: `--help` answers at once.
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from odtk_ray import __version__
 from odtk_ray.cli_annotations import convert, doctor
-from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError
+from odtk_ray.commands import ManyValues, given, guarded, size_of
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, UsageError
 
-_OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+if TYPE_CHECKING:
+    from odtk_ray.config import ExportConfig
+    from odtk_ray.console import Console
 
-
-class _ManyOutputs(click.Command):
-    """Accepts ODTK's `--output a b`, several values behind one flag, beside click's own form."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        expanded: list[str] = []
-        previous = ""
-        for token in args:
-            if previous == "--output" and expanded[-1] != previous:
-                if token.endswith(_OUTPUT_ENDINGS) and not token.startswith("-"):
-                    expanded.append(previous)
-                else:
-                    previous = token
-            elif token.startswith("-"):
-                previous = token
-            expanded.append(token)
-        return super().parse_args(ctx, expanded)
+_POST = ("threshold", "top_n", "nms", "detections")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,7 +32,7 @@ for _command in (convert, doctor):
     cli.add_command(_command)
 
 
-@cli.command(cls=_ManyOutputs)
+@cli.command(cls=ManyValues)
 @click.argument("model")
 @click.option("--images", default=".", show_default=True,
               help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
@@ -66,6 +49,9 @@ for _command in (convert, doctor):
               help="Short side in pixels.")  # fmt: skip
 @click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,
               help="Limit of the long side in pixels.")  # fmt: skip
+@click.option("--fit", type=click.IntRange(1), multiple=True, metavar="H W",
+              help="Scale pictures to just fit into an input of this size, as exported models "
+                   "do, instead of the two above.")  # fmt: skip
 @click.option("--full-precision", is_flag=True,
               help="FP32 without TF32 on GPUs too (CPUs always use it).")  # fmt: skip
 @click.option("--compile", type=click.Choice(["auto", "on", "off"]), default="auto",
@@ -118,11 +104,71 @@ for _command in (convert, doctor):
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL (.pth or .onnx) and write COCO JSON.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
     guarded(lambda: _infer(flags), debug)
+
+
+@cli.command(cls=ManyValues)
+@click.argument("model")
+@click.argument("output")
+@click.option("--size", type=click.IntRange(1), multiple=True, metavar="H W", default=[1280],
+              show_default=True,
+              help="Size of the network input in pixels; one number for a square.")  # fmt: skip
+@click.option("--full-precision", is_flag=True, help="Plans in FP32, TF32 off.  [default: FP16]")
+@click.option("--dynamic-batch-opts", "batches", type=click.IntRange(1), multiple=True,
+              metavar="MIN OPT MAX", default=[1, 1, 16], show_default=True,
+              help="Batches that a plan accepts, and the one it is tuned for.")  # fmt: skip
+@click.option("--workspace", type=click.IntRange(1), metavar="MIB",
+              help="Memory that a layer of a plan may use.  [default: TensorRT's]")  # fmt: skip
+@click.option("--timing-cache", metavar="FILE", help="Timings that builds of plans share.")
+@click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
+              help="Build a plan for this GPU without having it, with tensorrt-rtx.")  # fmt: skip
+@click.option("--verbose", is_flag=True, help="Pass on everything that TensorRT says.")
+@click.option("--with-postprocess", is_flag=True,
+              help="The graph ends in scores, boxes and classes.")  # fmt: skip
+@click.option("--opset", type=click.IntRange(13, 17), default=17, show_default=True,
+              help="Version of ONNX's operators.")  # fmt: skip
+@click.option("--int8", is_flag=True, help="Quantise the network.")
+@click.option("--calibration-images", metavar="DIR", help="Images that INT8 ranges are taken from.")
+@click.option("--calibration-batches", type=click.IntRange(1), default=10, show_default=True,
+              help="How many batches of them, drawn at random.")  # fmt: skip
+@click.option("--calibration-batch-size", type=click.IntRange(1), default=2, show_default=True,
+              help="Images in each.")  # fmt: skip
+@click.option("--calibration-table", metavar="FILE",
+              help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
+@click.option("--calibration-method", default="entropy", show_default=True,
+              type=click.Choice(["entropy", "percentile", "max", "mse"]),
+              help="How ranges are chosen.")  # fmt: skip
+@click.option("--recalibrate", is_flag=True, help="Write the table anew.")
+@click.option("--int8-exclude", multiple=True, metavar="PATTERN",
+              help="Operations that stay out of INT8, such as 'box_head.8*'.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the choice of images.")
+@click.option("--workers", type=click.IntRange(1),
+              help="Calibrate on so many Ray workers.  [default: in this process]")  # fmt: skip
+@click.option("--address", help="Ray cluster to calibrate on.")
+@click.option("--check-images", metavar="DIR",
+              help="Images for the check at the end.  [default: those of the calibration, or "
+                   "made-up ones]")  # fmt: skip
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
+              help="As in infer; stored in the model as its default.")  # fmt: skip
+@click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--nms", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--detections", type=click.IntRange(1), default=100, show_default=True,
+              help="Likewise.")  # fmt: skip
+@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
+              show_default=True, help="As in infer.")  # fmt: skip
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def export(debug: bool, **flags: Any) -> None:
+    """Export a MODEL (.pth) to OUTPUT (.onnx), or build a TensorRT OUTPUT (.plan) of either.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+    guarded(lambda: _export(flags), debug, resumable=False)
 
 
 @cli.command()
@@ -131,12 +177,10 @@ def infer(debug: bool, **flags: Any) -> None:
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def info(file: str, anchors: Any, debug: bool) -> None:
-    """Say what a checkpoint FILE is."""
+    """Say what a checkpoint or exported model FILE is."""
 
     def show() -> int:
-        from odtk_ray.model.checkpoint import describe, load_checkpoint
-
-        rows = describe(load_checkpoint(file, anchors))
+        rows = _describe(file, anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")
@@ -145,20 +189,52 @@ def info(file: str, anchors: Any, debug: bool) -> None:
     guarded(show, debug)
 
 
+def _describe(file: str, anchors: Any) -> list[tuple[str, str]]:
+    from odtk_ray.model.exported import describe_exported, is_onnx, read_exported
+    from odtk_ray.model.sidecar import describe_plan, is_plan
+
+    if is_plan(file):
+        return describe_plan(file)
+    if is_onnx(file):
+        return describe_exported(file, read_exported(file))
+    from odtk_ray.model.checkpoint import describe, load_checkpoint
+
+    return describe(load_checkpoint(file, anchors))
+
+
+def _export(flags: dict[str, Any]) -> int:
+    from odtk_ray.config import ExportConfig, Postprocessing
+    from odtk_ray.console import Console
+    from odtk_ray.model.sidecar import is_plan
+
+    post = Postprocessing(**{name: flags.pop(name) for name in _POST})
+    size = size_of("--size", flags.pop("size"))
+    if size is None:
+        raise ValueError("--size has a default")
+    batches = flags.pop("batches")
+    if len(batches) != 3:
+        raise UsageError("--dynamic-batch-opts takes three numbers", "they are MIN OPT MAX")
+    config = ExportConfig(**flags, size=size, post=post, batches=batches)
+    with Console() as console:
+        run = _plan_lines if is_plan(config.output) else _onnx_lines
+        lines = run(config, console)
+    for line in lines:
+        click.echo(line)
+    return EXIT_OK
+
+
 def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
     from odtk_ray.console import Console, print_summary
     from odtk_ray.pipeline import infer as run
 
+    stated = given()
     names = ("resize", "max_size", "exif", "max_pixels", "tile", "overlap")
-    pre = Preprocessing(**{name: flags.pop(name) for name in names})
-    post = Postprocessing(
-        **{
-            name: flags.pop(name)
-            for name in ("threshold", "top_n", "nms", "detections", "rotated_nms")
-        }
+    pre = Preprocessing(
+        **{name: flags.pop(name) for name in names}, fit=size_of("--fit", flags.pop("fit"))
     )
-    config = InferConfig(**flags, pre=pre, post=post)
+    post = Postprocessing(**{name: flags.pop(name) for name in (*_POST, "rotated_nms")})
+    config = InferConfig(**flags, pre=pre, post=post, given=stated)
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
@@ -167,52 +243,16 @@ def _infer(flags: dict[str, Any]) -> int:
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
-class _Stopped(BaseException):
-    """SIGTERM, as a job's end or a scheduler sends it."""
+def _plan_lines(config: ExportConfig, console: Console) -> list[str]:
+    from odtk_ray.export.planfile import export_plan  # needs no torch
+
+    return export_plan(config, console).lines()
 
 
-def guarded(command: Callable[[], int], debug: bool) -> NoReturn:
-    """Run a command and leave with its exit code; a failure is a message, not a traceback."""
+def _onnx_lines(config: ExportConfig, console: Console) -> list[str]:
+    from odtk_ray.export.run import export as export_onnx
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        code = command()
-    except OdtkError as error:
-        if debug:
-            raise
-        click.echo(f"error: {error}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, _Stopped):
-        if debug:
-            raise
-        click.echo("stopped: what is committed stays; run again with --resume to go on", err=True)
-        code = EXIT_FAILED
-    except OSError as error:
-        if debug:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        click.echo(
-            f"error: {error.strerror or error}{where}\n"
-            "  hint: what is committed stays; run again with --resume when the cause is gone",
-            err=True,
-        )
-        code = EXIT_FAILED
-    except Exception as error:
-        if debug:
-            raise
-        cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
-        first = (str(cause).strip() or "no message").splitlines()[0]
-        click.echo(
-            f"error: {type(cause).__name__}: {first}\n"
-            "  hint: this is a defect of odtk-ray; --debug shows where it happened",
-            err=True,
-        )
-        code = EXIT_FAILED
-    sys.stdout.flush()
-    sys.exit(code)
+    return export_onnx(config, console).lines()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from odtk_ray.commands import guarded
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK
 
 _CONVENTION = click.Choice(["odtk", "opencv", "le90"])
@@ -23,7 +24,6 @@ def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debu
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 the file cannot be read.
     """
-    from odtk_ray.cli import guarded
 
     def check() -> int:
         from odtk_ray.results.doctor import examine
@@ -42,7 +42,7 @@ def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debu
         click.echo("nothing is wrong" if report.healthy else "the file should be mended")
         return EXIT_OK if report.healthy else EXIT_FAILED
 
-    guarded(check, debug)
+    guarded(check, debug, resumable=False)
 
 
 @click.command()
@@ -60,7 +60,6 @@ def convert(source: str, target: str, debug: bool, **options: Any) -> None:
 
     Each is a COCO file (.json) or a folder of DOTA's text files.
     """
-    from odtk_ray.cli import guarded
 
     def run() -> int:
         from odtk_ray.data.convert import convert as converted
@@ -68,4 +67,4 @@ def convert(source: str, target: str, debug: bool, **options: Any) -> None:
         click.echo(converted(source, target, **options))
         return EXIT_OK
 
-    guarded(run, debug)
+    guarded(run, debug, resumable=False)

@@ -28,7 +28,10 @@ class Preprocessing:
         stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
         exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
         max_pixels: pictures with more pixels than this are failed rows and are never decoded.
-        tile: side in pixels of the windows that a picture is cut into; None takes it whole.
+        fit: (height, width) in pixels of a network input of fixed size: pictures are scaled so that
+            they just fit into it; the first three values are not used then. Multiples of 32.
+        tile: side in pixels of the windows that a picture is cut into, each of which is then
+            resized or fitted as a picture would be; None takes it whole.
         overlap: pixels that neighbouring windows share.
     """
 
@@ -37,6 +40,7 @@ class Preprocessing:
     stride: int = 128
     exif: ExifPolicy = "ignore"
     max_pixels: int = 178_000_000
+    fit: tuple[int, int] | None = None
     tile: int | None = None
     overlap: int = 0
 
@@ -96,7 +100,7 @@ class InferConfig:
     """What `odtk-ray infer` is asked to do.
 
     Attributes:
-        model: path of the checkpoint.
+        model: path of the checkpoint, or of the exported model.
         images: folder, file, glob, list file or URI; with `annotations`, the folder of its files.
         annotations: COCO file that names the images and may hold ground truth.
         outputs: files to write, their format by extension.
@@ -118,6 +122,8 @@ class InferConfig:
         draw_threshold: lowest score that is drawn.
         max_failures: so many failed images still count as success.
         address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
+        given: names of the settings that the user stated, even if they equal the defaults: an
+            exported model refuses those that contradict it.
     """
 
     model: str
@@ -144,6 +150,7 @@ class InferConfig:
     address: str | None = None
     pre: Preprocessing = Preprocessing()
     post: Postprocessing = Postprocessing()
+    given: frozenset[str] = frozenset()
 
     @property
     def run_folder(self) -> str:
@@ -164,3 +171,66 @@ class InferConfig:
                 "it is the batch over all workers, and each needs at least one image",
             )
         return self.batch // workers
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `odtk-ray export` is asked to do.
+
+    Attributes:
+        model: path of the checkpoint.
+        output: the file to write.
+        size: height and width of the network input in pixels, multiples of 32.
+        with_postprocess: the graph ends in detections instead of raw outputs.
+        opset: version of ONNX's operators, 13 to 17.
+        anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        check_images: folder, file, glob or list of images for the self-check; None makes some up.
+        post: post-processing values, fixed in the graph or stored as its defaults.
+        int8: quantise the network.
+        calibration_images: folder, file, glob or list of images to take ranges from.
+        calibration_batches: how many batches of them.
+        calibration_batch_size: images in a batch.
+        calibration_table: file with ranges: read if it is there, written otherwise.
+        calibration_method: how ranges are chosen.
+        recalibrate: write the table anew.
+        int8_exclude: patterns of operations that are not quantised.
+        seed: of the choice of images.
+        workers: for calibration; None calibrates in this process.
+        address: of a Ray cluster, likewise.
+        full_precision: plans in FP32, TF32 off.
+        batches: least, tuned and greatest batch of a plan.
+        workspace: MiB that a layer of a plan may use besides; None leaves it to TensorRT.
+        timing_cache: file of timings that builds of plans share.
+        capabilities: compute capabilities to build a plan for, with TensorRT for RTX.
+        verbose: pass on everything that TensorRT says.
+    """
+
+    model: str
+    output: str
+    size: tuple[int, int] = (1280, 1280)
+    with_postprocess: bool = False
+    opset: int = 17
+    anchors: AnchorGeneration = "auto"
+    check_images: str | None = None
+    post: Postprocessing = Postprocessing()
+    int8: bool = False
+    calibration_images: str | None = None
+    calibration_batches: int = 10
+    calibration_batch_size: int = 2
+    calibration_table: str | None = None
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
+    recalibrate: bool = False
+    int8_exclude: tuple[str, ...] = ()
+    seed: int = 0
+    workers: int | None = None
+    address: str | None = None
+    full_precision: bool = False
+    batches: tuple[int, int, int] = (1, 1, 16)
+    workspace: int | None = None
+    timing_cache: str | None = None
+    capabilities: tuple[str, ...] = ()
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.int8 and self.full_precision:
+            raise UsageError("--int8 and --full-precision contradict each other")

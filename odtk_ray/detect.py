@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
-from odtk_ray.data.images import Picture, load_picture, padded_size
+from odtk_ray.data.images import Picture, input_size, load_picture
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
@@ -76,7 +76,7 @@ class Detector:
     def __init__(
         self, make_engine: EngineFactory, prep: Preprocessing, *, launch_batch: int, threads: int
     ) -> None:
-        self._stride = prep.stride
+        self._prep = prep
         self._batch = launch_batch
         # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
         self._ahead = 2 * launch_batch + threads
@@ -146,7 +146,7 @@ class Detector:
                 on_done(1)
                 continue
             width, height = picture.size
-            shape = padded_size(width, height, self._stride)[::-1]
+            shape = input_size(width, height, self._prep)[::-1]
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)

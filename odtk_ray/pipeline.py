@@ -76,13 +76,14 @@ def infer(
     Args:
         config: what to do.
         report: told about progress.
-        make_engine: makes each worker's engine; None loads the checkpoint.
+        make_engine: makes each worker's engine; None loads the model.
 
     Raises:
         OdtkError: the run cannot start or go on; what is committed stays in the run folder.
     """
     check_outputs(config)
     draft = draft_run(config, report)
+    config = draft.config
     with session(config.address, draft.local_cpus) as local:
         fleet = choose_fleet(config.workers, draft.threads, local=local)
         if draft.run:
@@ -165,7 +166,7 @@ def finish(
 
 
 def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
-    """What each worker calls to load the checkpoint; it holds no weights."""
+    """What each worker calls to load the model; it holds no weights."""
     shapes = network_shapes(run.plan.records, run.plan.prep)
     return functools.partial(engine_maker(config, draft), run.plan.settings, list(shapes))
 
@@ -173,4 +174,4 @@ def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFa
 def engine_maker(config: InferConfig, draft: Draft) -> MakeEngine:
     """What makes a worker's engine from a plan's settings and shapes."""
     model = os.path.abspath(config.model)  # workers have a working directory of their own
-    return functools.partial(load_engine, model, draft.checkpoint.sha256, config)
+    return functools.partial(load_engine, model, draft.model.sha256, config)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
@@ -11,17 +12,20 @@ from odtk_ray.cluster.probe import MakeEngine, probe_gpu
 from odtk_ray.config import InferConfig
 from odtk_ray.data.classes import ClassMap, map_classes
 from odtk_ray.data.coco import file_digest, read_coco
-from odtk_ray.data.shards import compiled_shapes, cut_shards, network_shapes
+from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
 from odtk_ray.engines.load import PILLOW, decoder_kind
+from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import is_onnx
+from odtk_ray.model.open import open_model
 from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.model.checkpoint import Checkpoint
+    from odtk_ray.model.open import Model
     from odtk_ray.pipeline import Reporter
 
 
@@ -30,8 +34,8 @@ class Draft:
     """Everything about a run that can be known, and refused, before Ray starts.
 
     Attributes:
-        config: what the user asked for.
-        checkpoint: the model, without its weights.
+        config: what the user asked for, and what the model decides.
+        model: checkpoint, without its weights, or exported model.
         settings: what must be equal for a resumed run to end with the same bytes.
         run: the run folder to go on with; None starts a new one from the two below.
         dataset: the images of a new run.
@@ -39,7 +43,7 @@ class Draft:
     """
 
     config: InferConfig
-    checkpoint: Checkpoint
+    model: Model
     settings: dict[str, Any]
     run: RunFolder | None = None
     dataset: Dataset | None = None
@@ -66,25 +70,23 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     if config.resume and os.path.isdir(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
-        checkpoint = _checkpoint(config)
-        settings = fingerprint(config, checkpoint.sha256, digest)
+        model, config = open_model(config)
+        settings = fingerprint(config, model.sha256, digest)
         check_resume(run, config, settings)
         check_drawing(config, run.plan.records)
-        return Draft(config, checkpoint, settings, run=run)
+        return Draft(config, model, settings, run=run)
     if config.resume:
         report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
     RunFolder.refuse_existing(config.run_folder)
     # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    checkpoint = _checkpoint(config)
-    classes = map_classes(
-        checkpoint.classes, checkpoint.class_names, checkpoint.category_ids, dataset.categories
-    )
+    model, config = open_model(config)
+    classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
         report.note(note)
-    settings = fingerprint(config, checkpoint.sha256, dataset.digest)
-    return Draft(config, checkpoint, settings, dataset=dataset, classes=classes)
+    settings = fingerprint(config, model.sha256, dataset.digest)
+    return Draft(config, model, settings, dataset=dataset, classes=classes)
 
 
 def _find(config: InferConfig) -> Dataset:
@@ -100,19 +102,6 @@ def _give_memory_back() -> None:
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
-
-
-def _checkpoint(config: InferConfig) -> Checkpoint:
-    from odtk_ray.model.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(config.model, config.anchors)
-    if config.rotated_bbox and not checkpoint.rotated:
-        raise UsageError(
-            f"--rotated-bbox does not fit {os.path.basename(config.model)}",
-            "the checkpoint has no angles: it detects axis-aligned boxes",
-        )
-    # Its weights are the workers' business: the driver would hold them for the whole run.
-    return replace(checkpoint, state_dict={})
 
 
 def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEngine | None) -> Plan:
@@ -144,7 +133,7 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
     }
     shapes = network_shapes(records, config.pre)
     settings = draft.settings | {
-        "rotated": draft.checkpoint.rotated,
+        "rotated": draft.model.rotated,
         "launch_batch": launch_batch,
         "threads": fleet.threads,
         "device": _device(fleet),
@@ -152,13 +141,16 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "decoder": PILLOW,
         "compiled": [],
     }
-    if fleet.gpus and make_engine is not None:
+    if is_onnx(config.model):
+        pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
+    elif fleet.gpus and make_engine is not None:
         settings |= _gpu_settings(config, settings, shapes, fleet, report, make_engine)
     elif not config.full_precision and make_engine is not None:
         report.note("mixed precision is for GPUs: CPU workers compute in FP32")
     if config.decoder and decoder_kind(settings["decoder"]) != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
-    shards = cut_shards(records, config.pre, settings["launch_batch"])
+    launches = GPU_LAUNCHES if fleet.gpus else 1
+    shards = cut_shards(records, config.pre, settings["launch_batch"], launches)
     return Plan(settings, outputs, records, shards)
 
 
@@ -213,7 +205,15 @@ def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, 
     import torch
     from PIL import features
 
-    return {
+    versions = {
+        "odtk-ray": __version__,
+        "torch": torch.__version__,
+        "pillow": PIL.__version__,
+        "jpeg": str(features.version("jpg")),
+    }
+    if is_onnx(config.model):
+        versions["onnxruntime"] = import_onnxruntime().__version__
+    settings = {
         "model": model,
         "annotations": annotations,
         "images": config.images if "://" in config.images else os.path.abspath(config.images),
@@ -224,13 +224,9 @@ def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, 
         "compile": config.compile,
         "preprocessing": asdict(config.pre),
         "postprocessing": asdict(config.post),
-        "versions": {
-            "odtk-ray": __version__,
-            "torch": torch.__version__,
-            "pillow": PIL.__version__,
-            "jpeg": str(features.version("jpg")),
-        },
+        "versions": versions,
     }
+    return dict(json.loads(json.dumps(settings)))  # as the plan's file gives it back
 
 
 def check_resume(run: RunFolder, config: InferConfig, settings: dict[str, Any]) -> None:

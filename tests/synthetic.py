@@ -9,12 +9,36 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.config import MEAN, STD, Postprocessing, Preprocessing
 from odtk_ray.data.shards import cut_shards
 from odtk_ray.detect import ImageResult
+from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import PLAN_SCHEMA, Detections
 from odtk_ray.results.shardfile import Receipt, write_shard
 from odtk_ray.results.store import Plan, RunFolder
+
+_ANCHORS = tuple((tuple(float(side) for side in (0, 0, s, s)),) for s in (8, 16, 32, 64, 128))
+# What some exported model says about itself.
+ABOUT = ExportedModel(
+    backbones=("ResNet18FPN",),
+    classes=2,
+    class_names=("cat", "dög"),
+    category_ids=(3, "b"),
+    ratios=(1.0,),
+    scales=(4.0,),
+    angles=None,
+    anchors="current",
+    strides=(8, 16, 32, 64, 128),
+    anchor_boxes=_ANCHORS,
+    size=(64, 96),
+    mean=MEAN,
+    std=STD,
+    outputs="raw",
+    precision="fp32",
+    post=Postprocessing(0.1, 20, 0.4, 7),
+    checkpoint="ab" * 32,
+    version="0.1.0",
+)
 
 SIZES = [(640, 480), (480, 640), (612, 612), (333, 500)]
 

@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,11 +73,14 @@ def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
-    """An engine that writes when the GPU begins and ends each launch, and when it read first."""
+    """An engine that notes its start, when it read first, and the GPU's time of each launch."""
+    marks = [time.time()]
     import torch
 
     from odtk_ray.engines.cuda import CudaEngine
     from odtk_ray.model.checkpoint import load_checkpoint
+
+    marks.append(time.time())
 
     class Traced(CudaEngine):
         first_read = 0.0
@@ -84,6 +88,10 @@ def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
         def read(self, data: bytes) -> Any:
             self.first_read = self.first_read or time.time()
             return super().read(data)
+
+        def _warm_up(self, shapes: Any) -> None:
+            marks.append(time.time())
+            super()._warm_up(shapes)
 
         def _queue(self, pictures: Any, *rest: Any) -> Any:
             begin, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -109,6 +117,7 @@ def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
 
     spans: list[tuple[Any, Any, int]] = []
     engine = Traced(load_checkpoint(model), PREP, Postprocessing(), **options)
+    Path(trace + ".start").write_text(json.dumps([*marks, time.time()]), encoding="ascii")
     base = torch.cuda.Event(enable_timing=True)
     base.record(engine._stream)
     base.synchronize()
@@ -117,8 +126,8 @@ def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
 
 def traced_run(
     folder: Path, name: str, sizes: Sequence[tuple[int, int]], batch: int, threads: int
-) -> tuple[str, ...]:
-    """Rate, idle share and times of one run in this process."""
+) -> tuple[float, ...]:
+    """Images a second, GPU idle in %, GPU in s, slots filled in %, s from start to first batch."""
     from odtk_ray.pipeline import infer
 
     trace, output = folder / f"{name}.trace", folder / f"{name}.json"
@@ -133,22 +142,43 @@ def traced_run(
         threads=threads,
         pre=PREP,
     )
+    stages = Stages()
     started = time.time()
-    summary = infer(config, Stages(), factory)
+    summary = infer(config, stages, factory)
     written = output.stat().st_mtime
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     spans = sorted((begin, end) for _, _, begin, end, _ in lines)
     gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
     first_read, first_done = lines[0][0], min(line[1] for line in lines)
     full = sum(line[4] for line in lines) / (batch * len(lines))
+    marks = [started, stages.times[0], *json.loads(Path(f"{trace}.start").read_text())]
+    start = [after - before for before, after in itertools.pairwise([*marks, first_done])]
+    rate = summary.images / (written - first_read)
+    print(
+        f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "
+        f"{' '.join(f'{s:.1f}' for s in start)}; "
+        f"last shard to JSON {written - stages.times[1]:.2f} s; "
+        f"longest gaps of {len(gaps)} "
+        f"{', '.join(f'{gaps[i]:.0f} ms at {i}' for i in np.argsort(gaps)[::-1][:4])}",
+        flush=True,
+    )
+    return (
+        rate,
+        100 * sum(gaps) / (spans[-1][1] - spans[0][0]),
+        (spans[-1][1] - spans[0][0]) / 1e3,
+        100 * full,
+        first_done - started,
+    )
+
+
+def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
+    """A row of the table: each figure's median and range."""
     return (
         name,
-        f"{summary.images / (written - first_read):.0f}",
-        f"{sum(gaps) / (spans[-1][1] - spans[0][0]):.1%}",
-        f"{(spans[-1][1] - spans[0][0]) / 1e3:.1f}",
-        f"{full:.0%}",
-        f"{first_done - started:.1f}",
-        f"{summary.detections:,}",
+        *(
+            f"{statistics.median(column):.1f} ({min(column):.1f} to {max(column):.1f})"
+            for column in zip(*runs, strict=True)
+        ),
     )
 
 
@@ -222,14 +252,20 @@ def main(images: int, odtk_images: int, batch: int, threads: int, runs: int) -> 
                 f"({name}) {images:,} JPEGs of {size / 1e3:.0f} kB, {len(shapes_of(sizes))} shapes"
             )
         print(f"{write_model(folder):,.0f} candidates an image", flush=True)
-        rows: list[tuple[str, ...]] = [
-            ("", "img/s", "GPU idle", "GPU s", "slots filled", "to first batch s", "detections")
-        ]
+        results: dict[str, list[tuple[float, ...]]] = {name: [] for name in sets}
         for _ in range(runs):
             for name, sizes in sets.items():
-                rows.append(traced_run(folder, name, sizes, batch, threads))
-        print(table(rows), flush=True)
-        for name, kind in (("a", "cold"), ("a", "warm"), ("b", "warm")):
+                results[name].append(traced_run(folder, name, sizes, batch, threads))
+        head = (
+            "median of all runs",
+            "img/s",
+            "GPU idle %",
+            "GPU s",
+            "slots filled %",
+            "first batch s",
+        )
+        print(table([head, *(medians(name, rows) for name, rows in results.items())]), flush=True)
+        for name, kind in (("a", "cold"), ("a", "warm")):
             seconds, line = command_line(folder, name, batch, threads, folder / "cache")
             print(
                 f"({name}) odtk-ray infer, caches {kind}: {seconds:.1f} s in all; {line}",

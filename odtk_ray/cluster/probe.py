@@ -6,7 +6,6 @@ short task on one GPU tries them: the driver need not have a GPU itself.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,25 +107,18 @@ def _capabilities(decoder: Decoder | None) -> tuple[bool, str, tuple[str, ...]]:
         remark = f"the CUDA kernels cannot be used, PyTorch computes in their place: {error}"
         return False, PILLOW, (remark,)
     if decoder == "cpu":
+        device.close()
         return True, PILLOW, ()
     try:
-        return True, _try_decoder(device.stream), ()
+        from odtk_ray.data.gpu_jpeg import JpegDecoder
+
+        jpeg = JpegDecoder(device, threads=1)
+        jpeg.close()
     except Exception as error:
-        return True, PILLOW, (f"the CPU decodes JPEGs: nvImageCodec cannot be used: {error}",)
-
-
-def _try_decoder(stream: int) -> str:
-    """The key of the GPU's JPEG decoder, once it has decoded something."""
-    from PIL import Image
-
-    from odtk_ray.data.gpu_images import JpegDecoder
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(buffer, "JPEG")
-    decoder = JpegDecoder(stream, threads=1)
-    if decoder.decode([buffer.getvalue()])[0] is None:
-        raise RuntimeError("it has no JPEG decoder for this GPU (is nvidia-nvjpeg installed?)")
-    return decoder.key
+        return True, PILLOW, (f"the CPU decodes JPEGs: {error}",)
+    finally:
+        device.close()
+    return True, jpeg.key, ()
 
 
 def _fits(
@@ -147,4 +139,6 @@ def _fits(
             return False
         raise
     free, total = torch.cuda.mem_get_info()
+    if settings["kernels"]:
+        engine.close()
     return free >= _FREE_SHARE * total

@@ -8,6 +8,7 @@ later, on the GPU (`cuda_ops.Preprocess`).
 from __future__ import annotations
 
 import queue
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.config import Decoder, Preprocessing
+from odtk_ray.data.gpu_jpeg import JpegDecoder, JpegKind
 from odtk_ray.data.images import decode, network_size, orientation
 from odtk_ray.data.jpeg import read_plain_header
 from odtk_ray.errors import ImageError
@@ -107,24 +109,39 @@ class GpuLoader:
 
     Args:
         prep: how pictures become network input.
-        decoder: which decoder takes plain JPEGs.
+        jpeg: kinds of GPU decoders for plain JPEGs, the best first; empty for none.
         threads: CPU threads of the JPEG decoder.
         index: the GPU.
     """
 
     def __init__(
-        self, prep: Preprocessing, decoder: Decoder, *, threads: int, index: int = 0
+        self, prep: Preprocessing, jpeg: Sequence[JpegKind], *, threads: int, index: int = 0
     ) -> None:
         self._prep = prep
+        self._decoder: Decoder = "gpu" if jpeg else "cpu"
         self._device = cuda_ops.Device(index)
-        self._jpeg = JpegDecoder(self._device.stream, threads, index) if decoder == "gpu" else None
+        self._jpeg = JpegDecoder(self._device, threads, jpeg) if jpeg else None
         self._free: queue.SimpleQueue[_Staging] = queue.SimpleQueue()
         self._retired: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
+        # Whether closed or forgotten, the parts are freed in the one order that works.
+        self._end = weakref.finalize(self, _free_in_order, self._retired, self._jpeg, self._device)
+        self._end.atexit = False  # another thread's GPU; the process takes everything with it
 
     @property
     def key(self) -> str:
         """The decoder, its version and kind."""
         return self._jpeg.key if self._jpeg else "pillow"
+
+    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
+        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+
+        Args:
+            data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
+
+        Raises:
+            ImageError: the file cannot be used.
+        """
+        return load_source(data, self._prep, self._decoder)
 
     def load(self, sources: Sequence[Source]) -> Loaded:
         """Bring sources to the GPU; returns when they are there.
@@ -132,8 +149,7 @@ class GpuLoader:
         Args:
             sources: at most one launch of them.
         """
-        while not self._retired.empty():
-            self._release(self._retired.get())
+        self._release_retired()
         batch = Loaded(
             [ImageError("not decoded")] * len(sources),
             [self._jpeg is not None and not source.on_gpu for source in sources],
@@ -167,11 +183,17 @@ class GpuLoader:
         """Say that nothing reads a batch any more; any thread may."""
         self._retired.put(batch)
 
-    def _release(self, batch: Loaded) -> None:
-        batch.images.clear()
-        if batch.staging is not None:
-            self._free.put(batch.staging)
-            batch.staging = None
+    def close(self) -> None:
+        """Free everything; each batch has been given back."""
+        self._end()
+
+    def _release_retired(self) -> None:
+        while not self._retired.empty():
+            batch = self._retired.get()
+            batch.images.clear()
+            if batch.staging is not None:
+                self._free.put(batch.staging)
+                batch.staging = None
 
     def _by_pillow(self, data: bytes, source: Source) -> NDArray[np.uint8]:
         """A file that the GPU's decoder declined."""
@@ -214,49 +236,16 @@ class _Staging:
         self.buffer = self._device.alloc(self._bytes)
 
 
-class JpegDecoder:
-    """nvImageCodec's JPEG decoder, one kind of its backends pinned.
-
-    The hybrid kind (Huffman codes on the CPU, the rest on CUDA cores) is the one that every GPU
-    has, so one kind serves a mixed cluster.
-
-    Args:
-        stream: the CUstream on which decoded pictures are ready.
-        threads: CPU threads.
-        index: the GPU.
-
-    Raises:
-        ImportError: nvImageCodec is not installed.
-    """
-
-    def __init__(self, stream: int, threads: int, index: int = 0) -> None:
-        from nvidia import nvimgcodec
-
-        self._codec = nvimgcodec
-        self._stream = stream
-        backends = [nvimgcodec.Backend(nvimgcodec.BackendKind.HYBRID_CPU_GPU)]
-        self._decoder = nvimgcodec.Decoder(
-            device_id=index, max_num_cpu_threads=threads, backends=backends
-        )
-        self._params = nvimgcodec.DecodeParams(
-            apply_exif_orientation=False, color_spec=nvimgcodec.ColorSpec.SRGB
-        )
-        self.key = f"nvimgcodec-{nvimgcodec.__version__}-hybrid"
-
-    def decode(self, files: Sequence[bytes]) -> list[Any]:
-        """Decoded images in GPU memory, in order; None for a file that it does not decode."""
-        streams = [self._open(data) for data in files]
-        known = [stream for stream in streams if stream is not None]
-        if not known:
-            return [None] * len(files)
-        decoded = iter(self._decoder.decode(known, params=self._params, cuda_stream=self._stream))
-        return [None if stream is None else next(decoded) for stream in streams]
-
-    def _open(self, data: bytes) -> Any:
-        try:
-            return self._codec.CodeStream(data)
-        except Exception:  # whatever it has against the file, Pillow has the last word
-            return None
+def _free_in_order(
+    retired: queue.SimpleQueue[Loaded], jpeg: JpegDecoder | None, device: cuda_ops.Device
+) -> None:
+    """Pictures are freed on the stream, the decoder works on it: both go before it."""
+    device.synchronize()
+    while not retired.empty():
+        retired.get().images.clear()
+    if jpeg is not None:
+        jpeg.close()
+    device.close()
 
 
 def _picture(image: Any, source: Source) -> cuda_ops.Source | None:

@@ -59,7 +59,7 @@ def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int
 
     ratio = resize / short side, or max_size / long side where the long side would be longer than
     max_size; each new side is int(ratio * side). The truncation is part of the behaviour: some
-    short sides give resize - 1.
+    short sides give resize - 1. With `fit` the ratio is the largest with which both sides fit.
 
     Args:
         width: pixels of the image, at least 1.
@@ -72,14 +72,19 @@ def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int
     Raises:
         ImageError: a new side would be 0 pixels long.
     """
-    ratio = prep.resize / min(width, height)
-    if ratio * max(width, height) > prep.max_size:
-        ratio = prep.max_size / max(width, height)
+    if prep.fit:
+        ratio = min(prep.fit[1] / width, prep.fit[0] / height)
+    else:
+        ratio = prep.resize / min(width, height)
+        if ratio * max(width, height) > prep.max_size:
+            ratio = prep.max_size / max(width, height)
     new_w, new_h = int(ratio * width), int(ratio * height)
     if not (new_w and new_h):
+        rule = f"resize {prep.resize}, max size {prep.max_size}"
+        if prep.fit:
+            rule = f"fit {prep.fit[0]} {prep.fit[1]}"
         raise ImageError(
-            f"too narrow: {width}x{height} would be resized to {new_w}x{new_h} pixels "
-            f"(resize {prep.resize}, max size {prep.max_size})"
+            f"too narrow: {width}x{height} would be resized to {new_w}x{new_h} pixels ({rule})"
         )
     return new_w, new_h, ratio
 
@@ -89,10 +94,15 @@ def padded_size(width: int, height: int, stride: int) -> tuple[int, int]:
     return -(-width // stride) * stride, -(-height // stride) * stride
 
 
+def input_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
+    """The (width, height) of the network input for a resized picture: `fit`, or `padded_size`."""
+    return prep.fit[::-1] if prep.fit else padded_size(width, height, prep.stride)
+
+
 def network_sizes(
     widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Padded network sizes of many images, or of their windows: `network_size`, `padded_size`.
+    """Padded network sizes of many images, or of their windows: `network_size`, `input_size`.
 
     Args:
         widths: integers [n], pixels; 0 where unknown.
@@ -107,12 +117,19 @@ def network_sizes(
     sides = np.stack([np.where(known, widths, 1), np.where(known, heights, 1)]).astype(np.float64)
     if prep.tile is not None:
         sides = np.minimum(sides, prep.tile)
-    short, long = sides.min(axis=0), sides.max(axis=0)
-    ratio = prep.resize / short
-    ratio = np.where(ratio * long > prep.max_size, prep.max_size / long, ratio)
+    if prep.fit:
+        ratio = np.minimum(prep.fit[1] / sides[0], prep.fit[0] / sides[1])
+    else:
+        short, long = sides.min(axis=0), sides.max(axis=0)
+        ratio = prep.resize / short
+        ratio = np.where(ratio * long > prep.max_size, prep.max_size / long, ratio)
     resized = (ratio * sides).astype(np.int64)  # truncates, as int() does
     usable = known & (resized > 0).all(axis=0)
-    padded = np.where(usable, -(-resized // prep.stride) * prep.stride, 0)
+    if prep.fit:
+        sizes = np.array(prep.fit[::-1])[:, None]
+    else:
+        sizes = -(-resized // prep.stride) * prep.stride
+    padded = np.where(usable, sizes, 0)
     return padded[0], padded[1]
 
 

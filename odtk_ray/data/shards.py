@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, _LARGEST = 128, 32, 512
 
+# A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
+# committed and replaced: an H200 idled 6% of the time between launches of ten shapes.
+GPU_LAUNCHES = 4
+
 # A shape takes about 15 s to compile; below so many images that is more than it saves.
 _COMPILED_FROM = 16_000
 
@@ -74,24 +78,29 @@ def tiled_shard_size(images: int) -> int:
     return min(max(-(-images // _SHARDS_WANTED), 1), _LARGEST)
 
 
-def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> list[Shard]:
+def cut_shards(
+    records: pa.Table, prep: Preprocessing, launch_batch: int, launches: int = 1
+) -> list[Shard]:
     """Cut records into shards.
 
     Images of one padded network size run together, in record order. What fills no launch of its
-    own size shares mixed shards, as do images of unknown size. Large inputs go first, so that a
-    shape that does not fit in memory shows early and the tail of the run is made of quick shards.
+    own size shares mixed shards, unsplit, as do images of unknown size. Large inputs go first, so
+    that a shape that does not fit in memory shows early and the tail is made of quick shards.
 
     Args:
         records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
         prep: how sizes become network sizes.
         launch_batch: images in one engine call.
+        launches: a shard has room for at least so many; one of tiled images needs no such room.
     """
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
-    tiled = prep.tile is not None
-    size = tiled_shard_size(len(records)) if tiled else shard_size(len(records), launch_batch)
-    unit = 1 if tiled else launch_batch
+    if prep.tile is None:
+        size = max(shard_size(len(records), launch_batch), launches * launch_batch)
+        unit = launch_batch
+    else:
+        size, unit = tiled_shard_size(len(records)), 1
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
     areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}
@@ -100,9 +109,23 @@ def cut_shards(records: pa.Table, prep: Preprocessing, launch_batch: int) -> lis
         whole = len(rows) - len(rows) % unit if value else 0
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
-    left = np.concatenate(rest) if rest else np.empty(0, np.int64)
-    pieces += [left[i : i + size] for i in range(0, len(left), size)]
+    pieces += _mixed(rest, size)
     return [Shard(number, rows) for number, rows in enumerate(pieces)]
+
+
+def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
+    """Shards of at most `size` rows from parts that stay whole where they can.
+
+    A part of one network size that is split would fill two launches in part.
+    """
+    pieces: list[NDArray[np.int64]] = []
+    mixed: list[NDArray[np.int64]] = []
+    for part in (rows[i : i + size] for rows in rest for i in range(0, len(rows), size)):
+        if mixed and sum(map(len, mixed)) + len(part) > size:
+            pieces.append(np.concatenate(mixed))
+            mixed = []
+        mixed.append(part)
+    return [*pieces, np.concatenate(mixed)] if mixed else pieces
 
 
 def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, int], int]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.config import Decoder, Postprocessing, Preprocessing
-from odtk_ray.data.gpu_images import GpuLoader, Source, load_source
+from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.gpu_images import GpuLoader, Source
+from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegKind
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
 from odtk_ray.engines.step import Network, Results, Step
@@ -41,11 +42,12 @@ class CudaEngine:
             the engine is. Others are made ready when they come.
         compile_shapes: those among them to compile.
         full_precision: float32 without TF32, instead of float16.
-        decoder: `cpu` decodes no file on the GPU.
+        jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
         index: the GPU.
 
     Raises:
         CudaUnavailable: the kernels cannot be used here.
+        DecoderUnavailable: no JPEG decoder of these kinds works here.
         torch.OutOfMemoryError: a launch of the largest shape does not fit.
     """
 
@@ -60,15 +62,15 @@ class CudaEngine:
         shapes: Sequence[Shape] = (),
         compile_shapes: Collection[Shape] = (),
         full_precision: bool = False,
-        decoder: Decoder = "gpu",
+        jpeg: Sequence[JpegKind] = JPEG_KINDS,
         index: int = 0,
     ) -> None:
         torch.cuda.set_device(index)
-        self._prep, self._post, self._decoder = prep, post, decoder
+        self._post = post
         self._batch = launch_batch
         self._device = cuda_ops.Device(index)
         self._stream = torch.cuda.ExternalStream(self._device.stream)  # type: ignore[no-untyped-call]
-        self._loader = GpuLoader(prep, decoder, threads=threads, index=index)
+        self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._network = fused(model)
@@ -95,7 +97,7 @@ class CudaEngine:
 
     def read(self, data: bytes | NDArray[np.uint8]) -> Source:
         """See `StreamingEngine.read`."""
-        return load_source(data, self._prep, self._decoder)
+        return self._loader.read(data)
 
     @torch.inference_mode()
     def launch(self, pictures: Sequence[Source], shape: Shape) -> Callable[[], list[Outcome]]:
@@ -116,6 +118,18 @@ class CudaEngine:
             return outcomes
 
         return finish
+
+    def close(self) -> None:
+        """Free the GPU; every launch has been waited for.
+
+        Graphs, memory and streams go in this order, whoever still refers to the engine.
+        """
+        self._device.synchronize()
+        self._steps.clear()
+        while not self._results.empty():
+            self._results.get()
+        self._loader.close()
+        self._device.close()
 
     def _queue(
         self, pictures: Sequence[cuda_ops.Source], shape: Shape, results: Results

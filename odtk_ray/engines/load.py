@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.config import Decoder, InferConfig
+from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.errors import OdtkError
+from odtk_ray.model.exported import is_onnx
 
 if TYPE_CHECKING:
     from odtk_ray.engines.cuda import CudaEngine
@@ -22,11 +24,11 @@ def load_engine(
     config: InferConfig,
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
-) -> PyTorchEngine | CudaEngine:
-    """Load the checkpoint into the engine that the plan names.
+) -> PyTorchEngine | CudaEngine | OnnxRuntimeEngine:
+    """Load the model into the engine that the plan names.
 
     Args:
-        model: path of the checkpoint.
+        model: path of the checkpoint or exported model.
         sha256: of the driver's model, which this must be.
         config: what the user asked for.
         settings: the plan's: launch_batch, threads, device, kernels, decoder, compiled.
@@ -36,6 +38,16 @@ def load_engine(
         UsageError: the checkpoint is another, or cannot be read.
         OdtkError: this worker lacks what the plan was made for.
     """
+    on_gpu = settings["device"] == "gpu"
+    if is_onnx(model):
+        return OnnxRuntimeEngine(
+            model,
+            config.post,
+            launch_batch=settings["launch_batch"],
+            threads=settings["threads"],
+            gpu=on_gpu,
+            expect=sha256,
+        )
     from odtk_ray.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
@@ -49,7 +61,7 @@ def load_engine(
         launch_batch=settings["launch_batch"],
         threads=settings["threads"],
         full_precision=config.full_precision,
-        device="cuda" if settings["device"] == "gpu" else "cpu",
+        device="cuda" if on_gpu else "cpu",
     )
 
 
@@ -65,6 +77,7 @@ def _cuda_engine(
     shapes: Sequence[tuple[int, int]],
 ) -> CudaEngine:
     from cuda_ops import CudaUnavailable
+    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, DecoderUnavailable
     from odtk_ray.engines.cuda import CudaEngine
 
     try:
@@ -77,13 +90,13 @@ def _cuda_engine(
             shapes=shapes,
             compile_shapes=[(h, w) for h, w in settings["compiled"]],
             full_precision=config.full_precision,
-            decoder=decoder_kind(settings["decoder"]),
+            jpeg=[kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)],
         )
-    except (CudaUnavailable, ImportError) as error:
+    except (CudaUnavailable, DecoderUnavailable) as error:
         raise OdtkError(
             "a GPU of this run cannot do what the first one can",
             str(error),
-            "install the same packages on every node",
+            "install the same packages on every node; --decoder cpu runs on every kind of GPU",
         ) from error
     if engine.decoder_key != settings["decoder"]:
         raise OdtkError(

@@ -55,7 +55,8 @@ class Plan:
     @property
     def prep(self) -> Preprocessing:
         """How pictures become network input."""
-        return Preprocessing(**self.settings["preprocessing"])
+        stored = self.settings["preprocessing"]
+        return Preprocessing(**stored | {"fit": stored["fit"] and tuple(stored["fit"])})
 
 
 class RunFolder:

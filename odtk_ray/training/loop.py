@@ -53,8 +53,8 @@ class Recipe:
 
     iterations: int = 6000
     batch: int = 16
-    rate: float = 0.012
-    warmup: int = 300
+    rate: float = 0.02
+    warmup: int = 500
     momentum: float = 0.9
     decay: float = 1e-4
     clip: float = 3.0

@@ -362,6 +362,34 @@ def test_wrong_usage(checkpoint, few, tmp_path, monkeypatch, arguments, words):
     assert not list(tmp_path.glob("*.run"))
 
 
+IMAGE = {"id": 1, "file_name": "0.jpg"}
+CATEGORIES = [{"id": i, "name": f"class {i}"} for i in (4, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"annotations": []}, "it has no `images`"),
+        ({"images": []}, "`images` is empty"),
+        ({"images": [IMAGE, IMAGE]}, "1 image ids are there twice (first: 1)"),
+        ({"images": [IMAGE], "categories": CATEGORIES * 2}, "two of its categories have the same"),
+        ({"images": [IMAGE], "categories": CATEGORIES[:2]}, "3 classes"),
+        ({"images": [IMAGE | {"file_name": "gone.jpg"}]}, "the first is gone.jpg"),
+        ({"images": [IMAGE | {"file_name": "../few.pth"}]}, "leads out of the image folder"),
+        ({"images": [IMAGE | {"file_name": "link.jpg"}]}, "leads out of the image folder"),
+    ],
+)
+def test_unusable_annotations(checkpoint, few, tmp_path, monkeypatch, document, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.pth").write_text("outside")
+    (few / "link.jpg").symlink_to(tmp_path / "few.pth")
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    outcome = infer(checkpoint, tmp_path, "--images", few, "--annotations", "a.json")
+    assert outcome.exit_code == 2
+    assert words in outcome.stderr
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "few", "few.pth"]
+
+
 def test_an_existing_run_folder_is_refused(checkpoint, few, tmp_path):
     (tmp_path / "out.json.run").mkdir()
     outcome = infer(checkpoint, tmp_path, "--images", few)

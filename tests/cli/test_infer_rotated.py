@@ -105,7 +105,7 @@ def test_a_flag_that_contradicts_the_file_is_one_sentence(checkpoint, photos, tm
     assert outcome.exit_code == 2
     assert outcome.stderr == (
         "error: --rotated-bbox does not fit tiny.pth: "
-        "the checkpoint has no angles: it detects axis-aligned boxes\n"
+        "the model has no angles: it detects axis-aligned boxes\n"
     )
 
 

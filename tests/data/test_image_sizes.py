@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import network_size, network_sizes, padded_size, resize
+from odtk_ray.data.images import input_size, network_size, network_sizes, padded_size, resize
 from odtk_ray.errors import ImageError
 
 PREP = Preprocessing()
@@ -30,6 +30,39 @@ def test_size_table(size, resized, padded):
     assert (new_w, new_h) == resized
     assert padded_size(new_w, new_h, 128) == padded
     assert ratio == min(800 / min(size), 1333 / max(size))
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((640, 480), (1066, 800)),  # 800/480 = 1.667 is less than 1280/640 = 2
+        ((480, 640), (600, 800)),
+        ((2560, 800), (1280, 400)),
+        ((1280, 800), (1280, 800)),
+        ((3, 2), (1200, 800)),
+    ],
+)
+def test_fit_is_the_largest_that_fits(size, resized):
+    prep = Preprocessing(fit=(800, 1280))
+    new_w, new_h, ratio = network_size(*size, prep)
+    assert (new_w, new_h) == resized
+    assert ratio == min(1280 / size[0], 800 / size[1])
+    assert input_size(new_w, new_h, prep) == (1280, 800)
+    with pytest.raises(ImageError, match="fit 800 1280"):
+        network_size(100_000, 1, prep)
+
+
+@given(st.integers(1, 100_000), st.integers(1, 100_000), st.integers(1, 60), st.integers(1, 60))
+def test_fit_never_crops(width, height, rows, columns):
+    prep = Preprocessing(fit=(32 * rows, 32 * columns))
+    try:
+        new_w, new_h, _ = network_size(width, height, prep)
+    except ImageError:
+        return
+    assert new_w <= 32 * columns
+    assert new_h <= 32 * rows
+    # One side fills the input, up to the truncation.
+    assert new_w >= 32 * columns - 1 or new_h >= 32 * rows - 1
 
 
 # 800 / side * side is just below 800 in float64 for these (the list is not complete).
@@ -76,11 +109,13 @@ def test_padded_size(size, stride, padded):
 def scalar_sizes(width, height, prep):
     if width <= 0 or height <= 0:
         return 0, 0
+    if prep.tile:
+        width, height = min(width, prep.tile), min(height, prep.tile)
     try:
         new_w, new_h, _ = network_size(width, height, prep)
     except ImageError:
         return 0, 0
-    return padded_size(new_w, new_h, prep.stride)
+    return input_size(new_w, new_h, prep)
 
 
 SIDES = st.one_of(st.integers(0, 3000), st.sampled_from([*ARTEFACTS, 149, 100_000, 2**31 - 1]))
@@ -89,6 +124,8 @@ PREPS = st.builds(
     resize=st.integers(1, 2000),
     max_size=st.integers(1, 3000),
     stride=st.sampled_from([1, 32, 128]),
+    fit=st.one_of(st.none(), st.sampled_from([(32, 32), (800, 1280), (1280, 800)])),
+    tile=st.one_of(st.none(), st.integers(1, 4000)),
 )
 
 

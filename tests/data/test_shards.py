@@ -46,6 +46,12 @@ def test_shard_size(images, launch, expected):
     assert shard_size(images, launch) == expected
 
 
+def test_a_shard_has_the_launches_asked_for():
+    sizes = [(640, 480)] * 300 + [(480, 640)] * 20
+    lengths = [len(s) for s in cut_shards(records(sizes), PREP, 32, 4)]
+    assert lengths == [128, 128, 32, 32]  # 288 in whole launches; 12 and 20 are left
+
+
 def test_no_records():
     assert cut_shards(records([]), PREP, 4) == []
 
@@ -58,6 +64,18 @@ def test_every_record_is_in_one_shard(sizes, launch):
     assert sorted(rows.tolist()) == list(range(len(sizes)))
     assert [s.number for s in shards] == list(range(len(shards)))
     assert all(0 < len(s) <= shard_size(len(sizes), launch) for s in shards)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(SIZES[:3] + SIZES[4:]), max_size=300), st.integers(1, 40))
+def test_no_size_runs_more_launches_than_it_needs(sizes, launch):
+    table = records(sizes)
+    launches = 0
+    for shard in cut_shards(table, PREP, launch):
+        parts = network_shapes(table.take(shard.rows), PREP)
+        launches += sum(-(-images // launch) for images in parts.values())
+    wanted = network_shapes(table, PREP).values() if sizes else []
+    assert launches == sum(-(-images // launch) for images in wanted)
 
 
 def test_shards_of_one_size_run_full_launches_in_record_order():

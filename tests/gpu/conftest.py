@@ -27,13 +27,18 @@ def codec(_gpu):
     return pytest.importorskip("nvidia.nvimgcodec")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def make_engine(codec, checkpoint):
     """Makes engines of the tiny checkpoint; keyword arguments replace the defaults."""
     from odtk_ray.engines.cuda import CudaEngine
 
+    engines = []
+
     def make(path=checkpoint, prep=PREP, **options):
         settings = {"launch_batch": 4, "threads": 2} | options
-        return CudaEngine(load_checkpoint(path), prep, POST, **settings)
+        engines.append(CudaEngine(load_checkpoint(path), prep, POST, **settings))
+        return engines[-1]
 
-    return make
+    yield make
+    for engine in reversed(engines):
+        engine.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from gpu_helpers import POST, PREP, detect, jpeg, matched, raw
 
 from odtk_ray.data.images import load_picture
+from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -46,6 +49,17 @@ def test_launches_in_flight_do_not_disturb_each_other(make_engine, files):
     assert [[raw(o) for o in finish()] for finish in pending] == one_by_one
 
 
+def test_an_engine_that_nobody_closes_harms_no_other(make_engine, checkpoint, files):
+    kept = make_engine()
+    before = [raw(o) for o in detect(kept, files[:4])]
+    for _ in range(3):
+        forgotten = CudaEngine(load_checkpoint(checkpoint), PREP, POST, launch_batch=4, threads=2)
+        assert [raw(o) for o in detect(forgotten, files[:4])] == before
+        del forgotten
+        gc.collect()
+    assert [raw(o) for o in detect(kept, files[:4])] == before
+
+
 def test_shapes_share_their_memory_and_not_their_results(make_engine, files):
     wide = [jpeg(seed, 900, 500) for seed in range(20, 24)]
     engine = make_engine()
@@ -59,7 +73,7 @@ def test_shapes_share_their_memory_and_not_their_results(make_engine, files):
 @pytest.mark.parametrize("full_precision", [False, True])
 def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full_precision):
     """FP16 within the architecture's tolerance (99.5%, 5e-3), FP32 within 99.9% and 1e-4."""
-    gpu = make_engine(full_precision=full_precision, decoder="cpu")
+    gpu = make_engine(full_precision=full_precision, jpeg=())
     cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
     share, score = (0.999, 1e-4) if full_precision else (0.995, 5e-3)
     total = partners = 0
@@ -78,7 +92,7 @@ def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full
 def test_decoders_differ_by_no_more_than_a_step(make_engine, files):
     """Pillow's pixels through the resize kernel are within one step of nvImageCodec's."""
     by_gpu = detect(make_engine(), files[:4])
-    by_cpu = detect(make_engine(decoder="cpu"), files[:4])
+    by_cpu = detect(make_engine(jpeg=()), files[:4])
     assert not any(o.by_pillow for o in by_gpu)
     for one, two in zip(by_gpu, by_cpu, strict=True):
         count, hits = matched(one.found, two.found, least=0.1, iou=0.95)
@@ -116,7 +130,7 @@ def test_compiled_matches_eager(make_engine, files):
 def test_random_sizes_through_the_whole_way(make_engine, checkpoint):
     """Every size, up and down, against Pillow's resize and the torch engine on this GPU."""
     rng = np.random.default_rng(4)
-    engine = make_engine(decoder="cpu", full_precision=True, launch_batch=1)
+    engine = make_engine(jpeg=(), full_precision=True, launch_batch=1)
     cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
     for seed in range(8):
         width, height = map(int, rng.integers(40, 700, 2))

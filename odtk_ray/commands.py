@@ -1,0 +1,106 @@
+"""What every command of the command line needs: flags of several values, errors as messages."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from odtk_ray.errors import EXIT_FAILED, OdtkError, UsageError
+
+_OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+
+
+# Flags that take several values, as ODTK's do, and what such a value looks like.
+_MANY: dict[str, Callable[[str], bool]] = {
+    "--output": lambda text: text.endswith(_OUTPUT_ENDINGS) and not text.startswith("-"),
+    "--size": str.isdigit,
+    "--fit": str.isdigit,
+    "--dynamic-batch-opts": str.isdigit,
+}
+
+
+class ManyValues(click.Command):
+    """Accepts ODTK's `--output a b`, several values behind one flag, beside click's own form."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeats the flag before each of its values."""
+        expanded: list[str] = []
+        previous = ""
+        for token in args:
+            if previous in _MANY and expanded[-1] != previous:
+                if _MANY[previous](token):
+                    expanded.append(previous)
+                else:
+                    previous = token
+            elif token.startswith("-"):
+                previous = token
+            expanded.append(token)
+        return super().parse_args(ctx, expanded)
+
+
+def given() -> frozenset[str]:
+    """Parameters of the running command that stand on its line."""
+    context = click.get_current_context()
+    typed = click.core.ParameterSource.COMMANDLINE
+    return frozenset(n for n in context.params if context.get_parameter_source(n) == typed)
+
+
+def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width from one or two numbers; None from none."""
+    if len(values) > 2:
+        shown = " ".join(map(str, values))
+        raise UsageError(f"{flag} {shown} has {len(values)} numbers", f"it is {flag} H W")
+    return (values[0], values[-1]) if values else None
+
+
+class _Stopped(BaseException):
+    """SIGTERM, as a job's end or a scheduler sends it."""
+
+
+_KEPT = "what is committed stays; run again with --resume"
+
+
+def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
+    """Run a command and leave with its exit code; a failure is a message, not a traceback."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = command()
+    except OdtkError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, _Stopped):
+        if debug:
+            raise
+        click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
+        code = EXIT_FAILED
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
+        click.echo(f"error: {error.strerror or error}{where}{hint}", err=True)
+        code = EXIT_FAILED
+    except Exception as error:
+        if debug:
+            raise
+        cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
+        first = (str(cause).strip() or "no message").splitlines()[0]
+        click.echo(
+            f"error: {type(cause).__name__}: {first}\n"
+            "  hint: this is a defect of odtk-ray; --debug shows where it happened",
+            err=True,
+        )
+        code = EXIT_FAILED
+    sys.stdout.flush()
+    sys.exit(code)

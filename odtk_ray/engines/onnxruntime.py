@@ -1,0 +1,153 @@
+"""An exported model in ONNX Runtime, with `ops/` behind raw outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odtk_ray.config import Postprocessing
+from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import INPUT_NAME, ExportedModel, read_exported, unusable
+from odtk_ray.records import Detections
+
+
+class OnnxRuntimeEngine:
+    """Runs an ONNX file of `odtk-ray export`, on the CPU, or on a GPU where ONNX Runtime can.
+
+    Every call computes a full launch batch, as `PyTorchEngine` does.
+
+    Args:
+        path: the file.
+        post: thresholds behind raw outputs; a graph that ends in detections has its own.
+        launch_batch: pictures in one call.
+        threads: CPU threads.
+        gpu: use CUDA if ONNX Runtime has it.
+        expect: SHA-256 of the file.
+
+    Raises:
+        UsageError: the file or the package cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        post: Postprocessing,
+        *,
+        launch_batch: int,
+        threads: int = 1,
+        gpu: bool = False,
+        expect: str | None = None,
+    ) -> None:
+        self._about = read_exported(path, expect)
+        self._session = _session(path, threads, gpu)
+        self._batch, self._post, self._threads = launch_batch, post, threads
+        self.key = engine_key(self._session, self._about)
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """See `Engine.detect`; `shape` is the model's size."""
+        if shape != self._about.size:
+            raise ValueError(f"the model's input is {self._about.size}, not {shape}")
+        outputs = self.raw(normalise(pictures, self._batch, self._about))
+        if self._about.outputs == "raw":
+            outputs = decode_raw(outputs, self._about, self._post, self._threads)
+        return [_row(*(column[i] for column in outputs)) for i in range(len(pictures))]
+
+    def raw(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """The graph's outputs for a normalised batch, float32 [B, 3, H, W]."""
+        names = list(self._about.output_names)
+        return list(self._session.run(names, {INPUT_NAME: batch}))
+
+
+def normalise(
+    pictures: Sequence[NDArray[np.uint8]], batch: int, about: ExportedModel
+) -> NDArray[np.float32]:
+    """float32 [batch, 3, H, W], (pixels / 255 - mean) / std; padding and missing pictures are 0."""
+    mean, std = (np.array(values, np.float32) for values in (about.mean, about.std))
+    result = np.zeros((batch, 3, *about.size), np.float32)
+    for slot, picture in zip(result, pictures, strict=False):
+        height, width = picture.shape[:2]
+        pixels = (picture.astype(np.float32) / 255 - mean) / std
+        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
+    return result
+
+
+def decode_raw(
+    outputs: Sequence[NDArray[np.float32]],
+    about: ExportedModel,
+    post: Postprocessing,
+    threads: int = 1,
+) -> list[NDArray[Any]]:
+    """Detections of raw outputs by `ops/`: scores [B, D], boxes_net [B, D, 4], classes [B, D]."""
+    import torch
+
+    from odtk_ray.ops.decode import decode
+    from odtk_ray.ops.nms import nms
+
+    torch.set_num_threads(threads)
+    tensors = [torch.from_numpy(array) for array in outputs]
+    levels = len(about.strides)
+    found = decode(
+        tensors[:levels],
+        tensors[levels:],
+        [torch.from_numpy(level.anchors) for level in about.levels],
+        about.strides,
+        threshold=post.threshold,
+        top_n=post.top_n,
+    )
+    kept = nms(*found, threshold=post.nms, detections=post.detections)
+    return [column.numpy() for column in kept]
+
+
+def engine_key(session: Any, about: ExportedModel) -> str:
+    """Names what computes: the runtime, its version, the device and the precision."""
+    import onnxruntime
+
+    device = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+    return f"onnxruntime-{onnxruntime.__version__}-{device}-{about.precision}"
+
+
+def import_onnxruntime() -> Any:
+    """The package.
+
+    Raises:
+        UsageError: it is not installed, or cannot be loaded.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(
+            "running ONNX models needs ONNX Runtime", str(error), "pip install onnxruntime"
+        ) from error
+    return onnxruntime
+
+
+def _session(path: str, threads: int, gpu: bool) -> Any:
+    onnxruntime = import_onnxruntime()
+    onnxruntime.set_default_logger_severity(3)  # errors; what it warns about are its own choices
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Its own INT8 kernels can overflow on CPUs without VNNI; so the codes are what is rounded to,
+    # and the sums are float32, as exact as TensorRT's int32.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    wanted = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
+    there = onnxruntime.get_available_providers()
+    try:
+        return onnxruntime.InferenceSession(
+            path, options, providers=[name for name in wanted if name in there]
+        )
+    except Exception as error:  # its own types, all of them about the file
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise unusable(path, f"ONNX Runtime says: {first[:200]}", "export it again") from error
+
+
+def _row(
+    scores: NDArray[np.float32], boxes: NDArray[np.float32], classes: NDArray[Any]
+) -> Detections:
+    """The filled slots of one image; unused ones have score 0."""
+    used = scores > 0
+    return Detections(scores[used], boxes[used], classes[used].astype(np.int32))

@@ -1,0 +1,1 @@
+"""From checkpoints to ONNX and TensorRT: what runs where PyTorch is not."""

@@ -1,0 +1,47 @@
+"""Files that an export writes: they appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from odtk_ray.errors import OdtkError, UsageError
+
+_ENDINGS = (".onnx", ".plan")
+
+
+@contextmanager
+def writing(path: str) -> Iterator[str]:
+    """A name to write to: it becomes `path` when the block ends well, and is removed otherwise.
+
+    Raises:
+        OdtkError: the storage refuses.
+    """
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    part = os.path.join(folder, f".{stem}.{os.getpid()}.part{ending}")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
+def check_output(path: str) -> None:
+    """Refuses a target that cannot be written to.
+
+    Raises:
+        UsageError: its name has another ending, its folder is not there, or it is a folder.
+    """
+    if not path.lower().endswith(_ENDINGS):
+        endings = " or ".join(_ENDINGS)
+        raise UsageError(f"cannot export to {path}", f"its name does not end in {endings}")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"cannot write {path}", f"there is no folder {folder}")
+    if os.path.isdir(path):
+        raise UsageError(f"cannot write {path}", "it is a folder")

@@ -1,0 +1,111 @@
+"""The ranges for an INT8 export: from a table that fits, or from a calibration on all workers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray import __version__
+from odtk_ray.cluster.session import choose_fleet, session
+from odtk_ray.config import ExportConfig
+from odtk_ray.errors import UsageError
+from odtk_ray.export.calibrate import Sample, collect, draw_sample
+from odtk_ray.export.graph import trace
+from odtk_ray.export.histograms import Histogram
+from odtk_ray.export.quantize import quantization_points
+from odtk_ray.export.table import CalibrationTable, check_table, read_table
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.model.folding import fold_batch_norms
+
+if TYPE_CHECKING:
+    from odtk_ray.export.run import Reporter
+
+
+def check_int8(config: ExportConfig) -> None:
+    """Refuses INT8 without anything to calibrate from.
+
+    Raises:
+        UsageError: neither images nor a table that exists.
+    """
+    table = config.calibration_table
+    if config.calibration_images is None and (table is None or config.recalibrate):
+        raise UsageError(
+            "--int8 needs --calibration-images, or the --calibration-table of an earlier export"
+        )
+    if config.calibration_images is None and table is not None and not os.path.exists(table):
+        raise UsageError(
+            f"there is no calibration table {table}", hint="--calibration-images makes it"
+        )
+
+
+def int8_ranges(
+    config: ExportConfig, checkpoint: Checkpoint, report: Reporter
+) -> tuple[CalibrationTable, bool]:
+    """The table to quantise with, and whether it is new.
+
+    Raises:
+        UsageError: the table is not for this export, or there are too few images.
+    """
+    points = quantization_points(trace(fold_batch_norms(checkpoint.build())))
+    keys = [point.key for point in points]
+    sample = None
+    if config.calibration_images is not None:
+        count = config.calibration_batches * config.calibration_batch_size
+        sample = draw_sample(config.calibration_images, count, config.size, config.seed)
+        if sample.unreadable:
+            report.warn(f"{sample.unreadable} calibration images cannot be decoded: skipped")
+    path = config.calibration_table
+    if path is not None and os.path.exists(path) and not config.recalibrate:
+        table = read_table(path)
+        check_table(
+            path,
+            table,
+            model=checkpoint.sha256,
+            size=config.size,
+            keys=keys,
+            method=config.calibration_method if sample else None,
+            images=sample.hashes if sample else None,
+        )
+        report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        return table, False
+    if sample is None:
+        raise ValueError("check_int8 comes first")
+    histograms = _calibrate(config, checkpoint, sample)
+    return CalibrationTable(
+        method=config.calibration_method,
+        model=checkpoint.sha256,
+        size=config.size,
+        images=tuple(sample.hashes),
+        names=tuple(map(os.path.basename, sample.paths)),
+        amax={key: histograms[key].amax(config.calibration_method) for key in keys},
+        version=__version__,
+    ), True
+
+
+def _calibrate(
+    config: ExportConfig, checkpoint: Checkpoint, sample: Sample
+) -> dict[str, Histogram]:
+    side = config.calibration_batch_size
+    batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
+    # Workers have a working directory of their own.
+    model = (os.path.abspath(config.model), config.anchors, checkpoint.sha256, config.size)
+    if config.workers is None and config.address is None and "RAY_ADDRESS" not in os.environ:
+        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
+    import ray
+
+    with session(config.address, config.workers or 1) as local:
+        fleet = choose_fleet(config.workers, None, local=local)
+        options: dict[str, Any] = {"num_cpus": fleet.threads}
+        if fleet.gpus:
+            options = {"num_gpus": 1, "num_cpus": 0}
+        task: Any = ray.remote(**options)(collect)
+        shares = [batches[i :: fleet.workers] for i in range(fleet.workers)]
+        device = "cuda" if fleet.gpus else "cpu"
+        parts = ray.get([task.remote(*model, share, device) for share in shares if share])
+    return {key: sum((part[key] for part in parts), Histogram.empty()) for key in parts[0]}
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

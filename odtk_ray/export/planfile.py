@@ -1,0 +1,115 @@
+"""From a model to a plan and its sidecar; from ONNX without torch, as on a Jetson."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from odtk_ray.config import ExportConfig
+from odtk_ray.errors import UsageError
+from odtk_ray.export.files import check_output, writing
+from odtk_ray.export.plan import PlanOptions, build_plan, check_plan, import_tensorrt
+from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
+from odtk_ray.model.sidecar import Sidecar, sidecar_path
+
+if TYPE_CHECKING:
+    from odtk_ray.export.run import Reporter
+
+# Of CUDA's driver interface, cuda.h.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """What was built.
+
+    Attributes:
+        path: of the plan.
+        about: its sidecar.
+    """
+
+    path: str
+    about: Sidecar
+
+    def lines(self) -> list[str]:
+        """The summary, for people."""
+        about, model = self.about, self.about.model
+        least, tuned, greatest = about.batches
+        targets = [*(about.gpu or ()), *about.capabilities]
+        bound = " ".join(targets) or "the GPUs that TensorRT chooses by itself"
+        return [
+            f"wrote {self.path} ({about.plan_bytes / 1e6:.1f} MB): {', '.join(model.backbones)}, "
+            f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
+            f"batch {least} to {greatest}, tuned for {tuned}",
+            f"for {bound}, with {about.tensorrt}",
+        ]
+
+
+def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
+    """Builds a plan of a checkpoint or of an ONNX file.
+
+    Raises:
+        UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
+        OdtkError: the build failed, or the files cannot be written.
+    """
+    check_output(config.output)
+    options = PlanOptions(
+        precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
+        batches=config.batches,
+        workspace=None if config.workspace is None else config.workspace << 20,
+        timing_cache=config.timing_cache,
+        capabilities=config.capabilities,
+        verbose=config.verbose,
+    )
+    trt = import_tensorrt()
+    data, model = _source(config, report)
+    if model.precision == "int8" and not config.full_precision:
+        options = replace(options, precision="int8")
+    check_plan(model, options)
+    about = Sidecar(
+        model=replace(model, precision=options.precision),
+        batches=options.batches,
+        tensorrt=f"{trt.__name__} {trt.__version__}",
+        gpu=None if config.capabilities else find_gpu(),
+        capabilities=options.capabilities,
+    )
+    plan = build_plan(data, model, options, name=about.identity, progress=report.note)
+    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
+    # The sidecar first: a plan is never there without it.
+    with writing(sidecar_path(config.output)) as part:
+        Path(part).write_text(about.to_json(), encoding="utf-8")
+    with writing(config.output) as part:
+        Path(part).write_bytes(plan)
+    return BuiltPlan(config.output, about)
+
+
+def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
+    if not is_onnx(config.model):
+        from odtk_ray.export.run import onnx_for_plan
+
+        return onnx_for_plan(config, report)
+    if config.int8:
+        raise UsageError(
+            "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
+        )
+    about = read_exported(config.model)
+    return Path(config.model).read_bytes(), about
+
+
+def find_gpu() -> tuple[str, str] | None:
+    """Name and compute capability, such as `8.9`, of this machine's first GPU; None if none."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    text = ctypes.create_string_buffer(256)
+    cuda.cuDeviceGetName(text, len(text), device)
+    for value, attribute in ((major, _CAPABILITY_MAJOR), (minor, _CAPABILITY_MINOR)):
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+    return text.value.decode(), f"{major.value}.{minor.value}"

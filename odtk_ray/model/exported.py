@@ -1,0 +1,277 @@
+"""What an exported model says about itself: the facts that travel in ONNX files and beside plans.
+
+Nothing here needs torch or onnx, so that exported models run and are inspected without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odtk_ray.config import Postprocessing
+from odtk_ray.errors import UsageError
+from odtk_ray.model.protobuf import metadata_props
+
+FORMAT_VERSION = 1
+_PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the values are JSON
+
+INPUT_NAME = "input_1"
+DETECTION_NAMES = ("scores", "boxes", "classes")
+SIDE_STEP = 32  # the pyramid is upsampled twice from stride 32: other sides do not line up
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pyramid level of an exported model.
+
+    Attributes:
+        label: backbone and level, such as `ResNet50FPN/P3`.
+        stride: pixels of the network input to one cell.
+        height: rows of cells.
+        width: columns of cells.
+        anchors: float32 [A, 4], xyxy, pixels of the network input, of the cell at the origin.
+    """
+
+    label: str
+    stride: int
+    height: int
+    width: int
+    anchors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """Everything that using an exported model takes, besides the file itself.
+
+    Attributes:
+        backbones: ODTK's factory names; every one has five levels.
+        classes: number of classes.
+        class_names: one name for each class, or None.
+        category_ids: the data set's id of each class, or None.
+        ratios: anchor height / width.
+        scales: anchor sizes in strides.
+        angles: anchor angles in radians; None for axis-aligned boxes.
+        anchors: the generation of the anchors, `current` or `legacy`.
+        strides: pixels of the network input to one cell, for each level.
+        anchor_boxes: for each level the anchors [A, 4] of the cell at the origin.
+        size: height and width of the network input in pixels.
+        mean: RGB, on values in [0, 1]; subtracted first.
+        std: RGB; divided by.
+        outputs: `raw` are `score_1..n` and `box_1..n`; `detections` are `scores, boxes, classes`.
+        precision: of the network.
+        post: post-processing values: defaults for raw outputs, fixed in the graph otherwise.
+        checkpoint: SHA-256, in hex, of the model that was exported.
+        version: of odtk-ray, that wrote it.
+        sha256: of the file it was read from; empty before it is written.
+    """
+
+    backbones: tuple[str, ...]
+    classes: int
+    class_names: tuple[str, ...] | None
+    category_ids: tuple[int | str, ...] | None
+    ratios: tuple[float, ...]
+    scales: tuple[float, ...]
+    angles: tuple[float, ...] | None
+    anchors: str
+    strides: tuple[int, ...]
+    anchor_boxes: tuple[tuple[tuple[float, ...], ...], ...]
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    outputs: Literal["raw", "detections"]
+    precision: Precision
+    post: Postprocessing
+    checkpoint: str
+    version: str
+    sha256: str = ""
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the boxes are rotated."""
+        return self.angles is not None
+
+    @property
+    def levels(self) -> list[Level]:
+        """The pyramid levels, in the order of the outputs."""
+        sizes = level_sizes(*self.size) * len(self.backbones)
+        labels = [f"{b}/P{n}" for b in self.backbones for n in range(3, 8)]
+        tables = [np.array(table, np.float32) for table in self.anchor_boxes]
+        rows = zip(labels, self.strides, sizes, tables, strict=True)
+        return [Level(label, stride, *size, table) for label, stride, size, table in rows]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the graph's outputs, ODTK's."""
+        if self.outputs == "detections":
+            return DETECTION_NAMES
+        numbers = range(1, len(self.strides) + 1)
+        return tuple(f"score_{i}" for i in numbers) + tuple(f"box_{i}" for i in numbers)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The `metadata_props` of an ONNX file: one key for each fact, values in JSON."""
+        facts = {"format": FORMAT_VERSION, **asdict(self)}
+        del facts["sha256"]
+        return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
+
+
+def is_onnx(path: str) -> bool:
+    """Whether a model file is ONNX, by its name."""
+    return path.lower().endswith(".onnx")
+
+
+def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and columns of P3 to P7 for a network input; both sides are multiples of 32 pixels.
+
+    P3 to P5 have sides / 8, / 16, / 32; P6 and P7 halve that, rounded up, since their convolutions
+    have stride 2 and padding 1.
+    """
+    sizes = [(height // step, width // step) for step in (8, 16, 32)]
+    for _ in range(2):
+        rows, columns = sizes[-1]
+        sizes.append((-(-rows // 2), -(-columns // 2)))
+    return sizes
+
+
+def check_size(flag: str, height: int, width: int) -> None:
+    """Refuses sides that the pyramid cannot have.
+
+    Raises:
+        UsageError: a side is no multiple of 32; the two nearest sizes are named.
+    """
+    if height % SIDE_STEP == 0 and width % SIDE_STEP == 0 and height > 0 and width > 0:
+        return
+    down = [max(side // SIDE_STEP, 1) * SIDE_STEP for side in (height, width)]
+    up = [max(-(-side // SIDE_STEP), 1) * SIDE_STEP for side in (height, width)]
+    names = dict.fromkeys(f"{flag} {h} {w}" for h, w in (down, up))
+    raise UsageError(
+        f"{flag} {height} {width} is no size for this network",
+        f"both sides must be multiples of {SIDE_STEP} pixels",
+        f"the nearest: {' or '.join(names)}",
+    )
+
+
+def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
+    """Reads what an ONNX file of `odtk-ray export` says about itself.
+
+    Args:
+        path: the file.
+        expect: the SHA-256 that it must have, so that every worker runs the driver's model.
+
+    Raises:
+        UsageError: it cannot be read, is no ONNX file, was not written by `odtk-ray export`, or is
+            not the one expected.
+    """
+    name = str(path)
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            sha256 = hashlib.sha256(data).hexdigest()
+            metadata = dict(metadata_props(data))
+    except OSError as error:
+        raise unusable(name, error.strerror or str(error)) from error
+    except (ValueError, IndexError) as error:  # an empty file cannot be mapped
+        raise unusable(name, "it is damaged, or no ONNX file", _AGAIN) from error
+    if expect is not None and sha256 != expect:
+        why = f"its hash is {sha256[:12]} and this run's is {expect[:12]}"
+        raise unusable(name, why, "put the same file on every machine, and leave it there")
+    facts = {k.removeprefix(_PREFIX): v for k, v in metadata.items() if k.startswith(_PREFIX)}
+    if not facts:
+        raise unusable(name, "odtk-ray did not write it, so its anchors and classes are unknown",
+                       "odtk-ray export model.pth model.onnx")  # fmt: skip
+    return parse_facts(name, facts, sha256)
+
+
+def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedModel:
+    """Builds the model's description from JSON values by field name, each checked.
+
+    Raises:
+        UsageError: a field is missing or not what it should be, or the format is newer.
+    """
+    try:
+        values = {key: json.loads(text) for key, text in facts.items()}
+        if (found := values.pop("format")) != FORMAT_VERSION:
+            why = f"its format is {found!r} and this version reads {FORMAT_VERSION}"
+            raise unusable(name, why, "export it with this version of odtk-ray")
+        model = ExportedModel(
+            **{key: _frozen(value) for key, value in values.items() if key != "post"},
+            post=Postprocessing(**values["post"]),
+            sha256=sha256,
+        )
+        _check(model)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise unusable(name, "its description is damaged", _AGAIN) from error
+    return model
+
+
+def unusable(path: str, why: str, hint: str = "") -> UsageError:
+    """The error that every unusable exported model ends in."""
+    return UsageError(f"cannot use model {path}", why, hint)
+
+
+def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
+    """What the file holds, as (name, text) rows for people."""
+    names, post = model.class_names, model.post
+    values = asdict(post)
+    if not model.rotated:
+        del values["rotated_nms"]
+    made = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in values.items())
+    rows = [
+        ("file", path),
+        ("backbone", ", ".join(model.backbones)),
+        ("classes", f"{model.classes}" + (f": {', '.join(names)}" if names else "")),
+        ("category ids", ", ".join(map(str, model.category_ids or ()))),
+        ("boxes", "rotated" if model.rotated else "axis-aligned"),
+        ("input", f"{model.size[0]}x{model.size[1]} (height x width)"),
+        ("precision", model.precision),
+        ("outputs", ", ".join(model.output_names)),
+        ("anchors", model.anchors),
+        ("ratios", ", ".join(f"{value:.4g}" for value in model.ratios)),
+        ("scales", ", ".join(f"{value:.4g}" for value in model.scales)),
+        ("post-processing", made + (" (fixed)" if model.outputs == "detections" else "")),
+        ("checkpoint", model.checkpoint[:12]),
+        ("written by", f"odtk-ray {model.version}"),
+        ("sha256", model.sha256[:12]),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+_AGAIN = "copy the file again, or export the model again"
+_KINDS = {"classes": int, "anchors": str, "checkpoint": str, "version": str}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _check(model: ExportedModel) -> None:
+    """Raises ValueError or TypeError where the parts do not fit together."""
+    for field in fields(model):
+        hint, value = str(get_type_hints(ExportedModel)[field.name]), getattr(model, field.name)
+        if "tuple" in hint and not (isinstance(value, tuple) or (value is None and "None" in hint)):
+            raise TypeError(field.name)
+        if field.name in _KINDS and not isinstance(value, _KINDS[field.name]):
+            raise TypeError(field.name)
+    shapes = {level.anchors.shape for level in model.levels}
+    cell = len(model.ratios) * len(model.scales) * len(model.angles or (0.0,))
+    named = [len(names) for names in (model.class_names, model.category_ids) if names is not None]
+    right = (
+        shapes == {(cell, 4)}
+        and model.classes > 0
+        and all(count == model.classes for count in named)
+        and len(model.mean) == len(model.std) == 3
+        and len(model.size) == 2
+        and all(side > 0 and side % SIDE_STEP == 0 for side in model.size)
+        and model.outputs in ("raw", "detections")
+        and model.precision in ("fp32", "fp16", "int8")
+    )
+    if not right:
+        raise ValueError("fields do not fit together")

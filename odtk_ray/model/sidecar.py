@@ -1,0 +1,124 @@
+"""`model.plan.json`: what a TensorRT plan is, since the plan itself does not say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import ExportedModel, describe_exported, parse_facts, unusable
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sidecar:
+    """What lies beside a plan.
+
+    Attributes:
+        model: what the network says about itself; its `sha256` is that of the ONNX file, its
+            `precision` the plan's.
+        batches: least, tuned and greatest batch.
+        tensorrt: package and version that built it and can run it.
+        gpu: name and compute capability that it is bound to; None where it was built without.
+        capabilities: compute capabilities that it was built for, without a GPU.
+        plan_sha256: of the plan's file.
+        plan_bytes: its length.
+    """
+
+    model: ExportedModel
+    batches: tuple[int, int, int]
+    tensorrt: str
+    gpu: tuple[str, str] | None
+    capabilities: tuple[str, ...]
+    plan_sha256: str = ""
+    plan_bytes: int = 0
+
+    @property
+    def identity(self) -> str:
+        """The network's name in the plan: a hash of everything that was known before the build."""
+        facts = self._facts()
+        del facts["plan_sha256"], facts["plan_bytes"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps({"identity": self.identity, **self._facts()}, indent=1) + "\n"
+
+    def _facts(self) -> dict[str, Any]:
+        model = {k: json.loads(v) for k, v in self.model.to_metadata().items()}
+        facts = asdict(self) | {"model": model, "onnx_sha256": self.model.sha256}
+        return {"format": FORMAT_VERSION, **facts}
+
+
+def sidecar_path(plan: str) -> str:
+    """Where the sidecar of a plan lies."""
+    return f"{plan}.json"
+
+
+def is_plan(path: str) -> bool:
+    """Whether a model file is a TensorRT plan, by its name."""
+    return path.lower().endswith(".plan")
+
+
+def read_sidecar(plan: str) -> Sidecar:
+    """Reads what a plan is, and sees that the plan is that one.
+
+    Raises:
+        UsageError: one of the two files is missing, damaged, or of another plan.
+    """
+    beside = sidecar_path(plan)
+    try:
+        content = Path(plan).read_bytes()
+        facts = json.loads(Path(beside).read_text(encoding="utf-8"))
+        sidecar = _parse(plan, facts)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise unusable(plan, why, _AGAIN) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unusable(plan, f"{beside} is damaged", _AGAIN) from error
+    if len(content) != sidecar.plan_bytes:
+        why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
+        raise unusable(plan, why, _AGAIN)
+    if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
+        raise unusable(plan, f"it is not the plan that {beside} describes", _AGAIN)
+    return sidecar
+
+
+def describe_plan(path: str) -> list[tuple[str, str]]:
+    """What a plan is, as (name, text) rows for people."""
+    plan = read_sidecar(path)
+    bound = [
+        ("batch", f"{plan.batches[0]} to {plan.batches[2]}, tuned for {plan.batches[1]}"),
+        ("TensorRT", plan.tensorrt),
+        ("GPU", " ".join(plan.gpu or ())),
+        ("compute capability", ", ".join(plan.capabilities)),
+    ]
+    return describe_exported(path, plan.model) + [(name, text) for name, text in bound if text]
+
+
+_AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL OUTPUT.plan"
+
+
+def _parse(plan: str, facts: Mapping[str, Any]) -> Sidecar:
+    if facts["format"] != FORMAT_VERSION:
+        raise UsageError(f"cannot use model {plan}", f"its format is {facts['format']!r}", _AGAIN)
+    model = {key.rpartition(".")[2]: json.dumps(value) for key, value in facts["model"].items()}
+    least, tuned, greatest = facts["batches"]
+    gpu = facts["gpu"]
+    sidecar = Sidecar(
+        model=parse_facts(plan, model, str(facts["onnx_sha256"])),
+        batches=(int(least), int(tuned), int(greatest)),
+        tensorrt=str(facts["tensorrt"]),
+        gpu=None if gpu is None else (str(gpu[0]), str(gpu[1])),
+        capabilities=tuple(map(str, facts["capabilities"])),
+        plan_sha256=str(facts["plan_sha256"]),
+        plan_bytes=int(facts["plan_bytes"]),
+    )
+    if sidecar.identity != facts["identity"]:
+        raise ValueError("edited")
+    return sidecar

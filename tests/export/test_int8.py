@@ -1,0 +1,190 @@
+"""Calibration: samples, taps against hooks, workers that add up, tables that are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from synthetic import picture
+from torch import nn
+
+from odtk_ray.cli import cli
+from odtk_ray.config import Preprocessing
+from odtk_ray.data.images import load_picture
+from odtk_ray.errors import UsageError
+from odtk_ray.export.calibrate import collect, draw_sample
+from odtk_ray.export.table import read_table
+from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.model.exported import read_exported
+from odtk_ray.model.folding import fold_batch_norms
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibration")
+    for seed in range(6):
+        picture(seed, 96, 64).save(folder / f"{seed}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def test_samples_are_random_seeded_and_skip_what_is_broken(images):
+    one, two = (draw_sample(str(images), 6, SIZE, seed=0) for _ in range(2))
+    assert one == two
+    assert len(set(one.paths)) == 6
+    assert one.unreadable in (0, 1)  # drawn or not
+    assert {draw_sample(str(images), 2, SIZE, seed).paths[0] for seed in range(12)} > {one.paths[0]}
+    with pytest.raises(UsageError, match=r"needs 7 images and .* has 6: 1 cannot be decoded"):
+        draw_sample(str(images), 7, SIZE, seed=0)
+
+
+def test_taps_see_what_hooks_see(checkpoint, images):
+    loaded = load_checkpoint(checkpoint)
+    paths = [str(images / "0.png"), str(images / "1.png")]
+    found = collect(str(checkpoint), "auto", loaded.sha256, SIZE, [paths])
+
+    model = fold_batch_norms(loaded.build())
+    seen: dict[str, list[torch.Tensor]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_pre_hook(
+                lambda _, inputs, name=name: seen.setdefault(name, []).append(inputs[0].clone())
+            )
+    prep = Preprocessing(fit=SIZE)
+    pixels = np.stack([load_picture(Path(p).read_bytes(), prep).pixels for p in paths])
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    batch = ((torch.from_numpy(pixels).float() / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        model(batch.contiguous())
+
+    trunk = "backbones.ResNet18FPN.features"
+    for key, value in {
+        f"{trunk}.conv1:in": seen[f"{trunk}.conv1"][0],
+        f"{trunk}.layer2.0.conv2:in": seen[f"{trunk}.layer2.0.conv2"][0],
+        "backbones.ResNet18FPN.P3.upsample:up": seen["backbones.ResNet18FPN.smooth4"][0],
+        "cls_head.0/ResNet18FPN/P3:in": seen["box_head.0"][0],
+        "box_head.6/ResNet18FPN/P6:in": seen["box_head.6"][3],
+    }.items():
+        assert found[key].largest == pytest.approx(float(value.abs().max()), rel=1e-5), key
+        assert found[key].counts.sum() == int((value != 0).sum()), key
+
+
+def export(checkpoint, out, *arguments):
+    fixed = ["export", checkpoint, out, "--size", *SIZE, "--int8"]
+    return CliRunner().invoke(cli, [str(a) for a in (*fixed, *arguments)])
+
+
+@pytest.fixture(scope="module")
+def table(checkpoint, images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    path = folder / "table.json"
+    outcome = export(
+        checkpoint, folder / "m.onnx", "--calibration-images", images,
+        "--calibration-batches", 2, "--calibration-table", path, "--calibration-method", "max",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert "64x96, INT8" in outcome.output
+    assert read_exported(folder / "m.onnx").precision == "int8"
+    return path
+
+
+def test_a_table_says_what_it_was_made_from(table, checkpoint):
+    content = read_table(str(table))
+    assert content.method == "max"
+    assert content.size == SIZE
+    assert content.model == load_checkpoint(checkpoint).sha256
+    assert len(content.images) == len(content.names) == 4
+    assert json.loads(table.read_text())["amax"] == content.amax
+
+
+def test_a_table_is_reused_without_images(table, checkpoint, tmp_path):
+    outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-table", table)
+    assert outcome.exit_code == 0, outcome.output
+    assert "ranges are those of" in outcome.output
+    first = table.parent / "m.onnx"
+    assert (tmp_path / "m.onnx").read_bytes() == first.read_bytes()
+
+
+def test_a_table_is_reused_with_the_same_images_only(table, checkpoint, images, tmp_path):
+    common = ("--calibration-table", table, "--calibration-images", images,
+              "--calibration-method", "max")  # fmt: skip
+    out = tmp_path / "m.onnx"
+    again = export(checkpoint, out, *common, "--calibration-batches", 2)
+    assert again.exit_code == 0, again.output
+    before = table.read_bytes()
+    other = export(checkpoint, out, *common, "--calibration-batches", 3)
+    assert other.exit_code == 2
+    assert "made from other images" in other.output
+    assert "--recalibrate" in other.output
+    assert table.read_bytes() == before
+
+
+@pytest.mark.cluster
+def test_workers_add_up_to_the_same_table(ray_session, checkpoint, images, tmp_path):
+    texts = []
+    for name, more in (("one", ()), ("two", ("--workers", 2))):
+        path = tmp_path / f"{name}.json"
+        outcome = export(
+            checkpoint, tmp_path / f"{name}.onnx", "--calibration-images", images,
+            "--calibration-batches", 3, "--calibration-table", path, *more,
+        )  # fmt: skip
+        assert outcome.exit_code == 0, outcome.output
+        texts.append(path.read_text())
+    ranges = [json.loads(text)["amax"] for text in texts]
+    assert ranges[0].keys() == ranges[1].keys()
+    for key, value in ranges[0].items():  # another number of threads moves the last bits
+        assert value == pytest.approx(ranges[1][key], rel=2e-2), key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--int8 needs --calibration-images"),
+        (["--calibration-table", "none.json"], "there is no calibration table none.json"),
+        (["--calibration-table", "broken.json"], "it is not JSON"),
+        (["--calibration-table", "list.json"], "not a calibration table"),
+        (["--calibration-table", "model.json"], "it is for model 000000000000"),
+        (["--calibration-table", "size.json"], "it was made at 32x96, and --size is 64x96"),
+        (["--calibration-table", "less.json"], "1 of its entries are not this network's"),
+        (["--calibration-table", "nan.json"], "not a calibration table"),
+        (["--calibration-images", "{images}"], "calibration needs 20 images"),
+        (["--calibration-images", "{images}", "--calibration-batches", "2",
+          "--calibration-table", "table.json"], "its method is max, and entropy is asked for"),
+    ],
+)  # fmt: skip
+def test_refusals_write_nothing(
+    table, checkpoint, images, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    content = json.loads(table.read_text())
+    less = dict(list(content["amax"].items())[1:])
+    key = next(iter(content["amax"]))
+    for name, text in {
+        "table": json.dumps(content),
+        "broken": "{",
+        "list": "[1]",
+        "model": json.dumps(content | {"model": "0" * 64}),
+        "size": json.dumps(content | {"size": [32, 96]}),
+        "less": json.dumps(content | {"amax": less}),
+        "nan": json.dumps(content | {"amax": {**less, key: float("nan")}}),
+    }.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    before = sorted(os.listdir(tmp_path))
+    outcome = export(checkpoint, "m.onnx", *(a.format(images=images) for a in arguments))
+    assert outcome.exit_code == 2, outcome.output
+    assert message in outcome.output
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_calibration_flags_need_int8(checkpoint, images, tmp_path):
+    arguments = ["export", checkpoint, tmp_path / "m.onnx", "--calibration-images", images]
+    outcome = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert outcome.exit_code == 2
+    assert "with --int8 only" in outcome.output

@@ -1,0 +1,205 @@
+"""Plans built for real by TensorRT for RTX, which needs no GPU; what cannot be built is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+
+from odtk_ray.cli import cli
+from odtk_ray.config import Postprocessing
+from odtk_ray.errors import UsageError
+from odtk_ray.export.halving import to_half
+from odtk_ray.export.onnx import describe_export, to_onnx
+from odtk_ray.export.plan import PlanOptions
+from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.model.sidecar import read_sidecar
+
+SIZE = (64, 96)
+
+
+def odtk_ray(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def models(checkpoint, photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plans")
+    export = ("export", checkpoint)
+    size = ("--size", *SIZE)
+    calibration = ("--int8", "--calibration-images", photos, "--calibration-method", "max",
+                   "--calibration-batches", 1)  # fmt: skip
+    for name, more in {
+        "fp32": (), "int8": calibration, "ended": ("--with-postprocess",)
+    }.items():  # fmt: skip
+        outcome = odtk_ray(*export, folder / f"{name}.onnx", *size, *more)
+        assert outcome.exit_code == 0, outcome.output
+    return folder
+
+
+@pytest.fixture
+def rtx():
+    return pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.mark.parametrize("capability", ["8.0", "8.9", "12.0"])
+@pytest.mark.parametrize(
+    ("source", "flags", "precision"),
+    [("fp32", ["--full-precision"], "fp32"), ("fp32", [], "fp16"), ("int8", [], "int8")],
+)
+def test_plans_are_built(rtx, models, tmp_path, source, flags, precision, capability):
+    path = tmp_path / "m.plan"
+    outcome = odtk_ray(
+        "export", models / f"{source}.onnx", path, *flags, "--dynamic-batch-opts", 1, 2, 4,
+        "--compute-capability", capability,
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    about = read_sidecar(str(path))
+    assert about.model.precision == precision
+    assert about.batches == (1, 2, 4)
+    assert about.capabilities == (capability,)
+    assert about.tensorrt == f"tensorrt_rtx {rtx.__version__}"
+    assert about.plan_bytes == path.stat().st_size > 100_000
+    assert sorted(os.listdir(tmp_path)) == ["m.plan", "m.plan.json"]
+    rows = odtk_ray("info", path).output
+    assert f"precision           {precision}" in rows
+
+
+def test_a_plan_of_a_checkpoint_is_that_of_its_onnx(rtx, checkpoint, models, tmp_path):
+    flags = ("--compute-capability", "8.9")
+    for name, source in (("a", (checkpoint, "--size", *SIZE)), ("b", (models / "fp32.onnx",))):
+        model, *more = source
+        outcome = odtk_ray("export", model, tmp_path / f"{name}.plan", *more, *flags)
+        assert outcome.exit_code == 0, outcome.output
+    one, two = (read_sidecar(str(tmp_path / f"{name}.plan")) for name in "ab")
+    assert one.model == two.model
+    assert one.identity == two.identity
+
+
+def test_onnx_to_plan_needs_no_torch(rtx, models, tmp_path):
+    """As on a Jetson: neither torch nor Ray, and for FP32 not even the onnx package."""
+    code = (
+        "import sys\n"
+        "for name in sys.argv.pop().split(','): sys.modules[name] = None\n"
+        "from odtk_ray.cli import main; main()"
+    )
+    for flags, blocked in (([], "torch,ray"), (["--full-precision"], "torch,ray,onnx")):
+        run = subprocess.run(
+            [sys.executable, "-c", code, "export", models / "fp32.onnx", tmp_path / "m.plan",
+             "--compute-capability", "8.9", *flags, blocked],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert "wrote" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ended.onnx"], "this model ends in detections"),
+        (["int8.onnx", "--full-precision"], "the model is INT8 and the plan is to be FP32"),
+        (["fp32.onnx", "--int8"], "--int8 needs a checkpoint"),
+        (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is no range"),
+        (["fp32.onnx", "--dynamic-batch-opts", "4", "8"], "takes three numbers"),
+        (["fp32.onnx", "--compute-capability", "9.0"], "does not build for 9.0"),
+        (["fp32.onnx", "--int8", "--full-precision"], "contradict each other"),
+        (["none.onnx"], "No such file"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(rtx, models, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(models)
+    outcome = odtk_ray("export", arguments[0], tmp_path / "m.plan", *arguments[1:])
+    assert outcome.exit_code == 2, outcome.output
+    assert message in outcome.output
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_tensorrt_the_package_to_install_is_named(models, tmp_path, monkeypatch):
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    outcome = odtk_ray("export", models / "fp32.onnx", tmp_path / "m.plan")
+    assert outcome.exit_code == 2
+    assert "pip install tensorrt" in outcome.output
+
+
+def test_damaged_plans_are_refused(rtx, models, tmp_path):
+    plan = tmp_path / "m.plan"
+    outcome = odtk_ray("export", models / "fp32.onnx", plan, "--compute-capability", "8.9")
+    assert outcome.exit_code == 0, outcome.output
+    beside = Path(f"{plan}.json")
+    content, text = plan.read_bytes(), beside.read_text()
+    facts = json.loads(text)
+
+    def refused(message):
+        with pytest.raises(UsageError, match=message):
+            read_sidecar(str(plan))
+
+    plan.write_bytes(content[:-1])
+    refused("bytes and should have")
+    plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused("it is not the plan")
+    plan.write_bytes(content)
+    for broken in ("{", "[]", json.dumps(facts | {"batches": [1, 2, 64]}), "{}"):
+        beside.write_text(broken)
+        refused("is damaged")
+    beside.write_text(json.dumps(facts | {"format": 2}))
+    refused("its format is 2")
+    beside.unlink()
+    refused("No such file")
+    beside.write_text(text)
+    assert read_sidecar(str(plan)).identity == facts["identity"]
+
+
+@pytest.mark.parametrize("batches", [(0, 1, 1), (2, 1, 4), (1, 5, 4)])
+def test_batches_rise(batches):
+    with pytest.raises(UsageError, match="is no range"):
+        PlanOptions(batches=batches)
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint):
+    loaded = load_checkpoint(checkpoint)
+    about = describe_export(loaded, SIZE, Postprocessing(), with_postprocess=False)
+    return to_onnx(loaded, about)
+
+
+def run(model, batch):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"input_1": batch})
+
+
+def test_half_models_are_half_inside_and_float_outside(network):
+    half = to_half(network)
+    onnx.checker.check_model(half)
+    shaped = onnx.shape_inference.infer_shapes(half, strict_mode=True)
+    kinds = {v.name: v.type.tensor_type.elem_type for v in shaped.graph.value_info}
+    convs = {n.output[0] for n in half.graph.node if n.op_type == "Conv"}
+    assert {kinds[name] for name in convs} == {onnx.TensorProto.FLOAT16}
+    ends = [*half.graph.input, *half.graph.output]
+    assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
+    batch = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(2)).numpy()
+    for one, two in zip(run(network, batch), run(half, batch), strict=True):
+        assert two.dtype == np.float32
+        assert np.abs(one - two).mean() <= 5e-3 * max(1, np.abs(one).max())
+        assert one.shape == two.shape
+
+
+def test_weights_too_large_for_half_are_refused(network):
+    huge = onnx.ModelProto()
+    huge.CopyFrom(network)
+    (bias,) = (t for t in huge.graph.initializer if t.name == "cls_head.0.bias")
+    values = onnx.numpy_helper.to_array(bias) + 70_000
+    bias.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), bias.name))
+    with pytest.raises(UsageError, match=r"cls_head\.0\.bias does not fit into FP16"):
+        to_half(huge)

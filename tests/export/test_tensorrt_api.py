@@ -1,0 +1,104 @@
+"""The names that the builder uses exist in TensorRT 10.3, 10.16 and 11.4: their real bindings.
+
+The bindings load where the libraries are stubs, so nothing is built here; `test_plan.py` builds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+
+import pytest
+
+# TensorRT, its package, and whether its networks are strongly typed.
+VERSIONS = [
+    ("10.3.0", "tensorrt-cu12-bindings", False),
+    ("10.16.1.11", "tensorrt-cu13-bindings", True),
+    ("11.4.0.106", "tensorrt-cu13-bindings", True),
+]
+SYMBOLS = """createInferBuilder_INTERNAL createInferRuntime_INTERNAL createInferRefitter_INTERNAL
+    createNvOnnxParser_INTERNAL createNvOnnxParserRefitter_INTERNAL getPluginRegistry
+    getBuilderPluginRegistry getNvOnnxParserVersion initLibNvInferPlugins""".split()
+
+CHECK = """
+import sys
+import tensorrt_bindings as trt
+sys.modules["tensorrt"] = trt
+from odtk_ray.export import plan
+assert plan.import_tensorrt() is trt
+assert trt.__version__.startswith(sys.argv[1]), trt.__version__
+typed = sys.argv[2] == "True"
+assert plan.is_strongly_typed(trt) is typed
+# Every name below is used by plan.py on this version without a question.
+for owner, names in {
+    trt.Builder: "create_network create_builder_config create_optimization_profile "
+                 "build_serialized_network",
+    trt.INetworkDefinition: "name",
+    trt.OnnxParser: "parse num_errors get_error",
+    trt.IBuilderConfig: "clear_flag set_flag add_optimization_profile set_memory_pool_limit "
+                        "create_timing_cache set_timing_cache get_timing_cache progress_monitor",
+    trt.IOptimizationProfile: "set_shape",
+    trt.ITimingCache: "serialize",
+    trt.MemoryPoolType: "WORKSPACE",
+    trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
+    trt.IProgressMonitor: "phase_start phase_finish step_complete",
+    trt.BuilderFlag: "TF32",
+}.items():
+    missing = [name for name in names.split() if not hasattr(owner, name)]
+    assert not missing, (owner, missing)
+if not typed:
+    assert hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
+flags = trt.NetworkDefinitionCreationFlag
+wanted = "STRONGLY_TYPED" if typed else "EXPLICIT_BATCH"
+assert plan._network_flags(trt, typed) == 1 << int(getattr(flags, wanted))
+log = plan._logger(trt, [], False)
+log.log(trt.ILogger.Severity.ERROR, "x")
+class Config: pass
+monitor = plan._monitor(trt, Config(), print)
+assert monitor.step_complete("phase", 1)
+assert not hasattr(trt.IBuilderConfig, "set_compute_capability")
+print("right")
+"""
+
+
+@pytest.fixture(scope="module")
+def stubs(tmp_path_factory):
+    """Libraries of both major versions that have the symbols and nothing behind them."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("stubs")
+    source = folder / "stub.c"
+    source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in SYMBOLS))
+    for major in (10, 11):
+        for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+            name = f"lib{library}.so.{major}"
+            command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", source]
+            subprocess.run([*command, "-o", folder / name], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(("version", "package", "typed"), VERSIONS)
+def test_names(stubs, tmp_path, version, package, typed):
+    pip = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=1",
+         "--only-binary=:all:", f"--dest={tmp_path}", f"{package}=={version}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if pip.returncode:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        pytest.skip(f"no wheel of {package} {version} for Python {python}, or no package index")
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    paths = [str(tmp_path / "site"), sysconfig.get_path("purelib"), *sys.path]
+    run = subprocess.run(
+        [sys.executable, "-c", CHECK, ".".join(version.split(".")[:2]), str(typed)],
+        env={"LD_LIBRARY_PATH": str(stubs), "PYTHONPATH": ":".join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout == "right\n", run.stderr

@@ -1,0 +1,164 @@
+"""What exported models say about themselves: read back whole, refused when it does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from synthetic import ABOUT
+
+from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import (
+    ExportedModel,
+    check_size,
+    describe_exported,
+    level_sizes,
+    read_exported,
+)
+
+
+def onnx_bytes(metadata, weights=1000):
+    """A model of another kind with this metadata: only that is read."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    table = onnx.numpy_helper.from_array(np.arange(weights, dtype=np.float32), "w")
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], [table]))
+    helper.set_model_props(model, metadata)
+    return model.SerializeToString()
+
+
+def written(tmp_path, metadata):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(metadata))
+    return path
+
+
+def test_a_file_says_what_was_written(tmp_path):
+    path = written(tmp_path, {"other": "x", **ABOUT.to_metadata()})
+    model = read_exported(path)
+    assert dataclasses.replace(model, sha256="") == ABOUT
+    assert read_exported(path, expect=model.sha256) == model
+
+
+def test_metadata_is_what_the_onnx_package_reads(tmp_path):
+    path = written(tmp_path, ABOUT.to_metadata())
+    props = {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
+    assert props["odtk_ray.size"] == [64, 96]
+    assert props["odtk_ray.format"] == 1
+    assert len(props) == len(dataclasses.fields(ExportedModel))  # sha256 left out, format added
+
+
+def test_levels_and_outputs():
+    shapes = [(level.label, level.stride, level.height, level.width) for level in ABOUT.levels]
+    assert shapes[0] == ("ResNet18FPN/P3", 8, 8, 12)
+    assert shapes[4] == ("ResNet18FPN/P7", 128, 1, 1)
+    assert ABOUT.output_names[4:6] == ("score_5", "box_1")
+    ended = dataclasses.replace(ABOUT, outputs="detections")
+    assert ended.output_names == ("scores", "boxes", "classes")
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"),
+    [
+        ((32, 32), [(4, 4), (2, 2), (1, 1), (1, 1), (1, 1)]),
+        # 800 / 32 = 25, halved upwards: 13, 7
+        ((800, 1280), [(100, 160), (50, 80), (25, 40), (13, 20), (7, 10)]),
+        ((128, 256), [(16, 32), (8, 16), (4, 8), (2, 4), (1, 2)]),
+    ],
+)
+def test_level_sizes(size, sizes):
+    assert level_sizes(*size) == sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        ((720, 1280), "--size 704 1280 or --size 736 1280"),
+        ((1, 1), "--size 32 32"),
+        ((800, 1333), "--size 800 1312 or --size 800 1344"),
+    ],
+)
+def test_other_sizes_name_the_nearest(size, nearest):
+    with pytest.raises(UsageError, match=f"the nearest: {nearest}$"):
+        check_size("--size", *size)
+    check_size("--size", 800, 1280)
+
+
+def test_the_description_for_people():
+    rows = dict(describe_exported("m.onnx", ABOUT))
+    assert rows["classes"] == "2: cat, dög"
+    assert rows["post-processing"] == "threshold 0.1, top-n 20, nms 0.4, detections 7"
+    fixed = dict(describe_exported("m.onnx", dataclasses.replace(ABOUT, outputs="detections")))
+    assert fixed["post-processing"].endswith("(fixed)")
+
+
+def changed(**changes):
+    facts = ABOUT.to_metadata()
+    for key, value in changes.items():
+        if value is None:
+            del facts[f"odtk_ray.{key}"]
+        else:
+            facts[f"odtk_ray.{key}"] = json.dumps(value)
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [
+        ({}, "odtk-ray did not write it"),
+        ({"a": "b"}, "odtk-ray did not write it"),
+        (changed(format=2), "its format is 2"),
+        (changed(format=None), "its description is damaged"),
+        (changed(classes=None), "its description is damaged"),
+        (changed(classes=3), "its description is damaged"),
+        (changed(classes="2"), "its description is damaged"),
+        (changed(novel=1), "its description is damaged"),
+        (changed(size=[64, 97]), "its description is damaged"),
+        (changed(size=[64]), "its description is damaged"),
+        (changed(size=64), "its description is damaged"),
+        (changed(strides=[8]), "its description is damaged"),
+        (changed(anchor_boxes=[[[0, 0, 1, 1]]]), "its description is damaged"),
+        (changed(anchor_boxes="x"), "its description is damaged"),
+        (changed(outputs="boxes"), "its description is damaged"),
+        (changed(precision="fp64"), "its description is damaged"),
+        (changed(post={"threshold": 0.1, "odd": 1}), "its description is damaged"),
+        (changed(post=[1]), "its description is damaged"),
+        (ABOUT.to_metadata() | {"odtk_ray.size": "[64"}, "its description is damaged"),
+    ],
+)
+def test_bad_descriptions_are_refused(tmp_path, metadata, why):
+    with pytest.raises(UsageError, match=why):
+        read_exported(written(tmp_path, metadata))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "damaged, or no ONNX"),
+        (b"PK\x03\x04 is a zip", "damaged, or no ONNX"),
+        (b"\xff" * 100, "damaged, or no ONNX"),
+        (b"\x0a\xff\xff\xff\x0f", "damaged, or no ONNX"),
+        (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or no ONNX|description is damaged"),
+        (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or no ONNX"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, content, why):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=why):
+        read_exported(path)
+
+
+def test_missing_and_other_files_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        read_exported(tmp_path / "none.onnx")
+    with pytest.raises(UsageError, match="directory"):
+        read_exported(tmp_path)
+    path = written(tmp_path, ABOUT.to_metadata())
+    with pytest.raises(UsageError, match="this run's is 000000000000"):
+        read_exported(path, expect="0" * 64)
