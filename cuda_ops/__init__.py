@@ -10,6 +10,7 @@ from cuda_ops.compiler import CudaUnavailable
 from cuda_ops.device import Buffer, Device, Event
 from cuda_ops.postprocess import Level, Postprocess
 from cuda_ops.preprocess import Preprocess, Source
+from cuda_ops.rotated_iou import RotatedIou
 
 __all__ = [
     "Buffer",
@@ -19,5 +20,6 @@ __all__ = [
     "Level",
     "Postprocess",
     "Preprocess",
+    "RotatedIou",
     "Source",
 ]

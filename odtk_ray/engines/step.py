@@ -19,11 +19,13 @@ Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
 class Results:
-    """Page-locked memory for the detections of one launch."""
+    """Page-locked memory for the detections of one launch, with 4 or 6 numbers of a box."""
 
-    def __init__(self, device: cuda_ops.Device, batch: int, detections: int) -> None:
+    def __init__(
+        self, device: cuda_ops.Device, batch: int, detections: int, box_values: int
+    ) -> None:
         self.scores: NDArray[np.float32] = device.pinned((batch, detections), np.float32)
-        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, 4), np.float32)
+        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, box_values), np.float32)
         self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
 
     def row(self, slot: int) -> Detections:
@@ -43,6 +45,7 @@ class Step:
         anchors: for each level float32 [A, 4].
         classes: number of classes.
         post: thresholds behind the heads.
+        rotated: whether the boxes are rotated.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Step:
         anchors: Sequence[NDArray[np.float32]],
         classes: int,
         post: Postprocessing,
+        *,
+        rotated: bool,
     ) -> None:
         count, _, height, width = batch.shape
         dtype: Scalar = "float16" if batch.dtype == torch.float16 else "float32"
@@ -82,6 +87,7 @@ class Step:
             dtype=dtype,
             logits=True,
             channels_last=True,
+            rotated=post.rotated_nms if rotated else None,
         )
         self._graph: torch.cuda.CUDAGraph | None = None
 
