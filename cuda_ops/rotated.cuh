@@ -1,4 +1,4 @@
-// Arithmetic on rotated boxes: odtk_ray/ops/rotated.py, step by step and rounded as it does.
+// Arithmetic on rotated boxes: odtk_ray/ops/rotated.py.
 //
 // In float, where suppression by ops is in double: near the threshold, within 1e-5, the two may
 // decide differently. Minima and maxima hand on a NaN of their first argument, other than CUDA's
@@ -29,6 +29,12 @@ __device__ inline float clamp(float value, float limit) {
   return greater(lesser(value, limit), -limit);
 }
 
+// a * b - c * d without cancellation, by Kahan: thin boxes need angles and offsets to the last digit.
+__device__ inline float difference(float a, float b, float c, float d) {
+  const float product = c * d;
+  return fmaf(a, b, -product) + fmaf(-c, d, product);
+}
+
 // Half the sides of two boxes, and the way from the centre of the second to that of the first.
 struct Pair {
   float half_w1, half_h1, half_w2, half_h2, right, down;
@@ -42,6 +48,10 @@ struct Pair {
         down(((a.y1 - b.y1) + (a.y2 - b.y2)) / 2) {}
 
   __device__ static float half(float low, float high) { return greater(high - low, 0.0f) / 2; }
+
+  // The offset in the frame of the second box.
+  __device__ float x0(const RotatedBox &b) const { return difference(right, b.cos, -down, b.sin); }
+  __device__ float y0(const RotatedBox &b) const { return difference(down, b.cos, right, b.sin); }
 
   __device__ float area1() const { return 4 * half_w1 * half_h1; }
   __device__ float area2() const { return 4 * half_w2 * half_h2; }
@@ -69,10 +79,9 @@ __device__ inline float below_edge(float x, float y, float x_next, float y_next,
 // How the common area of two boxes is found: each has its own angle.
 struct OwnAngles {
   __device__ static float common(const RotatedBox &a, const RotatedBox &b, const Pair &pair) {
-    const float sin1 = a.sin, cos1 = a.cos, sin2 = b.sin, cos2 = b.cos;
-    const float x0 = pair.right * cos2 + pair.down * sin2;
-    const float y0 = pair.down * cos2 - pair.right * sin2;
-    const float sin = sin1 * cos2 - cos1 * sin2, cos = cos1 * cos2 + sin1 * sin2;
+    const float x0 = pair.x0(b), y0 = pair.y0(b);
+    const float sin = difference(a.sin, b.cos, a.cos, b.sin);
+    const float cos = difference(a.cos, b.cos, -a.sin, b.sin);
     const float w_cos = pair.half_w1 * cos, h_sin = pair.half_h1 * sin;
     const float w_sin = pair.half_w1 * sin, h_cos = pair.half_h1 * cos;
     float total = 0;
@@ -93,9 +102,8 @@ struct OwnAngles {
 // Both are turned by the angle of the second one, as in ODTK.
 struct AngleOfWorse {
   __device__ static float common(const RotatedBox &, const RotatedBox &b, const Pair &pair) {
-    const float sin = b.sin, cos = b.cos;
-    const float x0 = pair.right * cos + pair.down * sin, y0 = pair.down * cos - pair.right * sin;
-    return shared(x0, pair.half_w1, pair.half_w2) * shared(y0, pair.half_h1, pair.half_h2);
+    return shared(pair.x0(b), pair.half_w1, pair.half_w2) *
+           shared(pair.y0(b), pair.half_h1, pair.half_h2);
   }
 
   // Common length of two intervals whose centres are `distance` apart.
