@@ -11,6 +11,7 @@ from synthetic import picture
 
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.ops.boxes import pairwise_iou
+from odtk_ray.ops.rotated import rotated_iou
 
 PREP = Preprocessing(resize=160, max_size=256)
 POST = Postprocessing()
@@ -57,7 +58,11 @@ def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
     if len(found) == POST.detections:
         edge = max(edge, float(found.scores[-1]))
     counts = (found.scores >= least) & (found.scores > edge + margin)
-    overlaps = pairwise_iou(torch.tensor(found.boxes), torch.tensor(others.boxes)).numpy()
+    boxes, partners = torch.tensor(found.boxes), torch.tensor(others.boxes)
+    if boxes.shape[1] == 6:
+        overlaps = rotated_iou(boxes[:, None].double(), partners[None].double()).numpy()
+    else:
+        overlaps = pairwise_iou(boxes, partners).numpy()
     partner = (
         (overlaps >= iou)
         & (found.classes[:, None] == others.classes)

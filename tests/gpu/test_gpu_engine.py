@@ -89,6 +89,24 @@ def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full
     assert partners >= share * total
 
 
+def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_checkpoint, files):
+    """In FP32 alone: where the tiny model's (sin, cos) is short, FP16 turns the box."""
+    gpu = make_engine(rotated_checkpoint, full_precision=True, decoder="cpu")
+    cpu = PyTorchEngine(load_checkpoint(rotated_checkpoint), POST, launch_batch=1)
+    total = partners = 0
+    for start in range(0, 12, 4):
+        found = [o.found for o in detect(gpu, files[start : start + 4])]
+        pixels = [load_picture(data, PREP).pixels for data in files[start : start + 4]]
+        for one, picture in zip(found, pixels, strict=True):
+            (two,) = cpu.detect([picture], (256, 256))
+            assert one.boxes.shape[1] == two.boxes.shape[1] == 6
+            for here, there in ((one, two), (two, one)):
+                count, hits = matched(here, there, least=0, iou=0.99, score=1e-4, margin=1e-4)
+                total, partners = total + count, partners + hits
+    assert total > 500
+    assert partners >= 0.995 * total
+
+
 def test_decoders_differ_by_no_more_than_a_step(make_engine, files):
     """Pillow's pixels through the resize kernel are within one step of nvImageCodec's."""
     by_gpu = detect(make_engine(), files[:4])
