@@ -52,7 +52,8 @@ def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
         least: lowest score that counts.
         iou: of partners, at least.
         score: largest difference of partners' scores.
-        margin: detections within this of the threshold, or of the last place, do not count.
+        margin: detections within this of the threshold, or of the last place, do not count; nor do
+            rotated ones without an area, which have no IoU with themselves.
     """
     edge = POST.threshold
     if len(found) == POST.detections:
@@ -61,6 +62,7 @@ def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
     boxes, partners = torch.tensor(found.boxes), torch.tensor(others.boxes)
     if boxes.shape[1] == 6:
         overlaps = rotated_iou(boxes[:, None].double(), partners[None].double()).numpy()
+        counts &= (found.boxes[:, 2:4] > found.boxes[:, :2]).all(axis=1)
     else:
         overlaps = pairwise_iou(boxes, partners).numpy()
     partner = (

@@ -11,7 +11,7 @@ from gpu_helpers import POST, PREP, detect, jpeg, matched, raw
 from odtk_ray.data.images import load_picture
 from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.gpu
 
@@ -89,10 +89,21 @@ def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full
     assert partners >= share * total
 
 
-def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_checkpoint, files):
+@pytest.fixture
+def rotated_model(rotated_checkpoint, tmp_path):
+    """The tiny rotated model with scores that are not all 1, but in an order."""
+    checkpoint = load_checkpoint(rotated_checkpoint)
+    model = checkpoint.build()
+    model.get_parameter("cls_head.8.weight").mul_(0.01)
+    tables = {name: getattr(checkpoint, name) for name in ("ratios", "scales", "angles")}
+    save_checkpoint(tmp_path / "model.pth", model, **tables)
+    return tmp_path / "model.pth"
+
+
+def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_model, files):
     """In FP32 alone: where the tiny model's (sin, cos) is short, FP16 turns the box."""
-    gpu = make_engine(rotated_checkpoint, full_precision=True, decoder="cpu")
-    cpu = PyTorchEngine(load_checkpoint(rotated_checkpoint), POST, launch_batch=1)
+    gpu = make_engine(rotated_model, full_precision=True, decoder="cpu")
+    cpu = PyTorchEngine(load_checkpoint(rotated_model), POST, launch_batch=1)
     total = partners = 0
     for start in range(0, 12, 4):
         found = [o.found for o in detect(gpu, files[start : start + 4])]
