@@ -6,7 +6,6 @@ waits for pictures only when decoding is the slower of the two.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,14 +15,11 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import Picture, input_size, load_picture
+from odtk_ray.data.patience import read_image
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
-from odtk_ray.errors import ImageError
+from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.records import Detections
-
-# Seconds to wait before storage that failed is asked again.
-_PAUSES = (0.5, 2.0)
 
 _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
 
@@ -63,11 +59,19 @@ class Detector:
         prep: how pictures become network input.
         launch_batch: pictures in one launch.
         threads: decode threads.
+        canary: an image that can be read, to tell a bad image from storage that is away.
     """
 
     def __init__(
-        self, make_engine: EngineFactory, prep: Preprocessing, *, launch_batch: int, threads: int
+        self,
+        make_engine: EngineFactory,
+        prep: Preprocessing,
+        *,
+        launch_batch: int,
+        threads: int,
+        canary: str | None = None,
     ) -> None:
+        self._canary = canary
         self._prep = prep
         self._batch = launch_batch
         # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
@@ -143,9 +147,11 @@ class Detector:
 
     def _load(self, path: str) -> Any:
         try:
-            return self._engine.read(_read(path))
+            return self._engine.read(read_image(path, self._canary))
         except ImageError as error:
             return error
+        except OdtkError:
+            raise
         except OSError as error:
             return ImageError(f"cannot be read: {error.strerror or error}")
         except Exception as error:  # no file, however odd, may end a run over a million others
@@ -167,18 +173,6 @@ class _HostPictures:
     ) -> Callable[[], list[Outcome]]:
         found = self._engine.detect([picture.pixels for picture in pictures], shape)
         return lambda: [Outcome(detections) for detections in found]
-
-
-def _read(path: str) -> bytes:
-    """Read a file; storage that fails for a moment is asked again."""
-    for pause in _PAUSES:
-        try:
-            return storage.read_bytes(path)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            raise
-        except OSError:
-            time.sleep(pause)
-    return storage.read_bytes(path)
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +13,8 @@ from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
+from odtk_ray.data import storage
+from odtk_ray.data.patience import touch
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.load import load_engine
@@ -23,6 +25,9 @@ from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import score_run
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
+
+# So many images are tried before it is assumed that the driver's machine does not see them.
+_CANARIES = 16
 
 
 class Reporter(Protocol):
@@ -111,6 +116,9 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
     if shards:
         settings = WorkerSettings(
             run_dir=run.path,
+            token_file=run.token_file,
+            token=run.token,
+            canary=find_canary(run),
             digest=run.digest,
             prep=run.plan.prep,
             launch_batch=run.plan.settings["launch_batch"],
@@ -128,6 +136,15 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
         )
         dispatcher.run(shard.number for shard in shards)
     report.end()
+
+
+def find_canary(run: RunFolder) -> str | None:
+    """The first of the run's first images that can be read: every worker must be able to."""
+    for path in run.plan.records["path"].slice(0, _CANARIES).to_pylist():
+        with contextlib.suppress(OSError):
+            touch(path)
+            return str(path)
+    return None
 
 
 def finish(
@@ -175,5 +192,5 @@ def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFa
 
 def engine_maker(config: InferConfig, draft: Draft) -> MakeEngine:
     """What makes a worker's engine from a plan's settings and shapes."""
-    model = os.path.abspath(config.model)  # workers have a working directory of their own
+    model = storage.absolute(config.model)  # workers have a working directory of their own
     return functools.partial(load_engine, model, draft.model.sha256, config)

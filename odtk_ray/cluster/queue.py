@@ -76,7 +76,7 @@ class Dispatcher:
         refs: for each shard where its rows lie.
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
-        commit: called with each receipt.
+        commit: called with the receipts of shards that are done, one or several at a time.
         progress: called with the number of images done in shards that are not committed yet, at
             least every second.
         warn: called with remarks about workers.
@@ -90,7 +90,7 @@ class Dispatcher:
         rows: dict[int, NDArray[np.int64]],
         *,
         epoch: int,
-        commit: Callable[[Receipt], object],
+        commit: Callable[..., object],
         progress: Callable[[int], None],
         warn: Callable[[str], None],
     ) -> None:
@@ -128,17 +128,11 @@ class Dispatcher:
                 ray.kill(lane.actor)  # its cores or GPU are free for what follows
 
     def _work(self) -> None:
-        import ray
-
         started = watched = time.monotonic()
         patient = True
         while self._open:
             self._fill()
-            waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
-            waiting |= {lane.watch: lane for lane in self._lanes if lane.watch is not None}
-            done, _ = ray.wait(list(waiting), num_returns=1, timeout=_WATCH_INTERVAL)
-            for ref in done:
-                self._settle(waiting[ref], ref)
+            self._collect()
             now = time.monotonic()
             if now - watched > _WATCH_INTERVAL:
                 watched = now
@@ -151,6 +145,27 @@ class Dispatcher:
                         f"{late} of {len(self._lanes)} workers are not ready after {_PATIENCE:.0f} "
                         "s: they wait for free GPUs or cores, or load slowly"
                     )
+
+    def _collect(self) -> None:
+        """Wait for calls to end, a moment at most; receipts that are there are one commit."""
+        import ray
+
+        waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
+        waiting |= {lane.watch: lane for lane in self._lanes if lane.watch is not None}
+        refs = list(waiting)
+        done, _ = ray.wait(refs, num_returns=1, timeout=_WATCH_INTERVAL)
+        if done and len(refs) > 1:
+            done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        receipts: list[Receipt] = []
+        try:
+            for ref in done:
+                receipt = self._settle(waiting[ref], ref)
+                if receipt is not None:
+                    receipts.append(receipt)
+        finally:  # what is done counts, also when another worker ends the run
+            if receipts:
+                self._commit(*receipts)
+                self._tell()
 
     def _fill(self) -> None:
         """Hand out suspects first, then shards; one deep when there are few left."""
@@ -178,18 +193,18 @@ class Dispatcher:
             )
         lane.tasks[ref] = task
 
-    def _settle(self, lane: _Lane, ref: ObjectRef[Any]) -> None:
-        """Take in what became of one call."""
+    def _settle(self, lane: _Lane, ref: ObjectRef[Any]) -> Receipt | None:
+        """Take in what became of one call; returns the receipt of a shard."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
         if ref is not lane.watch and ref not in lane.tasks:
-            return  # its worker's crash was seen through another call
+            return None  # its worker's crash was seen through another call
         try:
             value = ray.get(ref)
         except (RayActorError, OutOfMemoryError) as error:
             self._crashed(lane, error)
-            return
+            return None
         except RayTaskError as error:
             raise _worker_error(error) from error
         except RayError as error:
@@ -197,16 +212,16 @@ class Dispatcher:
         if ref is lane.watch:
             lane.watch, lane.ready, lane.deaths, lane.progress = None, True, 0, value
             self._tell()
-            return
+            return None
         self._crashes = 0
         task = lane.tasks.pop(ref)
         if task.row is not None:
             self._probed(task, crashed=False)
-            return
+            return None
         lane.progress.pop(task.shard, None)
-        self._commit(value)
         self._open -= 1
-        self._tell()
+        receipt: Receipt = value
+        return receipt
 
     def _crashed(self, lane: _Lane, error: Exception) -> None:
         """The worker's process is gone: start another, unless that is of no use."""

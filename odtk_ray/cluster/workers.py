@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from odtk_ray.config import Preprocessing
+from odtk_ray.data.patience import patiently, touch
+from odtk_ray.data.storage import read_bytes
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
+from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt, write_shard
 
 if TYPE_CHECKING:
@@ -27,6 +31,12 @@ DEPTH = 2
 # Concurrency group of the calls that must be answered while shards run.
 WATCH = "watch"
 
+# Seconds for which a node that cannot reach storage tries again before it is named.
+_ACCESS_PATIENCE = 20.0
+_SHARED = "run folder and images must be on storage that every node sees, under the same name"
+
+T = TypeVar("T")
+
 CRASHED = "crashed the worker process twice"
 
 
@@ -36,6 +46,9 @@ class WorkerSettings:
 
     Attributes:
         run_dir: the run folder, reachable from every node.
+        token_file: a file in it that this run's driver wrote.
+        token: its content.
+        canary: an image that the driver could read; None where it could not read any.
         digest: the plan's digest, written into each shard file.
         prep: how pictures become network input.
         launch_batch: pictures in one launch.
@@ -43,6 +56,9 @@ class WorkerSettings:
     """
 
     run_dir: str
+    token_file: str
+    token: str
+    canary: str | None
     digest: str
     prep: Preprocessing
     launch_batch: int
@@ -53,6 +69,7 @@ class Worker:
     """The actor; after a crash the driver starts another and hands its work out again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
+        check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
         self._lock = threading.Lock()
@@ -61,6 +78,7 @@ class Worker:
             settings.prep,
             launch_batch=settings.launch_batch,
             threads=settings.threads,
+            canary=settings.canary,
         )
 
     def progress(self) -> dict[int, int]:
@@ -135,6 +153,31 @@ class Worker:
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
     size = (result.width, result.height)
     return result.error is None and size != planned and size[::-1] == planned
+
+
+def check_access(settings: WorkerSettings) -> None:
+    """See that this node has the run folder and the images before it.
+
+    Raises:
+        OdtkError: it does not; the message names the node.
+    """
+    import ray
+
+    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = f"node {address} ({socket.gethostname()})"
+
+    def see(path: str, what: str, read: Callable[[str], T]) -> T:
+        try:
+            return patiently(lambda: read(path), _ACCESS_PATIENCE)
+        except (OSError, ImportError, ValueError) as error:
+            why = f"{path}: {getattr(error, 'strerror', None) or error}"
+            raise OdtkError(f"{node} cannot read the {what}", why, _SHARED) from error
+
+    if see(settings.token_file, "run folder", read_bytes).decode() != settings.token:
+        why = f"{settings.token_file} is not the file that the driver wrote"
+        raise OdtkError(f"{node} has another run folder", why, _SHARED)
+    if settings.canary is not None:
+        see(settings.canary, "images", touch)
 
 
 def worker_starter(

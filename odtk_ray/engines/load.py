@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.config import Decoder, InferConfig
+from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.errors import OdtkError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx
 
 if TYPE_CHECKING:
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
 
 PILLOW = "pillow"
+
+
+@contextlib.contextmanager
+def model_file(model: str) -> Iterator[str]:
+    """The local path of a model; one behind a URI is copied for as long as the context lasts.
+
+    Raises:
+        UsageError: it cannot be read; those that the context raises name the URI, not the copy.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            local = stack.enter_context(storage.local_copy(storage.absolute(model)))
+        except (OSError, ValueError, ImportError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"cannot read {model}", why) from error
+        try:
+            yield local
+        except UsageError as error:
+            raise UsageError(error.what.replace(local, model), error.why, error.hint) from error
 
 
 def load_engine(
@@ -28,7 +49,7 @@ def load_engine(
     """Load the model into the engine that the plan names.
 
     Args:
-        model: path of the checkpoint or exported model.
+        model: path or URI of the checkpoint or exported model.
         sha256: of the driver's model, which this must be.
         config: what the user asked for.
         settings: the plan's: launch_batch, threads, device, kernels, decoder, compiled.
@@ -38,31 +59,32 @@ def load_engine(
         UsageError: the checkpoint is another, or cannot be read.
         OdtkError: this worker lacks what the plan was made for.
     """
-    on_gpu = settings["device"] == "gpu"
-    if is_onnx(model):
-        return OnnxRuntimeEngine(
-            model,
+    with model_file(model) as local:
+        on_gpu = settings["device"] == "gpu"
+        if is_onnx(local):
+            return OnnxRuntimeEngine(
+                local,
+                config.post,
+                launch_batch=settings["launch_batch"],
+                threads=settings["threads"],
+                gpu=on_gpu,
+                expect=sha256,
+            )
+        from odtk_ray.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(local, config.anchors, expect=sha256)
+        if settings["kernels"]:
+            return _cuda_engine(checkpoint, config, settings, shapes)
+        from odtk_ray.engines.pytorch import PyTorchEngine
+
+        return PyTorchEngine(
+            checkpoint,
             config.post,
             launch_batch=settings["launch_batch"],
             threads=settings["threads"],
-            gpu=on_gpu,
-            expect=sha256,
+            full_precision=config.full_precision,
+            device="cuda" if on_gpu else "cpu",
         )
-    from odtk_ray.model.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
-    if settings["kernels"]:
-        return _cuda_engine(checkpoint, config, settings, shapes)
-    from odtk_ray.engines.pytorch import PyTorchEngine
-
-    return PyTorchEngine(
-        checkpoint,
-        config.post,
-        launch_batch=settings["launch_batch"],
-        threads=settings["threads"],
-        full_precision=config.full_precision,
-        device="cuda" if on_gpu else "cpu",
-    )
 
 
 def decoder_kind(key: str) -> Decoder:
