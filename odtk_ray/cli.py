@@ -87,6 +87,9 @@ def cli() -> None:
 @click.option("--draw", metavar="DIR", help="Write the pictures with boxes, labels and scores.")
 @click.option("--draw-threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True,
               help="Lowest score that is drawn.")  # fmt: skip
+@click.option("--shard-timeout", type=click.FloatRange(min=1), metavar="SECONDS",
+              help="Replace a worker that ends no image for so long.  "
+                   "[default: 10 median shards, 120 at least]")  # fmt: skip
 @click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True,
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")

@@ -89,13 +89,17 @@ class Detector:
         return self._engine.key
 
     def detect(
-        self, paths: Sequence[str], on_done: Callable[[int], None] = lambda _: None
+        self,
+        paths: Sequence[str],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
         """Detect in files; one result for each path, in the same order.
 
         Args:
             paths: local paths or URIs.
             on_done: called with the number of images that just got their result.
+            on_read: called once, when all files are read.
 
         Raises:
             Exception: whatever the engine raised. A bad image never raises.
@@ -130,6 +134,7 @@ class Detector:
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)
+        on_read()
         for shape in list(waiting):
             launch(shape)
         collect(0)

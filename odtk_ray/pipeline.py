@@ -10,7 +10,7 @@ from typing import Protocol
 
 from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
-from odtk_ray.cluster.session import Fleet, choose_fleet, session
+from odtk_ray.cluster.session import Fleet, choose_fleet, count_gpus, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.data import storage
@@ -100,7 +100,7 @@ def infer(
             run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
-        detect(run, fleet, make_engine or worker_engine(config, draft, run), report)
+        detect(config, run, fleet, make_engine or worker_engine(config, draft, run), report)
         seconds = time.monotonic() - started
         summary = finish(config, run, fleet, seconds, before, report)
     if not config.keep_run:
@@ -109,7 +109,9 @@ def infer(
     return summary
 
 
-def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter) -> None:
+def detect(
+    config: InferConfig, run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter
+) -> None:
     """Get every shard of the plan committed."""
     shards = run.missing_shards()
     report.begin(len(run.plan.records), run.images_done)
@@ -132,6 +134,8 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             epoch=run.epoch,
             commit=run.commit,
             warn=report.warn,
+            shard_timeout=config.shard_timeout,
+            room=count_gpus if fleet.elastic else None,
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)

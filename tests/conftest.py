@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import uuid
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from sessions import start_ray
 from synthetic import Quiet, picture
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
@@ -54,18 +54,7 @@ def ray_session(s3_port):
     """A Ray of this process, with room for four workers, whatever the machine."""
     import ray
 
-    # Workers are nice by default, and starve where anything else is at work.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is spelled
-    # Workers must find the engines that the tests bring.
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 << 20,
-    )
+    start_ray()
     yield
     ray.shutdown()
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.patience import patiently, touch
+from odtk_ray.data.patience import is_waiting, patiently, touch
 from odtk_ray.data.storage import read_bytes
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
@@ -24,20 +25,32 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.session import Fleet
 
-# Two shards in an actor's hands share its decode threads and its engine, so that the end of one,
-# where there is nothing left to decode, is filled by the other.
+# Of two shards in an actor's hands the second fills decode threads and engine where the first has
+# nothing left to decode.
 DEPTH = 2
 
 # Concurrency group of the calls that must be answered while shards run.
 WATCH = "watch"
 
 # Seconds for which a node that cannot reach storage tries again before it is named.
-_ACCESS_PATIENCE = 20.0
+_ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees, under the same name"
 
 T = TypeVar("T")
 
-CRASHED = "crashed the worker process twice"
+CRASHED = "crashed the worker process twice, or made it hang"
+
+
+class Progress(NamedTuple):
+    """What a worker says of itself.
+
+    Attributes:
+        done: for each shard in hand the number of images done.
+        waiting: whether it waits for storage to come back.
+    """
+
+    done: dict[int, int]
+    waiting: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,10 @@ class Worker:
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
+        self._begun: set[int] = set()
+        self._recalled: set[int] = set()
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held by the shard whose files are being read
         self._detector = Detector(
             make_engine,
             settings.prep,
@@ -81,10 +97,24 @@ class Worker:
             canary=settings.canary,
         )
 
-    def progress(self) -> dict[int, int]:
-        """For each shard in hand the number of images done; the first answer says `ready`."""
+    def progress(self) -> Progress:
+        """What is done of the shards in hand; the first answer says `ready`."""
         with self._lock:
-            return dict(self._done)
+            return Progress(dict(self._done), is_waiting())
+
+    def recall(self, shard: int) -> None:
+        """Leave a shard alone that has not begun: its call returns None."""
+        with self._lock:
+            if shard not in self._begun:
+                self._recalled.add(shard)
+
+    def _begin(self, shard: int) -> bool:
+        with self._lock:
+            if shard in self._recalled:
+                self._recalled.discard(shard)
+                return False
+            self._begun.add(shard)
+            return True
 
     def run(
         self,
@@ -96,8 +126,11 @@ class Worker:
         attempt: str,
         skip: set[int],
         singly: bool,
-    ) -> Receipt:
-        """Detect in a shard's images and write its file.
+    ) -> Receipt | None:
+        """Detect in a shard's images and write its file; None if it was recalled before.
+
+        Shards are read one after the other, and a shard begins when the one before it has been
+        read: that is the moment from which decode threads would have nothing to do.
 
         Args:
             block: table of WORK_COLUMNS.
@@ -108,8 +141,24 @@ class Worker:
             skip: record indices that are recorded as failed, since they crash the process.
             singly: whether images run one after the other, since together they crash it.
         """
-        rows = block.slice(offset, length).to_pylist()
+        with contextlib.ExitStack() as turn:
+            turn.enter_context(self._turn)
+            if not self._begin(shard):
+                return None
+            rows = block.slice(offset, length).to_pylist()
+            end_turn = (lambda: None) if singly else turn.close
+            return self._run(rows, shard, attempt, skip, end_turn, singly=singly)
 
+    def _run(
+        self,
+        rows: list[dict[str, Any]],
+        shard: int,
+        attempt: str,
+        skip: set[int],
+        end_turn: Callable[[], None],
+        *,
+        singly: bool,
+    ) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
                 self._done[shard] += images
@@ -118,7 +167,7 @@ class Worker:
             safe = [row for row in rows if row["index"] not in skip]
             paths = [row["path"] for row in safe]
             groups = [[path] for path in paths] if singly else [paths]
-            results = [r for group in groups for r in self._detector.detect(group, count)]
+            results = [r for group in groups for r in self._detector.detect(group, count, end_turn)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
             pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
             name, sha256 = write_shard(
