@@ -6,6 +6,7 @@ Heavy packages are imported by the commands, not here: `--help` answers at once.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -216,6 +217,7 @@ def _export(flags: dict[str, Any]) -> int:
 def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
     from odtk_ray.console import Console, print_summary
+    from odtk_ray.job import in_job, settle_places
     from odtk_ray.pipeline import infer as run
 
     stated = given()
@@ -225,9 +227,12 @@ def _infer(flags: dict[str, Any]) -> int:
     )
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
     config = InferConfig(**flags, pre=pre, post=post, given=stated)
+    if in_job():
+        config = settle_places(config)
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
+    click.get_current_context().ensure_object(dict).update(summary.counts())
     if summary.failed == summary.images:
         return EXIT_FAILED
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
@@ -249,4 +254,14 @@ def main() -> None:
     """Entry point of the console script."""
     # Ray would print a banner about usage statistics among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    cli()
+    counts: dict[str, int] = {}
+    try:
+        cli(obj=counts)
+    except SystemExit as stop:
+        from odtk_ray.job import in_job, last_line
+
+        if in_job():
+            sys.stderr.flush()
+            code = stop.code if isinstance(stop.code, int) else EXIT_OK
+            click.echo(last_line(code, counts))
+        raise

@@ -73,6 +73,11 @@ class Summary:
     files: list[str]
     metrics: Metrics | None
 
+    def counts(self) -> dict[str, int]:
+        """The figures that a program wants."""
+        names = ("images", "detected", "detections", "failed")
+        return {name: getattr(self, name) for name in names}
+
 
 def infer(
     config: InferConfig, report: Reporter, make_engine: EngineFactory | None = None
