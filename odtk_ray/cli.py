@@ -91,6 +91,7 @@ def cli() -> None:
 @click.option("--shard-timeout", type=click.FloatRange(min=1), metavar="SECONDS",
               help="Replace a worker that ends no image for so long.  "
                    "[default: 10 median shards, 120 at least]")  # fmt: skip
+@click.option("--trace", metavar="FILE", help="Write a timeline for chrome://tracing or Perfetto.")
 @click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True,
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")

@@ -40,7 +40,11 @@ def settle_places(config: InferConfig) -> InferConfig:
             os.makedirs(config.run_dir, exist_ok=True)
         outputs = tuple(storage.join(config.run_dir, os.path.basename(p)) for p in outputs)
         config = replace(config, outputs=outputs, run_dir=None)
-    for flag, path in [("--run-dir", config.run_dir), ("--draw", config.draw)]:
+    for flag, path in [
+        ("--run-dir", config.run_dir),
+        ("--draw", config.draw),
+        ("--trace", config.trace),
+    ]:
         if path is not None:
             _refuse_relative(flag, path)
     for path in outputs:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, count_gpus, session
@@ -139,6 +140,7 @@ def detect(
             epoch=run.epoch,
             commit=run.commit,
             warn=report.warn,
+            observer=Observer(config.trace),
             shard_timeout=config.shard_timeout,
             room=count_gpus if fleet.elastic else None,
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),

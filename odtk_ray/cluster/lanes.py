@@ -37,6 +37,7 @@ class Lane:
 
     number: int
     actor: ActorHandle[Any]
+    name: str = ""  # says GPU and node, once the worker is ready
     ready: bool = False
     deaths: int = 0
     tasks: dict[ObjectRef[Any], Task] = field(default_factory=dict)

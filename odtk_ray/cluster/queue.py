@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.cluster.lanes import Lane, Task, to_recall, worthwhile
+from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.suspects import RESUME, Suspects
 from odtk_ray.cluster.workers import DEPTH, WATCH
 from odtk_ray.data.shards import ShardRef
@@ -60,6 +61,7 @@ class Dispatcher:
         progress: called with the number of images done in shards that are not committed yet, at
             least every second.
         warn: called with remarks about workers.
+        observer: told what the workers do.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, 120 at least.
         room: says for how many workers there is room now; None keeps the number.
@@ -76,6 +78,7 @@ class Dispatcher:
         commit: Callable[..., object],
         progress: Callable[[int], None],
         warn: Callable[[str], None],
+        observer: Observer,
         shard_timeout: float | None = None,
         room: Callable[[], int] | None = None,
     ) -> None:
@@ -87,6 +90,7 @@ class Dispatcher:
         self._commit = commit
         self._progress = progress
         self._warn = warn
+        self._observer = observer
         self._timeout = shard_timeout
         self._room = room
         self._workers = workers  # started so far, replacements not counted
@@ -114,6 +118,7 @@ class Dispatcher:
         finally:
             for lane in self._lanes:
                 ray.kill(lane.actor)  # its cores or GPU are free for what follows
+            self._observer.close()
 
     def _work(self) -> None:
         started = watched = grown = now = time.monotonic()
@@ -130,6 +135,7 @@ class Dispatcher:
                 self._end_hangs(now)
                 self._ask_progress()
                 self._tell()
+                self._observer.queue(len(self._pending))
             if self._room is not None and now - grown > _GROW_INTERVAL:
                 grown = now
                 self._grow(self._room())
@@ -219,7 +225,7 @@ class Dispatcher:
         except RayError as error:
             raise OdtkError("a worker cannot go on", _reason(error), RESUME) from error
         if ref is lane.watch:
-            lane.watch, lane.ready, lane.deaths = None, True, 0
+            lane.watch, lane.ready, lane.deaths, lane.name = None, True, 0, value.worker
             lane.note_progress(value.done, waiting=value.waiting)
             self._tell()
             return None
@@ -232,9 +238,10 @@ class Dispatcher:
             task.recalled = False
             self._pending.appendleft(task)
             return None
-        self._seconds.append(lane.measure(task))
-        self._open -= 1
         receipt: Receipt = value
+        self._seconds.append(lane.measure(task))
+        self._observer.shard(lane, task, receipt, self._seconds[-1])
+        self._open -= 1
         return receipt
 
     def _crashed(self, lane: Lane, error: Exception) -> None:
@@ -246,6 +253,7 @@ class Dispatcher:
         if self._crashes == _CRASHES_IN_A_ROW:
             raise OdtkError("the workers crash on everything", _reason(error), RESUME)
         lane.deaths += 1
+        self._observer.crash(lane, _reason(error))
         for task in lane.lose():
             self._suspects.crashed(task)
         cause = error.args[0] if error.args else None
@@ -271,7 +279,9 @@ class Dispatcher:
         limit = self._timeout or max(_HANG_SECONDS, _HANG_SHARDS * median)
         for lane in list(self._lanes):
             if lane.ready and lane.tasks and now - lane.stirred > limit:
-                self._warn(f"a worker hangs: no image was done for {limit:,.0f} s; it is replaced")
+                self._warn(
+                    f"{lane.name} hangs: no image was done for {limit:,.0f} s; it is replaced"
+                )
                 self._crashed(lane, TimeoutError(f"no image was done for {limit:,.0f} s"))
 
     def _excuse(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import socket
 import threading
 from collections import Counter
@@ -47,10 +48,12 @@ class Progress(NamedTuple):
     Attributes:
         done: for each shard in hand the number of images done.
         waiting: whether it waits for storage to come back.
+        worker: its name.
     """
 
     done: dict[int, int]
     waiting: bool
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
         check_access(settings)  # before a model is loaded, which may take minutes
+        self._name = worker_name()
         self._settings = settings
         self._done: Counter[int] = Counter()
         self._begun: set[int] = set()
@@ -97,10 +101,13 @@ class Worker:
             canary=settings.canary,
         )
 
+    def __repr__(self) -> str:
+        return self._name  # which Ray shows in its dashboard, lists and logs
+
     def progress(self) -> Progress:
         """What is done of the shards in hand; the first answer says `ready`."""
         with self._lock:
-            return Progress(dict(self._done), is_waiting())
+            return Progress(dict(self._done), is_waiting(), self._name)
 
     def recall(self, shard: int) -> None:
         """Leave a shard alone that has not begun: its call returns None."""
@@ -202,6 +209,17 @@ class Worker:
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
     size = (result.width, result.height)
     return result.error is None and size != planned and size[::-1] == planned
+
+
+def worker_name() -> str:
+    """What this process works on: the GPU's kind and number, and the node."""
+    import ray
+
+    context = ray.get_runtime_context()
+    gpus = context.get_accelerator_ids().get("GPU", [])
+    kind = context.get_node_labels().get("ray.io/accelerator-type", "GPU")
+    where = f"{kind} {gpus[0]}" if gpus else f"CPU {os.getpid()}"
+    return f"{where} on {socket.gethostname()}"
 
 
 def check_access(settings: WorkerSettings) -> None:

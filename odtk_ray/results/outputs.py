@@ -39,10 +39,10 @@ def check_outputs(config: InferConfig) -> None:
     if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
         raise UsageError("one output is named twice", ", ".join(config.outputs))
     _check_place(config.run_folder)
-    if config.draw:
-        _check_place(config.draw)
-        if _holds(config.run_folder, config.draw):
-            raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
+    for other in filter(None, (config.draw, config.trace)):
+        _check_place(other)
+    if config.draw and _holds(config.run_folder, config.draw):
+        raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
     for path in config.outputs:
         if _holds(config.run_folder, path):
             raise UsageError(f"{path} lies in the run folder, which is removed")
