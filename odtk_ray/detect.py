@@ -6,14 +6,16 @@ waits for pictures only when decoding is the slower of the two.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
@@ -21,6 +23,9 @@ from odtk_ray.data.images import Picture, input_size, load_picture
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
+
+# A file, or decoded pixels, uint8 [h, w, 3], RGB.
+Content = bytes | NDArray[np.uint8]
 
 # Seconds to wait before storage that failed is asked again.
 _PAUSES = (0.5, 2.0)
@@ -50,6 +55,9 @@ class ImageResult:
     def failed(cls, error: str) -> ImageResult:
         """The result of an image that cannot be processed."""
         return cls(error, 0, 0, _NOTHING)
+
+
+_PENDING = ImageResult.failed("not detected yet")
 
 
 class Detector:
@@ -96,7 +104,22 @@ class Detector:
         Raises:
             Exception: whatever the engine raised. A bad image never raises.
         """
-        results: list[ImageResult | None] = [None] * len(paths)
+        files = (functools.partial(_read, path) for path in paths)
+        return self.detect_in(self.read_ahead(files), on_done)
+
+    def detect_in(
+        self, pictures: Iterable[Any], on_done: Callable[[int], None] = lambda _: None
+    ) -> list[ImageResult]:
+        """Detect in what `read_ahead` gives; one result for each, in the same order.
+
+        Args:
+            pictures: the errors among them become failed results.
+            on_done: called with the number of pictures that just got their result.
+
+        Raises:
+            Exception: whatever the engine raised.
+        """
+        results: list[ImageResult] = []
         waiting: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
         launched: deque[tuple[list[tuple[int, Any]], Future[Callable[[], list[Outcome]]]]] = deque()
 
@@ -116,7 +139,8 @@ class Detector:
             launched.append((rows, started))
             collect(1)
 
-        for slot, picture in enumerate(self._decoded(paths)):
+        for slot, picture in enumerate(pictures):
+            results.append(_PENDING)
             if isinstance(picture, ImageError):
                 results[slot] = ImageResult.failed(str(picture))
                 on_done(1)
@@ -129,27 +153,37 @@ class Detector:
         for shape in list(waiting):
             launch(shape)
         collect(0)
-        return [result for result in results if result is not None]
+        return results
 
-    def _decoded(self, paths: Sequence[str]) -> Iterator[Any]:
-        """Pictures or errors in the order of `paths`, read a bounded number ahead."""
+    def read_ahead(self, loads: Iterable[Callable[[], Content]]) -> Iterator[Any]:
+        """Pictures for `detect_in`, or errors, in the order given, a bounded number ahead.
+
+        Args:
+            loads: each called in a decode thread, for the bytes of a file or decoded pixels.
+        """
+
+        def read(load: Callable[[], Content]) -> Any:
+            return attempt(lambda: self._engine.read(load()))
+
         pending: deque[Future[Any]] = deque()
-        for path in paths:
-            pending.append(self._decoders.submit(self._load, path))
+        for load in loads:
+            pending.append(self._decoders.submit(read, load))
             if len(pending) > self._ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
-    def _load(self, path: str) -> Any:
-        try:
-            return self._engine.read(_read(path))
-        except ImageError as error:
-            return error
-        except OSError as error:
-            return ImageError(f"cannot be read: {error.strerror or error}")
-        except Exception as error:  # no file, however odd, may end a run over a million others
-            return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
+
+def attempt(load: Callable[[], Any]) -> Any:
+    """What `load` gives, or an ImageError that says why it gives nothing."""
+    try:
+        return load()
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(f"cannot be read: {error.strerror or error}")
+    except Exception as error:  # no file, however odd, may end a run over a million others
+        return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
 
 
 class _HostPictures:
@@ -159,7 +193,7 @@ class _HostPictures:
         self.key = engine.key
         self._engine, self._prep = engine, prep
 
-    def read(self, data: bytes) -> Picture:
+    def read(self, data: Content) -> Picture:
         return load_picture(data, self._prep)
 
     def launch(
@@ -182,11 +216,12 @@ def _read(path: str) -> bytes:
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:
-    """Scale boxes_net to boxes_img, in float32 as ODTK does."""
+    """Scale boxes_net to boxes_img, in float32 as ODTK does; sin and cos stay."""
     found = outcome.found
     if isinstance(found, ImageError):
         return ImageResult.failed(str(found))
-    boxes_img = found.boxes / np.float32(picture.ratio)
+    boxes_img = found.boxes.copy()
+    boxes_img[:, :4] /= np.float32(picture.ratio)
     if not np.isfinite(boxes_img).all():
         return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)

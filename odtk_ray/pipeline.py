@@ -12,15 +12,14 @@ from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
-from odtk_ray.config import InferConfig
+from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.load import load_engine
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
-from odtk_ray.results.evaluate import Metrics
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
 from odtk_ray.results.pictures import draw_run
-from odtk_ray.results.scoring import score_run
+from odtk_ray.results.scoring import Scores, score_run
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
 
@@ -56,7 +55,7 @@ class Summary:
         seconds: that took, the start of the workers included.
         fleet: what it ran on.
         files: what was written.
-        metrics: figures against the ground truth, where there is some.
+        scores: figures against the ground truth, where there is some.
     """
 
     images: int
@@ -66,7 +65,7 @@ class Summary:
     seconds: float
     fleet: Fleet
     files: list[str]
-    metrics: Metrics | None
+    scores: Scores | None
 
 
 def infer(
@@ -113,6 +112,7 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             run_dir=run.path,
             digest=run.digest,
             prep=run.plan.prep,
+            post=Postprocessing(**run.plan.settings["postprocessing"]),
             launch_batch=run.plan.settings["launch_batch"],
             threads=run.plan.settings["threads"],
         )
@@ -143,12 +143,10 @@ def finish(
         )
     files = write_outputs(config, run)
     files += write_failures(config, run)
-    metrics = None
-    if (scored := score_run(config, run)) is not None:
-        metrics, remarks = scored
-        for remark in remarks:
+    if (scores := score_run(config, run)) is not None:
+        for remark in scores.remarks:
             report.warn(remark)
-        files += write_metrics(config, metrics, run)
+        files += write_metrics(config, scores, run)
     if config.draw:
         files.append(f"{config.draw} ({draw_run(config, run):,} pictures)")
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
@@ -163,7 +161,7 @@ def finish(
         seconds=seconds,
         fleet=fleet,
         files=files,
-        metrics=metrics,
+        scores=scores,
     )
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray.config import Preprocessing
+from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.results.shardfile import Receipt, write_shard
+from odtk_ray.tiling import detect_tiled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +39,7 @@ class WorkerSettings:
         run_dir: the run folder, reachable from every node.
         digest: the plan's digest, written into each shard file.
         prep: how pictures become network input.
+        post: thresholds behind the heads.
         launch_batch: pictures in one launch.
         threads: decode threads, and CPU threads of the engine.
     """
@@ -45,6 +47,7 @@ class WorkerSettings:
     run_dir: str
     digest: str
     prep: Preprocessing
+    post: Postprocessing
     launch_batch: int
     threads: int
 
@@ -100,7 +103,7 @@ class Worker:
             safe = [row for row in rows if row["index"] not in skip]
             paths = [row["path"] for row in safe]
             groups = [[path] for path in paths] if singly else [paths]
-            results = [r for group in groups for r in self._detector.detect(group, count)]
+            results = [r for group in groups for r in self._detect(group, count)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
             pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
             name, sha256 = write_shard(
@@ -129,7 +132,13 @@ class Worker:
 
     def probe(self, block: pa.Table, row: int) -> None:
         """Detect in one image and forget the result: it only matters whether this returns."""
-        self._detector.detect(block.slice(row, 1)["path"].to_pylist())
+        self._detect(block.slice(row, 1)["path"].to_pylist(), lambda _: None)
+
+    def _detect(self, paths: list[str], on_done: Callable[[int], None]) -> list[ImageResult]:
+        prep = self._settings.prep
+        if prep.tile is None:
+            return self._detector.detect(paths, on_done)
+        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done)
 
 
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
