@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli_annotations import convert, doctor
 from odtk_ray.commands import ManyValues, given, guarded, size_of
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from odtk_ray.config import ExportConfig
@@ -29,6 +27,10 @@ _POST = ("threshold", "top_n", "nms", "detections")
 @click.version_option(__version__, prog_name="odtk-ray")
 def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
+
+
+for _command in (convert, doctor):
+    cli.add_command(_command)
 
 
 @cli.command(cls=ManyValues)
@@ -69,6 +71,17 @@ def cli() -> None:
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True,
               help="Anchors the model was trained with: legacy before March 2020.")  # fmt: skip
+@click.option("--tile", type=click.IntRange(1),
+              help="Cut images into windows of this side in pixels; --detections then limits "
+                   "each of them.")  # fmt: skip
+@click.option("--overlap", type=click.IntRange(0), default=0, show_default=True,
+              help="Pixels that neighbouring windows share.")  # fmt: skip
+@click.option("--rotated-bbox", is_flag=True,
+              help="The model is rotated, which its file says too.")  # fmt: skip
+@click.option("--rotated-nms", type=click.Choice(["own", "odtk"]), default="own",
+              show_default=True,
+              help="Compare rotated boxes with their own angles, or both with that of the worse "
+                   "one, as ODTK does.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Number of workers.  [default: every GPU, else 1]")  # fmt: skip
 @click.option("--threads-per-worker", "threads", type=click.IntRange(1),
@@ -222,11 +235,11 @@ def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.pipeline import infer as run
 
     stated = given()
+    names = ("resize", "max_size", "exif", "max_pixels", "tile", "overlap")
     pre = Preprocessing(
-        **{name: flags.pop(name) for name in ("resize", "max_size", "exif", "max_pixels")},
-        fit=size_of("--fit", flags.pop("fit")),
+        **{name: flags.pop(name) for name in names}, fit=size_of("--fit", flags.pop("fit"))
     )
-    post = Postprocessing(**{name: flags.pop(name) for name in _POST})
+    post = Postprocessing(**{name: flags.pop(name) for name in (*_POST, "rotated_nms")})
     config = InferConfig(**flags, pre=pre, post=post, given=stated)
     if in_job():
         config = settle_places(config)

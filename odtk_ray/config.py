@@ -11,6 +11,7 @@ ExifPolicy = Literal["ignore", "apply"]
 Decoder = Literal["gpu", "cpu"]
 CompileMode = Literal["auto", "on", "off"]
 AnchorGeneration = Literal["auto", "current", "legacy"]
+RotatedNms = Literal["own", "odtk"]
 
 # ImageNet statistics of the torchvision trunks, RGB, on values in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
@@ -28,7 +29,10 @@ class Preprocessing:
         exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
         max_pixels: pictures with more pixels than this are failed rows and are never decoded.
         fit: (height, width) in pixels of a network input of fixed size: pictures are scaled so that
-            they just fit into it; the three values above are not used then. Multiples of 32.
+            they just fit into it; the first three values are not used then. Multiples of 32.
+        tile: side in pixels of the windows that a picture is cut into, each of which is then
+            resized or fitted as a picture would be; None takes it whole.
+        overlap: pixels that neighbouring windows share.
     """
 
     resize: int = 800
@@ -37,8 +41,17 @@ class Preprocessing:
     exif: ExifPolicy = "ignore"
     max_pixels: int = 178_000_000
     fit: tuple[int, int] | None = None
+    tile: int | None = None
+    overlap: int = 0
 
     def __post_init__(self) -> None:
+        if self.tile is not None:
+            _at_least("--tile", self.tile, 1)
+        if self.overlap and self.overlap >= (self.tile or 1):
+            raise UsageError(
+                f"--overlap {self.overlap} is too large",
+                "it must be less than --tile" if self.tile else "it needs --tile",
+            )
         _at_least("--resize", self.resize, 1)
         _at_least("--max-size", self.max_size, 1)
         _at_least("--max-pixels", self.max_pixels, 1)
@@ -53,12 +66,15 @@ class Postprocessing:
         top_n: at most this many candidates are kept for each pyramid level and image.
         nms: a box is suppressed by a better one of its class when their IoU is greater than this.
         detections: at most this many detections are kept for each image.
+        rotated_nms: angles that rotated boxes are compared with: each box's "own", or, as "odtk"
+            does by mistake, that of the worse box for both.
     """
 
     threshold: float = 0.05
     top_n: int = 1000
     nms: float = 0.5
     detections: int = 100
+    rotated_nms: RotatedNms = "own"
 
     def __post_init__(self) -> None:
         _within("--threshold", self.threshold, 0.0, 1.0)
@@ -89,6 +105,7 @@ class InferConfig:
         annotations: COCO file that names the images and may hold ground truth.
         outputs: files to write, their format by extension.
         anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        rotated_bbox: the user says that the model is rotated; the checkpoint knows.
         batch: images in flight over all workers; None means 8 a GPU or 2 a CPU worker.
         workers: None means every GPU, or one CPU worker.
         threads: CPU threads a worker; None shares the cores among the workers.
@@ -117,6 +134,7 @@ class InferConfig:
     annotations: str | None = None
     outputs: tuple[str, ...] = ("detections.json",)
     anchors: AnchorGeneration = "auto"
+    rotated_bbox: bool = False
     batch: int | None = None
     workers: int | None = None
     threads: int | None = None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from odtk_ray.pipeline import Summary
+    from odtk_ray.results.evaluate import Metrics
 
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
@@ -111,12 +112,11 @@ class Console:
 
 def print_summary(summary: Summary) -> None:
     """The figures against the ground truth, if any, and what the run did, to standard output."""
-    if summary.metrics is not None:
-        for line in summary.metrics.lines():
-            click.echo(line)
-        click.echo()
-        _print_table(summary.metrics.table())
-        click.echo()
+    if summary.scores is not None:
+        _print_metrics(summary.scores.metrics)
+        if summary.scores.exact is not None:
+            click.echo("the same by exact polygons, without pixels:")
+            _print_metrics(summary.scores.exact)
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
     kind = "GPU" if summary.fleet.gpus else "CPU worker"
     on = f"{summary.fleet.workers} {kind}{'s' * (summary.fleet.workers > 1)}"
@@ -125,6 +125,14 @@ def print_summary(summary: Summary) -> None:
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}"
     )
     click.echo(f"wrote {', '.join(summary.files)}")
+
+
+def _print_metrics(metrics: Metrics) -> None:
+    for line in metrics.lines():
+        click.echo(line)
+    click.echo()
+    _print_table(metrics.table())
+    click.echo()
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

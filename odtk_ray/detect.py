@@ -6,20 +6,26 @@ waits for pictures only when decoding is the slower of the two.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import Picture, input_size, load_picture
 from odtk_ray.data.patience import read_image
+from odtk_ray.data.storage import read_bytes
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.records import Detections
+
+# A file, or decoded pixels, uint8 [h, w, 3], RGB.
+Content = bytes | NDArray[np.uint8]
 
 _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
 
@@ -48,6 +54,9 @@ class ImageResult:
         return cls(error, 0, 0, _NOTHING)
 
 
+_PENDING = ImageResult.failed("not detected yet")
+
+
 class Detector:
     """Owns the decode threads and the engine's thread of one worker.
 
@@ -71,7 +80,7 @@ class Detector:
         threads: int,
         canary: str | None = None,
     ) -> None:
-        self._canary = canary
+        self.canary = canary
         self._prep = prep
         self._batch = launch_batch
         # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
@@ -104,7 +113,26 @@ class Detector:
         Raises:
             Exception: whatever the engine raised. A bad image never raises.
         """
-        results: list[ImageResult | None] = [None] * len(paths)
+        files = (functools.partial(read_image, path, self.canary, read_bytes) for path in paths)
+        return self.detect_in(self.read_ahead(files), on_done, on_read)
+
+    def detect_in(
+        self,
+        pictures: Iterable[Any],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
+    ) -> list[ImageResult]:
+        """Detect in what `read_ahead` gives; one result for each, in the same order.
+
+        Args:
+            pictures: the errors among them become failed results.
+            on_done: called with the number of pictures that just got their result.
+            on_read: called once, when all pictures are there.
+
+        Raises:
+            Exception: whatever the engine raised.
+        """
+        results: list[ImageResult] = []
         waiting: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
         launched: deque[tuple[list[tuple[int, Any]], Future[Callable[[], list[Outcome]]]]] = deque()
 
@@ -124,7 +152,8 @@ class Detector:
             launched.append((rows, started))
             collect(1)
 
-        for slot, picture in enumerate(self._decoded(paths)):
+        for slot, picture in enumerate(pictures):
+            results.append(_PENDING)
             if isinstance(picture, ImageError):
                 results[slot] = ImageResult.failed(str(picture))
                 on_done(1)
@@ -138,29 +167,39 @@ class Detector:
         for shape in list(waiting):
             launch(shape)
         collect(0)
-        return [result for result in results if result is not None]
+        return results
 
-    def _decoded(self, paths: Sequence[str]) -> Iterator[Any]:
-        """Pictures or errors in the order of `paths`, read a bounded number ahead."""
+    def read_ahead(self, loads: Iterable[Callable[[], Content]]) -> Iterator[Any]:
+        """Pictures for `detect_in`, or errors, in the order given, a bounded number ahead.
+
+        Args:
+            loads: each called in a decode thread, for the bytes of a file or decoded pixels.
+        """
+
+        def read(load: Callable[[], Content]) -> Any:
+            return attempt(lambda: self._engine.read(load()))
+
         pending: deque[Future[Any]] = deque()
-        for path in paths:
-            pending.append(self._decoders.submit(self._load, path))
+        for load in loads:
+            pending.append(self._decoders.submit(read, load))
             if len(pending) > self._ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
-    def _load(self, path: str) -> Any:
-        try:
-            return self._engine.read(read_image(path, self._canary))
-        except ImageError as error:
-            return error
-        except OdtkError:
-            raise
-        except OSError as error:
-            return ImageError(f"cannot be read: {error.strerror or error}")
-        except Exception as error:  # no file, however odd, may end a run over a million others
-            return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
+
+def attempt(load: Callable[[], Any]) -> Any:
+    """What `load` gives, or an ImageError that says why it gives nothing."""
+    try:
+        return load()
+    except ImageError as error:
+        return error
+    except OdtkError:
+        raise
+    except OSError as error:
+        return ImageError(f"cannot be read: {error.strerror or error}")
+    except Exception as error:  # no file, however odd, may end a run over a million others
+        return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
 
 
 class _HostPictures:
@@ -170,7 +209,7 @@ class _HostPictures:
         self.key = engine.key
         self._engine, self._prep = engine, prep
 
-    def read(self, data: bytes) -> Picture:
+    def read(self, data: Content) -> Picture:
         return load_picture(data, self._prep)
 
     def launch(
@@ -181,11 +220,12 @@ class _HostPictures:
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:
-    """Scale boxes_net to boxes_img, in float32 as ODTK does."""
+    """Scale boxes_net to boxes_img, in float32 as ODTK does; sin and cos stay."""
     found = outcome.found
     if isinstance(found, ImageError):
         return ImageResult.failed(str(found))
-    boxes_img = found.boxes / np.float32(picture.ratio)
+    boxes_img = found.boxes.copy()
+    boxes_img[:, :4] /= np.float32(picture.ratio)
     if not np.isfinite(boxes_img).all():
         return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)

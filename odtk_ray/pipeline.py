@@ -13,17 +13,16 @@ from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.session import Fleet, choose_fleet, count_gpus, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
-from odtk_ray.config import InferConfig
+from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.patience import touch
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.load import load_engine
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
-from odtk_ray.results.evaluate import Metrics
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
 from odtk_ray.results.pictures import draw_run
-from odtk_ray.results.scoring import score_run
+from odtk_ray.results.scoring import Scores, score_run
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
 
@@ -62,7 +61,7 @@ class Summary:
         seconds: that took, the start of the workers included.
         fleet: what it ran on.
         files: what was written.
-        metrics: figures against the ground truth, where there is some.
+        scores: figures against the ground truth, where there is some.
     """
 
     images: int
@@ -72,7 +71,7 @@ class Summary:
     seconds: float
     fleet: Fleet
     files: list[str]
-    metrics: Metrics | None
+    scores: Scores | None
 
     def counts(self) -> dict[str, int]:
         """The figures that a program wants."""
@@ -129,6 +128,7 @@ def detect(
             canary=find_canary(run),
             digest=run.digest,
             prep=run.plan.prep,
+            post=Postprocessing(**run.plan.settings["postprocessing"]),
             launch_batch=run.plan.settings["launch_batch"],
             threads=run.plan.settings["threads"],
         )
@@ -171,12 +171,10 @@ def finish(
         )
     files = write_outputs(config, run)
     files += write_failures(config, run)
-    metrics = None
-    if (scored := score_run(config, run)) is not None:
-        metrics, remarks = scored
-        for remark in remarks:
+    if (scores := score_run(config, run)) is not None:
+        for remark in scores.remarks:
             report.warn(remark)
-        files += write_metrics(config, metrics, run)
+        files += write_metrics(config, scores, run)
     if config.draw:
         files.append(f"{config.draw} ({draw_run(config, run):,} pictures)")
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
@@ -191,7 +189,7 @@ def finish(
         seconds=seconds,
         fleet=fleet,
         files=files,
-        metrics=metrics,
+        scores=scores,
     )
 
 

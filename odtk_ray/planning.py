@@ -139,6 +139,7 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
     }
     shapes = network_shapes(records, config.pre)
     settings = draft.settings | {
+        "rotated": draft.model.rotated,
         "launch_batch": launch_batch,
         "threads": fleet.threads,
         "device": _device(fleet),

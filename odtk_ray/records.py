@@ -34,7 +34,8 @@ RESULT_SCHEMA = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("scores", pa.list_(pa.float32()), nullable=False),  # descending
         pa.field("classes", pa.list_(pa.int32()), nullable=False),  # 0-based class index
-        # boxes_img, xyxy, inclusive corners, 4 numbers a detection, one after the other
+        # boxes_img, xyxy, inclusive corners, one after the other: 4 numbers a detection, or 6 of a
+        # rotated model, where sin and cos of theta follow
         pa.field("boxes", pa.list_(pa.float32()), nullable=False),
     ]
 )
@@ -47,7 +48,8 @@ class Detections:
     Attributes:
         scores: float32 [n], in (0, 1], descending.
         boxes: float32 [n, 4], xyxy with inclusive corners, in the space that the owner names
-            (engines give boxes_net, results hold boxes_img).
+            (engines give boxes_net, results hold boxes_img); rotated [n, 6], where the sin and cos
+            of theta follow.
         classes: int32 [n], 0-based class index.
     """
 
@@ -57,7 +59,7 @@ class Detections:
 
     def __post_init__(self) -> None:
         n = len(self.scores)
-        if self.boxes.shape != (n, 4) or self.classes.shape != (n,):
+        if self.boxes.shape not in ((n, 4), (n, 6)) or self.classes.shape != (n,):
             raise ValueError(
                 f"detections disagree: {n} scores, boxes {self.boxes.shape}, "
                 f"classes {self.classes.shape}"

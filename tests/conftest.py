@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import uuid
@@ -73,6 +74,17 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
     """A ResNet18FPN of 3 classes and 8 channels with seeded weights that detect plenty."""
+    return tiny_model(tmp_path_factory.mktemp("checkpoint") / "tiny.pth")
+
+
+@pytest.fixture(scope="session")
+def rotated_checkpoint(tmp_path_factory) -> Path:
+    """The same with 27 anchors a cell and rotated boxes."""
+    folder = tmp_path_factory.mktemp("rotated_checkpoint")
+    return tiny_model(folder / "turned.pth", angles=(-math.pi / 6, 0.0, math.pi / 6))
+
+
+def tiny_model(path: Path, angles: tuple[float, ...] | None = None) -> Path:
     import torch
 
     from odtk_ray.model.checkpoint import save_checkpoint
@@ -80,7 +92,8 @@ def checkpoint(tmp_path_factory) -> Path:
     from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
     generator = torch.Generator().manual_seed(7)
-    model = RetinaNet(["ResNet18FPN"], 3, channels=8)
+    shape = {} if angles is None else {"anchors": 27, "box_values": 6}
+    model = RetinaNet(["ResNet18FPN"], 3, channels=8, **shape)
     state = {}
     for name, tensor in model.state_dict().items():
         if tensor.dim() == 4:
@@ -92,10 +105,11 @@ def checkpoint(tmp_path_factory) -> Path:
             state[name] = torch.zeros_like(tensor)
     state["cls_head.8.weight"] *= 4
     state["cls_head.8.bias"] -= 2
-    state["box_head.8.weight"] *= 0.2
+    state["box_head.8.weight"] *= 0.2 if angles is None else 0.02
+    if angles is not None:
+        state["cls_head.8.weight"] *= 0.25
     model.load_state_dict(state)
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
-    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
+    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES, angles=angles)
     return path
 
 

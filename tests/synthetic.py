@@ -90,30 +90,34 @@ def make_records(ids, names=None, sizes=None):
     return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
 
 
-def detections(rng, count, classes=3):
+def detections(rng, count, classes=3, rotated=False):
     corner = rng.uniform(0, 300, (count, 2))
     size = rng.uniform(1, 200, (count, 2))
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+    if rotated:
+        theta = rng.uniform(-np.pi, np.pi, (count, 1)).astype(np.float32)
+        boxes = np.concatenate([boxes, np.sin(theta), np.cos(theta)], axis=1)
     scores = -np.sort(-rng.uniform(0.05, 1, count)).astype(np.float32)
     return Detections(scores, boxes, rng.integers(0, classes, count).astype(np.int32))
 
 
-def make_results(n, seed=0, failed=()):
+def make_results(n, seed=0, failed=(), rotated=False):
     rng = np.random.default_rng(seed)
     results = []
     for i in range(n):
-        found = detections(rng, int(rng.integers(0, 6)))
+        found = detections(rng, int(rng.integers(0, 6)), rotated=rotated)
         result = ImageResult(None, 640, 480, found)
         results.append(ImageResult.failed("broken") if i in failed else result)
     return results
 
 
-def make_plan(ids, categories=None, launch_batch=4, has_truth=False):
+def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=False):
     records = make_records(ids)
     settings = {
         "model": "0" * 64,
         "preprocessing": asdict(Preprocessing()),
         "postprocessing": asdict(Postprocessing()),
+        "rotated": rotated,
         "launch_batch": launch_batch,
         "threads": 1,
         "device": "cpu",

@@ -23,7 +23,7 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def user_folder(tmp_path_factory, checkpoint):
+def user_folder(tmp_path_factory, checkpoint, rotated_checkpoint):
     """What a user has: a model, some photographs, an annotation file."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "model.pth").write_bytes(checkpoint.read_bytes())
@@ -36,6 +36,12 @@ def user_folder(tmp_path_factory, checkpoint):
         "categories": [{"id": i, "name": f"class {i}"} for i in (1, 2, 3)],
     }
     (folder / "instances.json").write_text(json.dumps(document))
+    (folder / "turned.pth").write_bytes(rotated_checkpoint.read_bytes())
+    document["annotations"][0]["bbox"] = [5, 5, 30, 30, 0.3]
+    for name in ("turned.json", "opencv.json"):
+        (folder / name).write_text(json.dumps(document))
+    (folder / "labelTxt").mkdir()
+    (folder / "labelTxt" / "1.txt").write_text("5 5 34 5 34 34 5 34 ship 0\n")
     return folder
 
 

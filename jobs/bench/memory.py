@@ -168,9 +168,9 @@ def evaluate(folder: Path) -> None:
     """The twelve figures."""
     from odtk_ray.results.scoring import score_run
 
-    if (scored := score_run(settings(folder), reopened(folder))) is None:
+    if (scores := score_run(settings(folder), reopened(folder))) is None:
         raise RuntimeError("the run has no ground truth")
-    print("\n".join(scored[0].lines()), file=sys.stderr)
+    print("\n".join(scores.metrics.lines()), file=sys.stderr)
 
 
 class Silent:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odtk_ray.config import Decoder
+from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
 
 # Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
@@ -34,6 +35,8 @@ class Gpu:
     launch_batch: int
     remarks: tuple[str, ...]
 
+
+_NO_ROTATED = "the CUDA kernels do not know rotated boxes yet: PyTorch computes in their place"
 
 # Makes an engine of the settings given, with the shapes given ready.
 MakeEngine = Callable[[dict[str, Any], Sequence[tuple[int, int]]], Any]
@@ -86,7 +89,8 @@ def _try_gpu(
     decoder: Decoder | None,
 ) -> Gpu | None:
     """See what works, and make an engine of it; None when memory runs out. Runs on a worker."""
-    kernels, key, remarks = _capabilities(decoder)
+    none = (False, PILLOW, (_NO_ROTATED,))
+    kernels, key, remarks = none if settings["rotated"] else _capabilities(decoder)
     settings = settings | {"kernels": kernels, "decoder": key, "compiled": []}
     if shapes and not _fits(make_engine, settings, shapes):
         return None
@@ -95,8 +99,6 @@ def _try_gpu(
 
 def _capabilities(decoder: Decoder | None) -> tuple[bool, str, tuple[str, ...]]:
     """Whether the kernels run, the decoder's key, and remarks."""
-    from odtk_ray.engines.load import PILLOW
-
     try:
         import cuda_ops
 

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from odtk_ray.config import Preprocessing
+from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data.patience import is_waiting, patiently, touch
 from odtk_ray.data.storage import read_bytes
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt, write_shard
+from odtk_ray.tiling import detect_tiled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +68,7 @@ class WorkerSettings:
         canary: an image that the driver could read; None where it could not read any.
         digest: the plan's digest, written into each shard file.
         prep: how pictures become network input.
+        post: thresholds behind the heads.
         launch_batch: pictures in one launch.
         threads: decode threads, and CPU threads of the engine.
     """
@@ -77,6 +79,7 @@ class WorkerSettings:
     canary: str | None
     digest: str
     prep: Preprocessing
+    post: Postprocessing
     launch_batch: int
     threads: int
 
@@ -174,7 +177,7 @@ class Worker:
             safe = [row for row in rows if row["index"] not in skip]
             paths = [row["path"] for row in safe]
             groups = [[path] for path in paths] if singly else [paths]
-            results = [r for group in groups for r in self._detector.detect(group, count, end_turn)]
+            results = [r for group in groups for r in self._detect(group, count, end_turn)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
             pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
             name, sha256 = write_shard(
@@ -203,7 +206,18 @@ class Worker:
 
     def probe(self, block: pa.Table, row: int) -> None:
         """Detect in one image and forget the result: it only matters whether this returns."""
-        self._detector.detect(block.slice(row, 1)["path"].to_pylist())
+        self._detect(block.slice(row, 1)["path"].to_pylist())
+
+    def _detect(
+        self,
+        paths: list[str],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
+    ) -> list[ImageResult]:
+        prep = self._settings.prep
+        if prep.tile is None:
+            return self._detector.detect(paths, on_done, on_read)
+        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done, on_read)
 
 
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:

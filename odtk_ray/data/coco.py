@@ -100,7 +100,10 @@ def read_coco(
 
 
 def read_truth(
-    path: str, image_index: Mapping[str, int], category_index: Mapping[str, int]
+    path: str,
+    image_index: Mapping[str, int],
+    category_index: Mapping[str, int],
+    rotated: bool = False,
 ) -> tuple[GroundTruth, list[str]]:
     """The ground truth of an annotation file, and remarks about what it lacks.
 
@@ -108,12 +111,13 @@ def read_truth(
         path: the annotation file.
         image_index: record index for the JSON text of each image id.
         category_index: position in `categories` for the JSON text of each category id.
+        rotated: whether outlines are to be found, not boxes.
 
     Raises:
         OdtkError: the file cannot be read to its end. That shows late, since planning passes over
             the annotations without parsing them.
     """
-    builder = GroundTruthBuilder(image_index, category_index)
+    builder = GroundTruthBuilder(image_index, category_index, rotated)
     try:
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
@@ -124,6 +128,10 @@ def read_truth(
             str(error),
             "the detections are written all the same: mend the file and run again",
         ) from error
+    return builder.build(), _remarks(builder)
+
+
+def _remarks(builder: GroundTruthBuilder) -> list[str]:
     remarks = []
     if builder.unknown_categories:
         remarks.append(f"{builder.unknown_categories:,} annotations have an unknown category_id")
@@ -134,7 +142,16 @@ def read_truth(
         )
     if builder.missing_areas:
         remarks.append(f"{builder.missing_areas:,} annotations have no area: width * height counts")
-    return builder.build(), remarks
+    if builder.missing_outlines:
+        remarks.append(
+            f"{builder.missing_outlines:,} annotations have no segmentation of polygons: "
+            "the corners of their bbox count, theta clockwise"
+        )
+    if builder.nested_outlines:
+        remarks.append(
+            f"{builder.nested_outlines:,} segmentations are lists of points: read as polygons"
+        )
+    return remarks
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:

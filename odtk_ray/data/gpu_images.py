@@ -51,19 +51,21 @@ class Source:
         return isinstance(self.content, bytes)
 
 
-def load_source(data: bytes, prep: Preprocessing, decoder: Decoder) -> Source:
+def load_source(data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder) -> Source:
     """Look at an image file, and decode it here unless the GPU can.
 
     A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
 
     Args:
-        data: the file.
+        data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
         prep: how pictures become network input.
         decoder: `cpu` decodes every file here.
 
     Raises:
         ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
     """
+    if not isinstance(data, bytes):
+        return _source(np.ascontiguousarray(data), data.shape[1], data.shape[0], prep)
     header = read_plain_header(data) if decoder == "gpu" else None
     if header is not None:
         turned = prep.exif == "apply" and header.exif and orientation(data) != 1
@@ -130,8 +132,11 @@ class GpuLoader:
         """The decoder, its version and kind."""
         return self._jpeg.key if self._jpeg else "pillow"
 
-    def read(self, data: bytes) -> Source:
+    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
         """Look at an image file, and decode it unless the GPU will; any thread may call this.
+
+        Args:
+            data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
 
         Raises:
             ImageError: the file cannot be used.

@@ -102,7 +102,7 @@ def input_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
 def network_sizes(
     widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Padded network sizes of many images: `network_size`, then `input_size`.
+    """Padded network sizes of many images, or of their windows: `network_size`, `input_size`.
 
     Args:
         widths: integers [n], pixels; 0 where unknown.
@@ -115,6 +115,8 @@ def network_sizes(
     """
     known = (widths > 0) & (heights > 0)
     sides = np.stack([np.where(known, widths, 1), np.where(known, heights, 1)]).astype(np.float64)
+    if prep.tile is not None:
+        sides = np.minimum(sides, prep.tile)
     if prep.fit:
         ratio = np.minimum(prep.fit[1] / sides[0], prep.fit[0] / sides[1])
     else:
@@ -141,7 +143,7 @@ def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
     Raises:
         ImageError: the header cannot be read.
     """
-    image = _open(stream)
+    image = open_image(stream)
     width, height = image.size
     turned = exif == "apply" and image.format != "TIFF" and _orientation(image) >= 5
     return (height, width) if turned else (width, height)
@@ -153,7 +155,7 @@ def orientation(data: bytes) -> int:
     Raises:
         ImageError: the header cannot be read.
     """
-    return _orientation(_open(io.BytesIO(data)))
+    return _orientation(open_image(io.BytesIO(data)))
 
 
 def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
@@ -196,13 +198,17 @@ def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint
     return np.asarray(_resize(Image.fromarray(pixels), new_w, new_h))
 
 
-def load_picture(data: bytes, prep: Preprocessing) -> Picture:
-    """Decodes and resizes one image file; see `decode`, `network_size` and `resize`.
+def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Picture:
+    """Decodes and resizes one image; see `decode`, `network_size` and `resize`.
+
+    Args:
+        data: a file, or decoded pixels, uint8 [h, w, 3], RGB.
+        prep: the settings.
 
     Raises:
         ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
     """
-    image = _decode(data, prep)
+    image = _decode(data, prep) if isinstance(data, bytes) else Image.fromarray(data)
     new_w, new_h, ratio = network_size(*image.size, prep)
     return Picture(np.asarray(_resize(image, new_w, new_h)), ratio, *image.size)
 
@@ -222,7 +228,12 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF from Pillow 11.3 on
 
 
-def _open(stream: BinaryIO) -> Image.Image:
+def open_image(stream: BinaryIO) -> Image.Image:
+    """Open an image of a known format; nothing but the header is read.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
     try:
         return Image.open(stream, formats=_formats())
     except UnidentifiedImageError as error:  # its own message holds a memory address
@@ -234,7 +245,7 @@ def _open(stream: BinaryIO) -> Image.Image:
 def _decode(data: bytes, prep: Preprocessing) -> Image.Image:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
-    image = _open(io.BytesIO(data))
+    image = open_image(io.BytesIO(data))
     width, height = image.size
     if width * height > prep.max_pixels:
         raise ImageError(

@@ -54,12 +54,13 @@ def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def read_image(path: str, canary: str | None) -> bytes:
+def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
     """Read an image; an error is the image's own only where other images can be read.
 
     Args:
         path: local path or URI.
         canary: an image that could be read when the run began; None gives up on `path` at once.
+        read: reads it.
 
     Raises:
         OSError: this image cannot be read.
@@ -67,14 +68,14 @@ def read_image(path: str, canary: str | None) -> bytes:
     """
     for pause in _BRIEF_PAUSES:
         try:
-            return storage.read_bytes(path)
+            return read(path)
         except (FileNotFoundError, PermissionError, IsADirectoryError):
             break
         except OSError:
             time.sleep(pause)
     if canary is not None:
         _await(canary)
-    return storage.read_bytes(path)
+    return read(path)
 
 
 def _await(canary: str) -> None:

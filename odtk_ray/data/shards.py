@@ -73,6 +73,11 @@ def shard_size(images: int, launch_batch: int) -> int:
     return -(-size // launch_batch) * launch_batch
 
 
+def tiled_shard_size(images: int) -> int:
+    """Images a shard where each fills launches by itself, and may be a lot of work."""
+    return min(max(-(-images // _SHARDS_WANTED), 1), _LARGEST)
+
+
 def cut_shards(
     records: pa.Table, prep: Preprocessing, launch_batch: int, launches: int = 1
 ) -> list[Shard]:
@@ -86,18 +91,22 @@ def cut_shards(
         records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
         prep: how sizes become network sizes.
         launch_batch: images in one engine call.
-        launches: a shard has room for at least so many.
+        launches: a shard has room for at least so many; one of tiled images needs no such room.
     """
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
     shape = padded_h.astype(np.int64) << 32 | padded_w.astype(np.int64)  # 0 when unknown
-    size = max(shard_size(len(records), launch_batch), launches * launch_batch)
+    if prep.tile is None:
+        size = max(shard_size(len(records), launch_batch), launches * launch_batch)
+        unit = launch_batch
+    else:
+        size, unit = tiled_shard_size(len(records)), 1
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
     areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}
     for value in sorted(areas, key=lambda s: (-areas[s], s)):
         rows = np.flatnonzero(shape == value).astype(np.int64)
-        whole = len(rows) - len(rows) % launch_batch if value else 0
+        whole = len(rows) - len(rows) % unit if value else 0
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
     pieces += _mixed(rest, size)

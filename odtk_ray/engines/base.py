@@ -62,8 +62,11 @@ class StreamingEngine(Protocol):
 
     key: str
 
-    def read(self, data: bytes) -> Source:
+    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
         """Look at an image file, and decode it unless the GPU will; any thread may call this.
+
+        Args:
+            data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
 
         Raises:
             ImageError: the file cannot be used.

@@ -10,7 +10,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import cuda_ops
@@ -93,7 +95,7 @@ class CudaEngine:
         """The image decoder, its version and kind."""
         return self._loader.key
 
-    def read(self, data: bytes) -> Source:
+    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
         """See `StreamingEngine.read`."""
         return self._loader.read(data)
 

@@ -48,14 +48,19 @@ class PyTorchEngine:
         self._half = self._device.type == "cuda" and not full_precision
         self._batch = launch_batch
         self._post = post
+        self._rotated = checkpoint.rotated
         if self._device.type == "cuda":
             self._model = fused(load_network(checkpoint, full_precision=full_precision))
         else:
             self._model = checkpoint.build().to(memory_format=torch.channels_last)
         self._anchors = [
-            generate_anchors(stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).to(
-                self._device
-            )
+            generate_anchors(
+                stride,
+                checkpoint.ratios,
+                checkpoint.scales,
+                checkpoint.anchors,
+                checkpoint.angles,
+            ).to(self._device)
             for stride in self._model.strides
         ]
         # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
@@ -77,9 +82,15 @@ class PyTorchEngine:
             self._model.strides,
             threshold=self._post.threshold,
             top_n=self._post.top_n,
+            rotated=self._rotated,
         )
         kept = nms(
-            scores, boxes, classes, threshold=self._post.nms, detections=self._post.detections
+            scores,
+            boxes,
+            classes,
+            threshold=self._post.nms,
+            detections=self._post.detections,
+            own_angles=self._post.rotated_nms == "own",
         )
         return [_row(*(column[i].cpu().numpy() for column in kept)) for i in range(len(pictures))]
 

@@ -45,11 +45,10 @@ def describe_export(
             "--with-postprocess writes no rotated boxes", hint="export the raw outputs without it"
         )
     strides = STRIDES * len(checkpoint.backbones)
-    # Rotated models: rounded anchors whatever their age, the same ones again for each angle.
-    generation = "legacy" if checkpoint.rotated else checkpoint.anchors
-    repeats = len(checkpoint.angles or (0.0,))
     tables = [
-        generate_anchors(stride, checkpoint.ratios, checkpoint.scales, generation).tolist()
+        generate_anchors(
+            stride, checkpoint.ratios, checkpoint.scales, checkpoint.anchors, checkpoint.angles
+        ).tolist()
         for stride in strides
     ]
     return ExportedModel(
@@ -62,7 +61,7 @@ def describe_export(
         angles=checkpoint.angles,
         anchors=checkpoint.anchors,
         strides=strides,
-        anchor_boxes=tuple(tuple(map(tuple, table * repeats)) for table in tables),
+        anchor_boxes=tuple(tuple(map(tuple, table)) for table in tables),
         size=size,
         mean=MEAN,
         std=STD,

@@ -64,7 +64,9 @@ class Exported:
         ]
         if self.check is not None:
             rows.append(self.check.line())
-        return [*rows, f"next: odtk-ray infer {self.path} --images DIR"]
+        if not about.rotated:
+            rows.append(f"next: odtk-ray infer {self.path} --images DIR")
+        return rows
 
 
 def export(config: ExportConfig, report: Reporter) -> Exported:

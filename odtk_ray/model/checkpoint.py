@@ -60,6 +60,7 @@ def load_checkpoint(
         path: a local file of `torch.save`, zip or legacy format.
         anchors: the anchors' generation; with `auto` a file that states its ratios is `current`
             and one that does not is `legacy`, since ODTK began to store them when it changed them.
+            Rotated models are `legacy`: ODTK went on to round their anchors.
         expect: the `sha256` that it must have, so that every worker runs the driver's model.
 
     Raises:
@@ -69,7 +70,9 @@ def load_checkpoint(
     content = read_pth(Path(path))
     settings = parse_settings(path, content)
     weights = check_weights(path, settings, content["state_dict"])
-    generation, why = _generation(anchors, has_ratios=content.get("ratios") is not None)
+    generation, why = _generation(
+        anchors, rotated=settings.rotated, has_ratios=content.get("ratios") is not None
+    )
     sha256 = digest(settings, generation, weights)
     if expect is not None and expect != sha256:
         why = f"its model is {sha256[:12]} and this run's is {expect[:12]}"
@@ -165,10 +168,12 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _generation(
-    asked: AnchorGeneration, has_ratios: bool
+    asked: AnchorGeneration, *, rotated: bool, has_ratios: bool
 ) -> tuple[Literal["current", "legacy"], str]:
     if asked != "auto":
         return asked, "as asked for"
+    if rotated:
+        return "legacy", "as in all rotated models of ODTK"
     if has_ratios:
         return "current", "the file states its ratios"
     return "legacy", "the file does not state its ratios: from before March 2020"

@@ -220,7 +220,10 @@ def unusable(path: str, why: str, hint: str = "") -> UsageError:
 def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
     """What the file holds, as (name, text) rows for people."""
     names, post = model.class_names, model.post
-    made = ", ".join(f"{key.replace('_', '-')} {value:g}" for key, value in asdict(post).items())
+    values = asdict(post)
+    if not model.rotated:
+        del values["rotated_nms"]
+    made = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in values.items())
     rows = [
         ("file", path),
         ("backbone", ", ".join(model.backbones)),

@@ -31,6 +31,12 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
     model: Model
     if is_onnx(config.model):
         model = read_exported(config.model)
+        if model.rotated:
+            raise UsageError(
+                f"cannot run {config.model}: it detects rotated boxes",
+                "this version of odtk-ray runs exported models with axis-aligned boxes only",
+                "run the checkpoint that it was exported from",
+            )
         config = _settle(config, model)
     elif is_plan(config.model):
         raise UsageError(
@@ -45,10 +51,10 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
         model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
-    if model.rotated:
+    if config.rotated_bbox and not model.rotated:
         raise UsageError(
-            f"{os.path.basename(config.model)} detects rotated boxes",
-            "this version of odtk-ray runs axis-aligned models only",
+            f"--rotated-bbox does not fit {os.path.basename(config.model)}",
+            "the model has no angles: it detects axis-aligned boxes",
         )
     return model, config
 

@@ -17,6 +17,7 @@ def generate_anchors(
     ratios: Sequence[float],
     scales: Sequence[float],
     generation: Literal["current", "legacy"],
+    angles: Sequence[float] | None = None,
 ) -> Tensor:
     """Anchors of the cell at the origin; cell (x, y) adds (x * stride, y * stride) to them.
 
@@ -27,17 +28,21 @@ def generate_anchors(
     and take 1 from the far corner. Decoding adds 1 to widths, so "current" anchors act one pixel
     larger than their nominal size.
 
+    Rotated models have the same anchors once for each angle. The boxes are not turned: decoding
+    takes theta from the head alone, and the angles matter when targets are assigned in training.
+
     Source: ODTK's box.py, tags 0.1.1 (legacy) and 21.06 (current).
 
     Args:
         stride: pixels of the network input between neighbouring cells of the level.
         ratios: height / width, each greater than 0.
         scales: side of the anchor over the side of its cell.
-        generation: which formula.
+        generation: which formula; ODTK's rotated models are "legacy".
+        angles: of a rotated model.
 
     Returns:
         float32 [A, 4], xyxy, pixels of the network input; A = len(scales) * len(ratios), row
-        scale * len(ratios) + ratio. On the CPU.
+        scale * len(ratios) + ratio, all of it repeated for each angle. On the CPU.
     """
     # Every step is rounded to float32: golden values and checkpoints depend on it.
     ratio = torch.tensor(ratios, dtype=torch.float32)
@@ -51,4 +56,5 @@ def generate_anchors(
     scaled = (torch.tensor(scales, dtype=torch.float32)[:, None, None] * sizes).reshape(-1, 2)
     near = 0.5 * (stride - scaled)
     far = 0.5 * (stride + scaled)
-    return torch.cat([near, far - 1 if generation == "legacy" else far], dim=1)
+    anchors = torch.cat([near, far - 1 if generation == "legacy" else far], dim=1)
+    return anchors if angles is None else anchors.repeat(len(angles), 1)

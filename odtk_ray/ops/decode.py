@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from odtk_ray.ops.boxes import decode_boxes
+from odtk_ray.ops.rotated import decode_rotated
 
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
@@ -22,24 +23,26 @@ def decode(
     *,
     threshold: float,
     top_n: int,
+    rotated: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates of all pyramid levels, level after level; see `decode_level`.
 
     Args:
         class_scores: for each level, probabilities [B, A*C, h, w].
-        deltas: for each level, box regressions [B, A*4, h, w].
+        deltas: for each level, box regressions [B, A*4, h, w]; A*6 for rotated boxes.
         anchors: for each level, float32 [A, 4], xyxy, of the cell at the origin.
         strides: for each level, its stride in pixels of the network input.
         threshold: scores must be greater than this; at least 0.
         top_n: at most this many candidates of each level and image.
+        rotated: whether the boxes are rotated.
 
     Returns:
         scores float32 [B, N], boxes float32 [B, N, 4] (xyxy, inclusive corners, pixels of the
-        network input) and classes int64 [B, N], N <= levels * top_n. Unused slots, which may lie
-        between levels, hold 0.
+        network input; [B, N, 6] as in `rotated`, if they are) and classes int64 [B, N],
+        N <= levels * top_n. Unused slots, which may lie between levels, hold 0.
     """
     levels = [
-        decode_level(*level, threshold=threshold, top_n=top_n)
+        decode_level(*level, threshold=threshold, top_n=top_n, rotated=rotated)
         for level in zip(class_scores, deltas, anchors, strides, strict=True)
     ]
     scores, boxes, classes = zip(*levels, strict=True)
@@ -47,7 +50,14 @@ def decode(
 
 
 def decode_level(
-    scores: Tensor, deltas: Tensor, anchors: Tensor, stride: int, *, threshold: float, top_n: int
+    scores: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    stride: int,
+    *,
+    threshold: float,
+    top_n: int,
+    rotated: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates of one pyramid level: what ODTK's decode.cu gives, for the whole batch at once.
 
@@ -59,16 +69,19 @@ def decode_level(
 
     Args:
         scores: probabilities [B, A*C, h, w], channel anchor * C + class, any float dtype.
-        deltas: [B, A*4, h, w], channel anchor * 4 + (dx, dy, dw, dh), any float dtype.
+        deltas: [B, A*4, h, w], channel anchor * 4 + (dx, dy, dw, dh), any float dtype; for rotated
+            boxes [B, A*6, h, w], channel anchor * 6 + (dx, dy, dw, dh, sin, cos).
         anchors: float32 [A, 4], xyxy, of the cell at the origin.
         stride: pixels of the network input between neighbouring cells.
         threshold: scores must be greater than this; at least 0.
         top_n: at most this many candidates of each image.
+        rotated: whether the boxes are rotated.
 
     Returns:
         scores float32 [B, k], boxes float32 [B, k, 4] (xyxy, inclusive corners, pixels of the
-        network input) and classes int64 [B, k], where k <= top_n is the largest number of
-        candidates in an image. Unused slots are last and hold 0.
+        network input; [B, k, 6] as in `rotated`, if they are) and classes int64 [B, k], where
+        k <= top_n is the largest number of candidates in an image. Unused slots are last and hold
+        0.
 
     Raises:
         ValueError: the threshold is negative or NaN, or the shapes disagree.
@@ -76,7 +89,8 @@ def decode_level(
     if not threshold >= 0:
         raise ValueError(f"the threshold is {threshold}, it must be at least 0")
     batch, channels, height, width = scores.shape
-    fitting = (batch, 4 * len(anchors), height, width)
+    values = 6 if rotated else 4
+    fitting = (batch, values * len(anchors), height, width)
     if channels % len(anchors) or deltas.shape != fitting:
         raise ValueError(
             f"scores {tuple(scores.shape)}, deltas {tuple(deltas.shape)} and {len(anchors)} "
@@ -91,13 +105,14 @@ def decode_level(
 
     image = torch.arange(batch, device=scores.device)[:, None]
     kept = scores[image, channel, row, column].float()
-    sides = torch.arange(4, device=scores.device)
+    sides = torch.arange(values, device=scores.device)
     regressed = deltas[
-        image[..., None], 4 * anchor[..., None] + sides, row[..., None], column[..., None]
+        image[..., None], values * anchor[..., None] + sides, row[..., None], column[..., None]
     ]
     origin = (torch.stack([column, row, column, row], dim=-1) * stride).float()
     shifted = origin + anchors.to(scores.device)[anchor]
-    boxes = decode_boxes(regressed, shifted, width * stride, height * stride)
+    regress = decode_rotated if rotated else decode_boxes
+    boxes = regress(regressed, shifted, width * stride, height * stride)
     return (
         kept.masked_fill(~used, 0),
         boxes.masked_fill(~used[..., None], 0),

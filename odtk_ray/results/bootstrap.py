@@ -26,6 +26,7 @@ from odtk_ray.results.matching import (
     match,
     places,
 )
+from odtk_ray.results.overlap import BoxOverlap
 from odtk_ray.results.truth import GroundTruth
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -132,9 +133,11 @@ class _Matched:
         own, rank = own[rank < _LIMIT], rank[rank < _LIMIT]
         boxes = np.flatnonzero(truth.category == category)
         ignored = ignored_boxes(truth.area[boxes], truth.crowd[boxes])
+        bbox, image = table.bbox[own], table.image[own]
         hits, skipped = match(
-            Found(table.bbox[own], table.image[own], rank),
-            Wanted(truth.bbox[boxes], truth.image[boxes], truth.crowd[boxes], ignored),
+            Found(bbox[:, 2] * bbox[:, 3], image, rank),
+            Wanted(truth.image[boxes], truth.crowd[boxes], ignored),
+            BoxOverlap(truth).pairs(bbox, image, boxes),
         )
         counted = truth.image[boxes][ignored >> bit(0, 0) & 1 == 0]
         self.positives = np.bincount(counted, minlength=images)

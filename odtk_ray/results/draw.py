@@ -31,6 +31,7 @@ def draw_detections(
     scores: NDArray[np.floating],
     labels: Sequence[str],
     classes: NDArray[np.integer],
+    corners: NDArray[np.floating] | None = None,
 ) -> Image.Image:
     """Draws detections into a copy of a picture, the best on top.
 
@@ -43,6 +44,7 @@ def draw_detections(
         scores: float [n].
         labels: name of each class; a class beyond them is shown by its number.
         classes: int [n], class index, which also gives the colour.
+        corners: float [n, 4, 2], the outlines of rotated boxes; `boxes_xyxy` then encloses them.
 
     Returns:
         a new picture of the same size and mode.
@@ -53,7 +55,11 @@ def draw_detections(
     order = shown[np.argsort(-scores[shown], kind="stable")]
     line = max(1, round(math.sqrt(picture.width * picture.height) / 320))
     for i in reversed(order):
-        _draw_box(pen, boxes[i], class_color(int(classes[i])), line)
+        color = class_color(int(classes[i]))
+        if corners is None:
+            _draw_box(pen, boxes[i], color, line)
+        else:
+            _draw_outline(pen, _cut(corners[i], picture.size), color, line)
 
     names = [_name(labels, int(classes[i])) for i in order]
     sizes = _font_sizes(names, picture.size)
@@ -132,6 +138,33 @@ def _draw_box(pen: ImageDraw.ImageDraw, box: NDArray[np.float64], color: Color, 
     line = max(1, min(line, min(x2 - x1, y2 - y1) // 8))  # a small box stays open in the middle
     pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_HALO, width=line + 2)
     pen.rectangle((x1, y1, x2, y2), outline=color, width=line)
+
+
+def _cut(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
+    """The parts of a polygon's edges [n, 2] near the picture, [m, 2, 2]: a far end may be anywhere.
+
+    Liang and Barsky's clipping, to the picture and a margin that hides the cut.
+    """
+    start = corners.astype(np.float64)
+    along = np.roll(start, -1, axis=0) - start
+    low, high = -np.array(size) / 8.0 - 16, np.array(size) * 1.125 + 16
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([(low - start) / along, (high - start) / along])
+    outside = (along == 0) & ((start < low) | (start > high))
+    first = np.fmax(np.fmin(*ends).max(axis=1), 0)
+    last = np.fmin(np.fmax(*ends).min(axis=1), 1)
+    shown = (first <= last) & ~outside.any(axis=1)
+    parts = [start + along * t[:, None] for t in (first, last)]
+    edges: NDArray[np.float64] = np.stack(parts, axis=1)[shown]
+    return edges
+
+
+def _draw_outline(
+    pen: ImageDraw.ImageDraw, edges: NDArray[np.float64], color: Color, line: int
+) -> None:
+    for width, fill in ((line + 2, _HALO), (line, color)):
+        for edge in edges.reshape(-1, 4).tolist():
+            pen.line(edge, fill=fill, width=width)
 
 
 def _name(labels: Sequence[str], index: int) -> str:

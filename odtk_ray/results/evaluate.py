@@ -1,4 +1,4 @@
-"""COCO's box metrics, streamed: the figures of pycocotools' COCOeval in a fraction of its memory.
+"""COCO's metrics, streamed: the figures of pycocotools' COCOeval in a fraction of its memory.
 
 What is kept of a detection are its score, its place in the order, and a bit for each (area range,
 IoU threshold) that says whether it was right: 29 bytes.
@@ -26,6 +26,7 @@ from odtk_ray.results.matching import (
     match,
     places,
 )
+from odtk_ray.results.overlap import BoxOverlap, Overlap
 from odtk_ray.results.truth import Category, GroundTruth
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -123,19 +124,25 @@ class Metrics:
 class CocoEvaluator:
     """Evaluates detections chunk by chunk; the chunks' order and size make no difference.
 
-    Equal to COCOeval with iouType "bbox" and default parameters. Images that are never added do
-    not count, nor does their ground truth.
+    Equal to COCOeval with default parameters. Images that are never added do not count, nor does
+    their ground truth.
 
     Args:
         truth: the boxes to find.
         categories: the file's `categories`, in its order.
         image_rank: int64 [n_records], position of each image when the ids are sorted; equal scores
             are ordered by it.
+        overlap: how detections are compared with the truth; boxes, unless it is given.
     """
 
     def __init__(
-        self, truth: GroundTruth, categories: Sequence[Category], image_rank: Ints
+        self,
+        truth: GroundTruth,
+        categories: Sequence[Category],
+        image_rank: Ints,
+        overlap: Overlap | None = None,
     ) -> None:
+        self._overlap = overlap or BoxOverlap(truth)
         self._truth, self._categories, self._image_rank = truth, tuple(categories), image_rank
         self._seen = np.zeros(len(image_rank), np.bool_)
         self._detections = np.zeros(len(categories), np.int64)
@@ -161,7 +168,8 @@ class CocoEvaluator:
             counts: int64 [m], number of detections of each image.
             scores: float64 [k], the detections of all images one after the other.
             classes_category: int32 [k], positions in `categories`; others are left out.
-            bbox: float64 [k, 4], xywh, pixels of the original image.
+            bbox: float64 [k, 4], xywh, pixels of the original image; [k, 5] with theta where the
+                boxes are rotated.
 
         Raises:
             ValueError: the lengths disagree, or an image was added before.
@@ -180,8 +188,10 @@ class CocoEvaluator:
         kept = np.empty(len(rows), _KEPT)
         kept["score"], kept["rank"] = scores[rows], rank
         kept["image_rank"] = self._image_rank[images[owner[rows]]]
-        found = Found(bbox[rows], group[rows], rank)
-        kept["hits"], kept["ignored"] = match(found, self._wanted(images))
+        found = Found(bbox[rows, 2] * bbox[rows, 3], group[rows], rank)
+        wanted, truth_rows = self._wanted(images)
+        iou = self._overlap.pairs(bbox[rows], images[owner[rows]], truth_rows)
+        kept["hits"], kept["ignored"] = match(found, wanted, iou)
         self._keep(kept, classes_category[rows])
 
     def _mark(self, images: Ints) -> None:
@@ -194,8 +204,8 @@ class CocoEvaluator:
         order = np.argsort(category, kind="stable")
         self._chunks.append((kept[order], np.concatenate([[0], np.cumsum(counts)])))
 
-    def _wanted(self, images: Ints) -> Wanted:
-        """The ground truth of some images, by group; the boxes to find are counted."""
+    def _wanted(self, images: Ints) -> tuple[Wanted, Ints]:
+        """The ground truth of some images, by group, and its rows; what is to be found counts."""
         truth, n_classes = self._truth, len(self._categories)
         first = np.searchsorted(truth.image, images, side="left")
         count = np.searchsorted(truth.image, images, side="right") - first
@@ -208,7 +218,7 @@ class CocoEvaluator:
         for a in range(len(AREAS)):
             counted = category[ignored >> bit(a, 0) & 1 == 0]
             self._positives[:, a] += np.bincount(counted, minlength=n_classes)
-        return Wanted(truth.bbox[rows], group, crowd, ignored)
+        return Wanted(group, crowd, ignored), rows
 
     def result(self) -> Metrics:
         """The metrics of the images added so far."""
@@ -242,7 +252,7 @@ def _check_lengths(
     k = len(scores)
     if len(counts) != len(images) or counts.sum() != k:
         raise ValueError(f"{len(images)} images, {len(counts)} counts for {k} detections")
-    if classes.shape != (k,) or bbox.shape != (k, 4):
+    if classes.shape != (k,) or bbox.shape not in ((k, 4), (k, 5)):
         raise ValueError(f"{k} scores, classes {classes.shape}, boxes {bbox.shape}")
 
 

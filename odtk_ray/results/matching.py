@@ -2,7 +2,7 @@
 
 Every (area range, IoU threshold) is one bit of an int64, so that the greedy matching of all images
 for all 40 settings takes a few bitwise operations for each rank of a detection. The rules are those
-of pycocotools' COCOeval.evaluateImg with iouType "bbox" and default parameters:
+of pycocotools' COCOeval.evaluateImg with default parameters:
 
 - detections choose in order of rank: the free box with the greatest IoU, the last of equal ones;
 - boxes that count win over ignored ones (crowd regions, areas out of range), whatever the IoU;
@@ -12,7 +12,7 @@ of pycocotools' COCOeval.evaluateImg with iouType "bbox" and default parameters:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+# The IoU of pairs, int64 [p] rows of the detections and of the ground truth to float64 [p].
+PairIou = Callable[[Ints, Ints], Floats]
 
 # Params.setDetParams of pycocotools 2.0; linspace as there, since arange differs in the last bits.
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -57,12 +60,12 @@ class Found:
     """Detections, best first within each group (an image and a class).
 
     Attributes:
-        bbox: float64 [n, 4], xywh, pixels.
+        area: float64 [n], w * h in square pixels.
         group: int64 [n], ascending.
         rank: int64 [n], place in the group.
     """
 
-    bbox: Floats
+    area: Floats
     group: Ints
     rank: Ints
 
@@ -72,39 +75,44 @@ class Wanted:
     """Ground truth, in file order within each group.
 
     Attributes:
-        bbox: float64 [m, 4], xywh, pixels.
         group: int64 [m], ascending.
         crowd: bool [m].
         ignored: int64 [m] of bits, see `ignored_boxes`.
     """
 
-    bbox: Floats
     group: Ints
     crowd: NDArray[np.bool_]
     ignored: Ints
 
 
-def match(found: Found, wanted: Wanted) -> tuple[Ints, Ints]:
+def match(found: Found, wanted: Wanted, iou: PairIou) -> tuple[Ints, Ints]:
     """Matches detections with the ground truth of their groups.
+
+    Args:
+        found: the detections.
+        wanted: the ground truth.
+        iou: compares rows of the two.
 
     Returns:
         hits, int64 [n] of bits: the settings under which a detection found a box that counts;
         ignored, int64 [n] of bits: those under which it is neither right nor wrong.
     """
-    steps = _steps(found, wanted)
-    undecided = np.full(len(found.bbox), _ALL, np.int64)
-    ignored = np.zeros(len(found.bbox), np.int64)
-    free = np.full(len(wanted.bbox), _ALL, np.int64)
+    steps = _steps(found, wanted, iou)
+    undecided = np.full(len(found.group), _ALL, np.int64)
+    ignored = np.zeros(len(found.group), np.int64)
+    free = np.full(len(wanted.group), _ALL, np.int64)
     for det, gt, bits, second in steps:
         taken = bits & undecided[det] & free[gt]
         undecided[det] &= ~taken
         ignored[det] |= np.where(second, taken, 0)
         free[gt] &= np.where(wanted.crowd[gt], _ALL, ~taken)
     hits = ~undecided & ~ignored & _ALL
-    return hits, ignored | (undecided & _out_of_range(found.bbox[:, 2] * found.bbox[:, 3]))
+    return hits, ignored | (undecided & _out_of_range(found.area))
 
 
-def _steps(found: Found, wanted: Wanted) -> Iterator[tuple[Ints, Ints, Ints, NDArray[np.bool_]]]:
+def _steps(
+    found: Found, wanted: Wanted, measure: PairIou
+) -> Iterator[tuple[Ints, Ints, Ints, NDArray[np.bool_]]]:
     """The choices in the order in which they are made, each step without repeated rows.
 
     A pair is open to the settings that count its box and to those that ignore it, so it is up to
@@ -113,7 +121,7 @@ def _steps(found: Found, wanted: Wanted) -> Iterator[tuple[Ints, Ints, Ints, NDA
     Yields:
         detections, boxes, the bits for which they would match, and whether the box is ignored.
     """
-    det, gt, iou = _overlapping(found, wanted)
+    det, gt, iou = _overlapping(found, wanted, measure)
     least = np.minimum(THRESHOLDS, 1 - 1e-10)
     reached = _REACHED[np.searchsorted(least, iou, side="right")]
     bits = np.concatenate([reached & ~wanted.ignored[gt], reached & wanted.ignored[gt]])
@@ -150,7 +158,7 @@ def _out_of_range(area: Floats) -> Ints:
     return bits
 
 
-def _overlapping(found: Found, wanted: Wanted) -> tuple[Ints, Ints, Floats]:
+def _overlapping(found: Found, wanted: Wanted, measure: PairIou) -> tuple[Ints, Ints, Floats]:
     """Pairs of equal groups that reach the least threshold: detection, box and their IoU."""
     first = np.searchsorted(wanted.group, found.group, side="left")
     count = np.searchsorted(wanted.group, found.group, side="right") - first
@@ -160,24 +168,8 @@ def _overlapping(found: Found, wanted: Wanted) -> tuple[Ints, Ints, Floats]:
     for start, stop in pairwise([0, *cuts.tolist(), len(first)]):
         det = np.repeat(np.arange(start, stop), count[start:stop])
         gt = expand(first[start:stop], count[start:stop])
-        iou = _iou(found.bbox[det], wanted.bbox[gt], wanted.crowd[gt])
+        iou = measure(det, gt)
         near = iou >= THRESHOLDS[0]
         parts.append((det[near], gt[near], iou[near]))
     det, gt, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
     return det, gt, iou
-
-
-def _iou(a: Floats, b: Floats, crowd: NDArray[np.bool_]) -> Floats:
-    """Intersection over union of xywh boxes [n, 4], over the area of `a` where `b` is a crowd.
-
-    The operations and their order are those of bbIou in COCO's maskApi.c, so that ties are equal.
-    """
-    near = np.maximum(a[:, :2], b[:, :2])
-    far = np.minimum(a[:, 2:] + a[:, :2], b[:, 2:] + b[:, :2])
-    sides = np.maximum(far - near, 0)
-    inner = sides[:, 0] * sides[:, 1]
-    area_a, area_b = a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]
-    union = np.where(crowd, area_a, area_a + area_b - inner)
-    iou = np.zeros(len(a))
-    np.divide(inner, union, out=iou, where=inner > 0)
-    return iou

@@ -7,6 +7,7 @@ together and sorted, and must be exactly the window's records.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.data import storage
 from odtk_ray.data.patience import patiently
+from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.results.store import RunFolder
@@ -36,7 +38,8 @@ class Merged:
         scores: float64 [k], float32 values.
         classes: int64 [k], class index.
         bbox: float64 [k, 4], xywh in pixels of the image; w and h count both end pixels, as
-            ODTK writes them: x2 - x1 + 1 in double precision.
+            ODTK writes them: x2 - x1 + 1 in double precision. Of a rotated model [k, 5], where
+            theta follows.
     """
 
     records: pa.Table
@@ -45,6 +48,16 @@ class Merged:
     scores: NDArray[np.float64]
     classes: NDArray[np.int64]
     bbox: NDArray[np.float64]
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the boxes are rotated."""
+        return bool(self.bbox.shape[1] == 5)
+
+    @functools.cached_property
+    def segmentation(self) -> NDArray[np.float64]:
+        """The corners of rotated boxes, float64 [k, 8], as ODTK writes them."""
+        return corners(self.bbox).reshape(-1, 8)
 
 
 def merged(run: RunFolder) -> Iterator[Merged]:
@@ -65,15 +78,19 @@ def merged(run: RunFolder) -> Iterator[Merged]:
                 f"{len(table):,} rows for {stop - start:,} images",
                 "the run folder was changed from outside: remove it and run again",
             )
-        yield _flatten(run.plan.records.slice(start, stop - start), table)
+        yield _flatten(
+            run.plan.records.slice(start, stop - start), table, run.plan.settings["rotated"]
+        )
 
 
-def _flatten(records: pa.Table, results: pa.Table) -> Merged:
+def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> Merged:
     results = results.combine_chunks()
     scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
     counts = scores.value_lengths().to_numpy()
-    xyxy = boxes.flatten().to_numpy().astype(np.float64).reshape(-1, 4)
-    bbox = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2] + 1], axis=1)
+    rows = boxes.flatten().to_numpy().astype(np.float64).reshape(-1, 6 if rotated else 4)
+    bbox = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1], axis=1)
+    if rotated:
+        bbox = np.column_stack([bbox, np.arctan2(rows[:, 4], rows[:, 5])])
     return Merged(
         records,
         results,

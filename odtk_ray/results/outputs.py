@@ -15,8 +15,8 @@ from odtk_ray.config import InferConfig
 from odtk_ray.data import objects, storage
 from odtk_ray.data.patience import patiently
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.results.evaluate import Metrics
 from odtk_ray.results.merge import merged
+from odtk_ray.results.scoring import Scores
 from odtk_ray.results.store import RunFolder
 from odtk_ray.results.writers import FORMATS, OutputContext, make_writer
 
@@ -85,6 +85,7 @@ def write_outputs(config: InferConfig, run: RunFolder) -> list[str]:
         outputs["category_names"],
         outputs["categories"],
         integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
+        rotated=run.plan.settings["rotated"],
     )
     paths = config.outputs
     with _published(paths) as streams:
@@ -186,10 +187,10 @@ def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
     return [path]
 
 
-def write_metrics(config: InferConfig, metrics: Metrics, run: RunFolder) -> list[str]:
+def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
     """`metrics.json` beside the first output."""
     path = _beside(config, "metrics.json")
-    document = metrics.to_json() | {
+    document = scores.to_json() | {
         "images_failed": run.images_failed,
         "images_missing": len(run.plan.outputs["missing"]),
         "images_left_out": run.images_failed + len(run.plan.outputs["missing"]),

@@ -8,11 +8,13 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.images import decode
+from odtk_ray.data.rotated import corners
 from odtk_ray.data.storage import write_atomic
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.results.draw import draw_detections
@@ -52,13 +54,14 @@ def draw_run(config: InferConfig, run: RunFolder) -> int:
 
     folder = storage.absolute(config.draw or "")
     names = list(run.plan.outputs["category_names"])
+    shown = (folder, names, config.draw_threshold, config.pre, run.plan.settings["rotated"])
     task = ray.remote(num_cpus=1)(draw_shard)
     parts = []
     for shard in run.plan.shards:
         order = np.sort(shard.rows)
         records = run.plan.records.select(["file_name", "path"]).take(order)
         file = run.file(run.committed[shard.number])
-        parts.append(task.remote(file, records, folder, names, config.draw_threshold, config.pre))
+        parts.append(task.remote(file, records, *shown))
     try:
         return sum(ray.get(parts))
     except ray.exceptions.RayError as error:
@@ -73,6 +76,7 @@ def draw_shard(
     names: list[str],
     threshold: float,
     prep: Preprocessing,
+    rotated: bool,
 ) -> int:
     """Draw the images of one shard; returns how many.
 
@@ -83,6 +87,7 @@ def draw_shard(
         names: name of each class.
         threshold: lowest score that is drawn.
         prep: how the images are decoded.
+        rotated: whether the boxes are rotated.
     """
     drawn = 0
     results = pq.read_table(pa.BufferReader(storage.read_bytes(file))).to_pylist()
@@ -95,16 +100,26 @@ def draw_shard(
             continue
         scores = np.array(result["scores"], np.float32)
         shown = scores >= threshold
+        boxes = np.array(result["boxes"], np.float32).reshape(len(scores), 6 if rotated else 4)
+        boxes = boxes[shown]
+        outlines = _outlines(boxes) if rotated else None
         picture = draw_detections(
             Image.fromarray(pixels),
-            np.array(result["boxes"], np.float32).reshape(-1, 4)[shown],
+            boxes if outlines is None else np.hstack([outlines.min(axis=1), outlines.max(axis=1)]),
             scores[shown],
             names,
             np.array(result["classes"], np.int32)[shown],
+            outlines,
         )
         _save(picture, os.path.join(folder, drawn_name(record["file_name"])))
         drawn += 1
     return drawn
+
+
+def _outlines(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Corners [n, 4, 2] of rotated boxes [n, 6] as they are in shard files."""
+    x1, y1, x2, y2, sin, cos = boxes.astype(np.float64).T
+    return corners(np.stack([x1, y1, x2 - x1 + 1, y2 - y1 + 1, np.arctan2(sin, cos)], axis=1))
 
 
 def drawn_name(file_name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,16 +14,41 @@ from odtk_ray.config import InferConfig
 from odtk_ray.data.coco import read_truth
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.merge import Merged, merged
+from odtk_ray.results.overlap import BoxOverlap, MaskOverlap, Overlap, PolygonOverlap
 from odtk_ray.results.store import RunFolder
 from odtk_ray.results.truth import Category, image_ranks
 
+# Images scored at a time where masks are made: a mask takes some hundred bytes.
+_SLICE = 256
 
-def score_run(config: InferConfig, run: RunFolder) -> tuple[Metrics, list[str]] | None:
+
+@dataclass(frozen=True)
+class Scores:
+    """A finished run against its ground truth.
+
+    Attributes:
+        metrics: COCO's figures: of boxes, or of the masks of rotated boxes, as ODTK has them.
+        exact: of rotated boxes also the same figures by exact polygons, without pixels.
+        remarks: about the ground truth.
+    """
+
+    metrics: Metrics
+    exact: Metrics | None
+    remarks: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain dictionaries and lists; the exact ones below `exact`."""
+        exact = {} if self.exact is None else {"exact": self.exact.to_json()}
+        return self.metrics.to_json() | exact
+
+
+def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     """Evaluate a run; failed images are left out, and so is their ground truth.
 
     Returns:
-        the figures and remarks about the ground truth; None where there is none.
+        None where there is no ground truth.
     """
+    rotated: bool = run.plan.settings["rotated"]
     if config.annotations is None or not run.plan.outputs["has_truth"]:
         return None
     ids: list[str] = run.plan.records["image_id"].to_pylist()
@@ -33,21 +60,41 @@ def score_run(config: InferConfig, run: RunFolder) -> tuple[Metrics, list[str]] 
         config.annotations,
         {text: index for index, text in enumerate(ids)},
         {json.dumps(category.id): i for i, category in enumerate(categories)},
+        rotated,
     )
-    evaluator = CocoEvaluator(truth, categories, image_ranks(ids))
+    overlaps: list[Overlap] = [BoxOverlap(truth)]
+    if rotated:
+        overlaps = [MaskOverlap(truth, _sizes(run)), PolygonOverlap(truth)]
+    ranks = image_ranks(ids)
+    evaluators = [CocoEvaluator(truth, categories, ranks, overlap) for overlap in overlaps]
     positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merged(run):
-        _add(evaluator, rows, positions)
-    return evaluator.result(), remarks
+        _add(evaluators, rows, positions)
+    results = [evaluator.result() for evaluator in evaluators]
+    return Scores(results[0], results[1] if rotated else None, remarks)
 
 
-def _add(evaluator: CocoEvaluator, rows: Merged, positions: NDArray[np.int32]) -> None:
-    good = pc.is_null(rows.results["error"]).to_numpy()
-    # Failed images have no detections, so dropping their zero counts leaves the columns aligned.
-    evaluator.add(
-        rows.results["index"].to_numpy()[good],
-        np.diff(rows.offsets)[good],
-        rows.scores,
-        positions[rows.classes] if len(positions) else rows.classes.astype(np.int32),
-        rows.bbox,
-    )
+def _sizes(run: RunFolder) -> NDArray[np.int64]:
+    """(height, width) of every record, as the annotation file or else the image file has it."""
+    columns = [run.plan.records[name].to_numpy() for name in ("height", "width")]
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+def _add(evaluators: list[CocoEvaluator], rows: Merged, positions: NDArray[np.int32]) -> None:
+    good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
+    index, counts = rows.results["index"].to_numpy()[good], np.diff(rows.offsets)[good]
+    # Failed images have no detections, so leaving them out keeps the columns aligned.
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    classes = positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
+    step = _SLICE if rows.rotated else max(len(good), 1)
+    for start in range(0, len(good), step):
+        stop = min(start + step, len(good))
+        part = slice(ends[start], ends[stop])
+        for evaluator in evaluators:
+            evaluator.add(
+                index[start:stop],
+                counts[start:stop],
+                rows.scores[part],
+                classes[part],
+                rows.bbox[part],
+            )

@@ -60,10 +60,11 @@ def write_shard(
     rows = sorted(rows, key=lambda row: row[0])
     results = [result for _, result in rows]
     found = [result.detections for result in results]
-    starts = np.cumsum([0, *(len(d) for d in found)])
-    offsets = _column(starts, np.int32)
+    offsets = _column(np.cumsum([0, *(len(d) for d in found)]), np.int32)
+    # Flat, since failed images have no boxes of six numbers in a rotated run.
+    ends = _column(np.cumsum([0, *(d.boxes.size for d in found)]), np.int32)
     scores, classes, boxes = (
-        np.concatenate([getattr(d, column) for d in found])
+        np.concatenate([getattr(d, column).reshape(-1) for d in found])
         for column in ("scores", "classes", "boxes")
     )
     columns = [
@@ -73,7 +74,7 @@ def write_shard(
         _column([result.height for result in results], np.int32),
         pa.ListArray.from_arrays(offsets, _column(scores, np.float32)),
         pa.ListArray.from_arrays(offsets, _column(classes, np.int32)),
-        pa.ListArray.from_arrays(_column(starts * 4, np.int32), _column(boxes, np.float32)),
+        pa.ListArray.from_arrays(ends, _column(boxes, np.float32)),
     ]
     schema = RESULT_SCHEMA.with_metadata(
         {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from odtk_ray.results.columns import box, box_names, each, filled, numbers, outline, pick
 from odtk_ray.results.merge import Merged
 
 
@@ -26,12 +25,14 @@ class OutputContext:
         category_names: for each class index its name; empty where there is none.
         categories: the `categories` list for the output; None leaves it out.
         integer_ids: whether every image id is an integer.
+        rotated: whether the boxes are rotated.
     """
 
     category_ids: Sequence[str]
     category_names: Sequence[str]
     categories: list[dict[str, object]] | None
     integer_ids: bool
+    rotated: bool = False
 
 
 class Writer(Protocol):
@@ -59,6 +60,22 @@ class OdtkJson:
                 %s
             ]
         }"""
+    _ROTATED = """,
+                %s
+            ],
+            "segmentation": [
+                [
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s,
+                    %s
+                ]
+            ]
+        }"""
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -68,9 +85,13 @@ class OdtkJson:
 
     def write(self, rows: Merged) -> None:
         """One entry a detection, keys and numbers as ODTK's json.dump writes them."""
-        ids = _each(rows, rows.records["image_id"])
-        categories = _pick(self._context.category_ids, rows.classes)
-        entries = _filled(self._ENTRY, ",", ids, _numbers(rows.scores), categories, *_corners(rows))
+        ids = each(rows, rows.records["image_id"])
+        categories = pick(self._context.category_ids, rows.classes)
+        template = self._ENTRY
+        if rows.rotated:
+            template = template.removesuffix("\n            ]\n        }") + self._ROTATED
+        columns = ids, numbers(rows.scores), categories, *box(rows), *outline(rows)
+        entries = filled(template, ",", *columns)
         if entries:
             self._stream.write(self._separator + entries)
             self._separator = ","
@@ -97,6 +118,10 @@ class CocoResults:
     """The plain list that pycocotools' `loadRes` takes, one detection a line."""
 
     _LINE = '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
+    _ROTATED = (
+        '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
+        '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
+    )
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -105,10 +130,12 @@ class CocoResults:
 
     def write(self, rows: Merged) -> None:
         """One line a detection."""
-        ids = _each(rows, rows.records["image_id"])
-        categories = _pick(self._context.category_ids, rows.classes)
-        scores = _numbers(rows.scores)
-        lines = _filled(self._LINE, ",\n", ids, categories, *_corners(rows), scores)
+        ids = each(rows, rows.records["image_id"])
+        categories = pick(self._context.category_ids, rows.classes)
+        scores = numbers(rows.scores)
+        template = self._ROTATED if rows.rotated else self._LINE
+        columns = ids, categories, *box(rows), scores, *outline(rows)
+        lines = filled(template, ",\n", *columns)
         if lines:
             self._stream.write(self._separator + lines)
             self._separator = ",\n"
@@ -122,6 +149,10 @@ class JsonLines:
     """One line an image, also for images without detections and for failed ones."""
 
     _ENTRY = '{"category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
+    _ROTATED = (
+        '{"category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
+        '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
+    )
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._stream = stream
@@ -129,8 +160,10 @@ class JsonLines:
 
     def write(self, rows: Merged) -> None:
         """Lines with `image_id`, `file_name`, `detections`, and `error` for a failed image."""
-        categories = _pick(self._context.category_ids, rows.classes)
-        entries = _filled(self._ENTRY, "\n", categories, *_corners(rows), _numbers(rows.scores))
+        categories = pick(self._context.category_ids, rows.classes)
+        template = self._ROTATED if rows.rotated else self._ENTRY
+        columns = categories, *box(rows), numbers(rows.scores), *outline(rows)
+        entries = filled(template, "\n", *columns)
         found = entries.split("\n")
         offsets = rows.offsets.tolist()
         images = zip(
@@ -157,7 +190,8 @@ class Csv:
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._csv = csv.writer(stream, lineterminator="\n")
         self._context = context
-        self._csv.writerow("image_id file_name category_id category score x y width height".split())
+        head = "image_id file_name category_id category score".split()
+        self._csv.writerow([*head, *box_names(context.rotated)])
 
     def write(self, rows: Merged) -> None:
         """One line a detection."""
@@ -165,12 +199,12 @@ class Csv:
         plain_categories = [_plain(text) for text in self._context.category_ids]
         self._csv.writerows(
             zip(
-                _each(rows, plain_ids),
-                _each(rows, rows.records["file_name"]),
-                _pick(plain_categories, rows.classes),
-                _pick(self._context.category_names, rows.classes),
-                _numbers(rows.scores),
-                *_corners(rows),
+                each(rows, plain_ids),
+                each(rows, rows.records["file_name"]),
+                pick(plain_categories, rows.classes),
+                pick(self._context.category_names, rows.classes),
+                numbers(rows.scores),
+                *box(rows),
                 strict=True,
             )
         )
@@ -196,7 +230,7 @@ class ParquetTable:
                 ("category_id", self._category_ids.type),
                 ("category", pa.string()),
                 ("score", pa.float32()),
-                *((name, pa.float64()) for name in ("x", "y", "width", "height")),
+                *((name, pa.float64()) for name in box_names(context.rotated)),
             ]
         )
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
@@ -213,60 +247,13 @@ class ParquetTable:
             self._category_ids.take(rows.classes),
             pa.array(list(self._context.category_names), pa.string()).take(rows.classes),
             pa.array(rows.scores, pa.float32()),
-            *(pa.array(rows.bbox[:, i]) for i in range(4)),
+            *(pa.array(column) for column in rows.bbox.T),
         ]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._writer.schema))
 
     def close(self, records: Iterator[str]) -> None:
         """Write the footer."""
         self._writer.close()
-
-
-def _each(rows: Merged, values: pa.ChunkedArray | Sequence[Any]) -> list[Any]:
-    """For each detection the value of its image."""
-    listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
-    each: list[Any] = np.repeat(_objects(listed), np.diff(rows.offsets)).tolist()
-    return each
-
-
-def _pick(values: Sequence[Any], classes: NDArray[np.int64]) -> list[Any]:
-    """For each detection the value of its class."""
-    picked: list[Any] = _objects(values)[classes].tolist()
-    return picked
-
-
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-def _corners(rows: Merged) -> list[list[str]]:
-    """The text of x, y, width and height of each detection, a list for each of the four."""
-    texts = _numbers(rows.bbox)
-    return [texts[k::4] for k in range(4)]
-
-
-def _numbers(values: NDArray[np.float64]) -> list[str]:
-    """What Python's repr says of each number; five times as fast."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    if not len(flat):
-        return []
-    texts = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    size = np.abs(flat)
-    # Both write the shortest digits that give the number back; exponents look different.
-    for i in np.flatnonzero(((size < 1e-4) & (size > 0)) | (size >= 1e16)).tolist():
-        texts[i] = repr(float(flat[i]))
-    return texts
-
-
-def _filled(template: str, separator: str, *columns: Sequence[str]) -> str:
-    """The template once a detection, each `%s` filled from its column."""
-    count = len(columns[0])
-    values: list[str] = [""] * (len(columns) * count)
-    for k, column in enumerate(columns):
-        values[k :: len(columns)] = column
-    return separator.join([template] * count) % tuple(values)
 
 
 def _plain(text: str) -> Any:

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from synthetic import picture
 
 from odtk_ray.cli import cli
 from odtk_ray.model.exported import read_exported
@@ -182,6 +183,43 @@ def test_settings_that_contradict_the_model(model, photos, flags, message):
     assert outcome.exit_code == 2, outcome.output
     assert message in outcome.output
     assert "exported for 96x160 in FP32" in outcome.output
+
+
+def test_exported_rotated_models_are_described_and_refused(rotated_checkpoint, photos, tmp_path):
+    path = tmp_path / "turned.onnx"
+    outcome = odtk_ray("export", rotated_checkpoint, path, "--size", 64, 96)
+    assert outcome.exit_code == 0, outcome.output
+    assert "next:" not in outcome.stdout
+    rows = dict(line.split(maxsplit=1) for line in odtk_ray("info", path).stdout.splitlines())
+    assert rows["boxes"] == "rotated"
+    assert rows["post-processing"].endswith("detections 100, rotated-nms own")
+    outcome = odtk_ray("infer", path, "--images", photos)
+    assert outcome.exit_code == 2, outcome.output
+    assert f"cannot run {path}: it detects rotated boxes" in outcome.output
+    assert "run the checkpoint that it was exported from" in outcome.output
+
+
+def test_an_axis_aligned_model_is_not_called_rotated(model, photos):
+    outcome = odtk_ray("infer", model, "--images", photos, "--rotated-bbox")
+    assert outcome.exit_code == 2, outcome.output
+    assert "--rotated-bbox does not fit model.onnx" in outcome.output
+
+
+@pytest.mark.cluster
+def test_windows_are_fitted_like_pictures(ray_session, checkpoint, model, tmp_path):
+    """Each window of 100x100 becomes 96x96 in an input of 96x160, with either kind of model."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    picture(4, 300, 180).save(folder / "a.png")
+    common = ("--images", folder, "--tile", 100, "--overlap", 20)
+    runs = {"pytorch": (checkpoint, "--fit", 96, 160), "raw": (model,)}
+    for name, arguments in runs.items():
+        outcome = odtk_ray("infer", *arguments, *common, "--output", tmp_path / f"{name}.json")
+        assert outcome.exit_code == 0, outcome.output
+    one, other = (detected(tmp_path / f"{name}.json") for name in runs)
+    assert max(row[2] for row in one) > 200  # from windows at the right
+    assert len(one) > 100
+    assert len(set(one) & set(other)) > 0.97 * len(one)  # the rest is rounded another way
 
 
 @pytest.mark.parametrize("flag", ["--resize", "--max-size"])

@@ -109,6 +109,8 @@ def test_padded_size(size, stride, padded):
 def scalar_sizes(width, height, prep):
     if width <= 0 or height <= 0:
         return 0, 0
+    if prep.tile:
+        width, height = min(width, prep.tile), min(height, prep.tile)
     try:
         new_w, new_h, _ = network_size(width, height, prep)
     except ImageError:
@@ -123,6 +125,7 @@ PREPS = st.builds(
     max_size=st.integers(1, 3000),
     stride=st.sampled_from([1, 32, 128]),
     fit=st.one_of(st.none(), st.sampled_from([(32, 32), (800, 1280), (1280, 800)])),
+    tile=st.one_of(st.none(), st.integers(1, 4000)),
 )
 
 

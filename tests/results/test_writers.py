@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,24 @@ from pycocotools.coco import COCO
 from synthetic import make_results, make_run
 
 from odtk_ray.config import InferConfig
+from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
+from odtk_ray.results.columns import numbers
 from odtk_ray.results.outputs import write_failures, write_outputs
-from odtk_ray.results.writers import _numbers
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
+BOX_COLUMNS = ("x", "y", "width", "height", "theta")
 NAMES = ("a.json", "a.results.json", "a.jsonl", "a.csv", "a.parquet")
+
+
+def corners_of(x, y, w, h, theta):
+    """ODTK's formula, corner by corner: TL, BL, BR, TR of the pixels, turned clockwise."""
+    cx, cy, numbers = x + (w - 1) / 2, y + (h - 1) / 2, []
+    for px, py in ((x, y), (x, y + h - 1), (x + w - 1, y + h - 1), (x + w - 1, y)):
+        dx, dy = px - cx, py - cy
+        numbers += [cx + dx * math.cos(theta) - dy * math.sin(theta)]
+        numbers += [cy + dx * math.sin(theta) + dy * math.cos(theta)]
+    return numbers
 
 
 def expected_rows(ids, results, category_ids=(9, 5, 7)):
@@ -26,8 +39,9 @@ def expected_rows(ids, results, category_ids=(9, 5, 7)):
     for image_id, result in zip(ids, results, strict=True):
         found = result.detections
         for score, label, box in zip(found.scores, found.classes, found.boxes, strict=True):
-            x1, y1, x2, y2 = (float(v) for v in box)
+            x1, y1, x2, y2, *direction = (float(v) for v in box)
             bbox = [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+            bbox += [math.atan2(*direction)] if direction else []
             rows.append(
                 {
                     "image_id": image_id,
@@ -56,6 +70,46 @@ def test_odtk_json_has_the_bytes_of_json_dump(tmp_path, ids):
         "categories": CATEGORIES,
     }
     assert path.read_text() == json.dumps(document, indent=4)
+
+
+def rounded(row):
+    """Numbers to 1e-9: the last bits of arctan2 and of the corners are free."""
+    rings = [np.round(ring, 9).tolist() for ring in row["segmentation"]]
+    return row | {"bbox": np.round(row["bbox"], 9).tolist(), "segmentation": rings}
+
+
+def test_rotated_boxes_in_all_formats(tmp_path):
+    ids, results = list(range(30)), make_results(30, seed=5, failed={4}, rotated=True)
+    expected = [
+        rounded(row | {"segmentation": [corners_of(*row["bbox"])]})
+        for row in expected_rows(ids, results)
+    ]
+    assert len(expected) > 40
+    options = {"categories": CATEGORIES, "rotated": True}
+    _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, **options)
+    document = json.loads(odtk.read_text())
+    assert odtk.read_text() == json.dumps(document, indent=4)
+    assert [list(row) for row in document["annotations"]] == [list(row) for row in expected]
+    assert [rounded(row) for row in document["annotations"]] == expected
+    assert [rounded(row) for row in json.loads(coco.read_text())] == expected
+    from_lines = [
+        rounded({"image_id": line["image_id"]} | found)
+        for line in map(json.loads, lines.read_text().splitlines())
+        for found in line["detections"]
+    ]
+    assert from_lines == expected
+    with open(table, newline="") as stream:
+        from_csv = [[float(row[k]) for k in BOX_COLUMNS] for row in csv.DictReader(stream)]
+    assert np.round(from_csv, 9).tolist() == [row["bbox"] for row in expected]
+    columns = pq.read_table(parquet).to_pydict()
+    assert [list(row) for row in zip(*(columns[k] for k in BOX_COLUMNS), strict=True)] == from_csv
+
+
+def test_the_worked_example_of_the_conventions():
+    # bbox [100, 200, 80, 20, 0.3]: centre (139.5, 209.5), the far corners 39.5 and 9.5 away
+    found = corners(np.array([[100, 200, 80, 20, 0.3]]))[0]
+    expected = [[104.57, 188.75], [98.96, 206.9], [174.43, 230.25], [180.04, 212.1]]
+    np.testing.assert_allclose(found, expected, atol=0.006)
 
 
 def test_nothing_detected_is_written_too(tmp_path):
@@ -140,9 +194,9 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path):
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_numbers_are_written_as_python_writes_them(values):
-    assert _numbers(np.array(values, np.float64)) == [repr(value) for value in values]
+    assert numbers(np.array(values, np.float64)) == [repr(value) for value in values]
 
 
 @pytest.mark.parametrize("value", [1e-4, 9.999e-5, 1e16, 9999999999999998.0, -0.0, 5e-324, 1e-7])
 def test_numbers_at_the_borders_of_the_exponents(value):
-    assert _numbers(np.array([value, -value])) == [repr(value), repr(-value)]
+    assert numbers(np.array([value, -value])) == [repr(value), repr(-value)]

@@ -1,0 +1,158 @@
+"""DOTA's text format: one file an image with four corners a line, and its results by class.
+
+Source: the data set's own description, captain-whu.github.io/DOTA/dataset.html: `x1 y1 x2 y2 x3 y3
+x4 y4 category difficult`, corners clockwise on the screen, after lines such as `gsd:0.3`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odtk_ray.data.images import read_size
+from odtk_ray.data.rotated import Floats, corners, enclosing_box
+from odtk_ray.data.storage import list_files
+from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.results.polygons import Polygons, read_rings
+from odtk_ray.results.truth import read_box
+
+_HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A folder of label files, matched with their images.
+
+    Attributes:
+        files: path of each label file, sorted.
+        images: COCO's `images` entries, one for each file; ids from 1.
+        categories: COCO's `categories`, in alphabetical order; ids from 1.
+    """
+
+    files: list[str]
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+
+    def annotations(self) -> Iterator[dict[str, Any]]:
+        """COCO's `annotations`, in the order of the files.
+
+        Difficult objects become crowd regions: neither to be found nor wrong to be found.
+        """
+        ids = {entry["name"]: entry["id"] for entry in self.categories}
+        number = 0
+        for path, image in zip(self.files, self.images, strict=True):
+            for points, name, difficult in _lines(path):
+                number += 1
+                outline = Polygons(points, np.array([0, 4]), np.array([0, 1]))
+                yield {
+                    "id": number,
+                    "image_id": image["id"],
+                    "category_id": ids[name],
+                    "bbox": enclosing_box(points).tolist(),
+                    "segmentation": [points.ravel().tolist()],
+                    "area": float(outline.edges().area[0]),
+                    "iscrowd": int(difficult),
+                }
+
+
+def read_labels(folder: str, images: str) -> Labels:
+    """A folder of DOTA's label files and the folder of their images, matched by name.
+
+    Raises:
+        UsageError: there are no labels, a line cannot be understood, or an image is missing.
+    """
+    files = [path for path in list_files(folder, recursive=False).names if path.endswith(".txt")]
+    if not files:
+        raise UsageError(f"no label files in {folder}", "DOTA has a .txt file for each image")
+    by_stem = {
+        os.path.splitext(name)[0]: name
+        for name in sorted(os.listdir(images))
+        if not name.endswith(".txt")
+    }
+    paths = [os.path.join(folder, name) for name in sorted(files)]
+    entries, names = [], set()
+    for number, path in enumerate(paths, 1):
+        stem = os.path.splitext(os.path.basename(path))[0]
+        if stem not in by_stem:
+            raise UsageError(f"there is no image for {path}", f"looked for {stem}.* in {images}")
+        width, height = _size(os.path.join(images, by_stem[stem]))
+        entry = {"id": number, "file_name": by_stem[stem], "width": width, "height": height}
+        entries.append(entry)
+        names |= {name for _, name, _ in _lines(path)}
+    categories = [{"id": n, "name": name} for n, name in enumerate(sorted(names), 1)]
+    return Labels(paths, entries, categories)
+
+
+def _size(path: str) -> tuple[int, int]:
+    try:
+        with open(path, "rb") as stream:
+            return read_size(stream, "ignore")
+    except (OSError, ImageError) as error:
+        raise UsageError(f"cannot read the size of {path}", str(error)) from error
+
+
+def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
+    """Corners [4, 2], category and whether it is difficult, of each object of a label file."""
+    with open(path, encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, 1):
+            words = line.split()
+            if not words or line.lower().startswith(_HEADERS):
+                continue
+            try:
+                points = np.array([float(word) for word in words[:8]]).reshape(4, 2)
+                difficult = bool(int(words[9])) if len(words) > 9 else False
+                if not np.isfinite(points).all() or not 9 <= len(words) <= 10:
+                    raise ValueError
+            except ValueError:
+                raise UsageError(
+                    f"{path}, line {number}, is no DOTA label",
+                    line.strip()[:80],
+                    "x1 y1 x2 y2 x3 y3 x4 y4 category difficult",
+                ) from None
+            yield points, words[8], difficult
+
+
+def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[str, str]:
+    """One COCO annotation or detection as DOTA has it, in thousandths of a pixel.
+
+    Args:
+        annotation: with `segmentation`, or `bbox` of four or five numbers; with `score` it is a
+            detection.
+        image: name of its image, without suffix.
+        category: name of its class; spaces become `-`, as in DOTA.
+
+    Returns:
+        name of the file that the line belongs to, and the line.
+
+    Raises:
+        UsageError: the annotation has no usable outline.
+    """
+    category = category.replace(" ", "-")
+    points = " ".join(f"{value:.3f}" for value in _quadrilateral(annotation).ravel())
+    if "score" in annotation:
+        return f"Task1_{category}.txt", f"{image} {annotation['score']} {points}\n"
+    return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
+
+
+def _quadrilateral(annotation: dict[str, Any]) -> Floats:
+    """Four corners, [4, 2], clockwise on the screen; other outlines are enclosed by a box."""
+    rings, box = read_rings(annotation.get("segmentation")), read_box(annotation.get("bbox"))
+    if rings is None and box is None:
+        raise UsageError(
+            f"annotation {annotation.get('id')} has no usable outline",
+            "neither its segmentation nor its bbox can be read",
+        )
+    if rings is None:
+        points = corners(np.array([box]))[0]
+    else:
+        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
+        if len(points) != 4:
+            points = corners(enclosing_box(points)[None])[0]
+    x, y = points.T
+    signed = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
+    # y is down, so a positive area goes clockwise; the first corner stays the first.
+    return points if signed >= 0 else np.roll(points[::-1], 1, axis=0)

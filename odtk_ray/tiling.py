@@ -1,0 +1,138 @@
+"""Large pictures in tiles: each is an input of its own, and what they find is put together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.patience import read_image
+from odtk_ray.data.windows import Windowed, open_windowed
+from odtk_ray.detect import Content, Detector, ImageResult, attempt
+from odtk_ray.errors import ImageError
+from odtk_ray.records import Detections
+
+Window = tuple[int, int, int, int]  # x, y, width, height in pixels of the image
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A picture and its windows."""
+
+    width: int
+    height: int
+    windows: list[Window]
+
+
+def cut(width: int, height: int, tile: int, overlap: int) -> list[Window]:
+    """Windows that cover a picture, row by row.
+
+    All have the full side, unless the picture is smaller: the last ones of a row or column are
+    moved back to the border, so that they share more with their neighbours.
+
+    Args:
+        width: pixels of the picture.
+        height: pixels of the picture.
+        tile: side of a window in pixels.
+        overlap: pixels that neighbouring windows share, less than `tile`.
+    """
+    columns, rows = (_starts(length, tile, overlap) for length in (width, height))
+    w, h = min(tile, width), min(tile, height)
+    return [(x, y, w, h) for y in rows for x in columns]
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    last = max(length - tile, 0)
+    step = tile - overlap
+    return [min(n * step, last) for n in range(-(-last // step) + 1)]
+
+
+def detect_tiled(
+    detector: Detector,
+    paths: Sequence[str],
+    prep: Preprocessing,
+    post: Postprocessing,
+    on_done: Callable[[int], None] = lambda _: None,
+    on_read: Callable[[], None] = lambda: None,
+) -> list[ImageResult]:
+    """Detect in files by their tiles; one result for each path, in the same order.
+
+    At most two pictures are open at a time: one whose tiles are read, and one whose are detected.
+
+    Args:
+        detector: detects in tiles.
+        paths: local paths or URIs.
+        prep: with `tile`.
+        post: `nms` joins what tiles found; `detections` limits each tile, not the picture.
+        on_done: called with the number of pictures whose tiles have just been read.
+        on_read: called once, when all pictures are read.
+
+    Raises:
+        Exception: whatever the engine raised. A bad image never raises.
+    """
+    cuts: list[_Cut | ImageError] = []
+    opened = functools.partial(open_windowed, prep=prep)
+
+    def tiles() -> Iterator[Callable[[], Content]]:
+        for path in paths:
+            picture: Windowed | ImageError = attempt(
+                functools.partial(read_image, path, detector.canary, opened)
+            )
+            if isinstance(picture, ImageError):
+                cuts.append(picture)
+            else:
+                size = picture.width, picture.height
+                windows = cut(*size, prep.tile or max(size), prep.overlap)
+                cuts.append(_Cut(*size, windows))
+                for window in windows:
+                    yield functools.partial(picture.read, *window)
+            on_done(1)
+
+    found = iter(detector.detect_in(detector.read_ahead(tiles()), on_read=on_read))
+    return [
+        ImageResult.failed(str(one))
+        if isinstance(one, ImageError)
+        else _join(one, [next(found) for _ in one.windows], post)
+        for one in cuts
+    ]
+
+
+def _join(picture: _Cut, parts: Sequence[ImageResult], post: Postprocessing) -> ImageResult:
+    """One result of those of the windows; a window that failed fails the picture."""
+    for (x, y, _, _), part in zip(picture.windows, parts, strict=True):
+        if part.error is not None:
+            return ImageResult.failed(f"tile at ({x}, {y}): {part.error}")
+    moved = [
+        _moved(part.detections, x, y)
+        for (x, y, _, _), part in zip(picture.windows, parts, strict=True)
+    ]
+    found = moved[0] if len(moved) == 1 else _suppress(moved, post)
+    by_pillow = any(part.by_pillow for part in parts)
+    return ImageResult(None, picture.width, picture.height, found, by_pillow)
+
+
+def _moved(found: Detections, x: int, y: int) -> Detections:
+    boxes = found.boxes.copy()
+    boxes[:, :4] += np.array([x, y, x, y], np.float32)
+    return Detections(found.scores, boxes, found.classes)
+
+
+def _suppress(parts: Sequence[Detections], post: Postprocessing) -> Detections:
+    """One NMS over the detections of all tiles, in pixels of the picture; no limit."""
+    import torch
+
+    from odtk_ray.ops.sparse_nms import sparse_nms
+
+    columns = [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("scores", "boxes", "classes")
+    ]
+    kept = sparse_nms(
+        *map(torch.from_numpy, columns),
+        threshold=post.nms,
+        own_angles=post.rotated_nms == "own",
+    ).numpy()
+    return Detections(*(column[kept] for column in columns))

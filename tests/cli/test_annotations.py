@@ -1,0 +1,258 @@
+"""`odtk-ray doctor` and `odtk-ray convert` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+from synthetic import picture
+from test_infer import run
+
+from odtk_ray.data.rotated import corners
+
+
+def rotated_file(path, **changes):
+    """Two images, three turned boxes; `changes` go to the second annotation."""
+    boxes = [[30, 20, 41, 11, 0.5], [60, 50, 31, 13, -0.7], [20, 70, 25, 9, 1.2]]
+    annotations = [
+        {
+            "id": 10 + n,
+            "image_id": n % 2,
+            "category_id": 3 + n % 2,
+            "bbox": box,
+            "segmentation": [corners(np.array([box])).ravel().tolist()],
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        for n, box in enumerate(boxes)
+    ]
+    for key, value in changes.items():
+        annotations[1][key] = value
+        if value is None:
+            del annotations[1][key]
+    document = {
+        "images": [
+            {"id": n, "file_name": f"{n}.png", "width": 120, "height": 100} for n in range(2)
+        ],
+        "categories": [{"id": 3, "name": "ship"}, {"id": 4, "name": "storage tank"}],
+        "annotations": annotations,
+    }
+    path.write_text(json.dumps(document))
+    return document
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for n in range(2):
+        picture(n, 120, 100).save(tmp_path / f"{n}.png")
+    return tmp_path
+
+
+def doctor(folder, *flags):
+    sheet = folder / "sheet.png"
+    given = ("--annotations", folder / "a.json", "--images", folder, "--samples", sheet)
+    return run("doctor", *given, "--rotated-bbox", *flags)
+
+
+def test_a_healthy_file(folder):
+    rotated_file(folder / "a.json")
+    outcome = doctor(folder)
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 images, 2 categories, 3 annotations, 3 of them turned" in outcome.stdout
+    assert "nothing is wrong" in outcome.stdout
+    sheet = np.asarray(Image.open(folder / "sheet.png"))
+    assert sheet.shape == (404, 1080, 3)
+    # The first tile: 1.5 times the longest side, centre (50, 25); theta 0.5 goes down to the right.
+    corner = corners(np.array([[30, 20, 41, 11, 0.5]]))[0]
+    side = 1.5 * np.ptp(corner, axis=0).max()
+    for x, y in (corner + 0.5 - corner.mean(axis=0) + side / 2) * 360 / side:
+        near = sheet[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].reshape(-1, 3)
+        assert (near == (255, 64, 64)).all(axis=1).any()
+
+
+MIRRORED = [corners(np.array([[60, 50, 31, 13, 0.7]])).ravel().tolist()]
+BOX = [60, 50, 31, 13]
+POINTS = corners(np.array([[*BOX, -0.7]]))[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"image_id": 9}, 1, "wrong: image_id is of no image of the file: 1 annotation, the first"),
+        ({"category_id": 9}, 1, "category_id is of no category of the file"),
+        ({"bbox": [1, 2, -3, 4, 0]}, 1, "bbox is not 4 or 5 finite numbers"),
+        ({"bbox": [500, 50, 31, 13, 0.1], "segmentation": None}, 1, "outside of its image"),
+        ({"bbox": [60, 50, 31, 0.5, 0.1], "segmentation": None}, 1, "less than a pixel"),
+        ({"bbox": [*BOX, -40.0], "segmentation": None}, 1, "theta is beyond 2 pi"),
+        ({"segmentation": MIRRORED}, 1, "theta is positive clockwise, it goes anti-clockwise"),
+        ({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}, 1, "is not the box turned by theta"),
+        ({"segmentation": [[0, 0, 9, 9, 18, 18, 9, 9]]}, 1, "segmentation has no area"),
+        ({"bbox": BOX, "segmentation": None}, 0, "note: bbox has no theta"),
+        ({"segmentation": None}, 0, "note: no segmentation of polygons"),
+        ({"segmentation": POINTS}, 0, "note: segmentation of points instead of numbers"),
+        ({"area": None}, 0, "note: no area"),
+    ],
+)
+def test_what_is_wrong_is_named(folder, changes, code, words):
+    rotated_file(folder / "a.json", **changes)
+    outcome = doctor(folder)
+    assert outcome.exit_code == code, outcome.output
+    assert words in outcome.stdout
+    assert "the first has id 11" in outcome.stdout
+
+
+def test_axis_aligned_files_and_missing_pictures(folder, annotations):
+    sheet = folder / "sheet.png"
+    outcome = run("doctor", "--annotations", annotations, "--images", folder, "--samples", sheet)
+    assert outcome.exit_code == 0
+    assert Image.open(sheet).size == (1080, 808)
+    rotated_file(folder / "a.json")
+    outcome = run("doctor", "--annotations", folder / "a.json", "--samples", sheet)
+    assert "bbox of five numbers: give --rotated-bbox: 3 annotations" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no usable COCO annotation file"),
+        ('{"images": []}', "it has no `images`"),
+        ('{"images": [{"id": 1}, {"id": 1}], "categories": [{"id": 1}]}', "ids of `images` repeat"),
+        (None, "cannot read"),
+    ],
+)
+def test_files_that_cannot_be_examined(folder, text, words):
+    if text is not None:
+        (folder / "a.json").write_text(text)
+    outcome = doctor(folder)
+    assert outcome.exit_code == 2
+    assert words in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+# ------------------------------------------------------------------------------------- conversion
+
+
+def shapes(document):
+    return [
+        shapely.Polygon(np.reshape(entry["segmentation"][0], (-1, 2)))
+        for entry in document["annotations"]
+    ]
+
+
+def same_shapes(one, other, error):
+    assert len(one["annotations"]) == len(other["annotations"])
+    for a, b in zip(shapes(one), shapes(other), strict=True):
+        assert a.symmetric_difference(b).area < error * a.length
+    for document in (one, other):
+        boxes = np.array([entry["bbox"] for entry in document["annotations"]])
+        drawn = [shapely.Polygon(points) for points in corners(boxes)]
+        for a, b in zip(shapes(document), drawn, strict=True):
+            assert a.symmetric_difference(b).area < error * a.length
+
+
+def test_to_dota_and_back(folder):
+    before = rotated_file(folder / "a.json", iscrowd=1)
+    assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
+    lines = (folder / "labels" / "1.txt").read_text().splitlines()
+    assert len(lines) == 1
+    *numbers, name, difficult = lines[0].split()
+    assert (name, difficult) == ("storage-tank", "1")
+    x, y = np.array(numbers, float).reshape(4, 2).T
+    assert np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) > 0  # clockwise, y down
+    # corner for corner: the first is top left before the turn
+    np.testing.assert_allclose(
+        (x[0], y[0]), before["annotations"][1]["segmentation"][0][:2], atol=6e-4
+    )
+    outcome = run("convert", folder / "labels", folder / "b.json", "--images", folder)
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 images, 3 annotations" in outcome.stdout
+    after = json.loads((folder / "b.json").read_text())
+    assert [image["file_name"] for image in after["images"]] == ["0.png", "1.png"]
+    assert after["images"][0]["width"] == 120
+    assert [c["name"] for c in after["categories"]] == ["ship", "storage-tank"]
+    before["annotations"].sort(key=lambda a: a["image_id"])  # DOTA's are image by image
+    same_shapes(before, after, 0.001)
+    assert [a["iscrowd"] for a in after["annotations"]] == [0, 0, 1]
+
+
+def test_headers_difficult_and_shapes_that_are_no_rectangles(folder):
+    labels = folder / "labels"
+    labels.mkdir()
+    (labels / "0.txt").write_text(
+        "imagesource:GoogleEarth\ngsd:0.146\n\n10 10 50 12 48 30 9 28 plane\n"
+    )
+    (labels / "1.txt").write_text("")
+    assert run("convert", labels, folder / "b.json", "--images", folder).exit_code == 0
+    document = json.loads((folder / "b.json").read_text())
+    (entry,) = document["annotations"]
+    assert entry["segmentation"] == [[10, 10, 50, 12, 48, 30, 9, 28]]
+    quad = shapely.Polygon(np.reshape(entry["segmentation"][0], (-1, 2)))
+    assert entry["area"] == pytest.approx(quad.area)
+    box = shapely.Polygon(corners(np.array([entry["bbox"]]))[0])
+    assert box.area == pytest.approx(quad.minimum_rotated_rectangle.area)
+    assert len(document["images"]) == 2
+
+
+def test_detections_become_a_file_for_each_class(folder):
+    document = rotated_file(folder / "a.json")
+    for n, entry in enumerate(document["annotations"]):
+        entry["score"] = 0.5 + n / 8
+    (folder / "a.json").write_text(json.dumps(document))
+    assert run("convert", folder / "a.json", folder / "found").exit_code == 0
+    assert sorted(p.name for p in (folder / "found").iterdir()) == [
+        "Task1_ship.txt",
+        "Task1_storage-tank.txt",
+    ]
+    first, second = (folder / "found" / "Task1_ship.txt").read_text().splitlines()
+    assert first.split()[:2] == ["0", "0.5"]
+    assert second.split()[:2] == ["0", "0.75"]
+    assert len(first.split()) == 10
+
+
+@pytest.mark.parametrize("convention", ["opencv", "le90"])
+def test_other_angles_and_back(folder, convention):
+    before = rotated_file(folder / "a.json")
+    there, back = folder / "there.json", folder / "back.json"
+    assert run("convert", folder / "a.json", there, "--to", convention).exit_code == 0
+    middle = json.loads(there.read_text())["annotations"]
+    centre = np.array(middle[0]["bbox"][:2])
+    np.testing.assert_allclose(centre, [30 + 20, 20 + 5])
+    theta = middle[0]["bbox"][4]
+    assert (math.radians(theta) if convention == "opencv" else theta) == pytest.approx(0.5)
+    for entry in middle:
+        del entry["segmentation"]
+    there.write_text(json.dumps(before | {"annotations": middle}))
+    assert run("convert", there, back, "--from", convention).exit_code == 0
+    same_shapes(before, json.loads(back.read_text()), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("gone.json", "b.json", "cannot convert"),
+        ("labels", "b.json", "no label files"),
+        ("bad", "b.json", "line 2, is no DOTA label"),
+        ("lost", "b.json", "there is no image for"),
+        ("a.json", "bad", "is not empty"),
+        ("a.json", "gone/b.json", "cannot convert"),
+        ("boxless.json", "b.json", "annotation 11 of"),
+    ],
+)
+def test_what_cannot_be_converted(folder, monkeypatch, source, target, words):
+    monkeypatch.chdir(folder)
+    for name, files in {"labels": {}, "bad": {"0": "\n1 2 3\n"}, "lost": {"x": ""}}.items():
+        (folder / name).mkdir()
+        for stem, text in files.items():
+            (folder / name / f"{stem}.txt").write_text(text)
+    rotated_file(folder / "a.json")
+    rotated_file(folder / "boxless.json", bbox=[1, 2])
+    outcome = run("convert", source, target)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not (folder / "b.json").exists()
+    assert not list(folder.glob("*.tmp"))

@@ -1,0 +1,133 @@
+"""Parts of pictures are the same, whether the picture is decoded as a whole or by segments."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from synthetic import picture
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.data.images import decode, open_image
+from odtk_ray.data.windows import TiffWindows, open_windowed
+from odtk_ray.errors import ImageError
+
+SMALL = Preprocessing(max_pixels=30_000)
+
+
+def tiff(mode, compression, rows=32):
+    image = picture(1, 300, 210)
+    if mode == "I;16":
+        gray = np.asarray(image.convert("L")).astype(np.uint16) * 256
+        image = Image.fromarray(gray)
+    buffer = io.BytesIO()
+    image.convert(mode).save(buffer, "TIFF", compression=compression, tiffinfo={278: rows})
+    return buffer.getvalue()
+
+
+def tiled_tiff(pixels, side, order="<"):
+    """An uncompressed TIFF in tiles, byte by byte: Pillow cannot write one."""
+    height, width, _ = pixels.shape
+    padded = np.zeros((-(-height // side) * side, -(-width // side) * side, 3), np.uint8)
+    padded[:height, :width] = pixels
+    tiles = [
+        padded[y : y + side, x : x + side].tobytes()
+        for y in range(0, padded.shape[0], side)
+        for x in range(0, padded.shape[1], side)
+    ]
+    entries = [(256, width), (257, height), (258, 8), (259, 1), (262, 2), (277, 3), (284, 1)]
+    entries += [(322, side), (323, side)]
+    lists = 8 + 2 + 12 * (len(entries) + 2) + 4
+    first = lists + 8 * len(tiles)
+    body = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+    body += struct.pack(f"{order}HHII", 324, 4, len(tiles), lists)
+    body += struct.pack(f"{order}HHII", 325, 4, len(tiles), lists + 4 * len(tiles))
+    offsets = [first + n * len(tiles[0]) for n in range(len(tiles))]
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
+    head += struct.pack(f"{order}H", len(entries) + 2) + body + bytes(4)
+    head += struct.pack(f"{order}{2 * len(tiles)}I", *offsets, *[len(t) for t in tiles])
+    return head + b"".join(tiles)
+
+
+def windows_of(data, prep=SMALL):
+    stream = io.BytesIO(data)
+    return TiffWindows(stream, open_image(stream), prep)
+
+
+@pytest.mark.parametrize(
+    "compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16", "CMYK"])
+def test_strips(mode, compression):
+    if compression == "jpeg" and mode in ("P", "I;16"):
+        pytest.skip("JPEG has no such pixels")
+    data = tiff(mode, compression)
+    whole = decode(data, Preprocessing())
+    found = windows_of(data)
+    assert (found.width, found.height) == (300, 210)
+    for x, y, w, h in ((17, 23, 200, 150), (0, 0, 300, 210), (299, 209, 1, 1), (0, 31, 5, 2)):
+        np.testing.assert_array_equal(found.read(x, y, w, h), whole[y : y + h, x : x + w])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiles(order):
+    pixels = np.asarray(picture(2, 205, 150))
+    data = tiled_tiff(pixels, 64, order)
+    np.testing.assert_array_equal(decode(data, Preprocessing()), pixels)
+    found = windows_of(data, Preprocessing(max_pixels=64 * 64))
+    for x, y, w, h in ((0, 0, 205, 150), (60, 60, 10, 10), (204, 149, 1, 1), (3, 70, 190, 64)):
+        np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
+
+
+@given(x=st.integers(0, 299), y=st.integers(0, 209), w=st.integers(1, 300), h=st.integers(1, 210))
+@settings(max_examples=40, deadline=None)
+def test_any_window(x, y, w, h):
+    w, h = min(w, 300 - x), min(h, 210 - y)
+    expected = np.asarray(picture(1, 300, 210))[y : y + h, x : x + w]
+    np.testing.assert_array_equal(windows_of(tiff("RGB", "tiff_lzw", 7)).read(x, y, w, h), expected)
+
+
+def test_only_what_is_needed_is_kept(monkeypatch):
+    monkeypatch.setattr("odtk_ray.data.windows._CACHE", 300 * 32 * 3 * 2)
+    found = windows_of(tiff("RGB", None))
+    found.read(0, 0, 300, 210)
+    assert len(found._cache) == 2
+
+
+def test_files(tmp_path):
+    pixels = np.asarray(picture(1, 300, 210))
+    (tmp_path / "large.tif").write_bytes(tiff("RGB", "tiff_lzw"))
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    for name, prep in (
+        ("large.tif", SMALL),
+        ("large.tif", Preprocessing()),
+        ("large.png", Preprocessing()),
+    ):
+        found = open_windowed(str(tmp_path / name), prep)
+        assert isinstance(found, TiffWindows) == (prep is SMALL)
+        np.testing.assert_array_equal(found.read(10, 20, 30, 40), pixels[20:60, 10:40])
+    with pytest.raises(ImageError, match="too large: 300x210 is more than the limit"):
+        open_windowed(str(tmp_path / "large.png"), SMALL)
+
+
+def test_layouts_that_cannot_be_read_by_windows():
+    with pytest.raises(ImageError, match="one segment of 300x210"):
+        windows_of(tiff("RGB", None, rows=210))
+    turned = io.BytesIO()
+    picture(1, 300, 210).save(turned, "TIFF", tiffinfo={278: 32, 274: 6})
+    with pytest.raises(ImageError, match="stored turned"):
+        windows_of(turned.getvalue())
+
+
+def test_a_damaged_segment_is_an_image_error():
+    data = bytearray(tiff("RGB", "tiff_lzw"))
+    found = windows_of(bytes(data))
+    start = found._offsets[3]
+    data[start : start + found._bytes[3]] = b"\xff" * found._bytes[3]
+    broken = windows_of(bytes(data))
+    broken.read(0, 0, 300, 90)
+    with pytest.raises(ImageError):
+        broken.read(0, 100, 10, 10)
