@@ -104,7 +104,7 @@ for _command in (convert, doctor):
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth or .onnx) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL (.pth, .onnx or .plan) and write COCO JSON.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """

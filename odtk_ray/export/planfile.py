@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odtk_ray.config import ExportConfig
+from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, writing
-from odtk_ray.export.plan import PlanOptions, build_plan, check_plan, import_tensorrt
+from odtk_ray.export.plan import PlanOptions, build_plan, check_plan
 from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
 
@@ -72,7 +73,7 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
     about = Sidecar(
         model=replace(model, precision=options.precision),
         batches=options.batches,
-        tensorrt=f"{trt.__name__} {trt.__version__}",
+        tensorrt=describe(trt),
         gpu=None if config.capabilities else find_gpu(),
         capabilities=options.capabilities,
     )
