@@ -103,7 +103,7 @@ def test_a_graph_does_again_what_was_captured(device):
 
 
 def test_what_cannot_be_captured_is_said_and_the_stream_goes_on(device):
-    with pytest.raises(Exception, match="(?i)captur"):
+    with pytest.raises(Exception, match=r"(?i)captur"):
         device.capture(device.synchronize)
     event = device.event()
     event.record()
