@@ -139,7 +139,7 @@ def infer(debug: bool, **flags: Any) -> None:
               help="Images in each.")  # fmt: skip
 @click.option("--calibration-table", metavar="FILE",
               help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
-@click.option("--calibration-method", default="entropy", show_default=True,
+@click.option("--calibration-method", default="mse", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")

@@ -218,7 +218,7 @@ class ExportConfig:
     calibration_batches: int = 10
     calibration_batch_size: int = 2
     calibration_table: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0

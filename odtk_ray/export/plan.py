@@ -16,6 +16,9 @@ from odtk_ray.engines.trt import import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
 
+# Libraries that would have to be there wherever the plan runs; off by default from 10 on.
+_FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
+
 
 @dataclass(frozen=True)
 class PlanOptions:
@@ -158,6 +161,10 @@ def _set_precision(trt: Any, builder: Any, config: Any, precision: Precision, ty
 
 
 def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
+    for name in _FOREIGN_TACTICS:
+        if hasattr(trt.TacticSource, name):
+            bit = 1 << int(getattr(trt.TacticSource, name))
+            config.set_tactic_sources(config.get_tactic_sources() & ~bit)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if not options.capabilities:

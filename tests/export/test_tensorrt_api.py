@@ -45,7 +45,8 @@ for owner, names in {
     trt.INetworkDefinition: "name",
     trt.OnnxParser: "parse num_errors get_error",
     trt.IBuilderConfig: "clear_flag set_flag add_optimization_profile set_memory_pool_limit "
-                        "create_timing_cache set_timing_cache get_timing_cache",
+                        "create_timing_cache set_timing_cache get_timing_cache "
+                        "get_tactic_sources set_tactic_sources",
     trt.IOptimizationProfile: "set_shape",
     trt.ITimingCache: "serialize",
     trt.MemoryPoolType: "WORKSPACE",
