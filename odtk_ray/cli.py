@@ -139,6 +139,9 @@ def infer(debug: bool, **flags: Any) -> None:
               help="Images in each.")  # fmt: skip
 @click.option("--calibration-table", metavar="FILE",
               help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
+@click.option("--calibration-annotations", metavar="FILE",
+              help="COCO file of these images, or of --check-images: judges the export by "
+                   "AP.")  # fmt: skip
 @click.option("--calibration-method", default="mse", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
