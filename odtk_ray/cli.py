@@ -109,7 +109,7 @@ for _command in (convert, doctor):
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth or .onnx) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL (.pth, .onnx or .plan) and write COCO JSON.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
@@ -144,7 +144,10 @@ def infer(debug: bool, **flags: Any) -> None:
               help="Images in each.")  # fmt: skip
 @click.option("--calibration-table", metavar="FILE",
               help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
-@click.option("--calibration-method", default="entropy", show_default=True,
+@click.option("--calibration-annotations", metavar="FILE",
+              help="COCO file of these images, or of --check-images: judges the export by "
+                   "AP.")  # fmt: skip
+@click.option("--calibration-method", default="mse", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")

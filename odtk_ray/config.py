@@ -195,6 +195,7 @@ class ExportConfig:
         calibration_images: folder, file, glob or list of images to take ranges from.
         calibration_batches: how many batches of them.
         calibration_batch_size: images in a batch.
+        calibration_annotations: COCO file of those images, or of `check_images`, for AP.
         calibration_table: file with ranges: read if it is there, written otherwise.
         calibration_method: how ranges are chosen.
         recalibrate: write the table anew.
@@ -223,7 +224,8 @@ class ExportConfig:
     calibration_batches: int = 10
     calibration_batch_size: int = 2
     calibration_table: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
+    calibration_annotations: str | None = None
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0

@@ -20,6 +20,7 @@ from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.open import open_model
+from odtk_ray.model.sidecar import is_plan, read_sidecar
 from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
 
@@ -147,6 +148,8 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "decoder": PILLOW,
         "compiled": [],
     }
+    if is_plan(config.model):
+        settings |= _limit_to_plan(config, settings, fleet, report)
     if is_onnx(config.model):
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus and make_engine is not None:
@@ -160,6 +163,24 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
     return Plan(settings, outputs, records, shards)
 
 
+def _limit_to_plan(
+    config: InferConfig, settings: dict[str, Any], fleet: Fleet, report: Reporter
+) -> dict[str, Any]:
+    """The launch batch, within what a TensorRT plan takes."""
+    if not fleet.gpus:
+        raise UsageError(
+            f"{os.path.basename(config.model)} needs a GPU",
+            "TensorRT plans run on the GPU that they were built for, and no worker has one",
+            "run the .pth or .onnx file that it was built from",
+        )
+    wanted: int = settings["launch_batch"]
+    least, _, greatest = read_sidecar(config.model).batches
+    batch = min(max(wanted, least), greatest)
+    if batch != wanted and config.batch is not None:
+        report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
+    return {"launch_batch": batch}
+
+
 def _gpu_settings(
     config: InferConfig,
     settings: dict[str, Any],
@@ -169,10 +190,15 @@ def _gpu_settings(
     make_engine: MakeEngine,
 ) -> dict[str, Any]:
     """The settings that depend on what the workers' GPUs can do."""
-    gpu = probe_gpu(make_engine, settings, list(shapes), config.decoder)
+    plan = is_plan(config.model)
+    least = read_sidecar(config.model).batches[0] if plan else 1
+    gpu = probe_gpu(
+        make_engine, settings, list(shapes), config.decoder, least=least, kernels_needed=plan
+    )
     for remark in gpu.remarks:
         report.warn(remark)
-    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if gpu.kernels else []
+    compiling = gpu.kernels and not plan
+    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if compiling else []
     if compiled:
         report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
     return {
@@ -208,15 +234,17 @@ def _device(fleet: Fleet) -> str:
 def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, Any]:
     """What must be equal for a resumed run to end with the bytes of an undisturbed one."""
     import PIL
-    import torch
     from PIL import features
 
     versions = {
         "odtk-ray": __version__,
-        "torch": torch.__version__,
         "pillow": PIL.__version__,
         "jpeg": str(features.version("jpg")),
     }
+    if not is_plan(config.model):  # runs without torch, and only with the TensorRT that built it
+        import torch
+
+        versions["torch"] = torch.__version__
     if is_onnx(config.model):
         versions["onnxruntime"] = import_onnxruntime().__version__
     settings = {

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from odtk_ray.config import Decoder, InferConfig
 from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx
+from odtk_ray.model.sidecar import is_plan
 
 if TYPE_CHECKING:
+    from odtk_ray.data.gpu_jpeg import JpegKind
     from odtk_ray.engines.cuda import CudaEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
+    from odtk_ray.engines.tensorrt import TensorRTEngine
     from odtk_ray.model.checkpoint import Checkpoint
+
+GpuEngine: TypeAlias = "CudaEngine | TensorRTEngine"
 
 PILLOW = "pillow"
 
@@ -45,7 +50,7 @@ def load_engine(
     config: InferConfig,
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
-) -> PyTorchEngine | CudaEngine | OnnxRuntimeEngine:
+) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
     """Load the model into the engine that the plan names.
 
     Args:
@@ -56,35 +61,47 @@ def load_engine(
         shapes: (height, width) of the planned network inputs, largest first.
 
     Raises:
-        UsageError: the checkpoint is another, or cannot be read.
+        UsageError: the model is another, cannot be read, or is a plan for another machine.
         OdtkError: this worker lacks what the plan was made for.
     """
     with model_file(model) as local:
-        on_gpu = settings["device"] == "gpu"
-        if is_onnx(local):
-            return OnnxRuntimeEngine(
-                local,
-                config.post,
-                launch_batch=settings["launch_batch"],
-                threads=settings["threads"],
-                gpu=on_gpu,
-                expect=sha256,
-            )
-        from odtk_ray.model.checkpoint import load_checkpoint
+        return _load(local, sha256, config, settings, shapes)
 
-        checkpoint = load_checkpoint(local, config.anchors, expect=sha256)
-        if settings["kernels"]:
-            return _cuda_engine(checkpoint, config, settings, shapes)
-        from odtk_ray.engines.pytorch import PyTorchEngine
 
-        return PyTorchEngine(
-            checkpoint,
+def _load(
+    model: str,
+    sha256: str,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
+    on_gpu = settings["device"] == "gpu"
+    if is_onnx(model):
+        return OnnxRuntimeEngine(
+            model,
             config.post,
             launch_batch=settings["launch_batch"],
             threads=settings["threads"],
-            full_precision=config.full_precision,
-            device="cuda" if on_gpu else "cpu",
+            gpu=on_gpu,
+            expect=sha256,
         )
+    if is_plan(model):
+        return _checked(_plan_engine, settings, model, sha256, config, settings)
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
+    if settings["kernels"]:
+        return _checked(_cuda_engine, settings, checkpoint, config, settings, shapes)
+    from odtk_ray.engines.pytorch import PyTorchEngine
+
+    return PyTorchEngine(
+        checkpoint,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        full_precision=config.full_precision,
+        device="cuda" if on_gpu else "cpu",
+    )
 
 
 def decoder_kind(key: str) -> Decoder:
@@ -92,28 +109,13 @@ def decoder_kind(key: str) -> Decoder:
     return "cpu" if key == PILLOW else "gpu"
 
 
-def _cuda_engine(
-    checkpoint: Checkpoint,
-    config: InferConfig,
-    settings: dict[str, Any],
-    shapes: Sequence[tuple[int, int]],
-) -> CudaEngine:
+def _checked(make: Callable[..., GpuEngine], settings: dict[str, Any], *args: Any) -> GpuEngine:
+    """An engine of the GPU, where it can be made and decodes as was planned."""
     from cuda_ops import CudaUnavailable
-    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, DecoderUnavailable
-    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.data.gpu_jpeg import DecoderUnavailable
 
     try:
-        engine = CudaEngine(
-            checkpoint,
-            config.pre,
-            config.post,
-            launch_batch=settings["launch_batch"],
-            threads=settings["threads"],
-            shapes=shapes,
-            compile_shapes=[(h, w) for h, w in settings["compiled"]],
-            full_precision=config.full_precision,
-            jpeg=[kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)],
-        )
+        engine = make(*args)
     except (CudaUnavailable, DecoderUnavailable) as error:
         raise OdtkError(
             "a GPU of this run cannot do what the first one can",
@@ -127,3 +129,46 @@ def _cuda_engine(
             "install the same packages on every node",
         )
     return engine
+
+
+def _cuda_engine(
+    checkpoint: Checkpoint,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> CudaEngine:
+    from odtk_ray.engines.cuda import CudaEngine
+
+    return CudaEngine(
+        checkpoint,
+        config.pre,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        shapes=shapes,
+        compile_shapes=[(h, w) for h, w in settings["compiled"]],
+        full_precision=config.full_precision,
+        jpeg=_jpeg_kinds(settings),
+    )
+
+
+def _plan_engine(
+    model: str, sha256: str, config: InferConfig, settings: dict[str, Any]
+) -> TensorRTEngine:
+    from odtk_ray.engines.tensorrt import TensorRTEngine
+
+    return TensorRTEngine(
+        model,
+        config.pre,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        jpeg=_jpeg_kinds(settings),
+        expect=sha256,
+    )
+
+
+def _jpeg_kinds(settings: dict[str, Any]) -> list[JpegKind]:
+    from odtk_ray.data.gpu_jpeg import JPEG_KINDS
+
+    return [kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)]

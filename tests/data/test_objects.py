@@ -78,8 +78,8 @@ def test_an_image_fails_alone_only_while_another_can_be_read(tmp_path, monkeypat
     canary = tmp_path / "canary"
     canary.write_bytes(b"x")
     with pytest.raises(FileNotFoundError):
-        patience.read_image(str(tmp_path / "missing"), str(canary))
+        patience.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)
     canary.unlink()
     monkeypatch.setattr(patience, "OUTAGE", 0.05)
     with pytest.raises(OdtkError, match="cannot be read any more"):
-        patience.read_image(str(tmp_path / "missing"), str(canary))
+        patience.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)
