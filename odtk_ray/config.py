@@ -120,6 +120,9 @@ class InferConfig:
         keep_run: keep `run_dir` after success.
         draw: folder for pictures with boxes.
         draw_threshold: lowest score that is drawn.
+        shard_timeout: seconds without an image done after which a worker is replaced; None is ten
+            times the median shard, 120 at least.
+        trace: file for the timeline of the run, in Chrome's trace format.
         max_failures: so many failed images still count as success.
         address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
         given: names of the settings that the user stated, even if they equal the defaults: an
@@ -146,6 +149,8 @@ class InferConfig:
     keep_run: bool = False
     draw: str | None = None
     draw_threshold: float = 0.3
+    shard_timeout: float | None = None
+    trace: str | None = None
     max_failures: int = 0
     address: str | None = None
     pre: Preprocessing = Preprocessing()

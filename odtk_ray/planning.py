@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
@@ -15,7 +15,7 @@ from odtk_ray.data.coco import file_digest, read_coco
 from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
-from odtk_ray.engines.load import PILLOW, decoder_kind
+from odtk_ray.engines.load import PILLOW, decoder_kind, model_file
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import is_onnx
@@ -68,10 +68,10 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         UsageError: the model, the images, the annotations or the run folder cannot be used.
     """
     _give_memory_back()
-    if config.resume and os.path.isdir(config.run_folder):
+    if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
-        model, config = open_model(config)
+        model, config = _open_model(config)
         settings = fingerprint(config, model.sha256, digest)
         check_resume(run, config, settings)
         check_drawing(config, run.plan.records)
@@ -82,12 +82,18 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    model, config = open_model(config)
+    model, config = _open_model(config)
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
         report.note(note)
     settings = fingerprint(config, model.sha256, dataset.digest)
     return Draft(config, model, settings, dataset=dataset, classes=classes)
+
+
+def _open_model(config: InferConfig) -> tuple[Model, InferConfig]:
+    with model_file(config.model) as local:
+        model, settled = open_model(replace(config, model=local))
+    return model, replace(settled, model=config.model)
 
 
 def _find(config: InferConfig) -> Dataset:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from odtk_ray.config import Decoder, InferConfig
+from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.errors import OdtkError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.sidecar import is_plan
 
@@ -23,6 +25,25 @@ GpuEngine: TypeAlias = "CudaEngine | TensorRTEngine"
 PILLOW = "pillow"
 
 
+@contextlib.contextmanager
+def model_file(model: str) -> Iterator[str]:
+    """The local path of a model; one behind a URI is copied for as long as the context lasts.
+
+    Raises:
+        UsageError: it cannot be read; those that the context raises name the URI, not the copy.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            local = stack.enter_context(storage.local_copy(storage.absolute(model)))
+        except (OSError, ValueError, ImportError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"cannot read {model}", why) from error
+        try:
+            yield local
+        except UsageError as error:
+            raise UsageError(error.what.replace(local, model), error.why, error.hint) from error
+
+
 def load_engine(
     model: str,
     sha256: str,
@@ -33,7 +54,7 @@ def load_engine(
     """Load the model into the engine that the plan names.
 
     Args:
-        model: path of the checkpoint or exported model.
+        model: path or URI of the checkpoint or exported model.
         sha256: of the driver's model, which this must be.
         config: what the user asked for.
         settings: the plan's: launch_batch, threads, device, kernels, decoder, compiled.
@@ -43,6 +64,17 @@ def load_engine(
         UsageError: the model is another, cannot be read, or is a plan for another machine.
         OdtkError: this worker lacks what the plan was made for.
     """
+    with model_file(model) as local:
+        return _load(local, sha256, config, settings, shapes)
+
+
+def _load(
+    model: str,
+    sha256: str,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
     on_gpu = settings["device"] == "gpu"
     if is_onnx(model):
         return OnnxRuntimeEngine(
