@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 from cuda_ops.compiler import CudaUnavailable, cubin
+from cuda_ops.graph import Graph, capture
 
 # The oldest GPUs whose FP16 arithmetic the engines count on; CUDA 13 compiles for none before them.
 _LEAST_CAPABILITY = (7, 5)
@@ -60,6 +61,7 @@ class Device:
             )
         context = gpu.retain_primary_context()
         context.push()
+        self._context = context
         self._release = weakref.finalize(self, _pop, context, threading.get_ident())
         _thread.guards = [*getattr(_thread, "guards", []), _Guard(self._release)]
         self._stream = self._driver.Stream(_NON_BLOCKING)
@@ -89,7 +91,17 @@ class Device:
 
     def event(self) -> Event:
         """A point in the stream, recorded by `Event.record`."""
-        return Event(self._driver.Event(), self._stream)
+        event = self._driver.Event(self._driver.event_flags.BLOCKING_SYNC)
+        return Event(event, self._stream, self._context)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that are free, and bytes in all."""
+        free, total = self._driver.mem_get_info()
+        return int(free), int(total)
+
+    def capture(self, queue: Callable[[], None]) -> Graph:
+        """Record what a function queues on the stream; see `graph.capture`."""
+        return capture(self.stream, queue)
 
     def synchronize(self) -> None:
         """Wait until the stream has done all that it was given."""
@@ -142,17 +154,22 @@ class Buffer:
 class Event:
     """A point in the device's stream."""
 
-    def __init__(self, event: Any, stream: Any) -> None:
+    def __init__(self, event: Any, stream: Any, context: Any) -> None:
         self._event = event
         self._stream = stream
+        self._context = context
 
     def record(self) -> None:
         """Set the point behind all that the stream was given so far."""
         self._event.record(self._stream)
 
     def synchronize(self) -> None:
-        """Wait until the stream has passed the point."""
-        self._event.synchronize()
+        """Wait, without using the CPU, until the stream has passed the point; any thread may."""
+        self._context.push()  # other threads have none
+        try:
+            self._event.synchronize()
+        finally:
+            self._context.pop()
 
     def query(self) -> bool:
         """Whether the stream has passed the point."""

@@ -6,6 +6,7 @@ Heavy packages are imported by the commands, not here: `--help` answers at once.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,11 +101,15 @@ for _command in (convert, doctor):
 @click.option("--draw", metavar="DIR", help="Write the pictures with boxes, labels and scores.")
 @click.option("--draw-threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True,
               help="Lowest score that is drawn.")  # fmt: skip
+@click.option("--shard-timeout", type=click.FloatRange(min=1), metavar="SECONDS",
+              help="Replace a worker that ends no image for so long.  "
+                   "[default: 10 median shards, 120 at least]")  # fmt: skip
+@click.option("--trace", metavar="FILE", help="Write a timeline for chrome://tracing or Perfetto.")
 @click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True,
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth or .onnx) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL (.pth, .onnx or .plan) and write COCO JSON.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
@@ -139,7 +144,10 @@ def infer(debug: bool, **flags: Any) -> None:
               help="Images in each.")  # fmt: skip
 @click.option("--calibration-table", metavar="FILE",
               help="Ranges of INT8: used if the file is there, else written.")  # fmt: skip
-@click.option("--calibration-method", default="entropy", show_default=True,
+@click.option("--calibration-annotations", metavar="FILE",
+              help="COCO file of these images, or of --check-images: judges the export by "
+                   "AP.")  # fmt: skip
+@click.option("--calibration-method", default="mse", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")
@@ -226,6 +234,7 @@ def _export(flags: dict[str, Any]) -> int:
 def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
     from odtk_ray.console import Console, print_summary
+    from odtk_ray.job import in_job, settle_places
     from odtk_ray.pipeline import infer as run
 
     stated = given()
@@ -235,9 +244,12 @@ def _infer(flags: dict[str, Any]) -> int:
     )
     post = Postprocessing(**{name: flags.pop(name) for name in (*_POST, "rotated_nms")})
     config = InferConfig(**flags, pre=pre, post=post, given=stated)
+    if in_job():
+        config = settle_places(config)
     with Console() as console:
         summary = run(config, console)
     print_summary(summary)
+    click.get_current_context().ensure_object(dict).update(summary.counts())
     if summary.failed == summary.images:
         return EXIT_FAILED
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
@@ -259,4 +271,14 @@ def main() -> None:
     """Entry point of the console script."""
     # Ray would print a banner about usage statistics among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    cli()
+    counts: dict[str, int] = {}
+    try:
+        cli(obj=counts)
+    except SystemExit as stop:
+        from odtk_ray.job import in_job, last_line
+
+        if in_job():
+            sys.stderr.flush()
+            code = stop.code if isinstance(stop.code, int) else EXIT_OK
+            click.echo(last_line(code, counts))
+        raise

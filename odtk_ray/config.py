@@ -120,6 +120,9 @@ class InferConfig:
         keep_run: keep `run_dir` after success.
         draw: folder for pictures with boxes.
         draw_threshold: lowest score that is drawn.
+        shard_timeout: seconds without an image done after which a worker is replaced; None is ten
+            times the median shard, 120 at least.
+        trace: file for the timeline of the run, in Chrome's trace format.
         max_failures: so many failed images still count as success.
         address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
         given: names of the settings that the user stated, even if they equal the defaults: an
@@ -146,6 +149,8 @@ class InferConfig:
     keep_run: bool = False
     draw: str | None = None
     draw_threshold: float = 0.3
+    shard_timeout: float | None = None
+    trace: str | None = None
     max_failures: int = 0
     address: str | None = None
     pre: Preprocessing = Preprocessing()
@@ -190,6 +195,7 @@ class ExportConfig:
         calibration_images: folder, file, glob or list of images to take ranges from.
         calibration_batches: how many batches of them.
         calibration_batch_size: images in a batch.
+        calibration_annotations: COCO file of those images, or of `check_images`, for AP.
         calibration_table: file with ranges: read if it is there, written otherwise.
         calibration_method: how ranges are chosen.
         recalibrate: write the table anew.
@@ -218,7 +224,8 @@ class ExportConfig:
     calibration_batches: int = 10
     calibration_batch_size: int = 2
     calibration_table: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
+    calibration_annotations: str | None = None
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0

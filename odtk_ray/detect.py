@@ -7,7 +7,6 @@ waits for pictures only when decoding is the slower of the two.
 from __future__ import annotations
 
 import functools
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,17 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import Picture, input_size, load_picture
+from odtk_ray.data.patience import read_image
+from odtk_ray.data.storage import read_bytes
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
-from odtk_ray.errors import ImageError
+from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.records import Detections
 
 # A file, or decoded pixels, uint8 [h, w, 3], RGB.
 Content = bytes | NDArray[np.uint8]
-
-# Seconds to wait before storage that failed is asked again.
-_PAUSES = (0.5, 2.0)
 
 _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
 
@@ -71,11 +68,19 @@ class Detector:
         prep: how pictures become network input.
         launch_batch: pictures in one launch.
         threads: decode threads.
+        canary: an image that can be read, to tell a bad image from storage that is away.
     """
 
     def __init__(
-        self, make_engine: EngineFactory, prep: Preprocessing, *, launch_batch: int, threads: int
+        self,
+        make_engine: EngineFactory,
+        prep: Preprocessing,
+        *,
+        launch_batch: int,
+        threads: int,
+        canary: str | None = None,
     ) -> None:
+        self.canary = canary
         self._prep = prep
         self._batch = launch_batch
         # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
@@ -93,28 +98,36 @@ class Detector:
         return self._engine.key
 
     def detect(
-        self, paths: Sequence[str], on_done: Callable[[int], None] = lambda _: None
+        self,
+        paths: Sequence[str],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
         """Detect in files; one result for each path, in the same order.
 
         Args:
             paths: local paths or URIs.
             on_done: called with the number of images that just got their result.
+            on_read: called once, when all files are read.
 
         Raises:
             Exception: whatever the engine raised. A bad image never raises.
         """
-        files = (functools.partial(_read, path) for path in paths)
-        return self.detect_in(self.read_ahead(files), on_done)
+        files = (functools.partial(read_image, path, self.canary, read_bytes) for path in paths)
+        return self.detect_in(self.read_ahead(files), on_done, on_read)
 
     def detect_in(
-        self, pictures: Iterable[Any], on_done: Callable[[int], None] = lambda _: None
+        self,
+        pictures: Iterable[Any],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
         """Detect in what `read_ahead` gives; one result for each, in the same order.
 
         Args:
             pictures: the errors among them become failed results.
             on_done: called with the number of pictures that just got their result.
+            on_read: called once, when all pictures are there.
 
         Raises:
             Exception: whatever the engine raised.
@@ -150,6 +163,7 @@ class Detector:
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)
+        on_read()
         for shape in list(waiting):
             launch(shape)
         collect(0)
@@ -180,6 +194,8 @@ def attempt(load: Callable[[], Any]) -> Any:
         return load()
     except ImageError as error:
         return error
+    except OdtkError:
+        raise
     except OSError as error:
         return ImageError(f"cannot be read: {error.strerror or error}")
     except Exception as error:  # no file, however odd, may end a run over a million others
@@ -201,18 +217,6 @@ class _HostPictures:
     ) -> Callable[[], list[Outcome]]:
         found = self._engine.detect([picture.pixels for picture in pictures], shape)
         return lambda: [Outcome(detections) for detections in found]
-
-
-def _read(path: str) -> bytes:
-    """Read a file; storage that fails for a moment is asked again."""
-    for pause in _PAUSES:
-        try:
-            return storage.read_bytes(path)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            raise
-        except OSError:
-            time.sleep(pause)
-    return storage.read_bytes(path)
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:

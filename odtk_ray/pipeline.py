@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
-from odtk_ray.cluster.session import Fleet, choose_fleet, session
+from odtk_ray.cluster.session import Fleet, choose_fleet, count_gpus, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
+from odtk_ray.data import storage
+from odtk_ray.data.patience import touch
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.load import load_engine
@@ -22,6 +25,9 @@ from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
+
+# So many images are tried before it is assumed that the driver's machine does not see them.
+_CANARIES = 16
 
 
 class Reporter(Protocol):
@@ -67,6 +73,11 @@ class Summary:
     files: list[str]
     scores: Scores | None
 
+    def counts(self) -> dict[str, int]:
+        """The figures that a program wants."""
+        names = ("images", "detected", "detections", "failed")
+        return {name: getattr(self, name) for name in names}
+
 
 def infer(
     config: InferConfig, report: Reporter, make_engine: EngineFactory | None = None
@@ -94,7 +105,7 @@ def infer(
             run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
-        detect(run, fleet, make_engine or worker_engine(config, draft, run), report)
+        detect(config, run, fleet, make_engine or worker_engine(config, draft, run), report)
         seconds = time.monotonic() - started
         summary = finish(config, run, fleet, seconds, before, report)
     if not config.keep_run:
@@ -103,13 +114,18 @@ def infer(
     return summary
 
 
-def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter) -> None:
+def detect(
+    config: InferConfig, run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter
+) -> None:
     """Get every shard of the plan committed."""
     shards = run.missing_shards()
     report.begin(len(run.plan.records), run.images_done)
     if shards:
         settings = WorkerSettings(
             run_dir=run.path,
+            token_file=run.token_file,
+            token=run.token,
+            canary=find_canary(run),
             digest=run.digest,
             prep=run.plan.prep,
             post=Postprocessing(**run.plan.settings["postprocessing"]),
@@ -124,10 +140,22 @@ def detect(run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Rep
             epoch=run.epoch,
             commit=run.commit,
             warn=report.warn,
+            observer=Observer(config.trace),
+            shard_timeout=config.shard_timeout,
+            room=count_gpus if fleet.elastic else None,
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
     report.end()
+
+
+def find_canary(run: RunFolder) -> str | None:
+    """The first of the run's first images that can be read: every worker must be able to."""
+    for path in run.plan.records["path"].slice(0, _CANARIES).to_pylist():
+        with contextlib.suppress(OSError):
+            touch(path)
+            return str(path)
+    return None
 
 
 def finish(
@@ -173,5 +201,5 @@ def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFa
 
 def engine_maker(config: InferConfig, draft: Draft) -> MakeEngine:
     """What makes a worker's engine from a plan's settings and shapes."""
-    model = os.path.abspath(config.model)  # workers have a working directory of their own
+    model = storage.absolute(config.model)  # workers have a working directory of their own
     return functools.partial(load_engine, model, draft.model.sha256, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
@@ -15,11 +15,12 @@ from odtk_ray.data.coco import file_digest, read_coco
 from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
-from odtk_ray.engines.load import PILLOW, decoder_kind
+from odtk_ray.engines.load import PILLOW, decoder_kind, model_file
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.open import open_model
+from odtk_ray.model.sidecar import is_plan, read_sidecar
 from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
 
@@ -67,10 +68,10 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         UsageError: the model, the images, the annotations or the run folder cannot be used.
     """
     _give_memory_back()
-    if config.resume and os.path.isdir(config.run_folder):
+    if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
-        model, config = open_model(config)
+        model, config = _open_model(config)
         settings = fingerprint(config, model.sha256, digest)
         check_resume(run, config, settings)
         check_drawing(config, run.plan.records)
@@ -81,12 +82,18 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    model, config = open_model(config)
+    model, config = _open_model(config)
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
         report.note(note)
     settings = fingerprint(config, model.sha256, dataset.digest)
     return Draft(config, model, settings, dataset=dataset, classes=classes)
+
+
+def _open_model(config: InferConfig) -> tuple[Model, InferConfig]:
+    with model_file(config.model) as local:
+        model, settled = open_model(replace(config, model=local))
+    return model, replace(settled, model=config.model)
 
 
 def _find(config: InferConfig) -> Dataset:
@@ -141,6 +148,8 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "decoder": PILLOW,
         "compiled": [],
     }
+    if is_plan(config.model):
+        settings |= _limit_to_plan(config, settings, fleet, report)
     if is_onnx(config.model):
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus and make_engine is not None:
@@ -154,6 +163,24 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
     return Plan(settings, outputs, records, shards)
 
 
+def _limit_to_plan(
+    config: InferConfig, settings: dict[str, Any], fleet: Fleet, report: Reporter
+) -> dict[str, Any]:
+    """The launch batch, within what a TensorRT plan takes."""
+    if not fleet.gpus:
+        raise UsageError(
+            f"{os.path.basename(config.model)} needs a GPU",
+            "TensorRT plans run on the GPU that they were built for, and no worker has one",
+            "run the .pth or .onnx file that it was built from",
+        )
+    wanted: int = settings["launch_batch"]
+    least, _, greatest = read_sidecar(config.model).batches
+    batch = min(max(wanted, least), greatest)
+    if batch != wanted and config.batch is not None:
+        report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
+    return {"launch_batch": batch}
+
+
 def _gpu_settings(
     config: InferConfig,
     settings: dict[str, Any],
@@ -163,10 +190,15 @@ def _gpu_settings(
     make_engine: MakeEngine,
 ) -> dict[str, Any]:
     """The settings that depend on what the workers' GPUs can do."""
-    gpu = probe_gpu(make_engine, settings, list(shapes), config.decoder)
+    plan = is_plan(config.model)
+    least = read_sidecar(config.model).batches[0] if plan else 1
+    gpu = probe_gpu(
+        make_engine, settings, list(shapes), config.decoder, least=least, kernels_needed=plan
+    )
     for remark in gpu.remarks:
         report.warn(remark)
-    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if gpu.kernels else []
+    compiling = gpu.kernels and not plan
+    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if compiling else []
     if compiled:
         report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
     return {
@@ -202,15 +234,17 @@ def _device(fleet: Fleet) -> str:
 def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, Any]:
     """What must be equal for a resumed run to end with the bytes of an undisturbed one."""
     import PIL
-    import torch
     from PIL import features
 
     versions = {
         "odtk-ray": __version__,
-        "torch": torch.__version__,
         "pillow": PIL.__version__,
         "jpeg": str(features.version("jpg")),
     }
+    if not is_plan(config.model):  # runs without torch, and only with the TensorRT that built it
+        import torch
+
+        versions["torch"] = torch.__version__
     if is_onnx(config.model):
         versions["onnxruntime"] = import_onnxruntime().__version__
     settings = {

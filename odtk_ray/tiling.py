@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.patience import read_image
 from odtk_ray.data.windows import Windowed, open_windowed
 from odtk_ray.detect import Content, Detector, ImageResult, attempt
 from odtk_ray.errors import ImageError
@@ -55,6 +56,7 @@ def detect_tiled(
     prep: Preprocessing,
     post: Postprocessing,
     on_done: Callable[[int], None] = lambda _: None,
+    on_read: Callable[[], None] = lambda: None,
 ) -> list[ImageResult]:
     """Detect in files by their tiles; one result for each path, in the same order.
 
@@ -66,15 +68,19 @@ def detect_tiled(
         prep: with `tile`.
         post: `nms` joins what tiles found; `detections` limits each tile, not the picture.
         on_done: called with the number of pictures whose tiles have just been read.
+        on_read: called once, when all pictures are read.
 
     Raises:
         Exception: whatever the engine raised. A bad image never raises.
     """
     cuts: list[_Cut | ImageError] = []
+    opened = functools.partial(open_windowed, prep=prep)
 
     def tiles() -> Iterator[Callable[[], Content]]:
         for path in paths:
-            picture: Windowed | ImageError = attempt(functools.partial(open_windowed, path, prep))
+            picture: Windowed | ImageError = attempt(
+                functools.partial(read_image, path, detector.canary, opened)
+            )
             if isinstance(picture, ImageError):
                 cuts.append(picture)
             else:
@@ -85,7 +91,7 @@ def detect_tiled(
                     yield functools.partial(picture.read, *window)
             on_done(1)
 
-    found = iter(detector.detect_in(detector.read_ahead(tiles())))
+    found = iter(detector.detect_in(detector.read_ahead(tiles()), on_read=on_read))
     return [
         ImageResult.failed(str(one))
         if isinstance(one, ImageError)

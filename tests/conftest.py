@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
+import socket
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from sessions import start_ray
 from synthetic import Quiet, picture
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
@@ -18,22 +21,41 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 @pytest.fixture(scope="session")
-def ray_session():
+def s3_port():
+    """A free port for the S3 server; the environment of every process says where it will be."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return port
+
+
+@pytest.fixture
+def s3(s3_port):
+    """moto's S3 server over HTTP, with one empty bucket; `stop` and `start` keep what it holds."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=s3_port, verbose=False)
+    server.start()
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    fsspec.filesystem("s3").mkdir(bucket)
+    yield SimpleNamespace(url=f"s3://{bucket}", server=server)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_port):
     """A Ray of this process, with room for four workers, whatever the machine."""
     import ray
 
-    # Workers are nice by default, and starve where anything else is at work.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is spelled
-    # Workers must find the engines that the tests bring.
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 << 20,
-    )
+    start_ray()
     yield
     ray.shutdown()
 

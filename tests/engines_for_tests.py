@@ -90,3 +90,50 @@ def broken_factory():
 
 def dying_factory():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class HangingEngine(PixelEngine):
+    """Stops its process when a picture's pixels all have one value."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def detect(self, pictures, shape):
+        if any((picture == self._value).all() for picture in pictures):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().detect(pictures, shape)
+
+
+class HangingOnceEngine(PixelEngine):
+    """Stops the first process that detects anything; it leaves a file behind."""
+
+    def __init__(self, marker):
+        self._marker = marker
+
+    def detect(self, pictures, shape):
+        if not os.path.exists(self._marker):
+            open(self._marker, "x").close()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().detect(pictures, shape)
+
+
+class SigningEngine(SlowEngine):
+    """Leaves a file for each process that detects."""
+
+    def __init__(self, seconds, folder):
+        super().__init__(seconds)
+        self._folder = folder
+
+    def detect(self, pictures, shape):
+        open(os.path.join(self._folder, str(os.getpid())), "w").close()
+        return super().detect(pictures, shape)
+
+
+def limited_factory(marker, size):
+    """An engine in a process that may write files of so many bytes, once: a disk that is full."""
+    import resource
+
+    if not os.path.exists(marker):
+        open(marker, "x").close()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return PixelEngine()

@@ -20,19 +20,18 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 from measure import machine, table
 from overhead import Stages
 from PIL import Image
+from traced import PREP, lateness, traced_engine
 
-from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.data.images import network_size, padded_size
 
 SIZES_FILE = Path(__file__).parents[2] / "tests/data/cocoapi/instances_val2014_100.json"
-PREP = Preprocessing()
 
 
 def write_picture(path: str, seed: int, width: int, height: int) -> int:
@@ -72,58 +71,6 @@ def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return sorted(inputs, key=lambda shape: (-shape[0] * shape[1], shape))
 
 
-def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
-    """An engine that notes its start, when it read first, and the GPU's time of each launch."""
-    marks = [time.time()]
-    import torch
-
-    from odtk_ray.engines.cuda import CudaEngine
-    from odtk_ray.model.checkpoint import load_checkpoint
-
-    marks.append(time.time())
-
-    class Traced(CudaEngine):
-        first_read = 0.0
-
-        def read(self, data: bytes) -> Any:
-            self.first_read = self.first_read or time.time()
-            return super().read(data)
-
-        def _warm_up(self, shapes: Any) -> None:
-            marks.append(time.time())
-            super()._warm_up(shapes)
-
-        def _queue(self, pictures: Any, *rest: Any) -> Any:
-            begin, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record(self._stream)
-            waited_for = super()._queue(pictures, *rest)
-            done.record(self._stream)
-            spans.append((begin, done, len(pictures)))
-            return waited_for
-
-        def launch(self, pictures: Any, shape: Any) -> Any:
-            finish = super().launch(pictures, shape)
-
-            def traced() -> Any:
-                outcomes = finish()
-                begin, done, count = spans.pop(0)
-                done.synchronize()
-                line = [base.elapsed_time(begin), base.elapsed_time(done), count]
-                with open(trace, "a", encoding="ascii") as file:
-                    file.write(json.dumps([self.first_read, time.time(), *line]) + "\n")
-                return outcomes
-
-            return traced
-
-    spans: list[tuple[Any, Any, int]] = []
-    engine = Traced(load_checkpoint(model), PREP, Postprocessing(), **options)
-    Path(trace + ".start").write_text(json.dumps([*marks, time.time()]), encoding="ascii")
-    base = torch.cuda.Event(enable_timing=True)
-    base.record(engine._stream)
-    base.synchronize()
-    return engine
-
-
 def traced_run(
     folder: Path, name: str, sizes: Sequence[tuple[int, int]], batch: int, threads: int
 ) -> tuple[float, ...]:
@@ -147,7 +94,7 @@ def traced_run(
     summary = infer(config, stages, factory)
     written = output.stat().st_mtime
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
-    spans = sorted((begin, end) for _, _, begin, end, _ in lines)
+    spans = sorted(tuple(line[2:4]) for line in lines)
     gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
     first_read, first_done = lines[0][0], min(line[1] for line in lines)
     full = sum(line[4] for line in lines) / (batch * len(lines))
@@ -162,6 +109,7 @@ def traced_run(
         f"{', '.join(f'{gaps[i]:.0f} ms at {i}' for i in np.argsort(gaps)[::-1][:4])}",
         flush=True,
     )
+    print(lateness(gaps, [line[5:] for line in lines]), flush=True)
     return (
         rate,
         100 * sum(gaps) / (spans[-1][1] - spans[0][0]),

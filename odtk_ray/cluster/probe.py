@@ -45,6 +45,9 @@ def probe_gpu(
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
     decoder: Decoder | None,
+    *,
+    least: int = 1,
+    kernels_needed: bool = False,
 ) -> Gpu:
     """Try one GPU, from the driver.
 
@@ -53,27 +56,34 @@ def probe_gpu(
         settings: the plan's so far, with the launch batch that was asked for.
         shapes: (height, width) of the network inputs, largest first; may be empty.
         decoder: the one that the user insists on.
+        least: launch batch that the model takes.
+        kernels_needed: whether nothing can take the kernels' place.
 
     Raises:
-        OdtkError: not even one picture fits in memory.
+        OdtkError: not even one picture fits in memory, or the model cannot run there.
     """
     import ray
+    from ray.exceptions import RayTaskError
 
     # A process that ran out of memory in mid-capture is good for nothing: each trial has its own.
     trial = ray.remote(num_gpus=1, num_cpus=0, max_calls=1, max_retries=0)(_try_gpu)
     wanted = batch = settings["launch_batch"]
     while True:
         settings = settings | {"launch_batch": batch}
-        found: Gpu | None = ray.get(trial.remote(make_engine, settings, shapes[:1], decoder))
+        trying = make_engine, settings, shapes[:1], decoder, kernels_needed
+        try:
+            found: Gpu | None = ray.get(trial.remote(*trying))
+        except RayTaskError as error:
+            raise error.cause if isinstance(error.cause, OdtkError) else error from None
         if found is not None:
             break
-        if batch == 1:
+        if batch <= least:
             raise OdtkError(
                 "the GPU's memory is too small",
-                f"not even one picture of {shapes[0][1]}x{shapes[0][0]} fits",
-                "lower --resize and --max-size",
+                f"not even {least} of {shapes[0][1]}x{shapes[0][0]} pixels fits",
+                "lower --resize and --max-size, or export the model smaller",
             )
-        batch //= 2
+        batch = max(batch // 2, least)
     if batch == wanted:
         return found
     remark = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
@@ -85,9 +95,12 @@ def _try_gpu(
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
     decoder: Decoder | None,
+    kernels_needed: bool,
 ) -> Gpu | None:
     """See what works, and make an engine of it; None when memory runs out. Runs on a worker."""
     kernels, key, remarks = _capabilities(decoder)
+    if kernels_needed and not kernels:
+        raise OdtkError("TensorRT plans need the CUDA kernels", remarks[0], "pip install pycuda")
     settings = settings | {"kernels": kernels, "decoder": key, "compiled": []}
     if shapes and not _fits(make_engine, settings, shapes):
         return None
@@ -122,20 +135,25 @@ def _fits(
     make_engine: MakeEngine, settings: dict[str, Any], shapes: Sequence[tuple[int, int]]
 ) -> bool:
     """Whether an engine with these shapes leaves enough memory."""
-    import torch
-
     try:
         engine = make_engine(settings, shapes)
-        if not settings["kernels"]:
-            engine.detect([], shapes[0])
-        torch.cuda.synchronize()
-    except torch.OutOfMemoryError:
-        return False
+        if settings["kernels"]:
+            free, total = engine.memory()
+            engine.close()
+        else:
+            free, total = _memory_of_torch(engine, shapes[0])
     except Exception as error:
-        if type(error).__name__ == "MemoryError":  # PyCUDA's, which need not be installed
+        # torch's and PyCUDA's, neither of which need be installed.
+        if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
             return False
         raise
-    free, total = torch.cuda.mem_get_info()
-    if settings["kernels"]:
-        engine.close()
-    return free >= _FREE_SHARE * total
+    return bool(free >= _FREE_SHARE * total)
+
+
+def _memory_of_torch(engine: Any, shape: tuple[int, int]) -> tuple[int, int]:
+    """Bytes that are free after a launch, and bytes in all."""
+    import torch
+
+    engine.detect([], shape)
+    torch.cuda.synchronize()
+    return torch.cuda.mem_get_info()

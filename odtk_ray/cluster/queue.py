@@ -1,21 +1,24 @@
 """The driver's queue: keeps every worker busy, and gets through crashes without losing a shard.
 
-After a crash every shard that the worker had in hand is a suspect and is run again alone. A shard
-that crashes twice alone has its images probed one by one; those that crash twice are recorded as
-failed, and the rest is detected one by one, since some pictures crash only together.
+Workers that die or hang are replaced, and what they had in hand goes to `suspects`. Work goes to
+who is free; near the end a worker takes a shard only if it will end it before the others have done
+everything, and shards that wait behind others are recalled for workers that have nothing to do.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.cluster.lanes import Lane, Task, to_recall, worthwhile
+from odtk_ray.cluster.observe import Observer
+from odtk_ray.cluster.suspects import RESUME, Suspects
 from odtk_ray.cluster.workers import DEPTH, WATCH
 from odtk_ray.data.shards import ShardRef
 from odtk_ray.errors import OdtkError
@@ -25,46 +28,24 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
-# Images done are asked for this often, in seconds: often enough for a live bar.
+# Images done are asked for this often, in seconds: often enough for a live bar. Large fleets are
+# asked more slowly, so that the answers leave the driver time for its work.
 _WATCH_INTERVAL = 0.5
-_CRASHES_ALONE = 2
+_WATCHED_AT_ONCE = 64
+# Seconds between two looks at the cluster for more workers.
+_GROW_INTERVAL = 5.0
 # A worker that dies this often before it is ready is given up.
 _DEATHS_IN_A_ROW = 3
 # So many crashes with nothing finished in between are no fault of the images.
 _CRASHES_IN_A_ROW = 20
 # Seconds after which a worker that still waits for its GPU or cores is worth a word.
 _PATIENCE = 60.0
-_RESUME = "what is committed stays: --resume goes on once the cause is gone"
-
-
-@dataclass(eq=False)
-class _Task:
-    """One call to make: a shard, or (with `row`) the probe of one of its images."""
-
-    shard: int
-    row: int | None = None
-    alone: bool = False
-    crashes: int = 0
-    skip: set[int] = field(default_factory=set)
-    singly: bool = False
-
-
-@dataclass(eq=False)
-class _Lane:
-    """A worker and what it has in hand."""
-
-    actor: ActorHandle[Any]
-    ready: bool = False
-    deaths: int = 0
-    tasks: dict[ObjectRef[Any], _Task] = field(default_factory=dict)
-    watch: ObjectRef[Any] | None = None
-    progress: dict[int, int] = field(default_factory=dict)
-
-    def accepts(self, task: _Task, depth: int) -> bool:
-        """Whether the worker may get this task now; a task that runs alone wants it to itself."""
-        if not self.ready or any(t.alone for t in self.tasks.values()):
-            return False
-        return not self.tasks if task.alone else len(self.tasks) < depth
+# A worker hangs when no image was done for this many seconds, and for so many median shards.
+_HANG_SECONDS, _HANG_SHARDS = 120.0, 10
+# A round of the driver that takes so many seconds is no measure of the workers.
+_AWAY = 5.0
+# The end begins when so many shards a worker are left.
+_TAIL = 16
 
 
 class Dispatcher:
@@ -76,10 +57,14 @@ class Dispatcher:
         refs: for each shard where its rows lie.
         rows: for each shard its record indices, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
-        commit: called with each receipt.
+        commit: called with the receipts of shards that are done, one or several at a time.
         progress: called with the number of images done in shards that are not committed yet, at
             least every second.
         warn: called with remarks about workers.
+        observer: told what the workers do.
+        shard_timeout: seconds without an image done after which a worker hangs; None is ten times
+            the median shard, 120 at least.
+        room: says for how many workers there is room now; None keeps the number.
     """
 
     def __init__(
@@ -90,22 +75,29 @@ class Dispatcher:
         rows: dict[int, NDArray[np.int64]],
         *,
         epoch: int,
-        commit: Callable[[Receipt], object],
+        commit: Callable[..., object],
         progress: Callable[[int], None],
         warn: Callable[[str], None],
+        observer: Observer,
+        shard_timeout: float | None = None,
+        room: Callable[[], int] | None = None,
     ) -> None:
         self._start = start
-        self._lanes = [_Lane(start()) for _ in range(workers)]
+        self._lanes = [Lane(number, start()) for number in range(workers)]
         self._refs = refs
         self._rows = rows
         self._epoch = epoch
         self._commit = commit
         self._progress = progress
         self._warn = warn
+        self._observer = observer
+        self._timeout = shard_timeout
+        self._room = room
+        self._workers = workers  # started so far, replacements not counted
         self._crashes = 0
-        self._pending: deque[_Task] = deque()
-        self._suspects: deque[_Task] = deque()
-        self._probing: dict[int, tuple[_Task, int]] = {}  # shard -> its task, probes to come
+        self._pending: deque[Task] = deque()
+        self._suspects = Suspects(rows)
+        self._seconds: deque[float] = deque(maxlen=256)  # of the last shards
         self._attempts = 0
         self._open = 0
 
@@ -117,7 +109,7 @@ class Dispatcher:
         """
         import ray
 
-        self._pending.extend(_Task(shard) for shard in shards)
+        self._pending.extend(Task(shard, self._refs[shard].length) for shard in shards)
         self._open = len(self._pending)
         try:
             for lane in self._lanes:
@@ -126,24 +118,27 @@ class Dispatcher:
         finally:
             for lane in self._lanes:
                 ray.kill(lane.actor)  # its cores or GPU are free for what follows
+            self._observer.close()
 
     def _work(self) -> None:
-        import ray
-
-        started = watched = time.monotonic()
+        started = watched = grown = now = time.monotonic()
         patient = True
         while self._open:
+            before = now
             self._fill()
-            waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
-            waiting |= {lane.watch: lane for lane in self._lanes if lane.watch is not None}
-            done, _ = ray.wait(list(waiting), num_returns=1, timeout=_WATCH_INTERVAL)
-            for ref in done:
-                self._settle(waiting[ref], ref)
+            self._collect()
             now = time.monotonic()
-            if now - watched > _WATCH_INTERVAL:
+            if now - before > _AWAY:
+                self._excuse(now - before)
+            if now - watched > _WATCH_INTERVAL * max(1.0, len(self._lanes) / _WATCHED_AT_ONCE):
                 watched = now
+                self._end_hangs(now)
                 self._ask_progress()
                 self._tell()
+                self._observer.queue(len(self._pending))
+            if self._room is not None and now - grown > _GROW_INTERVAL:
+                grown = now
+                self._grow(self._room())
             if patient and now - started > _PATIENCE:
                 patient = False
                 if late := sum(not lane.ready for lane in self._lanes):
@@ -152,16 +147,51 @@ class Dispatcher:
                         "s: they wait for free GPUs or cores, or load slowly"
                     )
 
-    def _fill(self) -> None:
-        """Hand out suspects first, then shards; one deep when there are few left."""
-        depth = DEPTH if len(self._pending) > len(self._lanes) else 1
-        for level in range(depth):  # breadth first: no worker gets a second before all have one
-            for lane in self._lanes:
-                queue = self._suspects or self._pending
-                if queue and len(lane.tasks) <= level and lane.accepts(queue[0], depth):
-                    self._submit(lane, queue.popleft())
+    def _collect(self) -> None:
+        """Wait for calls to end, a moment at most; receipts that are there are one commit."""
+        import ray
 
-    def _submit(self, lane: _Lane, task: _Task) -> None:
+        waiting = {ref: lane for lane in self._lanes for ref in lane.tasks}
+        waiting |= {lane.watch: lane for lane in self._lanes if lane.watch is not None}
+        refs = list(waiting)
+        done, _ = ray.wait(refs, num_returns=1, timeout=_WATCH_INTERVAL)
+        if done and len(refs) > 1:
+            done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        receipts: list[Receipt] = []
+        try:
+            for ref in done:
+                receipt = self._settle(waiting[ref], ref)
+                if receipt is not None:
+                    receipts.append(receipt)
+        finally:  # what is done counts, also when another worker ends the run
+            if receipts:
+                self._commit(*receipts)
+                self._tell()
+
+    def _fill(self) -> None:
+        """Hand out suspects first, then shards; breadth first, so that all have one before two."""
+        for level in range(DEPTH):
+            for lane in self._lanes:
+                if len(lane.tasks) > level:
+                    continue
+                queue = self._suspects.queue or self._pending
+                if queue and lane.accepts(queue[0], DEPTH) and self._wants(lane, queue[0]):
+                    self._submit(lane, queue.popleft())
+        if not self._pending and not self._suspects.queue:
+            for lane, task in to_recall(self._lanes):
+                task.recalled = True
+                lane.actor.recall.options(concurrency_group=WATCH).remote(task.shard)
+
+    def _wants(self, lane: Lane, task: Task) -> bool:
+        """Whether the worker should take it: always, until few shards are left."""
+        left = len(self._pending)
+        if task.alone or left > _TAIL * len(self._lanes):
+            return True
+        if lane.tasks and left <= len(self._lanes):
+            return False
+        return worthwhile(lane, self._lanes, task.images, left)
+
+    def _submit(self, lane: Lane, task: Task) -> None:
         where = self._refs[task.shard]
         if task.row is not None:
             ref = lane.actor.probe.remote(where.block, where.offset + task.row)
@@ -176,100 +206,98 @@ class Dispatcher:
                 skip=task.skip,
                 singly=task.singly,
             )
-        lane.tasks[ref] = task
+        lane.hand(ref, task)
 
-    def _settle(self, lane: _Lane, ref: ObjectRef[Any]) -> None:
-        """Take in what became of one call."""
+    def _settle(self, lane: Lane, ref: ObjectRef[Any]) -> Receipt | None:
+        """Take in what became of one call; returns the receipt of a shard."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
         if ref is not lane.watch and ref not in lane.tasks:
-            return  # its worker's crash was seen through another call
+            return None  # its worker's crash was seen through another call
         try:
             value = ray.get(ref)
         except (RayActorError, OutOfMemoryError) as error:
             self._crashed(lane, error)
-            return
+            return None
         except RayTaskError as error:
             raise _worker_error(error) from error
         except RayError as error:
-            raise OdtkError("a worker cannot go on", _reason(error), _RESUME) from error
+            raise OdtkError("a worker cannot go on", _reason(error), RESUME) from error
         if ref is lane.watch:
-            lane.watch, lane.ready, lane.deaths, lane.progress = None, True, 0, value
+            lane.watch, lane.ready, lane.deaths, lane.name = None, True, 0, value.worker
+            lane.note_progress(value.done, waiting=value.waiting)
             self._tell()
-            return
+            return None
         self._crashes = 0
-        task = lane.tasks.pop(ref)
+        task = lane.take_back(ref)
         if task.row is not None:
-            self._probed(task, crashed=False)
-            return
-        lane.progress.pop(task.shard, None)
-        self._commit(value)
+            self._suspects.probed(task, crashed=False)
+            return None
+        if value is None:
+            task.recalled = False
+            self._pending.appendleft(task)
+            return None
+        receipt: Receipt = value
+        self._seconds.append(lane.measure(task))
+        self._observer.shard(lane, task, receipt, self._seconds[-1])
         self._open -= 1
-        self._tell()
+        return receipt
 
-    def _crashed(self, lane: _Lane, error: Exception) -> None:
+    def _crashed(self, lane: Lane, error: Exception) -> None:
         """The worker's process is gone: start another, unless that is of no use."""
         import ray
         from ray.exceptions import RayTaskError
 
         self._crashes += 1
         if self._crashes == _CRASHES_IN_A_ROW:
-            raise OdtkError("the workers crash on everything", _reason(error), _RESUME)
-        tasks, lane.tasks = list(lane.tasks.values()), {}
-        lane.ready, lane.watch, lane.progress = False, None, {}
+            raise OdtkError("the workers crash on everything", _reason(error), RESUME)
         lane.deaths += 1
-        for task in tasks:
-            if task.alone:
-                task.crashes += 1
-            task.alone = True
-            if task.crashes < _CRASHES_ALONE:
-                self._suspects.append(task)
-            elif task.row is not None:
-                self._probed(task, crashed=True)
-            else:
-                self._isolate(task)
+        self._observer.crash(lane, _reason(error))
+        for task in lane.lose():
+            self._suspects.crashed(task)
         cause = error.args[0] if error.args else None
         if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
             raise _worker_error(cause)
+        ray.kill(lane.actor)  # one that was only out of reach must not hold its GPU
         if lane.deaths == _DEATHS_IN_A_ROW:
             self._lanes.remove(lane)
             if not self._lanes:
                 raise OdtkError(
                     "no worker is left",
                     f"each died {_DEATHS_IN_A_ROW} times in a row: {_reason(error)}",
-                    _RESUME,
+                    RESUME,
                 )
             self._warn(f"a worker was given up, {len(self._lanes)} are left: {_reason(error)}")
             return
-        ray.kill(lane.actor)  # one that was only out of reach must not hold its GPU
         lane.actor = self._start()
         self._greet(lane)
 
-    def _isolate(self, task: _Task) -> None:
-        """Find the images that crash a worker: probe each alone, then run the others singly."""
-        if task.singly:
-            raise OdtkError(
-                f"shard {task.shard} crashes its worker",
-                "although each of its images, run alone, does not",
-                _RESUME,
-            )
-        task.singly = True
-        length = self._refs[task.shard].length
-        self._probing[task.shard] = (task, length)
-        self._suspects.extend(_Task(task.shard, row, alone=True) for row in range(length))
+    def _end_hangs(self, now: float) -> None:
+        """Replace workers that have had something in hand for too long without ending an image."""
+        median = statistics.median(self._seconds) if self._seconds else 0.0
+        limit = self._timeout or max(_HANG_SECONDS, _HANG_SHARDS * median)
+        for lane in list(self._lanes):
+            if lane.ready and lane.tasks and now - lane.stirred > limit:
+                self._warn(
+                    f"{lane.name} hangs: no image was done for {limit:,.0f} s; it is replaced"
+                )
+                self._crashed(lane, TimeoutError(f"no image was done for {limit:,.0f} s"))
 
-    def _probed(self, probe: _Task, *, crashed: bool) -> None:
-        task, left = self._probing[probe.shard]
-        if crashed and probe.row is not None:
-            task.skip.add(int(self._rows[probe.shard][probe.row]))
-        self._probing[probe.shard] = (task, left - 1)
-        if left == 1:
-            del self._probing[probe.shard]
-            task.crashes = 0
-            self._suspects.append(task)
+    def _excuse(self, seconds: float) -> None:
+        """Do not hold it against the workers that the driver itself was away, as for a commit."""
+        for lane in self._lanes:
+            lane.stirred += seconds
 
-    def _greet(self, lane: _Lane) -> None:
+    def _grow(self, room: int) -> None:
+        """Start workers on what has joined the cluster."""
+        for _ in range(min(room - self._workers, len(self._pending))):
+            lane = Lane(self._workers, self._start())
+            self._workers += 1
+            self._lanes.append(lane)
+            self._greet(lane)
+
+    def _greet(self, lane: Lane) -> None:
         """Ask a starting worker for its progress: the answer comes when it is ready."""
         lane.watch = lane.actor.progress.options(concurrency_group=WATCH).remote()
 
@@ -299,6 +327,6 @@ def _worker_error(error: Exception) -> OdtkError:
         return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
     if isinstance(cause, OSError):
         where = f" ({cause.filename})" if cause.filename else ""
-        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", _RESUME)
+        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", RESUME)
     text = str(cause).strip().split("\n", 1)[0]
-    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}", _RESUME)
+    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}", RESUME)

@@ -25,11 +25,13 @@ class Fleet:
         workers: number of actors.
         gpus: whether each owns a GPU; otherwise CPU cores.
         threads: CPU threads of each worker.
+        elastic: whether GPUs that join the cluster get workers too.
     """
 
     workers: int
     gpus: bool
     threads: int
+    elastic: bool = False
 
 
 def physical_cores() -> int:
@@ -104,6 +106,14 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
         ray.shutdown()
 
 
+def count_gpus() -> int:
+    """GPUs of the cluster's nodes that are alive."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return sum(int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"])
+
+
 def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fleet:
     """Decide about workers from what the user asked for and what the cluster has.
 
@@ -125,7 +135,7 @@ def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fl
     if gpus:
         if workers and workers > gpus:
             raise UsageError(f"--workers {workers} is more than the cluster's {gpus} GPUs")
-        return Fleet(workers or gpus, True, threads or 4)
+        return Fleet(workers or gpus, True, threads or 4, elastic=workers is None)
     workers = workers or 1
     if threads is None:
         cores = physical_cores() if local else sum(slots)

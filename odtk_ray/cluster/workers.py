@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.patience import is_waiting, patiently, touch
+from odtk_ray.data.storage import read_bytes
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
+from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt, write_shard
 from odtk_ray.tiling import detect_tiled
 
@@ -21,14 +27,34 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.session import Fleet
 
-# Two shards in an actor's hands share its decode threads and its engine, so that the end of one,
-# where there is nothing left to decode, is filled by the other.
+# Of two shards in an actor's hands the second fills decode threads and engine where the first has
+# nothing left to decode.
 DEPTH = 2
 
 # Concurrency group of the calls that must be answered while shards run.
 WATCH = "watch"
 
-CRASHED = "crashed the worker process twice"
+# Seconds for which a node that cannot reach storage tries again before it is named.
+_ACCESS_PATIENCE = 10.0
+_SHARED = "run folder and images must be on storage that every node sees, under the same name"
+
+T = TypeVar("T")
+
+CRASHED = "crashed the worker process twice, or made it hang"
+
+
+class Progress(NamedTuple):
+    """What a worker says of itself.
+
+    Attributes:
+        done: for each shard in hand the number of images done.
+        waiting: whether it waits for storage to come back.
+        worker: its name.
+    """
+
+    done: dict[int, int]
+    waiting: bool
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +63,9 @@ class WorkerSettings:
 
     Attributes:
         run_dir: the run folder, reachable from every node.
+        token_file: a file in it that this run's driver wrote.
+        token: its content.
+        canary: an image that the driver could read; None where it could not read any.
         digest: the plan's digest, written into each shard file.
         prep: how pictures become network input.
         post: thresholds behind the heads.
@@ -45,6 +74,9 @@ class WorkerSettings:
     """
 
     run_dir: str
+    token_file: str
+    token: str
+    canary: str | None
     digest: str
     prep: Preprocessing
     post: Postprocessing
@@ -56,20 +88,43 @@ class Worker:
     """The actor; after a crash the driver starts another and hands its work out again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
+        check_access(settings)  # before a model is loaded, which may take minutes
+        self._name = worker_name()
         self._settings = settings
         self._done: Counter[int] = Counter()
+        self._begun: set[int] = set()
+        self._recalled: set[int] = set()
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held by the shard whose files are being read
         self._detector = Detector(
             make_engine,
             settings.prep,
             launch_batch=settings.launch_batch,
             threads=settings.threads,
+            canary=settings.canary,
         )
 
-    def progress(self) -> dict[int, int]:
-        """For each shard in hand the number of images done; the first answer says `ready`."""
+    def __repr__(self) -> str:
+        return self._name  # which Ray shows in its dashboard, lists and logs
+
+    def progress(self) -> Progress:
+        """What is done of the shards in hand; the first answer says `ready`."""
         with self._lock:
-            return dict(self._done)
+            return Progress(dict(self._done), is_waiting(), self._name)
+
+    def recall(self, shard: int) -> None:
+        """Leave a shard alone that has not begun: its call returns None."""
+        with self._lock:
+            if shard not in self._begun:
+                self._recalled.add(shard)
+
+    def _begin(self, shard: int) -> bool:
+        with self._lock:
+            if shard in self._recalled:
+                self._recalled.discard(shard)
+                return False
+            self._begun.add(shard)
+            return True
 
     def run(
         self,
@@ -81,8 +136,11 @@ class Worker:
         attempt: str,
         skip: set[int],
         singly: bool,
-    ) -> Receipt:
-        """Detect in a shard's images and write its file.
+    ) -> Receipt | None:
+        """Detect in a shard's images and write its file; None if it was recalled before.
+
+        Shards are read one after the other, and a shard begins when the one before it has been
+        read: that is the moment from which decode threads would have nothing to do.
 
         Args:
             block: table of WORK_COLUMNS.
@@ -93,8 +151,24 @@ class Worker:
             skip: record indices that are recorded as failed, since they crash the process.
             singly: whether images run one after the other, since together they crash it.
         """
-        rows = block.slice(offset, length).to_pylist()
+        with contextlib.ExitStack() as turn:
+            turn.enter_context(self._turn)
+            if not self._begin(shard):
+                return None
+            rows = block.slice(offset, length).to_pylist()
+            end_turn = (lambda: None) if singly else turn.close
+            return self._run(rows, shard, attempt, skip, end_turn, singly=singly)
 
+    def _run(
+        self,
+        rows: list[dict[str, Any]],
+        shard: int,
+        attempt: str,
+        skip: set[int],
+        end_turn: Callable[[], None],
+        *,
+        singly: bool,
+    ) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
                 self._done[shard] += images
@@ -103,7 +177,7 @@ class Worker:
             safe = [row for row in rows if row["index"] not in skip]
             paths = [row["path"] for row in safe]
             groups = [[path] for path in paths] if singly else [paths]
-            results = [r for group in groups for r in self._detect(group, count)]
+            results = [r for group in groups for r in self._detect(group, count, end_turn)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
             pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
             name, sha256 = write_shard(
@@ -132,18 +206,59 @@ class Worker:
 
     def probe(self, block: pa.Table, row: int) -> None:
         """Detect in one image and forget the result: it only matters whether this returns."""
-        self._detect(block.slice(row, 1)["path"].to_pylist(), lambda _: None)
+        self._detect(block.slice(row, 1)["path"].to_pylist())
 
-    def _detect(self, paths: list[str], on_done: Callable[[int], None]) -> list[ImageResult]:
+    def _detect(
+        self,
+        paths: list[str],
+        on_done: Callable[[int], None] = lambda _: None,
+        on_read: Callable[[], None] = lambda: None,
+    ) -> list[ImageResult]:
         prep = self._settings.prep
         if prep.tile is None:
-            return self._detector.detect(paths, on_done)
-        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done)
+            return self._detector.detect(paths, on_done, on_read)
+        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done, on_read)
 
 
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
     size = (result.width, result.height)
     return result.error is None and size != planned and size[::-1] == planned
+
+
+def worker_name() -> str:
+    """What this process works on: the GPU's kind and number, and the node."""
+    import ray
+
+    context = ray.get_runtime_context()
+    gpus = context.get_accelerator_ids().get("GPU", [])
+    kind = context.get_node_labels().get("ray.io/accelerator-type", "GPU")
+    where = f"{kind} {gpus[0]}" if gpus else f"CPU {os.getpid()}"
+    return f"{where} on {socket.gethostname()}"
+
+
+def check_access(settings: WorkerSettings) -> None:
+    """See that this node has the run folder and the images before it.
+
+    Raises:
+        OdtkError: it does not; the message names the node.
+    """
+    import ray
+
+    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = f"node {address} ({socket.gethostname()})"
+
+    def see(path: str, what: str, read: Callable[[str], T]) -> T:
+        try:
+            return patiently(lambda: read(path), _ACCESS_PATIENCE)
+        except (OSError, ImportError, ValueError) as error:
+            why = f"{path}: {getattr(error, 'strerror', None) or error}"
+            raise OdtkError(f"{node} cannot read the {what}", why, _SHARED) from error
+
+    if see(settings.token_file, "run folder", read_bytes).decode() != settings.token:
+        why = f"{settings.token_file} is not the file that the driver wrote"
+        raise OdtkError(f"{node} has another run folder", why, _SHARED)
+    if settings.canary is not None:
+        see(settings.canary, "images", touch)
 
 
 def worker_starter(

@@ -14,6 +14,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Sampling factors whose chroma libjpeg interpolates in the way that nvJPEG's does: 4:4:4, 4:2:2
 # and 4:2:0. Bytes of horizontal * 16 + vertical, luma first.
 _SAMPLINGS = (b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11")
+# libjpeg interpolates chroma only where it has more than two columns, and repeats it in narrower
+# pictures (jdsample.c), which an H200's JPEG engine interpolates too: up to 9 of 255 apart.
+_LEAST_WIDTH = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class JpegHeader:
 
 def read_plain_header(data: bytes) -> JpegHeader | None:
     """The header of a whole JPEG of 8-bit gray or YCbCr samples; None for any other file.
+
+    Also None for pictures of less than 5 columns whose chroma is subsampled: libjpeg expands it in
+    another way than GPUs do.
 
     A file that does not end with its end marker may be cut, and a GPU decoder would not say so.
     Colour follows libjpeg: three components are YCbCr unless an Adobe segment or the components'
@@ -90,6 +96,8 @@ def _plain_frame(body: bytes) -> JpegHeader | None:
     names, samplings = body[6::3], body[7::3]
     gray = body[5] == 1
     colour = body[5] == 3 and samplings in _SAMPLINGS and names != b"RGB"
+    if colour and samplings != _SAMPLINGS[0] and width < _LEAST_WIDTH:
+        return None
     if not (gray or colour) or not (width and height):
         return None
     return JpegHeader(width, height, False)

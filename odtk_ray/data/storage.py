@@ -6,15 +6,20 @@ import contextlib
 import functools
 import os
 import posixpath
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from odtk_ray.data import objects
+
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 
+_COPY_CHUNK = 8 << 20
 _PYARROW_SCHEMES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 
 
@@ -50,6 +55,36 @@ def is_text(name: str) -> bool:
 def join(root: str, name: str) -> str:
     """The path or URI of `name` below `root`."""
     return posixpath.join(root, name) if is_uri(root) else os.path.join(root, name)
+
+
+def absolute(path: str) -> str:
+    """A path as every process may use it; URIs stay, those of `file://` become local paths."""
+    if path.startswith("file://"):
+        path = urlsplit(path).path
+    return path if is_uri(path) else os.path.abspath(path)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder."""
+    if not is_uri(path):
+        return os.path.lexists(path)
+    from pyarrow import fs
+
+    source, inner = filesystem(path)
+    return bool(source.get_file_info(inner.rstrip("/")).type != fs.FileType.NotFound)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """The local path of a file; one behind a URI is copied for as long as the context lasts."""
+    if not is_uri(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-") as folder:
+        copy = os.path.join(folder, posixpath.basename(path))
+        with open_input(path) as source, open(copy, "wb") as target:
+            shutil.copyfileobj(source, target, _COPY_CHUNK)
+        yield copy
 
 
 @functools.lru_cache(maxsize=32)
@@ -182,11 +217,14 @@ def existing(root: str, names: Sequence[str]) -> Iterator[bool]:
 
 
 def write_atomic(path: str, data: bytes) -> None:
-    """Write a local file so that it is there whole or not at all, also after a power cut.
+    """Write a file so that it is there whole or not at all, also after a power cut.
 
     Raises:
         OSError: no room, no permission; nothing is left behind.
     """
+    if is_uri(path):
+        objects.put(path, data)
+        return
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as stream:

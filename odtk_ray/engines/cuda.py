@@ -7,7 +7,6 @@ the final detections.
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
@@ -21,8 +20,8 @@ from odtk_ray.data.gpu_images import GpuLoader, Source
 from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegKind
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
-from odtk_ray.engines.step import Network, Results, Step
-from odtk_ray.errors import ImageError
+from odtk_ray.engines.launches import Launches, Results
+from odtk_ray.engines.step import Network, Step
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 
@@ -91,7 +90,13 @@ class CudaEngine:
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
         self._pool = torch.cuda.graph_pool_handle()
         self._steps: dict[Shape, Step] = {}
-        self._results: queue.SimpleQueue[Results] = queue.SimpleQueue()
+        self._launches = Launches(
+            self._device,
+            self._loader,
+            batch=launch_batch,
+            detections=post.detections,
+            box_values=6 if self._rotated else 4,
+        )
         self._warm_up(shapes)
         precision = "fp32" if full_precision else "fp16"
         name = self._device.name.replace(" ", "-")
@@ -109,22 +114,14 @@ class CudaEngine:
     @torch.inference_mode()
     def launch(self, pictures: Sequence[Source], shape: Shape) -> Callable[[], list[Outcome]]:
         """See `StreamingEngine.launch`."""
-        batch = self._loader.load(pictures)
-        good = [p for p in batch.pictures if not isinstance(p, ImageError)]
-        results = self._take_results()
-        done = self._queue(good, shape, results)
+        return self._launches.start(
+            pictures, lambda good, results: self._queue(good, shape, results)
+        )
 
-        def finish() -> list[Outcome]:
-            done.synchronize()
-            rows = iter(range(len(good)))
-            found = [p if isinstance(p, ImageError) else results.row(next(rows))
-                     for p in batch.pictures]  # fmt: skip
-            outcomes = [Outcome(f, p) for f, p in zip(found, batch.by_pillow, strict=True)]
-            self._results.put(results)
-            self._loader.give_back(batch)
-            return outcomes
-
-        return finish
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the GPU that are free, and bytes in all."""
+        self._device.synchronize()
+        return self._device.memory()
 
     def close(self) -> None:
         """Free the GPU; every launch has been waited for.
@@ -133,8 +130,7 @@ class CudaEngine:
         """
         self._device.synchronize()
         self._steps.clear()
-        while not self._results.empty():
-            self._results.get()
+        self._launches.close()
         self._loader.close()
         self._device.close()
 
@@ -179,9 +175,3 @@ class CudaEngine:
         if self._memory.numel() < size:
             self._memory = torch.zeros(size, dtype=self._dtype, device="cuda")
         return self._memory[:size].view(self._batch, *shape, 3).permute(0, 3, 1, 2)
-
-    def _take_results(self) -> Results:
-        if self._results.empty():
-            box_values = 6 if self._rotated else 4
-            return Results(self._device, self._batch, self._post.detections, box_values)
-        return self._results.get()

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from odtk_ray.config import Decoder, InferConfig
+from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.errors import OdtkError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx
+from odtk_ray.model.sidecar import is_plan
 
 if TYPE_CHECKING:
+    from odtk_ray.data.gpu_jpeg import JpegKind
     from odtk_ray.engines.cuda import CudaEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
+    from odtk_ray.engines.tensorrt import TensorRTEngine
     from odtk_ray.model.checkpoint import Checkpoint
 
+GpuEngine: TypeAlias = "CudaEngine | TensorRTEngine"
+
 PILLOW = "pillow"
+
+
+@contextlib.contextmanager
+def model_file(model: str) -> Iterator[str]:
+    """The local path of a model; one behind a URI is copied for as long as the context lasts.
+
+    Raises:
+        UsageError: it cannot be read; those that the context raises name the URI, not the copy.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            local = stack.enter_context(storage.local_copy(storage.absolute(model)))
+        except (OSError, ValueError, ImportError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"cannot read {model}", why) from error
+        try:
+            yield local
+        except UsageError as error:
+            raise UsageError(error.what.replace(local, model), error.why, error.hint) from error
 
 
 def load_engine(
@@ -24,20 +50,31 @@ def load_engine(
     config: InferConfig,
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
-) -> PyTorchEngine | CudaEngine | OnnxRuntimeEngine:
+) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
     """Load the model into the engine that the plan names.
 
     Args:
-        model: path of the checkpoint or exported model.
+        model: path or URI of the checkpoint or exported model.
         sha256: of the driver's model, which this must be.
         config: what the user asked for.
         settings: the plan's: launch_batch, threads, device, kernels, decoder, compiled.
         shapes: (height, width) of the planned network inputs, largest first.
 
     Raises:
-        UsageError: the checkpoint is another, or cannot be read.
+        UsageError: the model is another, cannot be read, or is a plan for another machine.
         OdtkError: this worker lacks what the plan was made for.
     """
+    with model_file(model) as local:
+        return _load(local, sha256, config, settings, shapes)
+
+
+def _load(
+    model: str,
+    sha256: str,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
     on_gpu = settings["device"] == "gpu"
     if is_onnx(model):
         return OnnxRuntimeEngine(
@@ -48,11 +85,13 @@ def load_engine(
             gpu=on_gpu,
             expect=sha256,
         )
+    if is_plan(model):
+        return _checked(_plan_engine, settings, model, sha256, config, settings)
     from odtk_ray.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model, config.anchors, expect=sha256)
     if settings["kernels"]:
-        return _cuda_engine(checkpoint, config, settings, shapes)
+        return _checked(_cuda_engine, settings, checkpoint, config, settings, shapes)
     from odtk_ray.engines.pytorch import PyTorchEngine
 
     return PyTorchEngine(
@@ -70,28 +109,13 @@ def decoder_kind(key: str) -> Decoder:
     return "cpu" if key == PILLOW else "gpu"
 
 
-def _cuda_engine(
-    checkpoint: Checkpoint,
-    config: InferConfig,
-    settings: dict[str, Any],
-    shapes: Sequence[tuple[int, int]],
-) -> CudaEngine:
+def _checked(make: Callable[..., GpuEngine], settings: dict[str, Any], *args: Any) -> GpuEngine:
+    """An engine of the GPU, where it can be made and decodes as was planned."""
     from cuda_ops import CudaUnavailable
-    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, DecoderUnavailable
-    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.data.gpu_jpeg import DecoderUnavailable
 
     try:
-        engine = CudaEngine(
-            checkpoint,
-            config.pre,
-            config.post,
-            launch_batch=settings["launch_batch"],
-            threads=settings["threads"],
-            shapes=shapes,
-            compile_shapes=[(h, w) for h, w in settings["compiled"]],
-            full_precision=config.full_precision,
-            jpeg=[kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)],
-        )
+        engine = make(*args)
     except (CudaUnavailable, DecoderUnavailable) as error:
         raise OdtkError(
             "a GPU of this run cannot do what the first one can",
@@ -105,3 +129,46 @@ def _cuda_engine(
             "install the same packages on every node",
         )
     return engine
+
+
+def _cuda_engine(
+    checkpoint: Checkpoint,
+    config: InferConfig,
+    settings: dict[str, Any],
+    shapes: Sequence[tuple[int, int]],
+) -> CudaEngine:
+    from odtk_ray.engines.cuda import CudaEngine
+
+    return CudaEngine(
+        checkpoint,
+        config.pre,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        shapes=shapes,
+        compile_shapes=[(h, w) for h, w in settings["compiled"]],
+        full_precision=config.full_precision,
+        jpeg=_jpeg_kinds(settings),
+    )
+
+
+def _plan_engine(
+    model: str, sha256: str, config: InferConfig, settings: dict[str, Any]
+) -> TensorRTEngine:
+    from odtk_ray.engines.tensorrt import TensorRTEngine
+
+    return TensorRTEngine(
+        model,
+        config.pre,
+        config.post,
+        launch_batch=settings["launch_batch"],
+        threads=settings["threads"],
+        jpeg=_jpeg_kinds(settings),
+        expect=sha256,
+    )
+
+
+def _jpeg_kinds(settings: dict[str, Any]) -> list[JpegKind]:
+    from odtk_ray.data.gpu_jpeg import JPEG_KINDS
+
+    return [kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)]

@@ -12,26 +12,10 @@ from torch import Tensor
 
 import cuda_ops
 from odtk_ray.config import MEAN, STD, Postprocessing
-from odtk_ray.records import Detections
+from odtk_ray.engines.launches import Results
 
 Scalar = Literal["float16", "float32"]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
-
-
-class Results:
-    """Page-locked memory for the detections of one launch, with 4 or 6 numbers of a box."""
-
-    def __init__(
-        self, device: cuda_ops.Device, batch: int, detections: int, box_values: int
-    ) -> None:
-        self.scores: NDArray[np.float32] = device.pinned((batch, detections), np.float32)
-        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, box_values), np.float32)
-        self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
-
-    def row(self, slot: int) -> Detections:
-        """A copy of one picture's detections; unused places have score 0."""
-        used = self.scores[slot] > 0
-        return Detections(self.scores[slot][used], self.boxes[slot][used], self.classes[slot][used])
 
 
 class Step:
@@ -128,6 +112,4 @@ class Step:
         """Queue everything for a batch of pictures, up to the copy of their detections."""
         self._prep.launch(pictures, self._batch.data_ptr())
         self.run()
-        self._device.download(results.scores, self._post.scores.ptr)
-        self._device.download(results.boxes, self._post.boxes.ptr)
-        self._device.download(results.classes, self._post.classes.ptr)
+        results.download(self._post)

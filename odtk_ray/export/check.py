@@ -63,7 +63,9 @@ class Check:
 
 
 def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Pictures of at most the model's size: the first few that decode, or seeded noise.
+    """Pictures of at most the model's size: a few that decode, or seeded noise.
+
+    They are taken from all over the folder: neighbours often show the same, or nothing.
 
     Raises:
         UsageError: there are images, and none of them can be used.
@@ -74,7 +76,9 @@ def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np
         return list(coarse.repeat(16, axis=1).repeat(16, axis=2))
     pictures = []
     prep = Preprocessing(fit=size)
-    for path in find_images(images).records["path"].to_pylist():
+    paths = find_images(images).records["path"].to_pylist()
+    step = -(-len(paths) // PICTURES)
+    for path in (path for start in range(step) for path in paths[start::step]):
         try:
             pictures.append(load_picture(Path(path).read_bytes(), prep).pixels)
         except (ImageError, OSError):

@@ -12,8 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from odtk_ray.engines.trt import import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
+
+# Libraries that would have to be there wherever the plan runs; off by default from 10 on.
+_FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 
 
 @dataclass(frozen=True)
@@ -44,25 +48,6 @@ class PlanOptions:
             raise UsageError(
                 f"--dynamic-batch-opts {shown} is no range", "it is MIN OPT MAX, in rising order"
             )
-
-
-def import_tensorrt() -> Any:
-    """TensorRT, or TensorRT for RTX.
-
-    Raises:
-        UsageError: neither is installed.
-    """
-    reasons = []
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return __import__(name)
-        except ImportError as error:
-            reasons.append(str(error))
-    raise UsageError(
-        "building plans needs TensorRT",
-        "; ".join(reasons),
-        "pip install tensorrt, or tensorrt-rtx for GeForce and RTX cards",
-    )
 
 
 def is_strongly_typed(trt: Any) -> bool:
@@ -111,14 +96,14 @@ def build_plan(
     if typed and options.precision != "fp32":
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
-    builder = _call(trt, trt.Builder, _logger(trt, messages, options.verbose))
+    log = make_logger(trt, messages, verbose=options.verbose)
+    builder = start(trt, trt.Builder, log)
     network = builder.create_network(_network_flags(trt, typed))
-    network.name = name
-    log = _logger(trt, messages, options.verbose)
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx_file):
         found = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise OdtkError("TensorRT cannot read the model", "; ".join(found or messages)[:500])
+    network.name = name
     config = builder.create_builder_config()
     _set_precision(trt, builder, config, options.precision, typed)
     _set_targets(trt, config, options)
@@ -155,34 +140,6 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
         )
 
 
-def _call(trt: Any, make: Callable[[Any], Any], log: Any) -> Any:
-    try:
-        return make(log)
-    except Exception as error:  # pybind raises TypeError where the driver is missing
-        raise OdtkError(
-            f"{trt.__name__} {trt.__version__} does not start",
-            str(error).splitlines()[0][:200],
-            "it needs a GPU and its driver",
-        ) from error
-
-
-def _logger(trt: Any, messages: list[str], verbose: bool) -> Any:
-    """A logger that keeps errors for the message to the user."""
-    severity = trt.ILogger.Severity
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, level: Any, text: str) -> None:
-            if level in (severity.ERROR, severity.INTERNAL_ERROR):
-                messages.append(text.strip())
-            if verbose:
-                os.write(2, f"{text}\n".encode())
-
-    return Log()
-
-
 def _network_flags(trt: Any, typed: bool) -> int:
     flags = trt.NetworkDefinitionCreationFlag
     wanted = ["STRONGLY_TYPED"] if typed else ["EXPLICIT_BATCH"]  # the latter until 10
@@ -204,6 +161,10 @@ def _set_precision(trt: Any, builder: Any, config: Any, precision: Precision, ty
 
 
 def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
+    for name in _FOREIGN_TACTICS:
+        if hasattr(trt.TacticSource, name):
+            bit = 1 << int(getattr(trt.TacticSource, name))
+            config.set_tactic_sources(config.get_tactic_sources() & ~bit)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if not options.capabilities:

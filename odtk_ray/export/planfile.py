@@ -8,10 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from odtk_ray.config import ExportConfig
+from odtk_ray.data.sizes import read_sizes
+from odtk_ray.data.sources import find_images
+from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, writing
-from odtk_ray.export.plan import PlanOptions, build_plan, check_plan, import_tensorrt
+from odtk_ray.export.plan import PlanOptions, build_plan, check_plan
 from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
 
@@ -22,6 +27,11 @@ if TYPE_CHECKING:
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 
+_THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
+_WELL_USED = 0.85  # share of the input's pixels
+_MOST_HEADERS = 1000  # read to find that share
+
+
 @dataclass(frozen=True)
 class BuiltPlan:
     """What was built.
@@ -29,10 +39,12 @@ class BuiltPlan:
     Attributes:
         path: of the plan.
         about: its sidecar.
+        used: share of the input's pixels that the images given fill; None without images.
     """
 
     path: str
     about: Sidecar
+    used: float | None
 
     def lines(self) -> list[str]:
         """The summary, for people."""
@@ -45,7 +57,26 @@ class BuiltPlan:
             f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
             f"batch {least} to {greatest}, tuned for {tuned}",
             f"for {bound}, with {about.tensorrt}",
+            *self._hints(),
+            f"next: odtk-ray infer {self.path} --images DIR",
         ]
+
+    def _hints(self) -> list[str]:
+        """What would make it faster."""
+        least, tuned, greatest = self.about.batches
+        rows = []
+        if tuned == 1 < greatest:
+            rows.append(
+                "tuned for single images; for throughput: "
+                f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
+            )
+        if self.used is not None and self.used < _WELL_USED:
+            height, width = self.about.model.size
+            rows.append(
+                f"the images fill {self.used:.0%} of the {height}x{width} pixels: a --size of "
+                "their shape would be faster"
+            )
+        return rows
 
 
 def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
@@ -72,7 +103,7 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
     about = Sidecar(
         model=replace(model, precision=options.precision),
         batches=options.batches,
-        tensorrt=f"{trt.__name__} {trt.__version__}",
+        tensorrt=describe(trt),
         gpu=None if config.capabilities else find_gpu(),
         capabilities=options.capabilities,
     )
@@ -83,7 +114,28 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
         Path(part).write_text(about.to_json(), encoding="utf-8")
     with writing(config.output) as part:
         Path(part).write_bytes(plan)
-    return BuiltPlan(config.output, about)
+    images = config.check_images or config.calibration_images
+    used = None if images is None else pixels_used(images, model.size)
+    return BuiltPlan(config.output, about, used)
+
+
+def pixels_used(images: str, size: tuple[int, int]) -> float | None:
+    """Mean share of a network input that images fill when they are fitted into it.
+
+    Args:
+        images: folder, file, glob, list or URI; sizes are read from the headers of some.
+        size: height and width of the input in pixels.
+
+    Returns:
+        None where no header can be read.
+    """
+    paths = find_images(images).records["path"].to_pylist()
+    sizes = read_sizes(paths[:: -(-len(paths) // _MOST_HEADERS)], "ignore").astype(np.float64)
+    width, height = sizes[sizes.min(axis=1) > 0].T
+    if not len(width):
+        return None
+    scale = np.minimum(size[0] / height, size[1] / width)
+    return float((width * height * scale**2).mean() / (size[0] * size[1]))
 
 
 def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
+from odtk_ray.export.accuracy import LEAST_KEPT, Accuracy, measure_accuracy
 from odtk_ray.export.check import Check, check_onnx, check_pictures
 from odtk_ray.export.files import check_output, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Below this share of matched detections an export is said to be off. INT8 keeps more than that.
 _LEAST_MATCHED = 0.97
+_OTHERS = "FP32 (FP16 in a plan)"
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
 
 
@@ -46,12 +48,16 @@ class Exported:
         size: in bytes.
         about: what it says about itself.
         check: how far it is from PyTorch; None where ONNX Runtime is not installed.
+        accuracy: what it costs in AP; None without annotations.
+        convolutions: how many are quantised, and how many there are.
     """
 
     path: str
     size: int
     about: ExportedModel
     check: Check | None
+    accuracy: Accuracy | None
+    convolutions: tuple[int, int]
 
     def lines(self) -> list[str]:
         """The summary, for people."""
@@ -62,8 +68,13 @@ class Exported:
             f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
             f"{classes}, {about.size[0]}x{about.size[1]}, {about.precision.upper()}, {outputs}"
         ]
+        if about.precision == "int8":
+            quantised, count = self.convolutions
+            rows.append(f"{quantised} of {count} convolutions in INT8, the others in {_OTHERS}")
         if self.check is not None:
             rows.append(self.check.line())
+        if self.accuracy is not None:
+            rows.append(self.accuracy.line())
         if not about.rotated:
             rows.append(f"next: odtk-ray infer {self.path} --images DIR")
         return rows
@@ -83,15 +94,33 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     model = _network(config, checkpoint, about, report)
     with writing(config.output) as part:
         _save(model, part)
-        check = _check(part, checkpoint, about, pictures, report)
+        check, accuracy = _check(part, checkpoint, about, pictures, config, report)
     if check is not None:
         check = replace(check, made_up=images is None)
-        if check.share < _LEAST_MATCHED:
-            report.warn(
-                f"only {check.share:.1%} of the detections match PyTorch's: the export is off"
-            )
+    _warn(check, accuracy, report)
     size = os.path.getsize(config.output)
-    return Exported(config.output, size, read_exported(config.output), check)
+    return Exported(
+        config.output, size, read_exported(config.output), check, accuracy, _convolutions(model)
+    )
+
+
+def _warn(check: Check | None, accuracy: Accuracy | None, report: Reporter) -> None:
+    """Says that an export is off; where there is AP, it decides."""
+    if accuracy is not None:
+        if accuracy.kept < LEAST_KEPT:
+            report.warn(f"AP falls by {1 - accuracy.kept:.1%}: the export is off")
+    elif check is not None and check.share < _LEAST_MATCHED:
+        report.warn(
+            f"only {check.share:.1%} of the detections match PyTorch's: the export is off "
+            "(--calibration-annotations measures AP)"
+        )
+
+
+def _convolutions(model: ModelProto) -> tuple[int, int]:
+    """How many convolutions take dequantised weights, and how many there are."""
+    kinds = {output: node.op_type for node in model.graph.node for output in node.output}
+    weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    return sum(kinds.get(name) == "DequantizeLinear" for name in weights), len(weights)
 
 
 def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
@@ -129,6 +158,11 @@ def check_target(config: ExportConfig) -> None:
         UsageError: they do not, or the target cannot be written to.
     """
     check_output(config.output)
+    if config.calibration_annotations and not (config.calibration_images or config.check_images):
+        raise UsageError(
+            "--calibration-annotations needs images",
+            hint="--calibration-images or --check-images is the folder of its files",
+        )
     if config.int8:
         check_int8(config)
     elif config.int8_exclude or config.calibration_images or config.calibration_table:
@@ -162,11 +196,17 @@ def _check(
     checkpoint: Checkpoint,
     about: ExportedModel,
     pictures: list[NDArray[np.uint8]],
+    config: ExportConfig,
     report: Reporter,
-) -> Check | None:
+) -> tuple[Check | None, Accuracy | None]:
     try:
         import onnxruntime  # noqa: F401 - the check runs in it
     except ImportError:
         report.note("not checked against PyTorch: ONNX Runtime is not installed")
-        return None
-    return check_onnx(path, checkpoint, about, pictures)
+        return None, None
+    accuracy = None
+    if config.calibration_annotations is not None:
+        images = config.calibration_images or config.check_images or "."
+        annotations = config.calibration_annotations
+        accuracy = measure_accuracy(path, checkpoint, about, images, annotations)
+    return check_onnx(path, checkpoint, about, pictures), accuracy

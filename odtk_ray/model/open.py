@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
-from odtk_ray.model.sidecar import is_plan
+from odtk_ray.model.sidecar import is_plan, read_sidecar
 
 if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
@@ -39,11 +39,10 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
             )
         config = _settle(config, model)
     elif is_plan(config.model):
-        raise UsageError(
-            f"cannot run {config.model}",
-            "this version of odtk-ray builds TensorRT plans and does not run them",
-            "run the .pth or .onnx file that it was built from",
-        )
+        plan = read_sidecar(config.model)
+        # The plan is what runs, so that its hash stands for the model.
+        model = replace(plan.model, sha256=plan.plan_sha256)
+        config = _settle(config, model)
     else:
         from odtk_ray.model.checkpoint import load_checkpoint
 

@@ -65,8 +65,12 @@ def is_plan(path: str) -> bool:
     return path.lower().endswith(".plan")
 
 
-def read_sidecar(plan: str) -> Sidecar:
+def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
     """Reads what a plan is, and sees that the plan is that one.
+
+    Args:
+        plan: path of the plan.
+        expect: the SHA-256 that the plan must have, so that every worker runs the driver's.
 
     Raises:
         UsageError: one of the two files is missing, damaged, or of another plan.
@@ -86,7 +90,49 @@ def read_sidecar(plan: str) -> Sidecar:
         raise unusable(plan, why, _AGAIN)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
         raise unusable(plan, f"it is not the plan that {beside} describes", _AGAIN)
+    if expect is not None and sidecar.plan_sha256 != expect:
+        why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
+        raise unusable(plan, why, "put the same file on every machine, and leave it there")
     return sidecar
+
+
+def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]) -> None:
+    """Refuses a plan that was built for another machine, before TensorRT is asked.
+
+    Args:
+        plan: its path.
+        about: its sidecar.
+        tensorrt: package and version that would run it.
+        gpu: name and compute capability of the GPU here.
+
+    Raises:
+        UsageError: TensorRT or the GPU is another one; the hint is the command that rebuilds it.
+    """
+    found, bound = " ".join(gpu), " ".join(about.gpu or ())
+    if tensorrt != about.tensorrt:
+        why = f"it was built by {about.tensorrt} and this machine has {tensorrt}"
+    elif about.gpu is not None and gpu != about.gpu:
+        why = f"it was built on {bound} and this machine has {found}"
+    elif about.capabilities and gpu[1] not in about.capabilities:
+        why = f"it was built for {', '.join(about.capabilities)} and this machine has {found}"
+    else:
+        return
+    raise unusable(plan, why, f"build it here: {rebuild_command(plan, about)}")
+
+
+def rebuild_command(plan: str, about: Sidecar) -> str:
+    """The command that makes such a plan anew."""
+    height, width = about.model.size
+    flags = {
+        "fp32": " --full-precision",
+        "fp16": "",
+        "int8": " --int8 --calibration-table TABLE",
+    }[about.model.precision]
+    batches = " ".join(map(str, about.batches))
+    return (
+        f"odtk-ray export MODEL.pth {plan} --size {height} {width}{flags} "
+        f"--dynamic-batch-opts {batches}"
+    )
 
 
 def describe_plan(path: str) -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from odtk_ray.data import storage
+from odtk_ray.data.patience import patiently
 from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA
@@ -144,7 +146,9 @@ class _Stream:
         try:
             if receipt is None:
                 raise OSError("it was never committed")
-            table = pq.read_table(self._run.file(receipt))
+            file = self._run.file(receipt)
+            data = patiently(lambda: storage.read_bytes(file))
+            table = pq.read_table(pa.BufferReader(data))
         except (OSError, pa.ArrowInvalid) as error:
             raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error
         return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)

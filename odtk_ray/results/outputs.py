@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow.compute as pc
 
 from odtk_ray.config import InferConfig
-from odtk_ray.data.storage import sync_folder, write_atomic
+from odtk_ray.data import objects, storage
+from odtk_ray.data.patience import patiently
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.results.merge import merged
 from odtk_ray.results.scoring import Scores
@@ -31,37 +33,44 @@ def check_outputs(config: InferConfig) -> None:
                 f"unknown output format: {os.path.basename(path)}",
                 f"the name must end in one of {', '.join(FORMATS)}",
             )
-        if os.path.isdir(path):
+        if not storage.is_uri(path) and os.path.isdir(path):
             raise UsageError(f"cannot write {path}", "it is a folder")
-        _check_folder(os.path.dirname(os.path.abspath(path)), path)
-    if len(set(map(os.path.abspath, config.outputs))) < len(config.outputs):
+        _check_place(path)
+    if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
         raise UsageError("one output is named twice", ", ".join(config.outputs))
-    run_parent = os.path.dirname(os.path.abspath(config.run_folder))
-    _check_folder(run_parent, config.run_folder)
-    if config.draw:
-        _check_folder(os.path.dirname(os.path.abspath(config.draw)), config.draw)
-        if _holds(config.run_folder, config.draw):
-            raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
+    _check_place(config.run_folder)
+    for other in filter(None, (config.draw, config.trace)):
+        _check_place(other)
+    if config.draw and _holds(config.run_folder, config.draw):
+        raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
     for path in config.outputs:
         if _holds(config.run_folder, path):
             raise UsageError(f"{path} lies in the run folder, which is removed")
 
 
 def _holds(folder: str, path: str) -> bool:
-    return os.path.abspath(path).startswith(os.path.abspath(folder) + os.sep)
+    return storage.absolute(path).startswith(storage.absolute(folder) + "/")
 
 
-def _check_folder(folder: str, path: str) -> None:
-    if not os.path.isdir(folder):
+def _check_place(path: str) -> None:
+    """See that something may be written beside `path`."""
+    folder = os.path.dirname(storage.absolute(path))
+    probe = storage.join(folder, f".odtk-ray.{os.getpid()}.tmp")
+    if not storage.is_uri(path) and not os.path.isdir(folder):
         raise UsageError(f"cannot write {path}", f"there is no folder {folder}")
-    probe = os.path.join(folder, f".odtk-ray.{os.getpid()}.tmp")
     try:
-        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY))
-        os.unlink(probe)
+        if storage.is_uri(probe):
+            objects.put(probe, b"")
+            objects.remove(probe)
+        else:
+            os.close(os.open(probe, os.O_CREAT | os.O_WRONLY))
+            os.unlink(probe)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {path}", f"{folder}: {error.strerror}", "choose a folder you may write"
-        ) from error
+        why = f"{folder}: {error.strerror or error}"
+        raise UsageError(f"cannot write {path}", why, "choose a folder you may write") from error
+    except (ImportError, ValueError, NotImplementedError) as error:
+        hint = "s3:// needs `pip install odtk-ray[s3]`, gs:// `odtk-ray[gcs]`, on every node"
+        raise UsageError(f"cannot write {path}", str(error), hint) from error
 
 
 def write_outputs(config: InferConfig, run: RunFolder) -> list[str]:
@@ -96,26 +105,43 @@ def _entries(run: RunFolder) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _published(paths: Sequence[str]) -> Iterator[list[IO[Any]]]:
-    """Streams to temporary files that take their targets' places together at the end."""
-    temporary = [f"{path}.{os.getpid()}.tmp" for path in paths]
+    """Streams to temporary files that take their targets' places together at the end.
+
+    Those of object stores lie in the local folder for temporary files until they are uploaded.
+    """
+    targets = [storage.absolute(path) for path in paths]
+    spool = tempfile.mkdtemp(prefix="odtk-ray-") if any(map(storage.is_uri, targets)) else ""
+    temporary = [
+        os.path.join(spool, str(i)) if storage.is_uri(target) else f"{target}.{os.getpid()}.tmp"
+        for i, target in enumerate(targets)
+    ]
     try:
         with contextlib.ExitStack() as stack:
             streams = [
-                stack.enter_context(_open(t, p)) for t, p in zip(temporary, paths, strict=True)
+                stack.enter_context(_open(t, p)) for t, p in zip(temporary, targets, strict=True)
             ]
             yield streams
             for stream in streams:
                 stream.flush()
                 os.fsync(stream.fileno())
-        for source, target in zip(temporary, paths, strict=True):
-            os.replace(source, target)
-            sync_folder(os.path.dirname(os.path.abspath(target)))
+        for source, target in zip(temporary, targets, strict=True):
+            _publish(source, target)
     except OSError as error:
         raise _unwritten(error) from error
     finally:
         for path in temporary:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+        if spool:
+            os.rmdir(spool)
+
+
+def _publish(source: str, target: str) -> None:
+    if storage.is_uri(target):
+        patiently(lambda: objects.upload(source, target))
+        return
+    os.replace(source, target)
+    storage.sync_folder(os.path.dirname(target))
 
 
 def _open(temporary: str, path: str) -> IO[Any]:
@@ -148,11 +174,14 @@ def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
                 record["image_id"] = json.loads(record["image_id"])
                 lines.append(json.dumps(record | {"error": error}) + "\n")
     if not lines:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        if storage.is_uri(path):
+            patiently(lambda: objects.remove(path))
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         return []
     try:
-        write_atomic(path, "".join(lines).encode())
+        patiently(lambda: storage.write_atomic(path, "".join(lines).encode()))
     except OSError as error:
         raise _unwritten(error) from error
     return [path]
@@ -167,11 +196,12 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
         "images_left_out": run.images_failed + len(run.plan.outputs["missing"]),
     }
     try:
-        write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+        text = json.dumps(document, indent=2) + "\n"
+        patiently(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
     return [path]
 
 
 def _beside(config: InferConfig, name: str) -> str:
-    return os.path.join(os.path.dirname(config.outputs[0]), name)
+    return storage.join(os.path.dirname(storage.absolute(config.outputs[0])), name)

@@ -32,11 +32,11 @@ def check_drawing(config: InferConfig, records: pa.Table) -> None:
     """
     if config.draw is None:
         return
-    folder = os.path.realpath(config.draw)
+    folder = config.draw if storage.is_uri(config.draw) else os.path.realpath(config.draw)
     names, paths = (records[column].to_pylist() for column in ("file_name", "path"))
     targets = {os.path.join(folder, drawn_name(name)) for name in names}
     for path in paths:
-        if not storage.is_uri(path) and os.path.realpath(path) in targets:
+        if (path if storage.is_uri(path) else os.path.realpath(path)) in targets:
             raise UsageError(
                 f"--draw {config.draw} would replace {path}",
                 "drawn pictures keep the names of the originals",
@@ -52,7 +52,7 @@ def draw_run(config: InferConfig, run: RunFolder) -> int:
     """
     import ray
 
-    folder = os.path.abspath(config.draw or "")
+    folder = storage.absolute(config.draw or "")
     names = list(run.plan.outputs["category_names"])
     shown = (folder, names, config.draw_threshold, config.pre, run.plan.settings["rotated"])
     task = ray.remote(num_cpus=1)(draw_shard)
@@ -90,7 +90,7 @@ def draw_shard(
         rotated: whether the boxes are rotated.
     """
     drawn = 0
-    results = pq.read_table(file).to_pylist()
+    results = pq.read_table(pa.BufferReader(storage.read_bytes(file))).to_pylist()
     for record, result in zip(records.to_pylist(), results, strict=True):
         if result["error"] is not None:
             continue
@@ -134,7 +134,8 @@ def drawn_name(file_name: str) -> str:
 
 
 def _save(picture: Image.Image, path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not storage.is_uri(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
     kind = _KEPT[os.path.splitext(path)[1].lower()]
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"quality": 92} if kind == "JPEG" else {}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
-from odtk_ray.data.storage import write_atomic
+from odtk_ray.data.patience import patiently
+from odtk_ray.data.storage import join, write_atomic
 from odtk_ray.detect import ImageResult
 from odtk_ray.records import RESULT_SCHEMA
 
@@ -83,7 +83,8 @@ def write_shard(
     pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
     data = buffer.getvalue()
     name = f"{shard:06d}-{attempt}.parquet"
-    write_atomic(os.path.join(folder, SHARDS, name), data)
+    path = join(folder, f"{SHARDS}/{name}")
+    patiently(lambda: write_atomic(path, data))
     return name, hashlib.sha256(data).hexdigest()
 
 

@@ -1,13 +1,16 @@
 """The run folder: the plan, the shard files, and the journal of what is committed.
 
     plan.json       settings and what the outputs need; its hash is the plan's digest
-    plan.parquet    the records, with the shard of each
+    plan-*.parquet  the records, with the shard of each; its name has its digest
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
-    commits.jsonl   one line for each committed shard, appended and synced by the driver alone
-    epoch-NNNN      one empty file for each driver that worked here; the newest one owns the folder
+    commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
+                    on an object store commits/, with an object for each time the driver committed
+    epoch-NNNN      one file for each driver that worked here; the newest one owns the folder. It
+                    holds a token that workers read to see that they are in the same folder
 
 A shard counts only through its line in the journal, so files that a killed worker or driver left
-behind are harmless.
+behind are harmless. The folder may be a local path, shared or not, or the URI of an object store,
+where files are written by one request and nothing is renamed.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,14 +31,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from odtk_ray.config import Preprocessing
+from odtk_ray.data import objects, storage
+from odtk_ray.data.patience import patiently
 from odtk_ray.data.shards import Shard
 from odtk_ray.data.storage import sync_folder, write_atomic
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.results.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.results.shardfile import SHARDS, Receipt
 
 _FORMAT = 1
-_PLAN, _RECORDS, _JOURNAL = "plan.json", "plan.parquet", "commits.jsonl"
+_PLAN = "plan.json"
+# Shard files read at once when a run is resumed.
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -63,21 +73,30 @@ class RunFolder:
     """A run folder; a driver owns it from `take_over` until a newer driver does the same."""
 
     def __init__(self, path: str, plan: Plan, digest: str) -> None:
-        self.path = os.path.abspath(path)  # workers have a working directory of their own
+        self.path = storage.absolute(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
         self.epoch = 0  # until `take_over`
+        self.token = ""  # likewise
+        self._journal: Journal = FileJournal(self.path)
         self.committed: dict[int, Receipt] = {}
         self.images_done = self.images_failed = 0  # in committed shards
 
     @staticmethod
-    def refuse_existing(path: str) -> None:
+    def exists(path: str) -> bool:
+        """Whether there is a run folder, or a local path that cannot become one."""
+        path = storage.absolute(path)
+        # A folder of an object store is there as long as any object of it is.
+        return storage.exists(storage.join(path, _PLAN) if storage.is_uri(path) else path)
+
+    @classmethod
+    def refuse_existing(cls, path: str) -> None:
         """See that a new run may use the folder.
 
         Raises:
             UsageError: there is something already.
         """
-        if os.path.lexists(path):
+        if cls.exists(path):
             raise UsageError(
                 f"the run folder {path} exists",
                 "an earlier run did not finish, or is still at work",
@@ -92,16 +111,10 @@ class RunFolder:
             UsageError: the folder exists.
             OSError: it cannot be written.
         """
+        path = storage.absolute(path)
         cls.refuse_existing(path)
-        temporary = f"{path}.{os.getpid()}.tmp"
-        os.makedirs(temporary)
-        try:
-            text = _write_plan(temporary, plan)
-            os.rename(temporary, path)  # a run folder holds a whole plan or does not exist
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        run = cls(path, plan, _sha256(text.encode()))
+        document = _create_remote(path, plan) if storage.is_uri(path) else _create_local(path, plan)
+        run = cls(path, plan, _sha256(document))
         run.take_over()
         return run
 
@@ -112,12 +125,11 @@ class RunFolder:
         Raises:
             UsageError: the folder holds no whole plan.
         """
+        path = storage.absolute(path)
         try:
-            with open(os.path.join(path, _PLAN), encoding="utf-8") as stream:
-                text = stream.read()
+            text = storage.read_bytes(storage.join(path, _PLAN))
             document = json.loads(text)
-            with open(os.path.join(path, _RECORDS), "rb") as records:
-                data = records.read()
+            data = storage.read_bytes(storage.join(path, _records_name(document["records"])))
             if document["format"] != _FORMAT or document["records"] != _sha256(data):
                 raise ValueError("the plan and its records do not belong together")
             table = pq.read_table(pa.BufferReader(data))
@@ -133,12 +145,20 @@ class RunFolder:
         plan = Plan(
             document["settings"], document["outputs"], table.select(PLAN_SCHEMA.names), shards
         )
-        return cls(path, plan, _sha256(text.encode()))
+        return cls(path, plan, _sha256(text))
 
     def take_over(self) -> None:
         """Own the folder from now on, and take in what earlier drivers committed."""
-        self.epoch = _claim(self.path)
+        self.token = secrets.token_hex(16)
+        self.epoch = _claim(self.path, self.token)
+        if storage.is_uri(self.path):
+            self._journal = ObjectJournal(self.path, self.digest, self.epoch)
         self._read_journal()
+
+    @property
+    def token_file(self) -> str:
+        """The file that holds this driver's token."""
+        return storage.join(self.path, _epoch_name(self.epoch))
 
     def check_owner(self) -> None:
         """See that no newer driver works here.
@@ -146,7 +166,8 @@ class RunFolder:
         Raises:
             OdtkError: one does.
         """
-        if os.path.exists(os.path.join(self.path, _epoch_name(self.epoch + 1))):
+        newer = storage.join(self.path, _epoch_name(self.epoch + 1))
+        if patiently(lambda: storage.exists(newer)):
             raise OdtkError(
                 f"another run has taken over {self.path}",
                 "it was started with --resume while this one was at work",
@@ -154,36 +175,39 @@ class RunFolder:
 
     def file(self, receipt: Receipt) -> str:
         """Path of a committed shard's file."""
-        return os.path.join(self.path, SHARDS, receipt.name)
+        return storage.join(self.path, f"{SHARDS}/{receipt.name}")
 
     def missing_shards(self) -> list[Shard]:
         """Shards that are not committed yet, in dispatch order."""
         return [shard for shard in self.plan.shards if shard.number not in self.committed]
 
-    def commit(self, receipt: Receipt) -> bool:
-        """Make a shard count; False when an earlier attempt already does.
+    def commit(self, *receipts: Receipt) -> int:
+        """Make shards count; returns how many, without those of which an earlier attempt does.
 
         Raises:
-            OdtkError: another driver has taken the folder over, or the shard's rows are not those
+            OdtkError: another driver has taken the folder over, or a shard's rows are not those
                 that were planned.
         """
-        if receipt.shard in self.committed:
-            return False
-        if receipt.rows != len(self.plan.shards[receipt.shard]):
-            raise OdtkError(
-                f"shard {receipt.shard} came back with {receipt.rows} images",
-                f"{len(self.plan.shards[receipt.shard])} were planned",
-            )
-        self.check_owner()
-        with open(os.path.join(self.path, _JOURNAL), "a", encoding="utf-8") as journal:
-            journal.write(json.dumps(asdict(receipt)) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
-        self._count(receipt)
-        return True
+        fresh = {r.shard: r for r in reversed(receipts) if r.shard not in self.committed}
+        for receipt in fresh.values():
+            if receipt.rows != len(self.plan.shards[receipt.shard]):
+                raise OdtkError(
+                    f"shard {receipt.shard} came back with {receipt.rows} images",
+                    f"{len(self.plan.shards[receipt.shard])} were planned",
+                )
+        if fresh:
+            self.check_owner()
+            self._journal.append([json.dumps(asdict(receipt)) for receipt in fresh.values()])
+        for receipt in fresh.values():
+            self._count(receipt)
+        return len(fresh)
 
     def remove(self) -> None:
         """Delete the folder after its outputs are published."""
+        if storage.is_uri(self.path):
+            objects.remove(storage.join(self.path, _PLAN))  # without it, it is no run folder
+            objects.remove_tree(self.path)
+            return
         doomed = f"{self.path}.{os.getpid()}.tmp"
         os.rename(self.path, doomed)  # so that a kill in between leaves no half run folder
         shutil.rmtree(doomed, ignore_errors=True)
@@ -193,22 +217,15 @@ class RunFolder:
 
         A torn last line, or a file that is missing or differs, is simply not committed.
         """
-        with (
-            contextlib.suppress(FileNotFoundError),
-            open(os.path.join(self.path, _JOURNAL), "rb+") as journal,
-        ):
-            whole = 0
-            for line in journal:
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                try:
-                    receipt = Receipt(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue
-                if receipt.shard not in self.committed and self._holds(receipt):
-                    self._count(receipt)
-            journal.truncate(whole)
+        receipts = []
+        for line in self._journal.read():
+            with contextlib.suppress(ValueError, TypeError):
+                receipts.append(Receipt(**json.loads(line)))
+        with ThreadPoolExecutor(_READERS) as pool:
+            whole = list(pool.map(self._holds, receipts))
+        for receipt, there in zip(receipts, whole, strict=True):
+            if there and receipt.shard not in self.committed:
+                self._count(receipt)
 
     def _count(self, receipt: Receipt) -> None:
         self.committed[receipt.shard] = receipt
@@ -217,15 +234,37 @@ class RunFolder:
 
     def _holds(self, receipt: Receipt) -> bool:
         try:
-            with open(self.file(receipt), "rb") as stream:
-                return _sha256(stream.read()) == receipt.sha256
+            data = patiently(lambda: storage.read_bytes(self.file(receipt)))
         except OSError:
             return False
+        return _sha256(data) == receipt.sha256
 
 
-def _write_plan(path: str, plan: Plan) -> str:
-    """Write the plan into a new run folder; returns the text of plan.json."""
-    os.mkdir(os.path.join(path, SHARDS))
+def _create_local(path: str, plan: Plan) -> bytes:
+    """Make a folder that holds a whole plan or does not exist; returns plan.json."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    os.makedirs(temporary)
+    try:
+        os.mkdir(os.path.join(temporary, SHARDS))
+        document = _write_records(temporary, plan)
+        write_atomic(os.path.join(temporary, _PLAN), document)
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return document
+
+
+def _create_remote(path: str, plan: Plan) -> bytes:
+    """Write a plan to an object store, plan.json last and only if there is none; returns it."""
+    document = _write_records(path, plan)
+    if not objects.create(storage.join(path, _PLAN), document):
+        RunFolder.refuse_existing(path)
+    return document
+
+
+def _write_records(path: str, plan: Plan) -> bytes:
+    """Write the plan's records; returns what plan.json is to hold."""
     shard_of, position = np.empty((2, len(plan.records)), np.int32)
     for shard in plan.shards:
         shard_of[shard.rows] = shard.number
@@ -235,16 +274,19 @@ def _write_plan(path: str, plan: Plan) -> str:
     buffer = io.BytesIO()
     # Row groups bound what the writer holds: 1 million rows by default.
     pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 14)
-    write_atomic(os.path.join(path, _RECORDS), buffer.getvalue())
+    digest = _sha256(buffer.getvalue())
+    write_atomic(storage.join(path, _records_name(digest)), buffer.getvalue())
     document = {
         "format": _FORMAT,
-        "records": _sha256(buffer.getvalue()),
+        "records": digest,
         "settings": plan.settings,
         "outputs": plan.outputs,
     }
-    text = json.dumps(document, indent=1)
-    write_atomic(os.path.join(path, _PLAN), text.encode())  # last: a folder with it is whole
-    return text
+    return json.dumps(document, indent=1).encode()
+
+
+def _records_name(digest: str) -> str:
+    return f"plan-{digest[:16]}.parquet"  # two drivers that plan at once write two files
 
 
 def _sha256(data: bytes) -> str:
@@ -255,16 +297,24 @@ def _epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def _claim(path: str) -> int:
+def _claim(path: str, token: str) -> int:
     """Become the newest driver of a run folder; exactly one of several gets each number."""
-    epoch = 1 + max(
-        (int(n[6:]) for n in os.listdir(path) if n.startswith("epoch-") and n[6:].isdigit()),
-        default=0,
-    )
-    while True:
-        with contextlib.suppress(FileExistsError):
-            name = os.path.join(path, _epoch_name(epoch))
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            sync_folder(path)
-            return epoch
+    names = patiently(lambda: storage.list_files(path, recursive=False)).names
+    taken = (int(n[6:]) for n in names if n.startswith("epoch-") and n[6:].isdigit())
+    epoch = 1 + max(taken, default=0)
+    while not _create(storage.join(path, _epoch_name(epoch)), token.encode()):
         epoch += 1
+    return epoch
+
+
+def _create(path: str, data: bytes) -> bool:
+    """Write a file of the run folder unless it is there."""
+    if storage.is_uri(path):
+        return patiently(lambda: objects.create(path, data))
+    try:
+        with open(path, "xb") as stream:
+            stream.write(data)
+    except FileExistsError:
+        return False
+    sync_folder(os.path.dirname(path))
+    return True

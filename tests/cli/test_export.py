@@ -235,12 +235,6 @@ def test_fit_is_a_size_of_the_pyramid(checkpoint, photos):
     assert "--fit 96 160 or --fit 128 160" in outcome.output
 
 
-def test_plans_are_not_run_yet(checkpoint, photos):
-    outcome = odtk_ray("infer", "m.plan", "--images", photos)
-    assert outcome.exit_code == 2, outcome.output
-    assert "builds TensorRT plans and does not run them" in outcome.output
-
-
 @pytest.mark.parametrize("flag", ["--threshold", "--top-n", "--nms", "--detections"])
 def test_post_processing_in_the_graph_is_fixed(ended, photos, flag):
     outcome = odtk_ray("infer", ended, "--images", photos, flag, 1)

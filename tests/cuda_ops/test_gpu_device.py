@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,3 +78,45 @@ print("done", end="")
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "done"), done.stderr
+
+
+def test_a_graph_does_again_what_was_captured(device):
+    values = device.pinned(256, np.float32)
+    buffer, copy = device.alloc(values.nbytes), device.pinned(256, np.float32)
+
+    def queue():
+        device.upload(buffer.ptr, values)
+        device.download(copy, buffer.ptr)
+
+    queue()
+    device.synchronize()
+    values[:] = 3
+    graph = device.capture(queue)
+    device.synchronize()
+    assert not (copy == 3).any()  # recorded, not run
+    for number in (3, 4):
+        values[:] = number
+        graph.launch()
+        device.synchronize()
+        assert (copy == number).all()
+    graph.close()
+
+
+def test_what_cannot_be_captured_is_said_and_the_stream_goes_on(device):
+    with pytest.raises(Exception, match=r"(?i)captur"):
+        device.capture(device.synchronize)
+    event = device.event()
+    event.record()
+    event.synchronize()
+
+
+def test_any_thread_may_wait_for_an_event(device):
+    event = device.event()
+    event.record()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(event.synchronize).result()
+    assert event.query()
+
+
+def test_memory_is_that_of_torch(device):
+    assert device.memory()[1] == torch.cuda.mem_get_info()[1]

@@ -40,7 +40,26 @@ def test_it_reads_the_size_that_pillow_reads(
     options = {"progressive": progressive, "subsampling": subsampling, "comment": comment}
     data = jpeg(width, height, "L" if gray else "RGB", **options)
     assert Image.open(io.BytesIO(data)).size == (width, height)
-    assert read_plain_header(data) == JpegHeader(width, height, exif=False)
+    narrow = width < 5 and subsampling and not gray
+    assert read_plain_header(data) == (None if narrow else JpegHeader(width, height, exif=False))
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+@pytest.mark.parametrize("height", [1, 2, 31])
+def test_it_leaves_to_pillow_the_widths_at_which_libjpeg_repeats_chroma(subsampling, height):
+    """Chroma of noise comes in equal pairs of columns where it is repeated, not interpolated."""
+    noise = np.random.default_rng(subsampling).integers(0, 256, (height, 40, 3), dtype=np.uint8)
+    for width in range(2, 12):
+        buffer = io.BytesIO()
+        options = {"quality": 100, "subsampling": subsampling}
+        Image.fromarray(noise[:, :width]).save(buffer, "JPEG", **options)
+        image = Image.open(buffer)
+        image.draft("YCbCr", image.size)
+        assert image.mode == "YCbCr"
+        chroma = np.asarray(image)[..., 1:]
+        even = width // 2 * 2
+        repeated = np.array_equal(chroma[:, 0:even:2], chroma[:, 1:even:2])
+        assert (read_plain_header(buffer.getvalue()) is None) == repeated
 
 
 @settings(max_examples=200, deadline=None)

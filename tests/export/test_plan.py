@@ -21,6 +21,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.halving import to_half
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.export.plan import PlanOptions
+from odtk_ray.export.planfile import pixels_used
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.sidecar import read_sidecar
 
@@ -83,6 +84,26 @@ def test_a_plan_of_a_checkpoint_is_that_of_its_onnx(rtx, checkpoint, models, tmp
     one, two = (read_sidecar(str(tmp_path / f"{name}.plan")) for name in "ab")
     assert one.model == two.model
     assert one.identity == two.identity
+
+
+def test_the_summary_says_what_would_be_faster(rtx, models, photos, tmp_path):
+    """The pictures are 160x120, 120x160, 96x96 and 200x100 (w x h); the input is 96 wide, 64 high.
+
+    Scales 0.533, 0.4, 0.667 and 0.48 (the width's) fill 0.889, 0.5, 0.667 and 0.75 of it.
+    """
+    flags = ("--compute-capability", "8.9", "--check-images", photos)
+    outcome = odtk_ray("export", models / "fp32.onnx", tmp_path / "m.plan", *flags)
+    assert outcome.exit_code == 0, outcome.output
+    assert "for throughput: --dynamic-batch-opts 1 8 16" in outcome.output
+    # 26 pictures: 7, 7, 6 and 6 of these.
+    filled = (7 * 8 / 9 + 7 * 0.5 + 6 * 2 / 3 + 6 * 0.75) / 26
+    assert pixels_used(str(photos), SIZE) == pytest.approx(filled)
+    assert f"the images fill {filled:.0%} of the 64x96 pixels" in outcome.output
+    assert f"next: odtk-ray infer {tmp_path / 'm.plan'}" in outcome.output
+    outcome = odtk_ray("export", models / "fp32.onnx", tmp_path / "m.plan", *flags[:2],
+                       "--dynamic-batch-opts", 1, 8, 16)  # fmt: skip
+    assert "throughput" not in outcome.output
+    assert "fill" not in outcome.output
 
 
 def test_onnx_to_plan_needs_no_torch(rtx, models, tmp_path):

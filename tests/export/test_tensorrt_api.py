@@ -1,6 +1,7 @@
-"""The names that the builder uses exist in TensorRT 10.3, 10.16 and 11.4: their real bindings.
+"""The names that builder and engine use exist in TensorRT 8.6, 10.3, 10.16 and 11.4.
 
-The bindings load where the libraries are stubs, so nothing is built here; `test_plan.py` builds.
+Their real bindings load where the libraries are stubs, so nothing is built or run here;
+`test_plan.py` builds.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ import pytest
 
 # TensorRT, its package, and whether its networks are strongly typed.
 VERSIONS = [
+    ("8.6.1", "tensorrt-bindings", False),
     ("10.3.0", "tensorrt-cu12-bindings", False),
     ("10.16.1.11", "tensorrt-cu13-bindings", True),
     ("11.4.0.106", "tensorrt-cu13-bindings", True),
 ]
 SYMBOLS = """createInferBuilder_INTERNAL createInferRuntime_INTERNAL createInferRefitter_INTERNAL
     createNvOnnxParser_INTERNAL createNvOnnxParserRefitter_INTERNAL getPluginRegistry
-    getBuilderPluginRegistry getNvOnnxParserVersion initLibNvInferPlugins""".split()
+    getBuilderPluginRegistry getNvOnnxParserVersion initLibNvInferPlugins
+    _ZN14nvcaffeparser117createCaffeParserEv _ZN14nvcaffeparser123shutdownProtobufLibraryEv
+    _ZN11nvuffparser15createUffParserEv
+    _ZN11nvuffparser8FieldMapC1EPKcPKvNS_9FieldTypeEi""".split()
 
 CHECK = """
 import sys
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
 from odtk_ray.export import plan
-assert plan.import_tensorrt() is trt
+from odtk_ray.engines.trt import import_tensorrt, make_logger
+assert import_tensorrt() is trt
 assert trt.__version__.startswith(sys.argv[1]), trt.__version__
 typed = sys.argv[2] == "True"
 assert plan.is_strongly_typed(trt) is typed
@@ -39,13 +45,19 @@ for owner, names in {
     trt.INetworkDefinition: "name",
     trt.OnnxParser: "parse num_errors get_error",
     trt.IBuilderConfig: "clear_flag set_flag add_optimization_profile set_memory_pool_limit "
-                        "create_timing_cache set_timing_cache get_timing_cache progress_monitor",
+                        "create_timing_cache set_timing_cache get_timing_cache "
+                        "get_tactic_sources set_tactic_sources",
     trt.IOptimizationProfile: "set_shape",
     trt.ITimingCache: "serialize",
     trt.MemoryPoolType: "WORKSPACE",
     trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
-    trt.IProgressMonitor: "phase_start phase_finish step_complete",
     trt.BuilderFlag: "TF32",
+    # engines/tensorrt.py
+    trt.Runtime: "deserialize_cuda_engine",
+    trt.ICudaEngine: "name num_io_tensors get_tensor_name get_tensor_dtype "
+                     "create_execution_context",
+    trt.IExecutionContext: "set_input_shape set_tensor_address execute_async_v3",
+    trt: "float32",
 }.items():
     missing = [name for name in names.split() if not hasattr(owner, name)]
     assert not missing, (owner, missing)
@@ -54,11 +66,16 @@ if not typed:
 flags = trt.NetworkDefinitionCreationFlag
 wanted = "STRONGLY_TYPED" if typed else "EXPLICIT_BATCH"
 assert plan._network_flags(trt, typed) == 1 << int(getattr(flags, wanted))
-log = plan._logger(trt, [], False)
+log = make_logger(trt, [])
 log.log(trt.ILogger.Severity.ERROR, "x")
 class Config: pass
 monitor = plan._monitor(trt, Config(), print)
-assert monitor.step_complete("phase", 1)
+if hasattr(trt, "IProgressMonitor"):
+    assert {"phase_start", "phase_finish", "step_complete"} <= set(dir(trt.IProgressMonitor))
+    assert hasattr(trt.IBuilderConfig, "progress_monitor")
+    assert monitor.step_complete("phase", 1)
+else:
+    assert trt.__version__.startswith("8.") and monitor is None
 assert not hasattr(trt.IBuilderConfig, "set_compute_capability")
 print("right")
 """
@@ -73,8 +90,8 @@ def stubs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stubs")
     source = folder / "stub.c"
     source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in SYMBOLS))
-    for major in (10, 11):
-        for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+    for major in (8, 10, 11):
+        for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers"):
             name = f"lib{library}.so.{major}"
             command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", source]
             subprocess.run([*command, "-o", folder / name], check=True)

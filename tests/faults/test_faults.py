@@ -105,11 +105,11 @@ def test_a_refused_resume_leaves_the_other_driver_alone(
 ):
     commit = RunFolder.commit
 
-    def interfered(self, receipt):
+    def interfered(self, *receipts):
         wrong = setup_run(checkpoint, tmp_path, images, resume=True, limit=7)
         with pytest.raises(UsageError, match="limit differs"):
             infer(wrong, quiet, PixelEngine)
-        return commit(self, receipt)
+        return commit(self, *receipts)
 
     monkeypatch.setattr(RunFolder, "commit", interfered)
     assert infer(setup_run(checkpoint, tmp_path, images), quiet, PixelEngine).failed == 0
@@ -156,10 +156,10 @@ def test_a_run_that_another_driver_took_over_stops(
     commit = RunFolder.commit
     folder = tmp_path / "out.jsonl.run"
 
-    def overtaken(self, receipt):
+    def overtaken(self, *receipts):
         if not self.committed:
             RunFolder.reopen(str(folder)).take_over()
-        return commit(self, receipt)
+        return commit(self, *receipts)
 
     monkeypatch.setattr(RunFolder, "commit", overtaken)
     with pytest.raises(OdtkError, match="another run has taken over"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpu_helpers import POST, PREP
+from gpu_helpers import POST, PREP, write_spread
 
 from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -25,6 +25,14 @@ def _gpu():
 @pytest.fixture(scope="session")
 def codec(_gpu):
     return pytest.importorskip("nvidia.nvimgcodec")
+
+
+@pytest.fixture(scope="session")
+def spread(checkpoint, tmp_path_factory):
+    """A checkpoint whose detections can be matched; see `write_spread`."""
+    path = tmp_path_factory.mktemp("spread") / "spread.pth"
+    write_spread(path, checkpoint)
+    return path
 
 
 @pytest.fixture

@@ -54,12 +54,16 @@ def declinable(width, height, kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize(
-    ("width", "height"), [(640, 480), (333, 500), (17, 9), (1, 1), (2, 31), (1500, 1201)]
+    ("width", "height"),
+    [(640, 480), (333, 500), (17, 9), (1, 1), (2, 31), (4, 9), (5, 31), (6, 5), (1500, 1201)],
 )
 def test_it_is_pillow_up_to_one_step(decode, kind, width, height):
     """Of the hardware's decoder; the hybrid one is within three steps."""
     data = jpeg(3, width, height, **kind)
-    assert read_plain_header(data) is not None
+    if read_plain_header(data) is None:
+        assert width < 5
+        assert kind.get("subsampling")
+        return
     (found,) = decode([data])
     wanted = decoded(data)
     if found is None and decode.kind == "hardware" and declinable(width, height, kind):

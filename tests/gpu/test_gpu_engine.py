@@ -6,7 +6,7 @@ import gc
 
 import numpy as np
 import pytest
-from gpu_helpers import POST, PREP, detect, jpeg, matched, raw
+from gpu_helpers import POST, PREP, agreement, detect, jpeg, raw
 
 from odtk_ray.data.images import load_picture
 from odtk_ray.engines.cuda import CudaEngine
@@ -16,6 +16,12 @@ from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 pytestmark = pytest.mark.gpu
 
 SIZE = (640, 480)
+
+# Of half against full precision: of a random network's overlapping boxes about one in three
+# hundred is suppressed by one and not by the other (emulated on a CPU). The demonstration model's
+# bar is in test_gpu_infer.
+HALF = {"least": 0, "iou": 0.99, "score": 5e-3, "margin": 5e-3}
+HALF_SHARE = 0.985
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +76,15 @@ def test_shapes_share_their_memory_and_not_their_results(make_engine, files):
     assert [raw(o) for o in detect(fresh, wide)] == other
 
 
-@pytest.mark.parametrize("full_precision", [False, True])
-def test_it_finds_what_the_cpu_engine_finds(make_engine, checkpoint, files, full_precision):
-    """FP16 within the architecture's tolerance (99.5%, 5e-3), FP32 within 99.9% and 1e-4."""
-    gpu = make_engine(full_precision=full_precision, jpeg=())
-    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
-    share, score = (0.999, 1e-4) if full_precision else (0.995, 5e-3)
-    total = partners = 0
-    for start in range(0, 12, 4):
-        found = [o.found for o in detect(gpu, files[start : start + 4])]
-        pixels = [load_picture(data, PREP).pixels for data in files[start : start + 4]]
-        expected = [cpu.detect([picture], (256, 256))[0] for picture in pixels]
-        for one, two in zip(found, expected, strict=True):
-            for here, there in ((one, two), (two, one)):
-                count, hits = matched(here, there, least=0, iou=0.99, score=score, margin=score)
-                total, partners = total + count, partners + hits
-    assert total > 500
-    assert partners >= share * total
+def on_cpu(path, files):
+    """What the engine of CPUs finds, for each file."""
+    engine = PyTorchEngine(load_checkpoint(path), POST, launch_batch=1)
+    return [engine.detect([load_picture(data, PREP).pixels], (256, 256))[0] for data in files]
+
+
+def on_gpu(engine, files):
+    """What an engine finds, for each file."""
+    return [o.found for at in range(0, len(files), 4) for o in detect(engine, files[at : at + 4])]
 
 
 @pytest.fixture
@@ -102,30 +100,39 @@ def rotated_model(rotated_checkpoint, tmp_path):
 
 def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_model, files):
     """In FP32 alone: where the tiny model's (sin, cos) is short, FP16 turns the box."""
-    gpu = make_engine(rotated_model, full_precision=True, decoder="cpu")
-    cpu = PyTorchEngine(load_checkpoint(rotated_model), POST, launch_batch=1)
-    total = partners = 0
-    for start in range(0, 12, 4):
-        found = [o.found for o in detect(gpu, files[start : start + 4])]
-        pixels = [load_picture(data, PREP).pixels for data in files[start : start + 4]]
-        for one, picture in zip(found, pixels, strict=True):
-            (two,) = cpu.detect([picture], (256, 256))
-            assert one.boxes.shape[1] == two.boxes.shape[1] == 6
-            for here, there in ((one, two), (two, one)):
-                count, hits = matched(here, there, least=0, iou=0.99, score=1e-4, margin=1e-4)
-                total, partners = total + count, partners + hits
+    found = on_gpu(make_engine(rotated_model, full_precision=True, jpeg=()), files)
+    expected = on_cpu(rotated_model, files)
+    assert {one.boxes.shape[1] for one in (*found, *expected)} == {6}
+    tolerance = {"least": 0, "iou": 0.99, "score": 1e-4, "margin": 1e-4}
+    total, share = agreement(found, expected, **tolerance)
     assert total > 500
-    assert partners >= 0.995 * total
+    assert share >= 0.995
 
 
-def test_decoders_differ_by_no_more_than_a_step(make_engine, files):
+def test_half_precision_finds_what_the_cpu_finds(make_engine, spread, files):
+    found = on_gpu(make_engine(spread, jpeg=()), files)
+    total, share = agreement(found, on_cpu(spread, files), **HALF)
+    assert total > 1500
+    assert share >= HALF_SHARE
+
+
+def test_full_precision_finds_what_the_cpu_finds(make_engine, spread, files):
+    found = on_gpu(make_engine(spread, jpeg=(), full_precision=True), files)
+    tolerance = {"least": 0, "iou": 0.99, "score": 1e-4, "margin": 1e-4}
+    total, share = agreement(found, on_cpu(spread, files), **tolerance)
+    assert total > 1500
+    assert share >= 0.999
+
+
+def test_decoders_differ_by_no_more_than_a_step(make_engine, spread, files):
     """Pillow's pixels through the resize kernel are within one step of nvImageCodec's."""
-    by_gpu = detect(make_engine(), files[:4])
-    by_cpu = detect(make_engine(jpeg=()), files[:4])
+    by_gpu = detect(make_engine(spread), files[:4])
+    by_cpu = detect(make_engine(spread, jpeg=()), files[:4])
     assert not any(o.by_pillow for o in by_gpu)
-    for one, two in zip(by_gpu, by_cpu, strict=True):
-        count, hits = matched(one.found, two.found, least=0.1, iou=0.95)
-        assert hits >= 0.95 * count > 5
+    tolerance = {"least": 0, "iou": 0.95, "margin": 1e-2}
+    total, share = agreement([o.found for o in by_gpu], [o.found for o in by_cpu], **tolerance)
+    assert total > 400
+    assert share >= 0.95
 
 
 def test_files_that_the_gpu_leaves_are_decoded_by_pillow(make_engine, files):
@@ -137,36 +144,36 @@ def test_files_that_the_gpu_leaves_are_decoded_by_pillow(make_engine, files):
     assert raw(outcomes[0]) == raw(detect(engine, files[:1])[0])
 
 
-def test_without_kernels_torch_computes_on_the_gpu(checkpoint, files):
-    gpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=2, device="cuda")
-    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
-    pixels = [load_picture(data, PREP).pixels for data in files[:2]]
-    for picture, found in zip(pixels, gpu.detect(pixels, (256, 256)), strict=True):
-        (expected,) = cpu.detect([picture], (256, 256))
-        count, hits = matched(found, expected, least=0, iou=0.99, score=5e-3, margin=5e-3)
-        assert hits >= 0.99 * count > 20
+def test_without_kernels_torch_computes_on_the_gpu(spread, files):
+    gpu = PyTorchEngine(load_checkpoint(spread), POST, launch_batch=2, device="cuda")
+    pixels = [load_picture(data, PREP).pixels for data in files[:4]]
+    found = [d for at in (0, 2) for d in gpu.detect(pixels[at : at + 2], (256, 256))]
+    total, share = agreement(found, on_cpu(spread, files[:4]), **HALF)
+    assert total > 400
+    assert share >= HALF_SHARE
 
 
-def test_compiled_matches_eager(make_engine, files):
+def test_compiled_matches_eager(make_engine, spread, files):
     shape = (256, 256)
-    eager = detect(make_engine(), files[:4])
-    compiled = detect(make_engine(shapes=[shape], compile_shapes=[shape]), files[:4])
-    for one, two in zip(eager, compiled, strict=True):
-        count, hits = matched(one.found, two.found, least=0, iou=0.99, score=5e-3, margin=5e-3)
-        assert hits >= 0.99 * count > 20
+    eager = on_gpu(make_engine(spread), files)
+    compiled = on_gpu(make_engine(spread, shapes=[shape], compile_shapes=[shape]), files)
+    total, share = agreement(eager, compiled, **HALF)
+    assert total > 1500
+    assert share >= HALF_SHARE
 
 
-def test_random_sizes_through_the_whole_way(make_engine, checkpoint):
-    """Every size, up and down, against Pillow's resize and the torch engine on this GPU."""
+def test_random_sizes_through_the_whole_way(make_engine, spread):
+    """Every size, up and down, against Pillow's resize and the engine of CPUs."""
     rng = np.random.default_rng(4)
-    engine = make_engine(jpeg=(), full_precision=True, launch_batch=1)
-    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
+    engine = make_engine(spread, jpeg=(), full_precision=True, launch_batch=1)
+    cpu = PyTorchEngine(load_checkpoint(spread), POST, launch_batch=1)
+    ones, others = [], []
     for seed in range(8):
-        width, height = map(int, rng.integers(40, 700, 2))
-        data = jpeg(seed, width, height)
+        data = jpeg(seed, *map(int, rng.integers(40, 700, 2)))
         picture = load_picture(data, PREP)
         shape = tuple(-(-side // 128) * 128 for side in picture.pixels.shape[:2])
-        (found,) = detect(engine, [data])
-        (expected,) = cpu.detect([picture.pixels], shape)
-        count, hits = matched(found.found, expected, least=0, iou=0.99, score=1e-4, margin=1e-4)
-        assert hits >= 0.98 * count
+        ones += [o.found for o in detect(engine, [data])]
+        others += cpu.detect([picture.pixels], shape)
+    total, share = agreement(ones, others, least=0, iou=0.99, score=1e-4, margin=1e-4)
+    assert total > 500
+    assert share >= 0.995

@@ -142,10 +142,11 @@ def test_worker_killed_in_mid_shard(
     settle = queue.Dispatcher._settle
 
     def kill_once(self, lane, ref):
-        settle(self, lane, ref)
+        receipt = settle(self, lane, ref)
         if not pids and lane.tasks and self._attempts > 3:
             pids.append(_process_of(lane.actor))
             os.kill(pids[0], signal.SIGKILL)
+        return receipt
 
     monkeypatch.setattr(queue.Dispatcher, "_settle", kill_once)
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)

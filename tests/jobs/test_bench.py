@@ -21,6 +21,18 @@ def rows(script: str, *options: str) -> tuple[dict[str, list[str]], str]:
     return {line[0]: line[1:] for line in cells}, done.stdout
 
 
+def test_lateness_tells_when_the_gpu_ran_dry(monkeypatch):
+    """Of three launches one was too late for its pictures, one for its decoder."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from traced import lateness
+
+    host = [(False, 1, 1.04, 1.042, True), (True, 2, 2.03, 2.031, True), (False, 3, 3.02, 3.1, 0)]
+    text = lateness([1.0, 2.0, 3.0], host)
+    assert "gaps at 10, 50, 90%: 1.20, 2.00, 2.80 ms" in text
+    assert "loading 30.0 ms, at most 40.0, queueing 2.00 ms (medians)" in text
+    assert text.endswith("of 3 launches the GPU ran dry before the loading of 1, during that of 1")
+
+
 def test_startup():
     table, text = rows("startup.py", "--runs", "2")
     assert " cores " in text

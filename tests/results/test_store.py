@@ -94,11 +94,11 @@ def test_what_the_journal_cannot_prove_is_done_again(tmp_path, damage):
     assert (again.images_done, again.images_failed) == (200, 0)
 
 
-@pytest.mark.parametrize("file", ["plan.json", "plan.parquet"])
+@pytest.mark.parametrize("file", ["plan.json", "plan-*.parquet"])
 def test_a_folder_without_a_whole_plan_cannot_be_resumed(tmp_path, file):
     path = tmp_path / "run"
     make_run(path, list(range(20)), make_results(20))
-    with open(path / file, "r+b") as stream:
+    with open(next(path.glob(file)), "r+b") as stream:
         stream.truncate(40)
     with pytest.raises(UsageError, match="cannot resume"):
         RunFolder.reopen(str(path))

@@ -1,0 +1,130 @@
+"""What a fleet of unequal workers costs: the time of a run beside that of ideal division.
+
+Workers of a simulated cluster run an engine that sleeps, one node several times longer than the
+others, so nothing but the driver's queue decides. Ideal is all images over the sum of the speeds.
+The first images done start the clock: the start of processes is not what is measured.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from inputs import write_model
+from measure import load, machine
+from numpy.typing import NDArray
+from PIL import Image
+
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.pipeline import infer
+from odtk_ray.records import Detections
+
+FACTOR = "ODTK_BENCH_FACTOR"  # environment of a node: how many times slower it is
+
+
+class SleepingEngine:
+    """Takes a fixed time for each picture and finds nothing."""
+
+    key = "sleeping"
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds * float(os.environ.get(FACTOR, "1"))
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """See `odtk_ray.engines.base.Engine`."""
+        time.sleep(self._seconds * len(pictures))
+        nothing = Detections(
+            np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32)
+        )
+        return [nothing] * len(pictures)
+
+
+class Clock:
+    """A reporter that notes when images were done."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, int]] = []
+
+    def note(self, text: str) -> None:
+        """Not of interest here."""
+
+    def warn(self, text: str) -> None:
+        """Said, since it spoils the measurement."""
+        print(f"warning: {text}")
+
+    def begin(self, total: int, done: int) -> None:
+        """Not of interest here."""
+
+    def progress(self, done: int, failed: int) -> None:
+        """Note the time of every change."""
+        if not self.seen or done != self.seen[-1][1]:
+            self.seen.append((time.monotonic(), done))
+
+    def end(self) -> None:
+        """Not of interest here."""
+
+    def seconds(self, total: int) -> tuple[float, int]:
+        """Seconds from the first images done to the last, and images done in them."""
+        (start, before), (end, after) = next(s for s in self.seen if s[1]), self.seen[-1]
+        if after != total:
+            raise RuntimeError(f"{after} of {total} images were done")
+        return end - start, total - before
+
+
+@click.command()
+@click.option("--shards", type=click.IntRange(4), default=128, show_default=True)
+@click.option("--factor", type=float, multiple=True, default=[1.0, 5.0], show_default=True,
+              help="How many times slower each worker is.")  # fmt: skip
+@click.option("--milliseconds", type=float, default=10.0, show_default=True, help="An image.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
+def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -> None:
+    """Run shards of 32 images on one simulated node a factor."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
+    for value in factor:
+        cluster.add_node(num_cpus=1, num_gpus=1, env_vars={FACTOR: str(value)})
+    speed = sum(1000 / milliseconds / value for value in factor)
+    print(f"{machine()}\n{shards} shards of 32 images, workers {factor}; load {load():.1f}")
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name:
+        folder = Path(name)
+        (folder / "pictures").mkdir()
+        for i in range(32 * shards):
+            Image.new("RGB", (16, 16)).save(folder / "pictures" / f"{i:06d}.png")
+        write_model(folder / "model.pth", "MobileNetV2FPN", classes=3, channels=64)
+        config = InferConfig(
+            str(folder / "model.pth"),
+            str(folder / "pictures"),
+            outputs=(str(folder / "out.json"),),
+            batch=4 * len(factor),
+            threads=1,
+            address=cluster.address,
+            pre=Preprocessing(resize=16, max_size=16),
+        )
+        for _ in range(runs):
+            clock = Clock()
+            infer(config, clock, functools.partial(SleepingEngine, milliseconds / 1000))
+            seconds, images = clock.seconds(32 * shards)
+            ideal = images / speed
+            print(f"{seconds:.1f} s, ideal {ideal:.1f} s, ratio {seconds / ideal:.3f}", flush=True)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Workers unpickle this file's engine by its module.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    )
+    main()

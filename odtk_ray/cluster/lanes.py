@@ -1,0 +1,132 @@
+"""What the driver knows of its workers: what each has in hand, and how fast it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
+
+# Weight of the newest shard in a worker's pace.
+_NEWEST = 0.5
+
+
+@dataclass(eq=False)
+class Task:
+    """One call to make: a shard, or (with `row`) the probe of one of its images."""
+
+    shard: int
+    images: int
+    row: int | None = None
+    alone: bool = False
+    crashes: int = 0
+    skip: set[int] = field(default_factory=set)
+    singly: bool = False
+    recalled: bool = False
+    since: float = 0.0  # when it was handed out, by time.monotonic
+
+
+@dataclass(eq=False)
+class Lane:
+    """A worker and what it has in hand."""
+
+    number: int
+    actor: ActorHandle[Any]
+    name: str = ""  # says GPU and node, once the worker is ready
+    ready: bool = False
+    deaths: int = 0
+    tasks: dict[ObjectRef[Any], Task] = field(default_factory=dict)
+    watch: ObjectRef[Any] | None = None
+    progress: dict[int, int] = field(default_factory=dict)
+    pace: float | None = None  # seconds an image
+    stirred: float = field(default_factory=time.monotonic)  # last sign of work
+    finished: float = 0.0  # when the last shard ended
+
+    def accepts(self, task: Task, depth: int) -> bool:
+        """Whether the worker may get this task now; a task that runs alone wants it to itself."""
+        if not self.ready or any(t.alone for t in self.tasks.values()):
+            return False
+        return not self.tasks if task.alone else len(self.tasks) < depth
+
+    @property
+    def load(self) -> int:
+        """Images in hand that are still to be done."""
+        return sum(t.images - self.progress.get(t.shard, 0) for t in self.tasks.values())
+
+    def hand(self, ref: ObjectRef[Any], task: Task) -> None:
+        """Note a call that was made."""
+        task.since = time.monotonic()
+        if not self.tasks:
+            self.stirred = task.since
+        self.tasks[ref] = task
+
+    def take_back(self, ref: ObjectRef[Any]) -> Task:
+        """Note that a call has ended."""
+        task = self.tasks.pop(ref)
+        self.progress.pop(task.shard, None)
+        self.stirred = time.monotonic()
+        return task
+
+    def measure(self, task: Task) -> float:
+        """Learn from a shard that is done; returns the seconds that it took alone."""
+        now = time.monotonic()
+        # One that was handed out while another ran began when that one ended.
+        seconds = now - max(task.since, self.finished)
+        self.finished = now
+        pace = seconds / task.images
+        self.pace = pace if self.pace is None else _NEWEST * pace + (1 - _NEWEST) * self.pace
+        return seconds
+
+    def note_progress(self, done: dict[int, int], *, waiting: bool) -> None:
+        """Take in what the worker says of itself; one that waits for storage does not hang."""
+        if done != self.progress or waiting:
+            self.stirred = time.monotonic()
+        self.progress = done
+
+    def lose(self) -> list[Task]:
+        """The process is gone: forget all of it, and return what it had in hand."""
+        tasks, self.tasks = list(self.tasks.values()), {}
+        self.ready, self.watch, self.progress = False, None, {}
+        return tasks
+
+
+def worthwhile(lane: Lane, lanes: Sequence[Lane], images: int, shards: int) -> bool:
+    """Whether a worker should take one more shard, near the end of a run.
+
+    Not if the others end all that is left before it would end this one.
+
+    Args:
+        lane: the worker.
+        lanes: all workers.
+        images: in the shard.
+        shards: number of shards that are left, this one included.
+    """
+    if lane.pace is None:
+        return True
+    end = (lane.load + images) * lane.pace
+    others = 0
+    for other in lanes:
+        if other is not lane and other.ready and other.pace:
+            # Shards that it ends strictly earlier, so that of equal workers one takes it.
+            others += max(0, math.ceil((end / other.pace - other.load) / images) - 1)
+            if others >= shards:
+                return False
+    return True
+
+
+def to_recall(lanes: Sequence[Lane]) -> list[tuple[Lane, Task]]:
+    """Shards that wait behind others, for workers that have nothing to do and are not slower."""
+    idle = sorted(lane.pace or 0.0 for lane in lanes if lane.ready and not lane.tasks)
+    waiting = []
+    for lane in lanes:
+        last = list(lane.tasks.values())[-1:]
+        if len(lane.tasks) > 1 and not last[0].recalled and not last[0].alone:
+            waiting.append((lane.load * (lane.pace or 0.0), lane, last[0]))
+    waiting.sort(key=lambda item: -item[0])
+    pairs = zip(idle, waiting, strict=False)
+    return [(lane, task) for pace, (_, lane, task) in pairs if pace <= (lane.pace or pace)]

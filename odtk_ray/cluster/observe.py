@@ -1,0 +1,89 @@
+"""What a run shows while it works: metrics on Ray's Prometheus endpoint, and a trace."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from odtk_ray.cluster.lanes import Lane, Task
+from odtk_ray.data import storage
+from odtk_ray.data.patience import patiently
+from odtk_ray.results.shardfile import Receipt
+
+_MICRO = 1e6
+
+
+class Observer:
+    """Told by the dispatcher what its workers do.
+
+    Ray adds `ray_` to the metrics' names; the images a second of the fleet are the rate of
+    `odtk_images`.
+
+    Args:
+        trace: file or URI for the trace, in Chrome's format (chrome://tracing, Perfetto); None
+            keeps none.
+    """
+
+    def __init__(self, trace: str | None) -> None:
+        from ray.util.metrics import Counter, Gauge
+
+        self._trace = trace
+        self._events: list[dict[str, Any]] = []
+        self._start = time.monotonic()
+        of_worker = ("worker",)
+        self._images = Counter("odtk_images", "Images done.", of_worker)
+        self._failures = Counter("odtk_failures", "Images that failed.", of_worker)
+        self._crashes = Counter("odtk_crashes", "Workers that died or hung.", of_worker)
+        self._rate = Gauge("odtk_images_per_second", "Of each worker, lately.", of_worker)
+        self._depth = Gauge("odtk_queue_depth", "Shards that no worker has yet.")
+
+    def shard(self, lane: Lane, task: Task, receipt: Receipt, seconds: float) -> None:
+        """A shard is done; `seconds` is the time that it took alone."""
+        tags = {"worker": lane.name}
+        self._images.inc(receipt.rows, tags)
+        if receipt.failed:
+            self._failures.inc(receipt.failed, tags)
+        if lane.pace:
+            self._rate.set(1 / lane.pace, tags)
+        details = {"images": receipt.rows, "failed": receipt.failed, "file": receipt.name}
+        self._add(lane, f"shard {task.shard}", lane.finished, seconds, details)
+
+    def crash(self, lane: Lane, why: str) -> None:
+        """A worker died or hung."""
+        self._crashes.inc(1, {"worker": lane.name})
+        self._add(lane, "crash", time.monotonic(), 0.0, {"why": why})
+
+    def queue(self, shards: int) -> None:
+        """So many shards wait for a worker."""
+        self._depth.set(shards)
+
+    def close(self) -> None:
+        """Write the trace."""
+        if self._trace is None:
+            return
+        names = {event["tid"]: event["args"]["worker"] for event in self._events}
+        rows = [
+            {"ph": "M", "name": "thread_name", "pid": 1, "tid": tid, "args": {"name": name}}
+            for tid, name in names.items()
+        ]
+        data = json.dumps({"traceEvents": rows + self._events}).encode()
+        path = storage.absolute(self._trace)
+        patiently(lambda: storage.write_atomic(path, data))
+
+    def _add(
+        self, lane: Lane, name: str, end: float, seconds: float, details: dict[str, Any]
+    ) -> None:
+        if self._trace is None:
+            return
+        self._events.append(
+            {
+                "name": name,
+                "ph": "X",
+                "ts": round((end - seconds - self._start) * _MICRO),
+                "dur": round(seconds * _MICRO),
+                "pid": 1,
+                "tid": lane.number,
+                "args": {"worker": lane.name, **details},
+            }
+        )

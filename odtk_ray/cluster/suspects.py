@@ -1,0 +1,69 @@
+"""Finding the images that crash a worker.
+
+After a crash every shard that the worker had in hand is a suspect and is run again alone. A shard
+that crashes twice alone has its images probed one by one; those that crash twice are recorded as
+failed, and the rest is detected one by one, since some pictures crash only together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odtk_ray.cluster.lanes import Task
+from odtk_ray.errors import OdtkError
+
+RESUME = "what is committed stays: --resume goes on once the cause is gone"
+
+_CRASHES_ALONE = 2
+
+
+class Suspects:
+    """Tasks that run alone, and what became of them.
+
+    Args:
+        rows: for each shard its record indices, in processing order.
+    """
+
+    def __init__(self, rows: Mapping[int, NDArray[np.int64]]) -> None:
+        self.queue: deque[Task] = deque()
+        self._rows = rows
+        self._probing: dict[int, tuple[Task, int]] = {}  # shard -> its task, probes to come
+
+    def crashed(self, task: Task) -> None:
+        """Take in a task whose worker died or hung."""
+        if task.alone:
+            task.crashes += 1
+        task.alone = True
+        if task.crashes < _CRASHES_ALONE:
+            self.queue.append(task)
+        elif task.row is not None:
+            self.probed(task, crashed=True)
+        else:
+            self._isolate(task)
+
+    def _isolate(self, task: Task) -> None:
+        """Probe each image alone, then run the others singly."""
+        if task.singly:
+            raise OdtkError(
+                f"shard {task.shard} crashes its worker",
+                "although each of its images, run alone, does not",
+                RESUME,
+            )
+        task.singly = True
+        self._probing[task.shard] = (task, task.images)
+        self.queue.extend(Task(task.shard, 1, row, alone=True) for row in range(task.images))
+
+    def probed(self, probe: Task, *, crashed: bool) -> None:
+        """Take in what became of one image; after the last one its shard runs again."""
+        task, left = self._probing[probe.shard]
+        if crashed and probe.row is not None:
+            task.skip.add(int(self._rows[probe.shard][probe.row]))
+        self._probing[probe.shard] = (task, left - 1)
+        if left == 1:
+            del self._probing[probe.shard]
+            task.crashes = 0
+            self.queue.append(task)

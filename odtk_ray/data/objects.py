@@ -1,0 +1,72 @@
+"""Writing to object stores: each object whole and by itself, since there are no renames there.
+
+Readers go through pyarrow (`storage`). Writers go through fsspec: pyarrow can neither create an
+object only where there is none, nor write a small one with a single request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+
+def put(uri: str, data: bytes) -> None:
+    """Write an object, by one request unless it has hundreds of megabytes; it may replace another.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    with _os_errors(uri):
+        _store(uri).pipe_file(uri, data)
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Write an object unless there is one (`If-None-Match: *`); of several writers one gets True.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    try:
+        with _os_errors(uri):
+            _store(uri).pipe_file(uri, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def upload(local: str, uri: str) -> None:
+    """Copy a local file of any size; the object appears when all of it is there."""
+    with _os_errors(uri):
+        _store(uri).put_file(local, uri)
+
+
+def remove(uri: str) -> None:
+    """Delete an object; one that is not there is no error."""
+    with _os_errors(uri), contextlib.suppress(FileNotFoundError):
+        _store(uri).rm_file(uri)
+
+
+def remove_tree(uri: str) -> None:
+    """Delete every object below a prefix."""
+    with _os_errors(uri), contextlib.suppress(FileNotFoundError):
+        _store(uri).rm(uri, recursive=True)
+
+
+def _store(uri: str) -> Any:
+    import fsspec
+
+    # No listings are kept: other processes write into the same folders.
+    return fsspec.filesystem(uri.split("://", 1)[0], use_listings_cache=False)
+
+
+@contextlib.contextmanager
+def _os_errors(uri: str) -> Iterator[None]:
+    """Raise what the stores' libraries raise as OSError, as for local files."""
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # botocore, aiohttp and the like have types of their own
+        raise OSError(errno.EIO, str(error), uri) from error

@@ -1,0 +1,113 @@
+"""Storage that fails for a while: calls are made again until it is back."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from odtk_ray.data import storage
+from odtk_ray.errors import OdtkError
+
+T = TypeVar("T")
+
+# Seconds that storage may be away; a file server needs some minutes to start again.
+OUTAGE = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+
+# Before an image that cannot be read is suspected.
+_BRIEF_PAUSES = (0.5, 2.0)
+
+# What waiting does not mend.
+_FINAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG))
+
+
+# Calls of this process that wait for storage; a worker that waits is not one that hangs.
+_waiting: set[int] = set()
+
+
+def is_waiting() -> bool:
+    """Whether some thread of this process waits for storage to come back."""
+    return bool(_waiting)
+
+
+def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Make a call until it succeeds, for at most `seconds`, or `OUTAGE`.
+
+    Raises:
+        OSError: what it raised last; at once where the answer is definite: no such file, no
+            permission, no room.
+    """
+    limit = OUTAGE if seconds is None else seconds
+    pause, deadline = _FIRST_PAUSE, time.monotonic() + limit
+    while True:
+        try:
+            return call()
+        except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError):
+            raise
+        except OSError as error:
+            if error.errno in _FINAL or time.monotonic() > deadline:
+                raise
+        _wait(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
+    """Read an image; an error is the image's own only where other images can be read.
+
+    Args:
+        path: local path or URI.
+        canary: an image that could be read when the run began; None gives up on `path` at once.
+        read: reads it.
+
+    Raises:
+        OSError: this image cannot be read.
+        OdtkError: storage stayed away for `OUTAGE` seconds.
+    """
+    for pause in _BRIEF_PAUSES:
+        try:
+            return read(path)
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            break
+        except OSError:
+            time.sleep(pause)
+    if canary is not None:
+        _await(canary)
+    return read(path)
+
+
+def _await(canary: str) -> None:
+    """Return when an image that was readable is readable again."""
+    deadline = time.monotonic() + OUTAGE
+    while True:
+        try:
+            return touch(canary)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise OdtkError(
+                    "the images cannot be read any more",
+                    f"{canary}: {error.strerror or error}",
+                    "what is committed stays: --resume goes on once they are back",
+                ) from error
+        _wait(_FIRST_PAUSE)
+
+
+def touch(path: str) -> None:
+    """Read a file's first bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with storage.open_input(path) as stream:
+        stream.read(1)
+
+
+def _wait(seconds: float) -> None:
+    thread = threading.get_ident()
+    _waiting.add(thread)
+    try:
+        time.sleep(seconds)
+    finally:
+        _waiting.discard(thread)

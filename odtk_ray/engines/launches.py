@@ -1,0 +1,107 @@
+"""What every launch on a GPU has around its computation: pictures up, detections down."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cuda_ops
+from odtk_ray.data.gpu_images import GpuLoader, Source
+from odtk_ray.engines.base import Outcome
+from odtk_ray.errors import ImageError
+from odtk_ray.records import Detections
+
+
+class Done(Protocol):
+    """A point in a stream that can be waited for."""
+
+    def synchronize(self) -> None:
+        """Wait for it; any thread may."""
+
+
+class Results:
+    """Page-locked memory for the detections of one launch, with 4 or 6 numbers of a box."""
+
+    def __init__(
+        self, device: cuda_ops.Device, batch: int, detections: int, box_values: int
+    ) -> None:
+        self._device = device
+        self.scores: NDArray[np.float32] = device.pinned((batch, detections), np.float32)
+        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, box_values), np.float32)
+        self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
+
+    def download(self, post: cuda_ops.Postprocess) -> None:
+        """Queue the copy of what was found."""
+        self._device.download(self.scores, post.scores.ptr)
+        self._device.download(self.boxes, post.boxes.ptr)
+        self._device.download(self.classes, post.classes.ptr)
+
+    def row(self, slot: int) -> Detections:
+        """A copy of one picture's detections; unused places have score 0."""
+        used = self.scores[slot] > 0
+        return Detections(self.scores[slot][used], self.boxes[slot][used], self.classes[slot][used])
+
+
+class Launches:
+    """Starts launches and hands out their outcomes; the next may start before the last is done.
+
+    Args:
+        device: of the engine.
+        loader: brings pictures to it.
+        batch: pictures in one launch.
+        detections: at most so many a picture.
+        box_values: numbers of a box: 4, or 6 of a rotated one.
+    """
+
+    def __init__(
+        self,
+        device: cuda_ops.Device,
+        loader: GpuLoader,
+        *,
+        batch: int,
+        detections: int,
+        box_values: int = 4,
+    ) -> None:
+        self._device, self._loader = device, loader
+        self._size = batch, detections, box_values
+        self._free: queue.SimpleQueue[Results] = queue.SimpleQueue()
+
+    def start(
+        self,
+        pictures: Sequence[Source],
+        compute: Callable[[list[cuda_ops.Source], Results], Done],
+    ) -> Callable[[], list[Outcome]]:
+        """Load pictures and queue a launch of those that could be.
+
+        Args:
+            pictures: at most a launch batch of them.
+            compute: queues everything up to the copy of the detections; returns the point behind.
+
+        Returns:
+            waits for the outcomes, one for each picture; called once, from any thread.
+        """
+        batch = self._loader.load(pictures)
+        good = [p for p in batch.pictures if not isinstance(p, ImageError)]
+        results = Results(self._device, *self._size) if self._free.empty() else self._free.get()
+        done = compute(good, results)
+
+        def finish() -> list[Outcome]:
+            done.synchronize()
+            rows = iter(range(len(good)))
+            found = [p if isinstance(p, ImageError) else results.row(next(rows))
+                     for p in batch.pictures]  # fmt: skip
+            outcomes = [Outcome(f, p) for f, p in zip(found, batch.by_pillow, strict=True)]
+            self._free.put(results)
+            self._loader.give_back(batch)
+            return outcomes
+
+        return finish
+
+    def close(self) -> None:
+        """Free the page-locked memory, while the device is still there."""
+        while not self._free.empty():
+            self._free.get()

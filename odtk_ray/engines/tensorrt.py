@@ -1,0 +1,278 @@
+"""TensorRT plans with the kernels of `cuda_ops`: from files to detections, without torch.
+
+As in `engines/cuda.py`, the engine's thread decodes and uploads the next batch on one stream while
+the GPU works through the last one on another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cuda_ops
+from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data.gpu_images import GpuLoader, Source
+from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegKind
+from odtk_ray.engines.base import Outcome
+from odtk_ray.engines.launches import Launches, Results
+from odtk_ray.engines.trt import describe, import_tensorrt, make_logger, start
+from odtk_ray.errors import OdtkError
+from odtk_ray.model.exported import INPUT_NAME, ExportedModel, unusable
+from odtk_ray.model.sidecar import Sidecar, check_machine, read_sidecar, rebuild_command
+
+_BYTES = 4  # both ends of a plan are float32
+
+
+class TensorRTEngine:
+    """A `StreamingEngine`; belongs to the thread that makes it, except `read` and the outcomes.
+
+    Args:
+        path: of the plan; its sidecar lies beside it.
+        prep: how pictures become network input; they fit into the plan's size.
+        post: thresholds behind the plan's raw outputs.
+        launch_batch: pictures in one launch, within the plan's range; missing ones are zeros.
+        threads: CPU threads of the JPEG decoder.
+        jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
+        expect: SHA-256 of the plan.
+        index: the GPU.
+
+    Raises:
+        UsageError: the plan is damaged, or for another GPU or another TensorRT.
+        OdtkError: TensorRT cannot run it here.
+        CudaUnavailable: the kernels cannot be used here.
+        DecoderUnavailable: no JPEG decoder of these kinds works here.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        prep: Preprocessing,
+        post: Postprocessing,
+        *,
+        launch_batch: int,
+        threads: int,
+        jpeg: Sequence[JpegKind] = JPEG_KINDS,
+        expect: str | None = None,
+        index: int = 0,
+    ) -> None:
+        about = read_sidecar(path, expect)
+        least, _, greatest = about.batches
+        if not least <= launch_batch <= greatest:
+            raise ValueError(f"a launch of {launch_batch} is not within {least} to {greatest}")
+        trt = import_tensorrt(about.tensorrt.split()[0])
+        self._device = cuda_ops.Device(index)
+        capability = "{}.{}".format(*self._device.capability)
+        check_machine(path, about, describe(trt), (self._device.name, capability))
+        self._plan = Plan(trt, path, about)
+        self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
+        self._launches = Launches(
+            self._device, self._loader, batch=launch_batch, detections=post.detections
+        )
+        self._shape = about.model.size
+        self._step = PlanStep(self._device, self._plan, about.model, post, launch_batch)
+        self._step.capture()
+        name = self._device.name.replace(" ", "-")
+        package = about.tensorrt.replace(" ", "-")
+        self.key = f"{package}-{name}-{about.model.precision}-cuda_ops-{self._loader.key}"
+
+    @property
+    def decoder_key(self) -> str:
+        """The image decoder, its version and kind."""
+        return self._loader.key
+
+    def read(self, data: bytes) -> Source:
+        """See `StreamingEngine.read`."""
+        return self._loader.read(data)
+
+    def launch(
+        self, pictures: Sequence[Source], shape: tuple[int, int]
+    ) -> Callable[[], list[Outcome]]:
+        """See `StreamingEngine.launch`; `shape` is the plan's size."""
+        if shape != self._shape:
+            raise ValueError(f"the plan's input is {self._shape}, not {shape}")
+        return self._launches.start(pictures, self._queue)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the GPU that are free, and bytes in all."""
+        self._device.synchronize()
+        return self._device.memory()
+
+    def close(self) -> None:
+        """Free the GPU; every launch has been waited for.
+
+        The graph, what it was captured from and the streams go in this order.
+        """
+        self._device.synchronize()
+        self._step.close()
+        self._plan.close()
+        self._launches.close()
+        self._loader.close()
+        self._device.close()
+
+    def _queue(self, pictures: list[cuda_ops.Source], results: Results) -> cuda_ops.Event:
+        self._step.launch(pictures, results)
+        done = self._device.event()
+        done.record()
+        return done
+
+
+class Plan:
+    """A plan in GPU memory, with one execution context.
+
+    Args:
+        trt: the package that built it.
+        path: of its file.
+        about: its sidecar, which was checked against the file.
+
+    Raises:
+        UsageError: it is the plan of something else.
+        OdtkError: TensorRT refuses it, or the GPU's memory is too small.
+    """
+
+    def __init__(self, trt: Any, path: str, about: Sidecar) -> None:
+        messages: list[str] = []
+        self._log = make_logger(trt, messages)  # TensorRT keeps no reference of its own
+        self._runtime = start(trt, trt.Runtime, self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(Path(path).read_bytes())
+        if self._engine is None:
+            raise _refused(path, about, messages)
+        check_engine(trt, self._engine, path, about)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise _refused(path, about, messages)
+
+    def bind(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        """Say where input and outputs are; `shape` is the input's."""
+        if not self._context.set_input_shape(INPUT_NAME, shape):
+            raise ValueError(f"the plan does not take {shape}")
+        for name, address in addresses.items():
+            self._context.set_tensor_address(name, address)
+
+    def queue(self, stream: int) -> None:
+        """Queue the network on a stream.
+
+        Raises:
+            RuntimeError: TensorRT refuses.
+        """
+        if not self._context.execute_async_v3(stream):
+            raise RuntimeError("TensorRT could not queue the plan")
+
+    def close(self) -> None:
+        """Free it, while the context of the device is still there."""
+        self._context = self._engine = self._runtime = None
+
+
+class PlanStep:
+    """Everything that a launch does, on one stream; a CUDA graph after `capture`.
+
+    Args:
+        device: whose stream it is.
+        plan: the network.
+        about: what it says about itself.
+        post: thresholds behind its raw outputs.
+        batch: pictures in one launch.
+    """
+
+    def __init__(
+        self,
+        device: cuda_ops.Device,
+        plan: Plan,
+        about: ExportedModel,
+        post: Postprocessing,
+        batch: int,
+    ) -> None:
+        self._device, self._plan = device, plan
+        shape = (batch, 3, *about.size)
+        self._input = device.alloc(_BYTES * batch * 3 * about.size[0] * about.size[1])
+        sizes = output_sizes(about)
+        self._outputs = {name: device.alloc(_BYTES * batch * n) for name, n in sizes.items()}
+        plan.bind(shape, {INPUT_NAME: self._input.ptr}
+                  | {name: buffer.ptr for name, buffer in self._outputs.items()})  # fmt: skip
+        self._prep = cuda_ops.Preprocess(
+            device,
+            batch=batch,
+            shape=about.size,
+            dtype="float32",
+            channels_last=False,
+            mean=about.mean,
+            std=about.std,
+        )
+        self._post = cuda_ops.Postprocess(
+            device,
+            [cuda_ops.Level(v.height, v.width, v.stride, v.anchors) for v in about.levels],
+            batch=batch,
+            classes=about.classes,
+            threshold=post.threshold,
+            top_n=post.top_n,
+            nms=post.nms,
+            detections=post.detections,
+            dtype="float32",
+            logits=False,
+            channels_last=False,
+        )
+        self._graph: cuda_ops.Graph | None = None
+
+    def compute(self) -> None:
+        """Queue network and post-processing of what is in the batch."""
+        self._plan.queue(self._device.stream)
+        pointers = [buffer.ptr for buffer in self._outputs.values()]
+        levels = len(pointers) // 2
+        self._post.launch(pointers[:levels], pointers[levels:])
+
+    def capture(self) -> None:
+        """Run once, so that everything is loaded, and record what was run as a graph.
+
+        A plan with a layer that cannot be captured is queued anew for each launch.
+        """
+        self._device.zero(self._input)
+        self.compute()
+        self._device.synchronize()
+        try:
+            self._graph = self._device.capture(self.compute)
+        except RuntimeError:
+            self._graph = None
+        self._device.synchronize()
+
+    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+        """Queue everything for a batch of pictures, up to the copy of their detections."""
+        self._prep.launch(pictures, self._input.ptr)
+        if self._graph is None:
+            self.compute()
+        else:
+            self._graph.launch()
+        results.download(self._post)
+
+    def close(self) -> None:
+        """Free the graph."""
+        if self._graph is not None:
+            self._graph.close()
+
+
+def output_sizes(about: ExportedModel) -> dict[str, int]:
+    """Numbers in each output for one picture, in the order of the outputs."""
+    counts = [about.classes, 4]  # channels of one anchor: of scores, of boxes
+    cells = [len(level.anchors) * level.height * level.width for level in about.levels]
+    sizes = [channels * count for channels in counts for count in cells]
+    return dict(zip(about.output_names, sizes, strict=True))
+
+
+def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
+    """See that what was loaded is the plan that the sidecar describes.
+
+    Raises:
+        UsageError: it is not.
+    """
+    names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+    wanted = {INPUT_NAME, *about.model.output_names}
+    floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
+    if engine.name != about.identity or names != wanted or not floats:
+        hint = rebuild_command(path, about)
+        raise unusable(path, "it is a plan of something else than its sidecar says", hint)
+
+
+def _refused(path: str, about: Sidecar, messages: Sequence[str]) -> OdtkError:
+    why = "; ".join(messages)[:300] or "TensorRT does not say why"
+    return OdtkError(
+        f"TensorRT cannot run {path}", why, f"build it here: {rebuild_command(path, about)}"
+    )

@@ -1,0 +1,86 @@
+"""The journal of a run folder: what the drivers committed, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from odtk_ray.data import storage
+from odtk_ray.data.patience import patiently
+
+_FILE = "commits.jsonl"
+_FOLDER = "commits"
+# Requests at once: an object store answers each in some 20 ms.
+_READERS = 16
+
+
+class Journal(Protocol):
+    """Lines that stay once `append` has returned."""
+
+    def read(self) -> list[bytes]:
+        """All whole lines, the oldest first."""
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Add lines, all or, after a crash, perhaps only the first of them."""
+
+
+class FileJournal:
+    """A local file that is appended to and synced."""
+
+    def __init__(self, run_folder: str) -> None:
+        self._path = os.path.join(run_folder, _FILE)
+
+    def read(self) -> list[bytes]:
+        """See `Journal`; a torn last line is cut off."""
+        lines: list[bytes] = []
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb+") as file:
+            lines = [line for line in file if line.endswith(b"\n")]
+            file.truncate(sum(map(len, lines)))
+        return lines
+
+    def append(self, lines: Sequence[str]) -> None:
+        """See `Journal`."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class ObjectJournal:
+    """One small object for each call of `append`, since objects cannot be appended to.
+
+    Their names begin with the plan's digest, so that what a half removed run left behind is not
+    taken for another run's, and rise with epoch and count.
+
+    Args:
+        run_folder: URI of the run folder.
+        digest: the plan's.
+        epoch: of this driver, which nobody else has.
+    """
+
+    def __init__(self, run_folder: str, digest: str, epoch: int) -> None:
+        self._folder = storage.join(run_folder, _FOLDER)
+        self._prefix = digest[:16]
+        self._epoch = epoch
+        self._count = 0
+
+    def read(self) -> list[bytes]:
+        """See `Journal`."""
+        try:
+            listing = patiently(lambda: storage.list_files(self._folder, recursive=False))
+        except FileNotFoundError:
+            return []
+        uris = [storage.join(self._folder, n) for n in listing.names if n.startswith(self._prefix)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            parts = list(pool.map(lambda uri: patiently(lambda: storage.read_bytes(uri)), uris))
+        return [line for part in parts for line in part.splitlines(keepends=True)]
+
+    def append(self, lines: Sequence[str]) -> None:
+        """See `Journal`; here all lines appear together."""
+        self._count += 1
+        name = f"{self._prefix}-{self._epoch:04d}-{self._count:06d}.jsonl"
+        data = "".join(f"{line}\n" for line in lines).encode()
+        patiently(lambda: storage.write_atomic(storage.join(self._folder, name), data))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import urllib.request
+
+import pytest
+from engines_for_tests import PixelEngine
+from synthetic import picture
+
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.pipeline import infer
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def config(ray_session, checkpoint, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(100):
+        picture(seed, 40, 32).save(folder / f"{seed:03d}.png")
+    (folder / "003.png").write_bytes(b"bad")
+    return InferConfig(
+        str(checkpoint),
+        images=str(folder),
+        outputs=(str(tmp_path / "out.json"),),
+        workers=2,
+        threads=1,
+        batch=4,
+        trace=str(tmp_path / "trace.json"),
+        pre=Preprocessing(resize=32, max_size=64),
+    )
+
+
+def test_the_trace_has_every_shard_once_and_names_the_workers(config, quiet):
+    infer(config, quiet, PixelEngine)
+    with open(config.trace) as stream:
+        events = json.load(stream)["traceEvents"]
+    shards = [event for event in events if event["ph"] == "X"]
+    assert sum(event["args"]["images"] for event in shards) == 100
+    assert sum(event["args"]["failed"] for event in shards) == 1
+    assert sorted(event["name"] for event in shards) == [f"shard {i}" for i in range(len(shards))]
+    named = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert set(named) == {event["tid"] for event in shards}
+    assert all(name.startswith("CPU ") and " on " in name for name in named.values())
+    assert all(event["dur"] > 0 for event in shards)
+    for tid in named:  # shards of a worker follow each other, but for rounding
+        spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in shards if e["tid"] == tid)
+        assert all(end <= start + 2 for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_the_metrics_are_on_rays_endpoint(config, quiet):
+    import ray
+
+    infer(config, quiet, PixelEngine)
+    node = ray.nodes()[0]
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 60
+    wanted = {"odtk_images", "odtk_failures", "odtk_images_per_second", "odtk_queue_depth"}
+    missing = wanted
+    while missing and time.monotonic() < deadline:
+        time.sleep(1)
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        missing = {name for name in wanted if f"ray_{name}" not in text}
+    assert not missing, missing

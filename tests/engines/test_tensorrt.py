@@ -1,0 +1,236 @@
+"""Everything about running plans that needs no GPU; tests/gpu runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+from synthetic import ABOUT
+
+import cuda_ops
+from odtk_ray.cli import cli
+from odtk_ray.engines.launches import Launches
+from odtk_ray.engines.tensorrt import check_engine, output_sizes
+from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.model.exported import read_exported
+from odtk_ray.model.sidecar import Sidecar, check_machine, read_sidecar
+
+GPU = ("NVIDIA H100", "9.0")
+ABOUT_PLAN = Sidecar(
+    model=replace(ABOUT, precision="fp16"), batches=(1, 4, 8), tensorrt="tensorrt 8.6.0",
+    gpu=GPU, capabilities=(),
+)  # fmt: skip
+BLOCKED = "import sys\nfor name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
+
+
+def odtk_ray(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def files(checkpoint, tmp_path_factory):
+    """The tiny model as m.onnx, and as m.plan for a GPU that is not here."""
+    pytest.importorskip("tensorrt_rtx")
+    folder = tmp_path_factory.mktemp("plan")
+    for arguments in (
+        (checkpoint, folder / "m.onnx", "--size", 64, 96),
+        (folder / "m.onnx", folder / "m.plan", "--compute-capability", "8.9",
+         "--dynamic-batch-opts", 2, 4, 4),
+    ):  # fmt: skip
+        outcome = odtk_ray("export", *arguments)
+        assert outcome.exit_code == 0, outcome.output
+    return folder
+
+
+def test_a_plan_needs_a_gpu(files, photos, tmp_path, ray_session):
+    outcome = odtk_ray("infer", files / "m.plan", "--images", photos, "--workers", 1,
+                       "--output", tmp_path / "d.json")  # fmt: skip
+    assert outcome.exit_code == 2, outcome.output
+    assert "m.plan needs a GPU" in outcome.output
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--resize", "100"], ["--max-size", "100"], ["--fit", "64", "64"], ["--full-precision"]],
+)
+def test_a_flag_that_contradicts_the_plan_is_refused(files, photos, flags):
+    outcome = odtk_ray("infer", files / "m.plan", "--images", photos, *flags)
+    assert outcome.exit_code == 2, outcome.output
+    assert f"{flags[0]} contradicts m.plan: it was exported for 64x96 in FP16" in outcome.output
+
+
+def test_a_plan_without_its_sidecar_is_refused(files, photos, tmp_path):
+    (tmp_path / "m.plan").write_bytes((files / "m.plan").read_bytes())
+    outcome = odtk_ray("infer", tmp_path / "m.plan", "--images", photos)
+    assert outcome.exit_code == 2
+    assert "m.plan.json: No such file" in outcome.output
+    assert "odtk-ray export MODEL OUTPUT.plan" in outcome.output
+
+
+def test_every_worker_runs_the_drivers_plan(files):
+    plan = str(files / "m.plan")
+    sha256 = read_sidecar(plan).plan_sha256
+    assert read_sidecar(plan, sha256).batches == (2, 4, 4)
+    with pytest.raises(UsageError, match="this run's is 000000000000"):
+        read_sidecar(plan, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("about", "tensorrt", "gpu", "why"),
+    [
+        (ABOUT_PLAN, "tensorrt 8.6.0", GPU, None),
+        (ABOUT_PLAN, "tensorrt 10.3.0", GPU,
+         "built by tensorrt 8.6.0 and this machine has tensorrt 10.3.0"),
+        (ABOUT_PLAN, "tensorrt 8.6.0", ("NVIDIA H200", "9.0"),
+         "built on NVIDIA H100 9.0 and this machine has NVIDIA H200 9.0"),
+        (replace(ABOUT_PLAN, gpu=None, capabilities=("8.0", "8.9")), "tensorrt 8.6.0", GPU,
+         "built for 8.0, 8.9 and this machine has NVIDIA H100 9.0"),
+        (replace(ABOUT_PLAN, gpu=None, capabilities=("9.0",)), "tensorrt 8.6.0", GPU, None),
+    ],
+)  # fmt: skip
+def test_plans_of_other_machines_are_refused(about, tensorrt, gpu, why):
+    if why is None:
+        check_machine("m.plan", about, tensorrt, gpu)
+        return
+    with pytest.raises(UsageError, match=why) as caught:
+        check_machine("m.plan", about, tensorrt, gpu)
+    command = "odtk-ray export MODEL.pth m.plan --size 64 96 --dynamic-batch-opts 1 4 8"
+    assert command in caught.value.hint
+
+
+def test_the_command_that_rebuilds_names_the_precision():
+    for precision, flags in (("fp32", "--full-precision"), ("int8", "--int8 --calibration-table")):
+        about = replace(ABOUT_PLAN, model=replace(ABOUT, precision=precision))
+        with pytest.raises(UsageError) as caught:
+            check_machine("m.plan", about, "tensorrt 9", GPU)
+        assert f"--size 64 96 {flags}" in caught.value.hint
+
+
+class Engine:
+    """What is asked of an ICudaEngine; test_tensorrt_api.py sees that the real one has it."""
+
+    def __init__(self, name, names, dtype="float"):
+        self.name, self._names, self._dtype = name, names, dtype
+        self.num_io_tensors = len(names)
+
+    def get_tensor_name(self, i):
+        return self._names[i]
+
+    def get_tensor_dtype(self, name):
+        return self._dtype
+
+
+class Trt:
+    float32 = "float"
+
+
+def test_a_plan_of_something_else_is_refused():
+    names = ["input_1", *ABOUT.output_names]
+    good = ABOUT_PLAN.identity
+    check_engine(Trt, Engine(good, names[::-1]), "m.plan", ABOUT_PLAN)
+    for engine in (Engine("x", names), Engine(good, names[1:]), Engine(good, names, "half")):
+        with pytest.raises(UsageError, match="a plan of something else"):
+            check_engine(Trt, engine, "m.plan", ABOUT_PLAN)
+
+
+def test_outputs_have_the_sizes_of_the_graphs(files):
+    about = read_exported(files / "m.onnx")
+    session = onnxruntime.InferenceSession(files / "m.onnx", providers=["CPUExecutionProvider"])
+    outputs = session.run(list(about.output_names), {"input_1": np.zeros((2, 3, 64, 96), "f4")})
+    expected = {n: v.size // 2 for n, v in zip(about.output_names, outputs, strict=True)}
+    assert output_sizes(about) == expected
+
+
+class Host:
+    """Stands for the device and the loader: pictures are numbers, odd ones cannot be decoded."""
+
+    def __init__(self):
+        self.given_back = []
+
+    def pinned(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+    def load(self, pictures):
+        bad = ImageError("odd")
+        self.pictures = [bad if n % 2 else cuda_ops.Source(n, 1, 1, 3, 1, 1) for n in pictures]
+        self.by_pillow = [n > 2 for n in pictures]
+        return self
+
+    def give_back(self, batch):
+        self.given_back.append(batch)
+
+    def synchronize(self):
+        pass
+
+
+def test_a_second_launch_may_start_before_the_first_is_done():
+    """Rows belong to the pictures that could be loaded, and memory is not shared before the end."""
+    host = Host()
+    launches = Launches(host, host, batch=4, detections=2)
+    used = deque()
+
+    def compute(good, results):
+        used.append(results)
+        for slot, source in enumerate(good):
+            results.scores[slot, 0] = source.ptr / 10
+        return host
+
+    first = launches.start([1, 2, 4], compute)
+    by_pillow = host.by_pillow
+    host.pictures, host.by_pillow = list(host.pictures), list(by_pillow)
+    outcomes = first()
+    assert isinstance(outcomes[0].found, ImageError)
+    assert [o.found.scores.tolist() for o in outcomes[1:]] == [[np.float32(0.2)], [np.float32(0.4)]]
+    assert [o.by_pillow for o in outcomes] == [False, False, True]
+    one = launches.start([2], compute)
+    two = launches.start([4], compute)
+    assert used[0] is used[1] is not used[2]
+    two(), one()
+    assert len(host.given_back) == 3
+
+
+def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
+    """A whole run of a plan, its network replaced, where torch and onnx cannot be imported."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(BLOCKED)
+    script = (
+        "import sys, torch_free\n"
+        "import odtk_ray.engines.tensorrt, odtk_ray.engines.load\n"
+        "assert sys.modules['torch'] is None\n"
+        "torch_free.main(*sys.argv[1:])\n"
+    )
+    (code / "torch_free.py").write_text(
+        "import odtk_ray.planning as planning\n"
+        "from engines_for_tests import PixelEngine\n"
+        "from odtk_ray.config import InferConfig\n"
+        "from odtk_ray.pipeline import infer\n"
+        "from synthetic import Quiet\n"
+        "def main(plan, images, output):\n"
+        "    planning._limit_to_plan = lambda *_: {}\n"
+        "    config = InferConfig(plan, images, outputs=(output,), workers=1, threads=1)\n"
+        "    summary = infer(config, Quiet(), PixelEngine)\n"
+        "    print(summary.images, summary.failed)\n"
+    )
+    tests = Path(__file__).parents[1]
+    paths = [code, tests, tests.parent]
+    run = subprocess.run(
+        [sys.executable, "-c", script, files / "m.plan", photos, tmp_path / "d.json"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)),
+                          "RAY_worker_niceness": "0"},
+        capture_output=True, text=True, check=False, cwd=tests.parent,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.split() == ["26", "0"]
+    found = json.loads((tmp_path / "d.json").read_text())
+    assert len(found["annotations"]) == 26

@@ -1,0 +1,215 @@
+"""Faults of a simulated cluster: nodes that go and come, workers that hang, storage that stops."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from engines_for_tests import (
+    HangingEngine,
+    HangingOnceEngine,
+    PixelEngine,
+    SigningEngine,
+    SlowEngine,
+    limited_factory,
+)
+from PIL import Image
+from sessions import start_ray
+from synthetic import picture
+
+from odtk_ray.cluster.workers import CRASHED
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.data import objects, patience, storage
+from odtk_ray.errors import OdtkError
+from odtk_ray.pipeline import infer
+from odtk_ray.results.store import RunFolder
+
+pytestmark = pytest.mark.cluster
+
+POISON = 77
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """200 small pictures of one size: seven shards."""
+    folder = tmp_path_factory.mktemp("images")
+    for seed in range(200):
+        picture(seed, 40, 32).save(folder / f"{seed:03d}.png")
+    return folder
+
+
+def setup_run(checkpoint, folder, images, workers=2, **more):
+    return InferConfig(
+        str(checkpoint),
+        images=str(images),
+        outputs=(str(folder / "out.json"), str(folder / "out.jsonl")),
+        batch=4,
+        workers=workers,
+        threads=1,
+        pre=Preprocessing(resize=32, max_size=64),
+        **more,
+    )
+
+
+def outputs(config):
+    return [storage.read_bytes(path) for path in config.outputs]
+
+
+@pytest.fixture
+def undisturbed(ray_session, checkpoint, images, tmp_path, quiet):
+    folder = tmp_path / "undisturbed"
+    folder.mkdir()
+    config = setup_run(checkpoint, folder, images)
+    infer(config, quiet, PixelEngine)
+    return outputs(config)
+
+
+def at_commit(monkeypatch, number, action):
+    """Do something just before the run's commit of that number, from 1."""
+    commit, count = RunFolder.commit, iter(range(1, 1 << 30))
+
+    def acted(self, *receipts):
+        if next(count) == number:
+            action()
+        return commit(self, *receipts)
+
+    monkeypatch.setattr(RunFolder, "commit", acted)
+
+
+def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet):
+    config = setup_run(checkpoint, tmp_path, images, shard_timeout=3)
+    marker = tmp_path / "hung"
+    engine = functools.partial(HangingOnceEngine, str(marker))
+    infer(config, quiet, engine)
+    assert marker.exists()
+    assert any("hangs: no image was done for 3 s" in warning for warning in quiet.warnings)
+    assert outputs(config) == undisturbed
+
+
+def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_path, quiet):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for seed in range(3):
+        picture(seed, 40, 32).save(folder / f"{seed}.png")
+    Image.new("RGB", (40, 32), (POISON,) * 3).save(folder / "1.png")
+    config = setup_run(checkpoint, tmp_path, folder, shard_timeout=2)
+    summary = infer(config, quiet, functools.partial(HangingEngine, POISON))
+    assert summary.failed == 1
+    failures = (tmp_path / "failures.jsonl").read_text()
+    assert '"file_name": "1.png"' in failures
+    assert CRASHED in failures
+
+
+def test_a_full_disk_ends_the_run_and_a_resume_completes_it(
+    undisturbed, checkpoint, images, tmp_path, quiet
+):
+    config = setup_run(checkpoint, tmp_path, images)
+    engine = functools.partial(limited_factory, str(tmp_path / "limited"), 1000)
+    with pytest.raises(OdtkError, match=r"File too large"):
+        infer(config, quiet, engine)
+    assert not Path(config.outputs[0]).exists()
+    assert list(Path(config.run_folder).rglob("*.tmp")) == []
+    infer(replace(config, resume=True), quiet, PixelEngine)
+    assert outputs(config) == undisturbed
+
+
+def test_storage_that_stops_and_returns_costs_no_image(
+    undisturbed, checkpoint, images, tmp_path, quiet, monkeypatch, s3
+):
+    for path in images.iterdir():
+        objects.put(f"{s3.url}/images/{path.name}", path.read_bytes())
+    config = replace(
+        setup_run(checkpoint, tmp_path, images),
+        images=f"{s3.url}/images",
+        outputs=(f"{s3.url}/out.json", f"{s3.url}/out.jsonl"),
+    )
+
+    def outage():
+        s3.server.stop()
+        threading.Timer(8, s3.server.start).start()
+
+    at_commit(monkeypatch, 2, outage)
+    summary = infer(config, quiet, functools.partial(SlowEngine, 0.05))
+    assert summary.failed == 0
+    assert outputs(config) == undisturbed
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Starts simulated nodes with one logical GPU each; the driver's Ray is theirs meanwhile."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    shared = ray.is_initialized()
+    ray.shutdown()
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False},
+    )
+
+    def add(**variables):
+        return made.add_node(
+            num_cpus=1, num_gpus=1, object_store_memory=80 << 20, env_vars=variables or None
+        )
+
+    yield SimpleNamespace(add=add, remove=made.remove_node, address=made.address)
+    ray.shutdown()
+    made.shutdown()
+    if shared:
+        start_ray()
+
+
+def on_cluster(config, cluster, **more):
+    return replace(config, workers=None, address=cluster.address, **more)
+
+
+def test_a_node_that_is_lost_and_one_that_joins(
+    checkpoint, images, tmp_path, quiet, monkeypatch, cluster
+):
+    """One of two nodes goes in mid-run; then a third one comes, and gets a worker in time."""
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    first, second = cluster.add(), cluster.add()
+    config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster)
+    reference = replace(config, outputs=tuple(str(calm / Path(p).name) for p in config.outputs))
+    infer(reference, quiet, PixelEngine)
+    joined: list[float] = []
+
+    def lose():
+        cluster.remove(second, allow_graceful=False)
+        cluster.remove(first, allow_graceful=False)
+        cluster.add()
+        joined.append(time.monotonic())
+
+    at_commit(monkeypatch, 2, lose)
+    summary = infer(config, quiet, functools.partial(SlowEngine, 0.1))
+    assert joined
+    assert summary.failed == 0
+    assert outputs(config) == outputs(reference)
+
+
+def test_a_node_that_cannot_see_the_storage_is_named(
+    checkpoint, images, tmp_path, quiet, monkeypatch, cluster, s3
+):
+    monkeypatch.setattr(patience, "OUTAGE", 1.0)
+    cluster.add(AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster, run_dir=f"{s3.url}/run")
+    with pytest.raises(OdtkError, match=r"on a worker: node \S+ \(.+\) cannot read the run folder"):
+        infer(config, quiet, PixelEngine)
+
+
+def test_a_node_that_joins_gets_a_worker(checkpoint, images, tmp_path, quiet, monkeypatch, cluster):
+    cluster.add()
+    config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster)
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    at_commit(monkeypatch, 1, cluster.add)
+    infer(config, quiet, functools.partial(SigningEngine, 0.5, str(seen)))
+    assert len(list(seen.iterdir())) == 2

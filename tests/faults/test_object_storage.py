@@ -1,0 +1,144 @@
+"""Whole runs on an object store: model, annotations, images, run folder and outputs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engines_for_tests import PixelEngine
+
+from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.data import objects, storage
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.pipeline import infer
+from odtk_ray.results.store import RunFolder
+
+pytestmark = pytest.mark.cluster
+
+OUTPUTS = ("out.json", "out.jsonl", "out.parquet")
+
+
+@pytest.fixture
+def local(checkpoint, photos, annotations, tmp_path):
+    """A run on local files, and its outputs' folder."""
+    folder = tmp_path / "local"
+    folder.mkdir()
+    return InferConfig(
+        str(checkpoint),
+        images=str(photos),
+        annotations=str(annotations),
+        outputs=tuple(str(folder / name) for name in OUTPUTS),
+        workers=2,
+        threads=1,
+        batch=4,
+        pre=Preprocessing(resize=64, max_size=128),
+    )
+
+
+@pytest.fixture
+def remote(local, s3):
+    """The same run with everything in a bucket."""
+    for path in Path(local.images).iterdir():
+        objects.put(f"{s3.url}/images/{path.name}", path.read_bytes())
+    objects.upload(local.model, f"{s3.url}/model.pth")
+    objects.upload(local.annotations, f"{s3.url}/boxes.json")
+    return replace(
+        local,
+        model=f"{s3.url}/model.pth",
+        images=f"{s3.url}/images",
+        annotations=f"{s3.url}/boxes.json",
+        outputs=tuple(f"{s3.url}/results/{name}" for name in OUTPUTS),
+    )
+
+
+def same_outputs(remote, local):
+    for there, here in zip(remote.outputs, local.outputs, strict=True):
+        assert storage.read_bytes(there) == Path(here).read_bytes()
+
+
+def test_everything_in_a_bucket_gives_the_bytes_of_local_files(
+    ray_session, local, remote, s3, quiet
+):
+    infer(local, quiet)
+    summary = infer(replace(remote, draw=f"{s3.url}/drawn"), quiet)
+    assert summary.images == 26
+    assert summary.failed == 0
+    same_outputs(remote, local)
+    metrics = json.loads(storage.read_bytes(f"{s3.url}/results/metrics.json"))
+    assert metrics == json.loads(Path(local.outputs[0]).with_name("metrics.json").read_text())
+    assert len(storage.list_files(f"{s3.url}/drawn", recursive=False).names) == 26
+    names = storage.list_files(f"{s3.url}/results", recursive=True).names
+    assert sorted(names) == ["metrics.json", *OUTPUTS]  # the run folder is gone
+
+
+def test_a_run_in_a_bucket_is_resumed_with_what_it_committed(
+    ray_session, local, remote, quiet, monkeypatch
+):
+    infer(local, quiet, PixelEngine)
+    commit = RunFolder.commit
+
+    def die_after_one(self, *receipts):
+        commit(self, receipts[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "commit", die_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        infer(remote, quiet, PixelEngine)
+    monkeypatch.setattr(RunFolder, "commit", commit)
+    with pytest.raises(UsageError, match="exists"):
+        infer(remote, quiet, PixelEngine)
+    resumed = RunFolder.reopen(remote.run_folder)
+    resumed.take_over()
+    assert (resumed.epoch, len(resumed.committed)) == (2, 1)
+    done = next(iter(resumed.committed.values()))
+    summary = infer(replace(remote, resume=True), quiet, PixelEngine)
+    assert summary.detected == 26 - done.rows
+    same_outputs(remote, local)
+
+
+def test_the_older_of_two_drivers_on_one_bucket_stops(ray_session, remote, quiet, monkeypatch):
+    commit = RunFolder.commit
+
+    def overtaken(self, *receipts):
+        if not self.committed:
+            RunFolder.reopen(self.path).take_over()
+        return commit(self, *receipts)
+
+    monkeypatch.setattr(RunFolder, "commit", overtaken)
+    with pytest.raises(OdtkError, match="another run has taken over"):
+        infer(remote, quiet, PixelEngine)
+    again = RunFolder.reopen(remote.run_folder)
+    again.take_over()
+    assert again.committed == {}
+
+
+def test_what_a_half_removed_run_left_is_no_run(ray_session, local, remote, quiet):
+    infer(local, quiet, PixelEngine)
+    infer(replace(remote, keep_run=True), quiet, PixelEngine)
+    objects.remove(f"{remote.run_folder}/plan.json")
+    infer(remote, quiet, PixelEngine)
+    same_outputs(remote, local)
+    assert not storage.exists(remote.run_folder)
+
+
+def test_a_bucket_that_is_not_there_is_refused_before_any_work(ray_session, remote, quiet):
+    outputs = ("s3://no-such-bucket-anywhere/out.json",)
+    with pytest.raises(UsageError, match=r"cannot write s3://no-such-bucket-anywhere/out\.json"):
+        infer(replace(remote, outputs=outputs), quiet, PixelEngine)
+
+
+def test_a_worker_that_cannot_see_the_run_folder_names_its_node(
+    ray_session, local, quiet, monkeypatch
+):
+    take_over = RunFolder.take_over
+
+    def hide(self):
+        take_over(self)
+        shutil.move(self.token_file, f"{self.token_file}.hidden")
+
+    monkeypatch.setattr(RunFolder, "take_over", hide)
+    with pytest.raises(OdtkError, match=r"on a worker: node \S+ \(.+\) cannot read the run folder"):
+        infer(local, quiet, PixelEngine)

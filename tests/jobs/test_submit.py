@@ -1,0 +1,163 @@
+"""Jobs on a real job server with token authentication, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from synthetic import picture
+
+from odtk_ray.config import InferConfig
+from odtk_ray.errors import UsageError
+from odtk_ray.job import settle_places
+
+ROOT = Path(__file__).parents[2]
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A cluster of one node with a job server; returns its address and what clients need."""
+    folder = tmp_path_factory.mktemp("ray")
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_worker_niceness": "0",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    environment.pop("RAY_ADDRESS", None)
+    environment.pop("PYTHONPATH", None)  # the package comes with the working directory
+    port, jobs = free_port(), free_port()
+    command = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={jobs}"]
+    command += ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000"]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{jobs}"
+    deadline = time.monotonic() + 90
+    listing = [RAY, "job", "list", "--address", address]
+    while subprocess.run(listing, check=False, env=environment, capture_output=True).returncode:
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(1)
+    yield address, environment
+    process.terminate()
+    process.wait(60)
+
+
+@pytest.fixture
+def photos_of_40(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(40):
+        picture(seed, 96, 96).save(folder / f"{seed:02d}.jpg")
+    return folder
+
+
+def infer_line(checkpoint, photos, *more):
+    line = ["python", "-m", "odtk_ray", "infer", str(checkpoint), "--images", str(photos)]
+    return [*line, "--resize", "64", "--max-size", "128", "--batch", "1", *map(str, more)]
+
+
+def last_line(output):
+    return json.loads(output.strip().splitlines()[-1])
+
+
+@pytest.mark.cluster
+def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
+    server, checkpoint, photos_of_40, tmp_path
+):
+    """One of the pictures is bad: code 3, which `ray job submit` turns into 1."""
+    address, environment = server
+    (photos_of_40 / "07.jpg").write_bytes(b"no picture")
+    line = infer_line(checkpoint, photos_of_40, "--run-dir", tmp_path / "results")
+    wrapper = [sys.executable, str(ROOT / "jobs" / "submit.py"), "--address", address]
+    wrapper += ["--working-dir", str(ROOT), "--", *line]
+    done = subprocess.run(
+        wrapper, check=False, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    final = last_line(done.stdout)
+    assert final.pop("detections") > 0
+    assert final == {"exit_code": 3, "images": 40, "detected": 40, "failed": 1}
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert names == ["detections.json", "failures.jsonl"]
+
+
+@pytest.mark.cluster
+def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
+    address, environment = server
+    output = tmp_path / "out.jsonl"
+    line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume")
+    submit = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
+    first = [*submit, "--no-wait", "--submission-id", "first", "--", *line, "--workers", "1"]
+    subprocess.run(first, env=environment, check=True, capture_output=True, timeout=60)
+    journal = Path(f"{output}.run") / "plan.json"
+    deadline = time.monotonic() + 60
+    while not journal.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop = [RAY, "job", "stop", "--address", address, "first"]
+    subprocess.run(stop, env=environment, check=True, capture_output=True, timeout=60)
+    assert not output.exists()
+    done = subprocess.run(
+        [*submit, "--", *line],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(output.read_text().splitlines()) == 40
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (InferConfig("m", outputs=("a.json",), given=frozenset({"outputs"})), "--output a.json"),
+        (InferConfig("m"), "--output or --run-dir"),
+        (InferConfig("m", run_dir="run"), "--run-dir run"),
+        (InferConfig("m", run_dir="/run", draw="drawn"), "--draw drawn"),
+    ],
+)
+def test_a_job_writes_nothing_that_ends_with_it(config, named, monkeypatch):
+    monkeypatch.setattr(os, "makedirs", lambda *_, **__: None)
+    with pytest.raises(UsageError, match=named):
+        settle_places(config)
+
+
+def test_outputs_of_a_job_go_to_its_run_folder():
+    settled = settle_places(InferConfig("m", run_dir="s3://bucket/run"))
+    assert settled.outputs == ("s3://bucket/run/detections.json",)
+    assert settled.run_folder == "s3://bucket/run/detections.json.run"
+
+
+def test_the_cluster_of_own_machines_is_accepted_by_ray():
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    text = (ROOT / "jobs" / "cluster" / "on_prem.yaml").read_text()
+    validate_config(prepare_config(yaml.safe_load(text)))
+
+
+def test_the_rayjob_calls_the_command_with_flags_that_there_are():
+    from odtk_ray.cli import cli
+
+    document = yaml.safe_load((ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text())
+    program, verb, *arguments = document["spec"]["entrypoint"].split()
+    assert (program, verb) == ("odtk-ray", "infer")
+    context = cli.commands["infer"].make_context("infer", arguments)
+    assert context.params["max_failures"] == 1000
+    assert context.params["resume"]
