@@ -11,6 +11,7 @@ from cuda_ops.device import Buffer, Device, Event
 from cuda_ops.graph import Graph
 from cuda_ops.postprocess import Level, Postprocess
 from cuda_ops.preprocess import Preprocess, Source
+from cuda_ops.rotated_iou import RotatedIou
 
 __all__ = [
     "Buffer",
@@ -21,5 +22,6 @@ __all__ = [
     "Level",
     "Postprocess",
     "Preprocess",
+    "RotatedIou",
     "Source",
 ]

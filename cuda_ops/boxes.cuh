@@ -1,6 +1,6 @@
 // Arithmetic on axis-aligned boxes (x1, y1, x2, y2) with inclusive corners: odtk_ray/ops/boxes.py.
 // Compiled without contraction to fused multiply-adds, so that every step rounds as it does there.
-// The rotated forms belong beside these: their own decode_box, area and overlaps.
+// rotated.cuh has the forms of rotated boxes.
 #pragma once
 
 __device__ inline void decode_side(float shift, float growth, float low, float high, int limit,
@@ -13,10 +13,11 @@ __device__ inline void decode_side(float shift, float growth, float low, float h
 }
 
 // The box of `deltas` (dx, dy, dw, dh) from an anchor shifted to its cell.
-__device__ inline float4 decode_box(float4 deltas, float4 anchor, int limit_w, int limit_h) {
+__device__ inline float4 decode_box(const float (&deltas)[4], float4 anchor, int limit_w,
+                                    int limit_h) {
   float4 box;
-  decode_side(deltas.x, deltas.z, anchor.x, anchor.z, limit_w, &box.x, &box.z);
-  decode_side(deltas.y, deltas.w, anchor.y, anchor.w, limit_h, &box.y, &box.w);
+  decode_side(deltas[0], deltas[2], anchor.x, anchor.z, limit_w, &box.x, &box.z);
+  decode_side(deltas[1], deltas[3], anchor.y, anchor.w, limit_h, &box.y, &box.w);
   return box;
 }
 

@@ -5,10 +5,11 @@
 // that was too short for its candidates is not used: `select` then reads the scores again, so that
 // the result is the same from no candidate to all of them, and the host need not know.
 //
-// Entry points end in the type of scores and deltas. postprocess.py mirrors Level and DecodeArgs.
+// Entry points end in the type of scores and deltas. arguments.py mirrors Level and DecodeArgs.
 
 #include "boxes.cuh"
 #include "keys.cuh"
+#include "rotated.cuh"
 #include "scalars.cuh"
 
 constexpr int kMaxLevels = 16;
@@ -17,7 +18,7 @@ constexpr int kLoads = 4;  // independent 16-byte loads of a thread
 
 struct Level {
   const void *scores;      // [B, A*C, H, W], or the same in channels_last memory
-  const void *deltas;      // [B, A*4, H, W], likewise
+  const void *deltas;      // [B, A*4, H, W], likewise; A*6 for rotated boxes
   const float4 *anchors;   // [A], of the cell at the origin
   unsigned size;           // scores of an image
   unsigned first_block;    // of the scan
@@ -33,7 +34,7 @@ struct DecodeArgs {
   Key *lists;         // [B, L, capacity]
   Key *workspace;     // [B, L, next power of two of top_n], null where shared memory holds it
   float *scores;      // [B, L, top_n]; unused slots are last and hold 0, as below
-  float4 *boxes;      // [B, L, top_n]
+  void *boxes;        // [B, L, top_n] of float4 or RotatedBox
   int *classes;       // [B, L, top_n]
   int level_count;
   int batch;
@@ -162,19 +163,21 @@ __device__ void scan(const DecodeArgs &args) {
   }
 }
 
-template <typename Scalar>
-__device__ float4 load_deltas(const DecodeArgs &args, const Level &level, int anchor, int y, int x) {
+template <typename Scalar, int kCount>
+__device__ void load_deltas(const DecodeArgs &args, const Level &level, int anchor, int y, int x,
+                            float (&values)[kCount]) {
   const int anchors = level.channels / args.class_count;
   const long long plane = static_cast<long long>(level.height) * level.width;
   const long long cell = static_cast<long long>(y) * level.width + x;
   const long long step = args.channels_last ? 1 : plane;
-  const Scalar *deltas = static_cast<const Scalar *>(level.deltas) + blockIdx.y * plane * anchors * 4;
-  deltas += args.channels_last ? (cell * anchors + anchor) * 4 : plane * anchor * 4 + cell;
-  return make_float4(to_float(deltas[0]), to_float(deltas[step]), to_float(deltas[2 * step]),
-                     to_float(deltas[3 * step]));
+  const Scalar *deltas = static_cast<const Scalar *>(level.deltas);
+  deltas += blockIdx.y * plane * anchors * kCount;
+  deltas += args.channels_last ? (cell * anchors + anchor) * kCount : plane * anchor * kCount + cell;
+#pragma unroll
+  for (int i = 0; i < kCount; i++) values[i] = to_float(deltas[i * step]);
 }
 
-template <typename Scalar>
+template <typename Scalar, typename Box>
 __device__ void write_candidate(const DecodeArgs &args, const Level &level, Key key,
                                 long long slot) {
   const unsigned index = key_index(key);
@@ -186,16 +189,18 @@ __device__ void write_candidate(const DecodeArgs &args, const Level &level, Key 
   const float top = static_cast<float>(y * level.stride);
   float4 shifted = level.anchors[anchor];
   shifted = make_float4(left + shifted.x, top + shifted.y, left + shifted.z, top + shifted.w);
+  float deltas[sizeof(Box) / sizeof(float)];
+  load_deltas<Scalar>(args, level, anchor, y, x, deltas);
   args.scores[slot] = key_score(key);
-  args.boxes[slot] = decode_box(load_deltas<Scalar>(args, level, anchor, y, x), shifted,
-                                level.width * level.stride, level.height * level.stride);
+  static_cast<Box *>(args.boxes)[slot] =
+      decode_box(deltas, shifted, level.width * level.stride, level.height * level.stride);
   args.classes[slot] = channel % args.class_count;
 }
 
 __device__ inline Key swap_halves(Key key) { return key >> 32 | key << 32; }
 
 // One block for each level (x) and image (y).
-template <typename Scalar>
+template <typename Scalar, typename Box>
 __device__ void select(const DecodeArgs &args) {
   extern __shared__ Key shared_keys[];
   __shared__ Selection shared;
@@ -226,10 +231,10 @@ __device__ void select(const DecodeArgs &args) {
   for (unsigned i = threadIdx.x; i < args.top_n; i += kThreads) {
     const long long slot = place * args.top_n + i;
     if (i < used) {
-      write_candidate<Scalar>(args, level, crowded ? keys[i] : swap_halves(keys[i]), slot);
+      write_candidate<Scalar, Box>(args, level, crowded ? keys[i] : swap_halves(keys[i]), slot);
     } else {
       args.scores[slot] = 0.0f;
-      args.boxes[slot] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      static_cast<Box *>(args.boxes)[slot] = Box();
       args.classes[slot] = 0;
     }
   }
@@ -244,9 +249,19 @@ extern "C" __global__ void __launch_bounds__(kScanThreads) scan_float32(const De
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) select_float16(const DecodeArgs args) {
-  select<Half>(args);
+  select<Half, float4>(args);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) select_float32(const DecodeArgs args) {
-  select<float>(args);
+  select<float, float4>(args);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads)
+select_rotated_float16(const DecodeArgs args) {
+  select<Half, RotatedBox>(args);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads)
+select_rotated_float32(const DecodeArgs args) {
+  select<float, RotatedBox>(args);
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cuda_ops.arguments import MAX_LEVELS, DecodeArgs, LevelArgs, NmsArgs
 from cuda_ops.device import Device
 
 Scalar = Literal["float16", "float32"]
+Angles = Literal["own", "odtk"]
 
 _BYTES = {"float16": 2, "float32": 4}
 
+# The rotated forms of the kernels, by the angles that suppression compares boxes with.
+_NMS = {None: "nms", "own": "nms_rotated", "odtk": "nms_rotated_odtk"}
+
 # decode.cu and keys.cuh.
-_MAX_LEVELS = 16
 _SCAN_THREADS = 256
 _LOADS = 4
 _THREADS = 1024
@@ -29,57 +32,6 @@ _CAPACITY = 16384
 
 # Keys that a block sorts in shared memory; beside them it needs 8.2 KB of the 48 KB.
 _SHARED_KEYS = 4096
-
-_pointer, _int, _unsigned = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
-
-
-class _Level(ctypes.Structure):
-    _fields_ = (
-        ("scores", _pointer),
-        ("deltas", _pointer),
-        ("anchors", _pointer),
-        ("size", _unsigned),
-        ("first_block", _unsigned),
-        ("channels", _int),
-        ("height", _int),
-        ("width", _int),
-        ("stride", _int),
-    )
-
-
-class _DecodeArgs(ctypes.Structure):
-    _fields_ = (
-        ("levels", _Level * _MAX_LEVELS),
-        ("counts", _pointer),
-        ("lists", _pointer),
-        ("workspace", _pointer),
-        ("scores", _pointer),
-        ("boxes", _pointer),
-        ("classes", _pointer),
-        ("level_count", _int),
-        ("batch", _int),
-        ("class_count", _int),
-        ("capacity", _unsigned),
-        ("top_n", _unsigned),
-        ("cut", _unsigned),
-        ("threshold", ctypes.c_float),
-        ("logits", _int),
-        ("channels_last", _int),
-    )
-
-
-class _NmsArgs(ctypes.Structure):
-    _fields_ = (
-        ("scores", _pointer),
-        ("boxes", _pointer),
-        ("classes", _pointer),
-        ("kept_scores", _pointer),
-        ("kept_boxes", _pointer),
-        ("kept_classes", _pointer),
-        ("count", _unsigned),
-        ("detections", _unsigned),
-        ("threshold", ctypes.c_float),
-    )
 
 
 @dataclass(frozen=True)
@@ -114,13 +66,17 @@ class Postprocess:
         dtype: of scores and deltas.
         logits: scores are logits, and not probabilities; they are ranked by their float32 sigmoid.
         channels_last: the memory is [B, h, w, channels] instead of [B, channels, h, w].
+        rotated: for a rotated model, which angles suppression compares boxes with: each box's
+            "own", or, as "odtk", that of the worse one. Others' boxes are axis-aligned.
 
     Attributes:
+        box_values: V, numbers of a box: 4, xyxy with inclusive corners, or 6 where sin and cos
+            follow. In pixels of the network input.
         scores: float32 [B, D], best first; unused slots are last and hold 0, as below.
-        boxes: float32 [B, D, 4], xyxy, inclusive corners, pixels of the network input.
+        boxes: float32 [B, D, V].
         classes: int32 [B, D].
         candidate_scores: float32 [B, N], N = levels * top_n; unused slots of a level hold 0.
-        candidate_boxes: float32 [B, N, 4].
+        candidate_boxes: float32 [B, N, V].
         candidate_classes: int32 [B, N].
 
     Raises:
@@ -142,21 +98,24 @@ class Postprocess:
         dtype: Scalar,
         logits: bool,
         channels_last: bool,
+        rotated: Angles | None = None,
     ) -> None:
         _check(levels, batch, classes, threshold, min(top_n, detections))
-        self._scan = device.kernel("decode", f"scan_{dtype}", _DecodeArgs)
-        self._select = device.kernel("decode", f"select_{dtype}", _DecodeArgs)
-        self._suppress = device.kernel("nms", "nms", _NmsArgs)
+        self.box_values = 6 if rotated else 4
+        select = f"select_rotated_{dtype}" if rotated else f"select_{dtype}"
+        self._scan = device.kernel("decode", f"scan_{dtype}", DecodeArgs)
+        self._select = device.kernel("decode", select, DecodeArgs)
+        self._suppress = device.kernel("nms", _NMS[rotated], NmsArgs)
         self._levels = len(levels)
         self._batch = batch
 
         segments = batch * len(levels)
         slots = segments * top_n
         self.candidate_scores = device.alloc(4 * slots)
-        self.candidate_boxes = device.alloc(16 * slots)
+        self.candidate_boxes = device.alloc(4 * self.box_values * slots)
         self.candidate_classes = device.alloc(4 * slots)
         self.scores = device.alloc(4 * batch * detections)
-        self.boxes = device.alloc(16 * batch * detections)
+        self.boxes = device.alloc(4 * self.box_values * batch * detections)
         self.classes = device.alloc(4 * batch * detections)
         room = 1 << (top_n - 1).bit_length()
         capacity = max(top_n, _CAPACITY)
@@ -170,7 +129,7 @@ class Postprocess:
         device.zero(self._counts)
         device.synchronize()
 
-        self._decode_args = _DecodeArgs(
+        self._decode_args = DecodeArgs(
             counts=self._counts.ptr,
             lists=self._lists.ptr,
             workspace=self._workspace.ptr if self._workspace else None,
@@ -188,7 +147,7 @@ class Postprocess:
             channels_last=channels_last,
         )
         self._blocks = self._describe(levels, classes, _VECTOR // _BYTES[dtype])
-        self._nms_args = _NmsArgs(
+        self._nms_args = NmsArgs(
             kept_scores=self.scores.ptr,
             kept_boxes=self.boxes.ptr,
             kept_classes=self.classes.ptr,
@@ -227,7 +186,7 @@ class Postprocess:
 
         Args:
             scores: pointer to float32 [B, N], N = levels * top_n.
-            boxes: pointer to float32 [B, N, 4], aligned to 16 bytes.
+            boxes: pointer to float32 [B, N, V], aligned to 16 bytes.
             classes: pointer to int32 [B, N].
         """
         args = self._nms_args
@@ -241,7 +200,7 @@ class Postprocess:
         for number, level in enumerate(levels):
             channels = len(level.anchors) * classes
             size = channels * level.height * level.width
-            self._decode_args.levels[number] = _Level(
+            self._decode_args.levels[number] = LevelArgs(
                 anchors=self._anchors.ptr + number * step,
                 size=size,
                 first_block=blocks,
@@ -284,8 +243,8 @@ def cut_bits(threshold: float, dtype: Scalar, *, logits: bool) -> int:
 
 
 def _check(levels: Sequence[Level], batch: int, classes: int, threshold: float, least: int) -> None:
-    if not 0 < len(levels) <= _MAX_LEVELS:
-        raise ValueError(f"{len(levels)} levels, there can be 1 to {_MAX_LEVELS}")
+    if not 0 < len(levels) <= MAX_LEVELS:
+        raise ValueError(f"{len(levels)} levels, there can be 1 to {MAX_LEVELS}")
     if len({level.anchors.shape for level in levels}) != 1:
         raise ValueError("the levels have different numbers of anchors")
     if min(batch, classes, least) < 1:

@@ -12,6 +12,7 @@ from synthetic import picture
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.ops.boxes import pairwise_iou
+from odtk_ray.ops.rotated import rotated_iou
 
 PREP = Preprocessing(resize=160, max_size=256)
 POST = Postprocessing()
@@ -76,13 +77,19 @@ def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
         least: lowest score that counts.
         iou: of partners, at least.
         score: largest difference of partners' scores.
-        margin: detections within this of the threshold, or of the last place, do not count.
+        margin: detections within this of the threshold, or of the last place, do not count; nor do
+            rotated ones without an area, which have no IoU with themselves.
     """
     edge = POST.threshold
     if len(found) == POST.detections:
         edge = max(edge, float(found.scores[-1]))
     counts = (found.scores >= least) & (found.scores > edge + margin)
-    overlaps = pairwise_iou(torch.tensor(found.boxes), torch.tensor(others.boxes)).numpy()
+    boxes, partners = torch.tensor(found.boxes), torch.tensor(others.boxes)
+    if boxes.shape[1] == 6:
+        overlaps = rotated_iou(boxes[:, None].double(), partners[None].double()).numpy()
+        counts &= (found.boxes[:, 2:4] > found.boxes[:, :2]).all(axis=1)
+    else:
+        overlaps = pairwise_iou(boxes, partners).numpy()
     partner = (
         (overlaps >= iou)
         & (found.classes[:, None] == others.classes)

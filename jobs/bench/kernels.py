@@ -1,7 +1,9 @@
 """The CUDA kernels at the sizes of use, beside ODTK's scheme in torch, on the same inputs.
 
-Heads' outputs of 800x1280 and 80 classes in channels_last FP16, random and seeded, with about 6,900
-candidates an image; pictures of 640x480 become 1066x800 in a padded tensor. Several sets of input
+Heads' outputs in channels_last FP16, random and seeded: 800x1280 and 80 classes with about 6,900
+candidates an image, and 768x768, 15 classes and rotated boxes with about 5,000. Suppression of
+rotated boxes is also timed where it has most to do: 5,000 candidates on 40 objects, so that all are
+looked at. Pictures of 640x480 become 1066x800 in a padded tensor. Several sets of input
 take turns, so that none stays in the cache. Times are medians over rounds of launches between two
 events. The bytes counted are the scores, or the pictures and the tensor: what must be moved.
 """
@@ -9,8 +11,10 @@ events. The bytes counted are the scores, or the pictures and the tensor: what m
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import click
 import numpy as np
@@ -24,18 +28,56 @@ from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 
 STRIDES = (8, 16, 32, 64, 128)
-SIZES = ((100, 160), (50, 80), (25, 40), (13, 20), (7, 10))
-CLASSES = 80
 SETS = 3
 
-# Mean and deviation of the logits: 0.045% of 15.3 million scores exceed 0.05, 6,900 an image.
-LOGITS = (-9.0, 1.824)
+
+@dataclass(frozen=True)
+class Model:
+    """What heads give.
+
+    Attributes:
+        sizes: (height, width) of each level.
+        classes: C.
+        anchors: for each level float32 [A, 4].
+        box_values: numbers of a box.
+        std: deviation of the logits around -9, which makes the number of candidates.
+    """
+
+    sizes: Sequence[tuple[int, int]]
+    classes: int
+    anchors: Sequence[Tensor]
+    box_values: int
+    std: float
+
+
+# 0.045% of 15.3 million scores exceed 0.05.
+UPRIGHT = Model(
+    sizes=((100, 160), (50, 80), (25, 40), (13, 20), (7, 10)),
+    classes=80,
+    anchors=[generate_anchors(s, DEFAULT_RATIOS, DEFAULT_SCALES, "current") for s in STRIDES],
+    box_values=4,
+    std=1.824,
+)
+
+# 0.1% of 5 million scores exceed 0.05.
+ROTATED = Model(
+    sizes=((96, 96), (48, 48), (24, 24), (12, 12), (6, 6)),
+    classes=15,
+    anchors=[
+        generate_anchors(
+            s, DEFAULT_RATIOS, DEFAULT_SCALES, "legacy", (-math.pi / 6, 0.0, math.pi / 6)
+        )
+        for s in STRIDES
+    ],
+    box_values=6,
+    std=1.96,
+)
 
 
 class Heads:
     """One set of random outputs, on the GPU."""
 
-    def __init__(self, batch: int, seed: int) -> None:
+    def __init__(self, model: Model, batch: int, seed: int) -> None:
         generator = torch.Generator("cuda").manual_seed(seed)
 
         def normal(channels: int, size: tuple[int, int], mean: float, std: float) -> Tensor:
@@ -43,8 +85,9 @@ class Heads:
             values = torch.randn(shape, generator=generator, device="cuda", dtype=torch.float16)
             return (values * std + mean).contiguous(memory_format=torch.channels_last)
 
-        self.logits = [normal(9 * CLASSES, size, *LOGITS) for size in SIZES]
-        self.deltas = [normal(36, size, 0.0, 0.3) for size in SIZES]
+        anchors = len(model.anchors[0])
+        self.logits = [normal(anchors * model.classes, s, -9.0, model.std) for s in model.sizes]
+        self.deltas = [normal(anchors * model.box_values, s, 0.0, 0.3) for s in model.sizes]
 
     def pointers(self) -> tuple[list[int], list[int]]:
         """Addresses of the logits and of the deltas."""
@@ -94,21 +137,17 @@ def captured(work: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def bench_postprocess(
-    device: Device, clock: Clock, batch: int, bandwidth: float
-) -> list[Sequence[str]]:
-    """Rows of the table for decoding and suppression."""
-    settings = Postprocessing()
-    anchors = [generate_anchors(s, DEFAULT_RATIOS, DEFAULT_SCALES, "current") for s in STRIDES]
-    levels = [
-        Level(*size, stride, a.numpy())
-        for size, stride, a in zip(SIZES, STRIDES, anchors, strict=True)
-    ]
-    post = Postprocess(
+def make_postprocess(
+    device: Device, model: Model, settings: Postprocessing, batch: int
+) -> Postprocess:
+    return Postprocess(
         device,
-        levels,
+        [
+            Level(*size, stride, anchors.numpy())
+            for size, stride, anchors in zip(model.sizes, STRIDES, model.anchors, strict=True)
+        ],
         batch=batch,
-        classes=CLASSES,
+        classes=model.classes,
         threshold=settings.threshold,
         top_n=settings.top_n,
         nms=settings.nms,
@@ -116,8 +155,17 @@ def bench_postprocess(
         dtype="float16",
         logits=True,
         channels_last=True,
+        rotated="own" if model is ROTATED else None,
     )
-    sets = [Heads(batch, seed) for seed in range(SETS)]
+
+
+def bench_postprocess(
+    device: Device, clock: Clock, model: Model, batch: int, bandwidth: float
+) -> list[Sequence[str]]:
+    """Rows of the table for decoding and suppression."""
+    settings = Postprocessing()
+    post = make_postprocess(device, model, settings, batch)
+    sets = [Heads(model, batch, seed) for seed in range(SETS)]
     pointers = [heads.pointers() for heads in sets]
     nbytes = sum(t.numel() * t.element_size() for t in sets[0].logits)
     candidates = (
@@ -132,15 +180,42 @@ def bench_postprocess(
         "decode + NMS, graph": clock.median(lambda i: graphs[i % SETS].replay(), 30),
         "decode": clock.median(lambda i: post.select(*pointers[i % SETS]), 30),
         "NMS": clock.median(lambda _: post.suppress(*candidates), 30),
-        "decode + NMS, ODTK's scheme": bench_odtk(clock, sets, anchors, settings),
     }
     for graph in graphs:
         graph.reset()
     rows = []
     for what, time in times.items():
-        counted = what != "NMS" and "ODTK" not in what
-        rows.append(row(what, name, time, nbytes if counted else 0, bandwidth))
+        counted = 0 if what == "NMS" else nbytes
+        label = f"rotated {what}" if model is ROTATED else what
+        rows.append(row(label, name, time, counted, bandwidth))
+    if model is ROTATED:
+        time = bench_crowded(clock, post, batch, len(STRIDES) * settings.top_n)
+        rows.append(row("rotated NMS", f"batch {batch}, 5,000 on 40 objects", time, 0, bandwidth))
+    else:
+        time = bench_odtk(clock, sets, model.anchors, settings)
+        rows.append(row("decode + NMS, ODTK's scheme", name, time, 0, bandwidth))
     return rows
+
+
+def bench_crowded(clock: Clock, post: Postprocess, batch: int, count: int) -> float:
+    """Milliseconds of suppressing candidates that lie on 40 rotated objects an image."""
+    rng = np.random.default_rng(0)
+    number = rng.integers(0, 40, (batch, count))
+    middle = rng.uniform(0, 768, (batch, 40, 2)), rng.normal(0, 2, (batch, count, 2))
+    sides = rng.uniform(16, 120, (batch, 40, 2)), rng.normal(1, 0.03, (batch, count, 2))
+    theta = rng.uniform(-3, 3, (batch, 40)), rng.normal(0, 0.03, (batch, count))
+    centre = np.take_along_axis(middle[0], number[..., None], axis=1) + middle[1]
+    half = np.take_along_axis(sides[0], number[..., None], axis=1) * sides[1] / 2
+    angle = np.take_along_axis(theta[0], number, axis=1) + theta[1]
+    turn = np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+    boxes = np.concatenate([centre - half, centre + half, turn], axis=-1)
+    columns = [
+        torch.from_numpy(rng.uniform(0.05, 1, (batch, count)).astype(np.float32)).cuda(),
+        torch.from_numpy(boxes.astype(np.float32)).cuda(),
+        torch.from_numpy((number % ROTATED.classes).astype(np.int32)).cuda(),
+    ]
+    pointers = [column.data_ptr() for column in columns]
+    return clock.median(lambda _: post.suppress(*pointers), 30)
 
 
 def bench_odtk(
@@ -211,7 +286,8 @@ def main(batches: str) -> None:
         print(f"A copy on the device moves {bandwidth / 1e9:.2f} TB/s, read and written.\n")
         rows: list[Sequence[str]] = [["what", "input", "ms", "MB", "of the copy's rate"]]
         for batch in map(int, batches.split(",")):
-            rows += bench_postprocess(device, clock, batch, bandwidth)
+            for model in (UPRIGHT, ROTATED):
+                rows += bench_postprocess(device, clock, model, batch, bandwidth)
         rows += bench_preprocess(device, clock, 32, bandwidth)
         print(table(rows))
     device.close()

@@ -36,8 +36,6 @@ class Gpu:
     remarks: tuple[str, ...]
 
 
-_NO_ROTATED = "the CUDA kernels do not know rotated boxes yet: PyTorch computes in their place"
-
 # Makes an engine of the settings given, with the shapes given ready.
 MakeEngine = Callable[[dict[str, Any], Sequence[tuple[int, int]]], Any]
 
@@ -100,8 +98,7 @@ def _try_gpu(
     kernels_needed: bool,
 ) -> Gpu | None:
     """See what works, and make an engine of it; None when memory runs out. Runs on a worker."""
-    none = (False, PILLOW, (_NO_ROTATED,))
-    kernels, key, remarks = none if settings["rotated"] else _capabilities(decoder)
+    kernels, key, remarks = _capabilities(decoder)
     if kernels_needed and not kernels:
         raise OdtkError("TensorRT plans need the CUDA kernels", remarks[0], "pip install pycuda")
     settings = settings | {"kernels": kernels, "decoder": key, "compiled": []}

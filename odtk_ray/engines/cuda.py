@@ -75,16 +75,27 @@ class CudaEngine:
         self._network = fused(model)
         self._compile_shapes = frozenset(compile_shapes)
         self._compiled = compiled(model, len(compile_shapes)) if compile_shapes else None
+        self._rotated = checkpoint.rotated
         self._anchors = [
-            generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
-            for s in self._strides
+            generate_anchors(
+                stride,
+                checkpoint.ratios,
+                checkpoint.scales,
+                checkpoint.anchors,
+                checkpoint.angles,
+            ).numpy()
+            for stride in self._strides
         ]
         self._dtype = torch.float32 if full_precision else torch.float16
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
         self._pool = torch.cuda.graph_pool_handle()
         self._steps: dict[Shape, Step] = {}
         self._launches = Launches(
-            self._device, self._loader, batch=launch_batch, detections=post.detections
+            self._device,
+            self._loader,
+            batch=launch_batch,
+            detections=post.detections,
+            box_values=6 if self._rotated else 4,
         )
         self._warm_up(shapes)
         precision = "fp32" if full_precision else "fp16"
@@ -152,6 +163,7 @@ class CudaEngine:
                 self._anchors,
                 self._classes,
                 self._post,
+                rotated=self._rotated,
             )
             step.capture(self._pool, self._stream)
             self._steps[shape] = step

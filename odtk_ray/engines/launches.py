@@ -24,12 +24,14 @@ class Done(Protocol):
 
 
 class Results:
-    """Page-locked memory for the detections of one launch."""
+    """Page-locked memory for the detections of one launch, with 4 or 6 numbers of a box."""
 
-    def __init__(self, device: cuda_ops.Device, batch: int, detections: int) -> None:
+    def __init__(
+        self, device: cuda_ops.Device, batch: int, detections: int, box_values: int
+    ) -> None:
         self._device = device
         self.scores: NDArray[np.float32] = device.pinned((batch, detections), np.float32)
-        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, 4), np.float32)
+        self.boxes: NDArray[np.float32] = device.pinned((batch, detections, box_values), np.float32)
         self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
 
     def download(self, post: cuda_ops.Postprocess) -> None:
@@ -52,13 +54,20 @@ class Launches:
         loader: brings pictures to it.
         batch: pictures in one launch.
         detections: at most so many a picture.
+        box_values: numbers of a box: 4, or 6 of a rotated one.
     """
 
     def __init__(
-        self, device: cuda_ops.Device, loader: GpuLoader, *, batch: int, detections: int
+        self,
+        device: cuda_ops.Device,
+        loader: GpuLoader,
+        *,
+        batch: int,
+        detections: int,
+        box_values: int = 4,
     ) -> None:
         self._device, self._loader = device, loader
-        self._size = batch, detections
+        self._size = batch, detections, box_values
         self._free: queue.SimpleQueue[Results] = queue.SimpleQueue()
 
     def start(

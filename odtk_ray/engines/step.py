@@ -29,6 +29,7 @@ class Step:
         anchors: for each level float32 [A, 4].
         classes: number of classes.
         post: thresholds behind the heads.
+        rotated: whether the boxes are rotated.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Step:
         anchors: Sequence[NDArray[np.float32]],
         classes: int,
         post: Postprocessing,
+        *,
+        rotated: bool,
     ) -> None:
         count, _, height, width = batch.shape
         dtype: Scalar = "float16" if batch.dtype == torch.float16 else "float32"
@@ -68,6 +71,7 @@ class Step:
             dtype=dtype,
             logits=True,
             channels_last=True,
+            rotated=post.rotated_nms if rotated else None,
         )
         self._graph: torch.cuda.CUDAGraph | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import numpy as np
 import torch
@@ -19,7 +20,10 @@ def on_stream(device):
     return torch.cuda.stream(torch.cuda.ExternalStream(device.stream))
 
 
-def anchors_of(stride):
+def anchors_of(stride, rotated):
+    if rotated:
+        angles = (-math.pi / 6, 0.0, math.pi / 6)
+        return generate_anchors(stride, DEFAULT_RATIOS, DEFAULT_SCALES, "legacy", angles)
     return generate_anchors(stride, DEFAULT_RATIOS, DEFAULT_SCALES, "current")
 
 
@@ -56,33 +60,52 @@ def random_deltas(rng, shape, odd=False):
     deltas = torch.randn(shape, generator=generator, device="cuda") * 0.5
     if odd:
         index = torch.randint(200, shape, generator=generator, device="cuda")
-        values = torch.tensor([np.nan, np.inf, -np.inf, 1e30, -1e30, 90.0], device="cuda")
-        deltas = torch.where(index < 6, values[index.clamp(max=5)], deltas)
+        values = torch.tensor([np.nan, np.inf, -np.inf, 1e30, -1e30, 90.0, 0.0], device="cuda")
+        deltas = torch.where(index < 7, values[index.clamp(max=6)], deltas)
     return deltas
 
 
 class Heads:
-    """Random outputs of all levels for one batch, and what `ops` makes of them."""
+    """Random outputs of all levels for one batch, and what `ops` makes of them.
 
-    def __init__(self, rng, sizes, *, batch, classes, pattern, dtype, logits, channels_last):
+    `rotated` is that of `Postprocess`: with it there are 27 anchors and six deltas of each.
+    """
+
+    def __init__(
+        self,
+        rng,
+        sizes,
+        *,
+        batch,
+        classes,
+        pattern,
+        dtype,
+        logits,
+        channels_last,
+        rotated=None,
+    ):
+        self.box_values = 6 if rotated else 4
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.strides = STRIDES[: len(sizes)] if len(sizes) <= 5 else [8] * len(sizes)
-        self.anchors = [anchors_of(stride) for stride in self.strides]
+        self.anchors = [anchors_of(stride, rotated) for stride in self.strides]
+        anchors = len(self.anchors[0])
         self.settings = {
             "batch": batch,
             "classes": classes,
             "dtype": dtype,
             "logits": logits,
             "channels_last": channels_last,
+            "rotated": rotated,
         }
         kind = getattr(torch, dtype)
         self.scores, self.deltas = [], []
         for height, width in sizes:
-            values = random_logits(rng, (batch, 9 * classes, height, width), pattern)
+            values = random_logits(rng, (batch, anchors * classes, height, width), pattern)
             values = values if logits else values.sigmoid()
             if pattern == "odd" and not logits:
                 values = torch.where(values > 0.95, values * float("inf"), values)
-            deltas = random_deltas(rng, (batch, 36, height, width), pattern == "odd")
+            shape = (batch, anchors * self.box_values, height, width)
+            deltas = random_deltas(rng, shape, pattern == "odd")
             self.scores.append(values.to(kind).contiguous(memory_format=layout))
             self.deltas.append(deltas.to(kind).contiguous(memory_format=layout))
         torch.cuda.synchronize()  # they were made on another stream than they are used on
@@ -115,7 +138,13 @@ class Heads:
         ):
             ranked = scores.float().sigmoid() if self.settings["logits"] else scores
             found = decode_level(
-                ranked, deltas.float(), anchors.cuda(), stride, threshold=threshold, top_n=top_n
+                ranked,
+                deltas.float(),
+                anchors.cuda(),
+                stride,
+                threshold=threshold,
+                top_n=top_n,
+                rotated=self.box_values == 6,
             )
             for column, part in zip(columns, found, strict=True):
                 empty = part.new_zeros((len(part), top_n - part.shape[1], *part.shape[2:]))
@@ -146,16 +175,17 @@ def candidates(device, post, heads, top_n):
     buffers = [post.candidate_scores, post.candidate_boxes, post.candidate_classes]
     with poisoned(device, buffers):
         post.select(*heads.pointers())
-    return _columns(device, buffers, batch, slots)
+    return _columns(device, buffers, batch, slots, post.box_values)
 
 
 def detections(device, post, batch, slots):
     """What the last launch left in the outputs."""
-    return _columns(device, [post.scores, post.boxes, post.classes], batch, slots)
+    buffers = [post.scores, post.boxes, post.classes]
+    return _columns(device, buffers, batch, slots, post.box_values)
 
 
-def _columns(device, buffers, batch, slots):
-    shapes = [(batch, slots), (batch, slots, 4), (batch, slots)]
+def _columns(device, buffers, batch, slots, box_values):
+    shapes = [(batch, slots), (batch, slots, box_values), (batch, slots)]
     kinds = [np.float32, np.float32, np.int32]
     return [
         fetch(device, buffer, shape, kind)

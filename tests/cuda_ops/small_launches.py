@@ -6,14 +6,14 @@ import itertools
 
 import numpy as np
 
-from cuda_ops import Device, Level, Postprocess, Preprocess, Source
+from cuda_ops import Device, Level, Postprocess, Preprocess, RotatedIou, Source
 
 SIZES = [(9, 13), (5, 7), (1, 1)]
 CLASSES = 5
 BATCH = 3
 
 
-def launch_postprocess(device, rng, mean, dtype, channels_last, top_n):
+def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=None):
     levels = [
         Level(*size, 8 << i, rng.uniform(-8, 16, (9, 4)).astype(np.float32))
         for i, size in enumerate(SIZES)
@@ -30,9 +30,10 @@ def launch_postprocess(device, rng, mean, dtype, channels_last, top_n):
         dtype=dtype,
         logits=True,
         channels_last=channels_last,
+        rotated=rotated,
     )
     held = []
-    for channels in (9 * CLASSES, 36):
+    for channels in (9 * CLASSES, 9 * post.box_values):
         for height, width in SIZES:
             values = rng.normal(mean, 2, BATCH * channels * height * width).astype(dtype)
             held.append(device.alloc(values.nbytes))
@@ -65,6 +66,16 @@ def launch_preprocess(device, rng, dtype, channels_last, shape):
     device.synchronize()
 
 
+def launch_iou(device, rng):
+    boxes = [rng.uniform(0, 9, (333, 6)).astype(np.float32) for _ in range(2)]
+    held = [device.alloc(b.nbytes) for b in boxes]
+    for buffer, values in zip(held, boxes, strict=True):
+        device.upload(buffer.ptr, values)
+    out = device.alloc(4 * 333)
+    RotatedIou(device).launch(held[0].ptr, held[1].ptr, out.ptr, 333)
+    device.synchronize()
+
+
 def main():
     device = Device()
     rng = np.random.default_rng()
@@ -73,6 +84,9 @@ def main():
     ):
         launch_postprocess(device, rng, mean, dtype, channels_last, top_n=100)
     launch_postprocess(device, rng, 4, "float16", True, top_n=4097)
+    for mean, rotated in itertools.product((-9, -2, 4), ("own", "odtk")):
+        launch_postprocess(device, rng, mean, "float16", True, 1000, rotated)
+    launch_iou(device, rng)
     for dtype, channels_last, shape in itertools.product(
         ("float16", "float32"), (True, False), ((40, 132), (33, 35))
     ):

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import cuda_ops
-from cuda_ops import compiler, postprocess, preprocess
+from cuda_ops import arguments, compiler, preprocess
 
-FILES = ["decode", "nms", "preprocess"]
+FILES = ["decode", "iou", "nms", "preprocess"]
 
 
 def has_nvcc():
@@ -96,9 +96,10 @@ def test_without_pycuda_one_sentence_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("file", "name", "structure"),
     [
-        ("decode", "Level", postprocess._Level),
-        ("decode", "DecodeArgs", postprocess._DecodeArgs),
-        ("nms", "NmsArgs", postprocess._NmsArgs),
+        ("decode", "Level", arguments.LevelArgs),
+        ("decode", "DecodeArgs", arguments.DecodeArgs),
+        ("nms", "NmsArgs", arguments.NmsArgs),
+        ("iou", "IouArgs", arguments.IouArgs),
         ("preprocess", "Axis", preprocess._Axis),
         ("preprocess", "Picture", preprocess._Picture),
         ("preprocess", "PreprocessArgs", preprocess._PreprocessArgs),

@@ -76,7 +76,8 @@ def test_no_half_below_the_cut_is_a_candidate(threshold, logits):
     candidates = scores > np.float32(threshold)
     below = np.less(EVERY_HALF, cut)
     assert not (candidates & below).any()
-    if candidates.any() and threshold > 1e-6:  # and the cut is close: a hundredth lower is none
+    # And the cut is close: a hundredth lower is none. Towards 1 the sigmoid's own error is larger.
+    if candidates.any() and 1e-6 < threshold < 0.999:
         least = EVERY_HALF[candidates].astype(np.float64).min()
         assert least - 0.01 - abs(least) / 500 < float(cut) <= least
 
