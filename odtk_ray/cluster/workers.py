@@ -88,8 +88,8 @@ class Worker:
     """The actor; after a crash the driver starts another and hands its work out again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
+        self._name = worker_name()  # first: Ray asks for it when what follows raises
         check_access(settings)  # before a model is loaded, which may take minutes
-        self._name = worker_name()
         self._settings = settings
         self._done: Counter[int] = Counter()
         self._begun: set[int] = set()
