@@ -44,6 +44,8 @@ def server(tmp_path_factory):
     port, jobs = free_port(), free_port()
     command = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={jobs}"]
     command += ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000"]
+    # The default port belongs to the agent of the Ray that other tests of this process run on.
+    command += [f"--dashboard-agent-listen-port={free_port()}"]
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{jobs}"
