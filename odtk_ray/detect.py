@@ -108,26 +108,29 @@ class Detector:
         Args:
             paths: local paths or URIs.
             on_done: called with the number of images that just got their result.
-            on_read: called once, when all files are read.
+            on_read: called once, when the decode threads have been given all files.
 
         Raises:
             Exception: whatever the engine raised. A bad image never raises.
         """
-        files = (functools.partial(read_image, path, self.canary, read_bytes) for path in paths)
-        return self.detect_in(self.read_ahead(files), on_done, on_read)
+
+        def files() -> Iterator[Callable[[], Content]]:
+            for path in paths:
+                yield functools.partial(read_image, path, self.canary, read_bytes)
+            on_read()
+
+        return self.detect_in(self.read_ahead(files()), on_done)
 
     def detect_in(
         self,
         pictures: Iterable[Any],
         on_done: Callable[[int], None] = lambda _: None,
-        on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
         """Detect in what `read_ahead` gives; one result for each, in the same order.
 
         Args:
             pictures: the errors among them become failed results.
             on_done: called with the number of pictures that just got their result.
-            on_read: called once, when all pictures are there.
 
         Raises:
             Exception: whatever the engine raised.
@@ -163,7 +166,6 @@ class Detector:
             waiting[shape].append((slot, picture))
             if len(waiting[shape]) == self._batch:
                 launch(shape)
-        on_read()
         for shape in list(waiting):
             launch(shape)
         collect(0)

@@ -68,7 +68,7 @@ def detect_tiled(
         prep: with `tile`.
         post: `nms` joins what tiles found; `detections` limits each tile, not the picture.
         on_done: called with the number of pictures whose tiles have just been read.
-        on_read: called once, when all pictures are read.
+        on_read: called once, when the decode threads have been given all tiles.
 
     Raises:
         Exception: whatever the engine raised. A bad image never raises.
@@ -90,8 +90,9 @@ def detect_tiled(
                 for window in windows:
                     yield functools.partial(picture.read, *window)
             on_done(1)
+        on_read()
 
-    found = iter(detector.detect_in(detector.read_ahead(tiles()), on_read=on_read))
+    found = iter(detector.detect_in(detector.read_ahead(tiles())))
     return [
         ImageResult.failed(str(one))
         if isinstance(one, ImageError)

@@ -139,8 +139,8 @@ class Worker:
     ) -> Receipt | None:
         """Detect in a shard's images and write its file; None if it was recalled before.
 
-        Shards are read one after the other, and a shard begins when the one before it has been
-        read: that is the moment from which decode threads would have nothing to do.
+        A shard begins when the decode threads have been given all files of the one before it:
+        they never run dry in between, and until then it can be recalled.
 
         Args:
             block: table of WORK_COLUMNS.
