@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,6 +17,10 @@ from cuda_ops.graph import Graph, capture
 
 # The oldest GPUs whose FP16 arithmetic the engines count on; CUDA 13 compiles for none before them.
 _LEAST_CAPABILITY = (7, 5)
+
+# Hardware queues for streams, 32 at most. With the default of 8 one of nvJPEG's 14 streams shares
+# its queue with the network, and pictures wait there until the launch before them has ended.
+_QUEUES = ("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the stream does not wait for the legacy default stream
 
@@ -229,6 +234,7 @@ def _load_driver() -> ModuleType:
     except ImportError as error:
         raise CudaUnavailable(f"PyCUDA cannot be imported ({error})") from error
     driver: ModuleType = pycuda.driver
+    os.environ.setdefault(*_QUEUES)  # read when the process' first context is made
     try:
         driver.init()
     except driver.Error as error:

@@ -55,6 +55,7 @@ class Ours:
                 anchors,
                 checkpoint.classes,
                 Postprocessing(),
+                rotated=False,
             )
             self.step.capture(torch.cuda.graph_pool_handle(), self.stream)
         torch.cuda.synchronize()

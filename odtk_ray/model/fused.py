@@ -48,7 +48,8 @@ def fuse_relu(model: RetinaNet) -> RetinaNet:
             if isinstance(child, BasicBlock | Bottleneck):
                 setattr(module, name, Residual(child))
         if isinstance(module, ResNetTrunk):
-            module.conv1, module.relu = ConvReLU(module.conv1), nn.Identity()
+            module.relu = nn.Identity()
+            module.maxpool = PoolAddReLU(module.maxpool, _take_bias(module.conv1))
     model.cls_head, model.box_head = _fused_head(model.cls_head), _fused_head(model.box_head)
     return model
 
@@ -95,8 +96,29 @@ class ConvAddReLU(nn.Module):
         return self.conv(x).add_(z).relu_()  # type: ignore[no-any-return]
 
 
+class PoolAddReLU(nn.Module):
+    """relu(pool(x) + bias): max pooling of relu(x + bias), which rises with x, on fewer pixels.
+
+    cuDNN adds no bias and takes no ReLU where a convolution has three input channels.
+
+    Args:
+        pool: max pooling without dilation, whose windows all have a pixel inside.
+        bias: float [C].
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, bias: nn.Parameter) -> None:
+        super().__init__()
+        self.pool, self.bias = pool, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes relu(pool(x) + bias): float [B, C, H, W] to [B, C, H', W']."""
+        return self.pool(x).add_(self.bias.view(-1, 1, 1)).relu_()  # type: ignore[no-any-return]
+
+
 class Residual(nn.Module):
     """A residual block of a ResNet.
+
+    Both summands' biases are the last convolution's: a bias without ReLU is a pass of its own.
 
     Args:
         block: torchvision's, with its BatchNorm folded.
@@ -106,12 +128,22 @@ class Residual(nn.Module):
         super().__init__()
         *inner, last = _convolutions(block)
         self.inner = nn.Sequential(*map(ConvReLU, inner))
-        self.last = ConvAddReLU(last)
         self.downsample = block.downsample or nn.Identity()
+        if block.downsample is not None:
+            both = _take_bias(last) + _take_bias(block.downsample[0])
+            last.bias = nn.Parameter(both, requires_grad=False)
+        self.last = ConvAddReLU(last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the block: float [B, C, H, W] to [B, C', H', W']."""
         return self.last(self.inner(x), self.downsample(x))  # type: ignore[no-any-return]
+
+
+def _take_bias(conv: nn.Conv2d) -> nn.Parameter:
+    if conv.bias is None:
+        raise ValueError("a convolution without a bias: fold the BatchNorm behind it first")
+    bias, conv.bias = nn.Parameter(conv.bias, requires_grad=False), None
+    return bias
 
 
 def _convolutions(block: BasicBlock | Bottleneck) -> Iterator[nn.Conv2d]:

@@ -52,9 +52,15 @@ def test_outputs_are_equal_up_to_rounding(backbones):
                 torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
 
 
-def test_weights_are_shared_with_a_fused_copy():
+@torch.inference_mode()
+def test_a_fused_copy_shares_the_weights_and_leaves_the_original_as_it_was():
     from odtk_ray.engines.gpu_network import fused
 
     folded = fold_batch_norm(network(["ResNet18FPN"]))
+    image = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    before = folded(image)
     copied = fused(folded)
-    assert {id(p) for p in copied.parameters()} == {id(p) for p in folded.parameters()}
+    weights = [{id(p) for p in model.parameters() if p.dim() > 1} for model in (copied, folded)]
+    assert weights[0] == weights[1]
+    for one, two in zip(before, folded(image), strict=True):
+        assert all(map(torch.equal, one, two))
