@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -170,19 +171,26 @@ class Event:
 
     def synchronize(self) -> None:
         """Wait, without using the CPU, until the stream has passed the point; any thread may."""
-        self._context.push()  # other threads have none
-        try:
+        with self._current():
             self._event.synchronize()
-        finally:
-            self._context.pop()
 
     def query(self) -> bool:
-        """Whether the stream has passed the point."""
-        return bool(self._event.query())
+        """Whether the stream has passed the point; any thread may ask."""
+        with self._current():
+            return bool(self._event.query())
 
     def elapsed(self, since: Event) -> float:
-        """Milliseconds between two points that the stream has passed."""
-        return float(self._event.time_since(since._event))
+        """Milliseconds between two points that the stream has passed; any thread may ask."""
+        with self._current():
+            return float(self._event.time_since(since._event))
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        self._context.push()  # other threads have none
+        try:
+            yield
+        finally:
+            self._context.pop()
 
 
 class Kernel:
