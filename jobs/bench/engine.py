@@ -49,7 +49,7 @@ class Ours:
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = Step(
                 self.device,
-                compiled(model, 1) if compile_it else fused(model),
+                compiled(fused(model), 1) if compile_it else fused(model),
                 self.input,
                 model.strides,
                 anchors,

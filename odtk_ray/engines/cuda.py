@@ -74,7 +74,7 @@ class CudaEngine:
         self._strides, self._classes = model.strides, checkpoint.classes
         self._network = fused(model)
         self._compile_shapes = frozenset(compile_shapes)
-        self._compiled = compiled(model, len(compile_shapes)) if compile_shapes else None
+        self._compiled = compiled(self._network, len(compile_shapes)) if compile_shapes else None
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(
