@@ -183,6 +183,17 @@ def test_refusals_write_nothing(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_images_that_cannot_be_decoded_are_skipped_and_counted(request, images, tmp_path, rotated):
+    checkpoint = request.getfixturevalue("rotated_checkpoint" if rotated else "checkpoint")
+    seeds = (s for s in range(20) if draw_sample(str(images), 6, SIZE, s).unreadable)
+    outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-images", images,
+                     "--calibration-batches", 3, "--seed", next(seeds))  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning: 1 calibration image cannot be decoded: skipped" in outcome.stderr
+    assert read_exported(tmp_path / "m.onnx").rotated == rotated
+
+
 def test_calibration_flags_need_int8(checkpoint, images, tmp_path):
     arguments = ["export", checkpoint, tmp_path / "m.onnx", "--calibration-images", images]
     outcome = CliRunner().invoke(cli, [str(a) for a in arguments])
