@@ -251,6 +251,7 @@ def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
         ("anchors", model.anchors),
         ("ratios", ", ".join(f"{value:.4g}" for value in model.ratios)),
         ("scales", ", ".join(f"{value:.4g}" for value in model.scales)),
+        ("angles", ", ".join(f"{value:.4g}" for value in model.angles or ())),
         ("post-processing", made + (" (fixed)" if model.outputs == "detections" else "")),
         ("checkpoint", model.checkpoint[:12]),
         ("written by", f"odtk-ray {model.version}"),

@@ -225,6 +225,7 @@ def test_rotated_models_are_checked_and_described(turned):
     rows = odtk_ray("info", folder / "ended.onnx").stdout.splitlines()
     rows = dict(line.split(maxsplit=1) for line in rows)
     assert rows["boxes"] == "rotated"
+    assert rows["angles"] == "-0.5236, 0, 0.5236"
     assert rows["post-processing"].endswith("detections 9, rotated-nms own (fixed)")
 
 

@@ -115,6 +115,7 @@ def test_a_full_disk_leaves_the_old_plan_and_its_sidecar(rtx, plan_models, tmp_p
     assert (path.read_bytes(), beside.read_text()) == (b"old", "old too")
 
 
+@pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
 def test_timings_that_cannot_be_kept_cost_no_plan(rtx, plan_models, tmp_path):
     flags = ("--compute-capability", "8.9", "--timing-cache", tmp_path / "none" / "cache")
     outcome = odtk_ray("export", plan_models / "fp32.onnx", tmp_path / "m.plan", *flags)
