@@ -7,13 +7,13 @@ the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.engines.trt import import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.files import writing
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
@@ -87,7 +87,8 @@ def build_plan(
         progress: told what TensorRT is at.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here, or the file is not for plans.
+        UsageError: the precision or a capability cannot be had here, or the file is not for plans,
+            or not what it says.
         OdtkError: TensorRT cannot build it; the message is its own.
     """
     check_plan(about, options)
@@ -103,6 +104,7 @@ def build_plan(
     if not parser.parse(onnx_file):
         found = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise OdtkError("TensorRT cannot read the model", "; ".join(found or messages)[:500])
+    _check_network(network, about)
     network.name = name
     config = builder.create_builder_config()
     _set_precision(trt, builder, config, options.precision, typed)
@@ -111,7 +113,7 @@ def build_plan(
     shapes = [(batch, 3, *about.size) for batch in options.batches]
     profile.set_shape(INPUT_NAME, *shapes)
     config.add_optimization_profile(profile)
-    with _timing_cache(config, options.timing_cache):
+    with _timing_cache(config, options.timing_cache, progress):
         monitor = _monitor(trt, config, progress)
         plan = builder.build_serialized_network(network, config)
         if monitor is not None and monitor.stopped is not None:
@@ -140,6 +142,18 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
         )
 
 
+def _check_network(network: Any, about: ExportedModel) -> None:
+    """Refuses a graph that is not the one that its description tells of."""
+    ends = [network.get_input(i).name for i in range(network.num_inputs)]
+    ends += [network.get_output(i).name for i in range(network.num_outputs)]
+    if set(ends) != {INPUT_NAME, *about.output_names}:
+        raise UsageError(
+            "the model is another one than its description says",
+            f"its ends are called {', '.join(ends)[:100]}",
+            "export it again",
+        )
+
+
 def _network_flags(trt: Any, typed: bool) -> int:
     flags = trt.NetworkDefinitionCreationFlag
     wanted = ["STRONGLY_TYPED"] if typed else ["EXPLICIT_BATCH"]  # the latter until 10
@@ -165,6 +179,8 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
         if hasattr(trt.TacticSource, name):
             bit = 1 << int(getattr(trt.TacticSource, name))
             config.set_tactic_sources(config.get_tactic_sources() & ~bit)
+    if hasattr(trt, "ProfilingVerbosity"):  # from 8.2 on; the summary asks for types of layers
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if not options.capabilities:
@@ -187,8 +203,8 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
 
 
 @contextlib.contextmanager
-def _timing_cache(config: Any, path: str | None) -> Any:
-    """Timings of earlier builds are used, and those of this one are kept."""
+def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> Any:
+    """Timings of earlier builds are used, and those of this one are kept, if that can be."""
     if path is None or not hasattr(config, "create_timing_cache"):
         yield
         return
@@ -199,10 +215,11 @@ def _timing_cache(config: Any, path: str | None) -> Any:
     if not config.set_timing_cache(config.create_timing_cache(content), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
     yield
-    part = f"{path}.{os.getpid()}.part"
-    with open(part, "wb") as file:
-        file.write(memoryview(config.get_timing_cache().serialize()))
-    os.replace(part, path)
+    try:
+        with writing(path) as part, open(part, "wb") as file:
+            file.write(memoryview(config.get_timing_cache().serialize()))
+    except OdtkError as error:  # the plan itself took minutes
+        say(f"timings are not kept: {error}")
 
 
 def _monitor(trt: Any, config: Any, progress: Callable[[str], None]) -> Any:

@@ -42,20 +42,23 @@ assert plan.is_strongly_typed(trt) is typed
 for owner, names in {
     trt.Builder: "create_network create_builder_config create_optimization_profile "
                  "build_serialized_network",
-    trt.INetworkDefinition: "name",
+    trt.INetworkDefinition: "name num_inputs get_input num_outputs get_output",
     trt.OnnxParser: "parse num_errors get_error",
     trt.IBuilderConfig: "clear_flag set_flag add_optimization_profile set_memory_pool_limit "
                         "create_timing_cache set_timing_cache get_timing_cache "
-                        "get_tactic_sources set_tactic_sources",
+                        "get_tactic_sources set_tactic_sources profiling_verbosity",
+    trt.ProfilingVerbosity: "DETAILED",
     trt.IOptimizationProfile: "set_shape",
     trt.ITimingCache: "serialize",
     trt.MemoryPoolType: "WORKSPACE",
     trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
     trt.BuilderFlag: "TF32",
-    # engines/tensorrt.py
+    # engines/plan.py
     trt.Runtime: "deserialize_cuda_engine",
     trt.ICudaEngine: "name num_io_tensors get_tensor_name get_tensor_dtype "
-                     "create_execution_context",
+                     "create_execution_context create_engine_inspector",
+    trt.EngineInspector: "execution_context get_engine_information",
+    trt.LayerInformationFormat: "JSON",
     trt.IExecutionContext: "set_input_shape set_tensor_address execute_async_v3",
     trt: "float32",
 }.items():
