@@ -47,7 +47,7 @@ def read_table(path: str, images: dict[str, int], categories: dict[str, int]) ->
         image = [images[json.dumps(row["image_id"])] for row in rows]
         category = [categories[json.dumps(row["category_id"])] for row in rows]
         score = [row["score"] for row in rows]
-        bbox = [row["bbox"] for row in rows]
+        bbox = np.array([row["bbox"] for row in rows], np.float64)
     except KeyError as error:
         why = f"{error} is missing in a row, or not in the annotation file"
         raise UsageError(f"cannot use {path}", why) from error
@@ -58,7 +58,7 @@ def read_table(path: str, images: dict[str, int], categories: dict[str, int]) ->
         np.array(image, np.int64),
         np.array(category, np.int64),
         np.array(score, np.float64),
-        np.array(bbox, np.float64).reshape(-1, 4),
+        bbox.reshape(len(rows), -1) if len(rows) else bbox.reshape(0, 4),
     )
 
 

@@ -37,6 +37,22 @@ def corners(boxes: Floats) -> Floats:
     return turned + boxes[:, None, :2] + extents / 2
 
 
+def file_boxes(boxes: Floats) -> Floats:
+    """Detections as files have them.
+
+    Args:
+        boxes: float64 [n, 4], xyxy, inclusive corners, pixels of the original image, or [n, 6] with
+            the sin and cos of rotated boxes.
+
+    Returns:
+        float64 [n, 4], (x, y, w, h), or [n, 5] with theta in (-pi, pi].
+    """
+    xywh = np.hstack([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2] + 1])
+    if boxes.shape[1] == 4:
+        return xywh
+    return np.column_stack([xywh, np.arctan2(boxes[:, 4], boxes[:, 5])])
+
+
 def from_opencv(boxes: Floats) -> Floats:
     """OpenCV's RotatedRect to ODTK's boxes.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.data import storage
 from odtk_ray.data.patience import patiently
-from odtk_ray.data.rotated import corners
+from odtk_ray.data.rotated import corners, file_boxes
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.results.store import RunFolder
@@ -88,16 +88,13 @@ def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> Merged:
     scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
     counts = scores.value_lengths().to_numpy()
     rows = boxes.flatten().to_numpy().astype(np.float64).reshape(-1, 6 if rotated else 4)
-    bbox = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1], axis=1)
-    if rotated:
-        bbox = np.column_stack([bbox, np.arctan2(rows[:, 4], rows[:, 5])])
     return Merged(
         records,
         results,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         scores.flatten().to_numpy().astype(np.float64),
         classes.flatten().to_numpy().astype(np.int64),
-        bbox,
+        file_boxes(rows),
     )
 
 
