@@ -8,7 +8,14 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.data.rotated import corners, enclosing_box, from_opencv, to_le90, to_opencv
+from odtk_ray.data.rotated import (
+    corners,
+    enclosing_box,
+    file_boxes,
+    from_opencv,
+    to_le90,
+    to_opencv,
+)
 
 
 def corner_set(boxes):
@@ -99,3 +106,12 @@ def test_enclosing_box_of_a_rectangle_is_that_rectangle():
         np.testing.assert_allclose(
             corner_set(enclosing_box(outline)[None]), corner_set(box[None]), atol=1e-5
         )
+
+
+def test_file_boxes_by_hand():
+    boxes = np.array([[100.0, 200, 179, 219, math.sin(0.3), math.cos(0.3)], [3, 3, 3, 7, 0, -1]])
+    assert file_boxes(boxes) == pytest.approx(
+        np.array([[100, 200, 80, 20, 0.3], [3, 3, 1, 5, math.pi]])
+    )
+    assert file_boxes(boxes[:, :4]).tolist() == [[100, 200, 80, 20], [3, 3, 1, 5]]
+    assert file_boxes(np.empty((0, 6))).shape == (0, 5)
