@@ -14,7 +14,7 @@ from odtk_ray.config import Preprocessing
 from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.training.batches import SceneSource, Source, TileSource
-from odtk_ray.training.looks import Variety
+from odtk_ray.training.looks import MODERATE
 from odtk_ray.training.photographs import Photograph, read_photographs
 from odtk_ray.training.scenes import Style, draw_scene
 from odtk_ray.training.shifts import SHIFTS, shift
@@ -138,7 +138,6 @@ class Shapes(DemoModel):
     ANGLES = (-math.pi / 6, 0.0, math.pi / 6)
     # As crowded as the scenes that they are judged on, and small enough for large batches.
     STYLE = Style(side=384, count=(4, 22))
-    VARIETY = Variety(1.3, 1.5, 1.6, 0.1, 30.0, 1.2, 1.4, 1.3, 1.5, (-1.0, 1.0), 8.0)
     SCENES = 30  # for validation
     SEED = 1_000_000  # of these scenes; apart from the seeds of trainings
 
@@ -163,7 +162,7 @@ class Shapes(DemoModel):
     def source(self, processes: int) -> Source:
         """See `DemoModel.source`: processes draw the scenes."""
         photographs = [photograph.image for photograph in self.training]
-        settings = self.STYLE, self.VARIETY, self._seed, self._device, processes
+        settings = self.STYLE, MODERATE, self._seed, self._device, processes
         return SceneSource(photographs, *settings)
 
     def judge(self, path: str, final: bool = False) -> Iterator[dict[str, Any]]:

@@ -149,7 +149,7 @@ def fit(config: dict[str, Any], processes: int) -> None:
 @click.option("--gpus", default=0, help="GPUs to train on; 0 trains on CPUs.", show_default=True)
 @click.option("--workers", default=1, help="Processes where there is no GPU.", show_default=True)
 @click.option("--threads", default=1, help="CPU threads of a process.", show_default=True)
-@click.option("--loaders", default=0, help="Processes that draw scenes.", show_default=True)
+@click.option("--loaders", default=0, help="Processes that draw shapes.", show_default=True)
 @click.option("--iterations", default=Recipe.iterations, show_default=True)
 @click.option("--batch", default=Recipe.batch, help="Over all processes.", show_default=True)
 @click.option("--every", default=250, help="Steps between validations.", show_default=True)
