@@ -8,14 +8,12 @@ The file holds COCO results (odtk-ray infer --output x.results.json), with theta
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import click
-import numpy as np
 from compare_ap import read_table
 
 from odtk_ray.data.coco import read_truth
-from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.errors import OdtkError
 from odtk_ray.results.angles import AngleReport, report_angles
 from odtk_ray.results.truth import Category
 
@@ -32,11 +30,7 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
     categories = [Category(entry["id"], entry["name"]) for entry in content["categories"]]
     places = {json.dumps(category.id): i for i, category in enumerate(categories)}
     truth, remarks = read_truth(annotations, images, places, rotated=True)
-    table = read_table(path, images, places)
-    if not len(table.bbox):
-        table = replace(table, bbox=np.empty((0, 5)))
-    if table.bbox.shape[1] != 5:
-        raise UsageError(f"cannot use {path}", "its boxes have no theta")
+    table = read_table(path, images, places, numbers=5)
     return report_angles(truth, categories, table, len(images)), remarks
 
 

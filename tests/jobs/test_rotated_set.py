@@ -140,4 +140,4 @@ def test_the_report_without_detections_and_without_angles(jobs, data, tmp_path):
     upright = [row | {"bbox": row["bbox"][:4]} for row in results(content)]
     result = judge(jobs, tmp_path, upright)
     assert result.exit_code == 1
-    assert "no theta" in result.output
+    assert "have 4 numbers, not 5" in " ".join(result.output.split())
