@@ -63,8 +63,9 @@ def polygon(box):
 def slow_overlap(anchor, box):
     a, b = polygon(anchor), polygon(box)
     shared = a.intersection(b).area
-    angles = [math.atan2(v[4], v[5]) for v in (anchor, box)]
-    return shared / (a.area + b.area - shared) * abs(math.cos(2 * (angles[0] - angles[1])))
+    degrees = [math.degrees(math.atan2(v[4], v[5])) for v in (anchor, box)]
+    away = (degrees[0] - degrees[1] + 45) % 90 - 45
+    return shared / (a.area + b.area - shared) if abs(away) < 30 else 0.0
 
 
 def test_turned_anchors_repeat_the_sizes_for_each_angle():
@@ -133,7 +134,7 @@ def test_decoding_gives_back_the_rectangles_that_were_encoded(seed, count):
 
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
-def test_overlap_is_shapelys_iou_times_the_agreement_of_angles(seed):
+def test_overlap_is_shapelys_iou_within_thirty_degrees(seed):
     boxes, anchors = random_boxes(seed, 20), random_boxes(seed + 1, 20)
     expected = [slow_overlap(a, b) for a, b in zip(anchors.tolist(), boxes.tolist(), strict=True)]
     assert overlap(anchors, boxes).tolist() == pytest.approx(expected, abs=1e-4)
@@ -152,9 +153,8 @@ def test_matching_does_what_slow_loops_do(count):
     boxes, classes = random_boxes(count, count), torch.arange(count) % 4
     labels, deltas = match_rotated(anchors, [boxes], [classes])
     fits = torch.tensor([[slow_overlap(a, b) for b in boxes.tolist()] for a in anchors.tolist()])
-    fits[fits < 0.2] = 0  # both limits are above this for boxes like these
-    limits = [min(0.5, 0.75 * fits[:, j].max().item()) for j in range(count)]
-    assert min(limits) * 0.8 > 0.2
+    limits = [min(0.5, 0.6 * fits[:, j].max().item()) for j in range(count)]
+    assert min(limits) * 0.8 > 0.15  # pairs below are not measured
     seen = set()
     for i, row in enumerate(fits.tolist()):
         relative = [fit / limit for fit, limit in zip(row, limits, strict=True)]
@@ -190,10 +190,10 @@ def test_every_box_is_learned_from(shorter, aspect, theta, x, y):
     labels, _ = match_rotated(anchors, [box], [torch.tensor([3])])
     near = (labels[0] == 3).nonzero()[:, 0]
     assert len(near) >= 2
-    # No anchor has to learn a description that is an eighth of a turn away
+    # No anchor has to learn a description that is further away
     found = describe_from(box.expand(len(near), 6), anchors[near])
     away = torch.atan2(found[:, 4], found[:, 5]) - torch.atan2(anchors[near, 4], anchors[near, 5])
-    assert (away.abs() < math.radians(40)).all()
+    assert (away.abs() < math.radians(30) + 1e-4).all()
 
 
 def test_tiles_are_matched_apart_and_may_be_empty():
