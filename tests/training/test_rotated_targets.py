@@ -56,16 +56,14 @@ def corner_set(boxes):
     return points.gather(-2, around.argsort(dim=-1)[..., None].expand_as(points))
 
 
-def polygon(box):
-    return shapely.Polygon(corners(torch.as_tensor(box).double()).tolist())
-
-
-def slow_overlap(anchor, box):
-    a, b = polygon(anchor), polygon(box)
-    shared = a.intersection(b).area
-    degrees = [math.degrees(math.atan2(v[4], v[5])) for v in (anchor, box)]
-    away = (degrees[0] - degrees[1] + 45) % 90 - 45
-    return shared / (a.area + b.area - shared) if abs(away) < 30 else 0.0
+def slow_overlap(anchors, boxes):
+    """By shapely's polygons, of rows that broadcast."""
+    a, b = (shapely.polygons(corners(v.double()).numpy()) for v in (anchors, boxes))
+    shared = shapely.area(shapely.intersection(a, b))
+    iou = shared / (shapely.area(a) + shapely.area(b) - shared)
+    theta = [torch.atan2(v[..., 4], v[..., 5]).rad2deg().numpy() for v in (anchors, boxes)]
+    away = (theta[0] - theta[1] + 45) % 90 - 45
+    return torch.from_numpy(iou * (abs(away) < 30))
 
 
 def test_turned_anchors_repeat_the_sizes_for_each_angle():
@@ -136,8 +134,8 @@ def test_decoding_gives_back_the_rectangles_that_were_encoded(seed, count):
 @settings(max_examples=30, deadline=None)
 def test_overlap_is_shapelys_iou_within_thirty_degrees(seed):
     boxes, anchors = random_boxes(seed, 20), random_boxes(seed + 1, 20)
-    expected = [slow_overlap(a, b) for a, b in zip(anchors.tolist(), boxes.tolist(), strict=True)]
-    assert overlap(anchors, boxes).tolist() == pytest.approx(expected, abs=1e-4)
+    expected = slow_overlap(anchors, boxes).float()
+    assert torch.allclose(overlap(anchors, boxes), expected, atol=1e-4)
 
 
 def test_overlap_does_not_depend_on_the_description():
@@ -152,7 +150,7 @@ def test_matching_does_what_slow_loops_do(count):
     anchors = placed()
     boxes, classes = random_boxes(count, count), torch.arange(count) % 4
     labels, deltas = match_rotated(anchors, [boxes], [classes])
-    fits = torch.tensor([[slow_overlap(a, b) for b in boxes.tolist()] for a in anchors.tolist()])
+    fits = slow_overlap(anchors[:, None], boxes)
     limits = [min(0.5, 0.6 * fits[:, j].max().item()) for j in range(count)]
     assert min(limits) * 0.8 > 0.15  # pairs below are not measured
     seen = set()
@@ -181,12 +179,12 @@ def test_matching_does_what_slow_loops_do(count):
     st.floats(0, 128),
     st.floats(0, 128),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_box_is_learned_from(shorter, aspect, theta, x, y):
     w, h = min(200.0, shorter * aspect), min(shorter, 200 / aspect)
-    ends = [128 + x - w / 2, 128 + y - h / 2, 128 + x + w / 2, 128 + y + h / 2]
+    ends = [64 + x - w / 2, 64 + y - h / 2, 64 + x + w / 2, 64 + y + h / 2]
     box = torch.tensor([[*ends, math.sin(theta), math.cos(theta)]])
-    anchors = placed(384, 384)
+    anchors = placed(256, 256)
     labels, _ = match_rotated(anchors, [box], [torch.tensor([3])])
     near = (labels[0] == 3).nonzero()[:, 0]
     assert len(near) >= 2
