@@ -2,13 +2,15 @@
 
 A rectangle turned by a quarter with its sides swapped is the same rectangle, so every box has four
 descriptions. An anchor learns the one that is turned least from its own angle: theta is then at
-most pi / 4 away from that of the anchor, and neither sin and cos nor the order of the sides jump
-where the anchor is still to find the box. (ODTK takes the theta within pi / 4 of 0 for all anchors,
-unless it is trained with --absolute-angle.)
+most pi / 4 away from that of the anchor. Boxes that are nearly as far away are left to other
+anchors, so neither sin and cos nor the order of the sides jump where an anchor is to find a box.
+(ODTK takes the theta within pi / 4 of 0 for all anchors, unless it is trained with
+--absolute-angle.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +19,9 @@ from torch import Tensor
 from odtk_ray.ops.rotated import rotated_iou, rotated_iou_bound
 from odtk_ray.training.targets import BACKGROUND, HIGH, IGNORED, LOW, encode_boxes
 
-SHARE = 0.75  # of the best overlap that a box has with any anchor, enough for other anchors too
-_LEAST = 0.2  # pairs that cannot overlap more are not measured
+REACH = math.pi / 6  # no anchor takes a box that is turned further away from it
+SHARE = 0.6  # of the best overlap that a box has with any anchor, enough for other anchors too
+_LEAST = 0.15  # pairs that cannot overlap more are not measured
 
 
 def turn_anchors(anchors: Tensor, angles: Sequence[float]) -> Tensor:
@@ -74,10 +77,10 @@ def encode_rotated(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def overlap(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """How well anchors fit boxes: rotated IoU times the cosine of twice the angle between them.
+    """How well anchors fit boxes: rotated IoU, and 0 beyond an angle of `REACH`.
 
-    The angle is that of `describe_from`, up to pi / 4, where two descriptions are equally near and
-    the factor is 0: no anchor has to learn both.
+    The angle is that of `describe_from`. It is up to pi / 4, where two descriptions are equally
+    near; square anchors overlap a box at any angle, and would have to learn both.
 
     Args:
         anchors: float32 [..., 6].
@@ -87,7 +90,8 @@ def overlap(anchors: Tensor, boxes: Tensor) -> Tensor:
         float32 [...], 0 to 1.
     """
     sin, cos = _difference(boxes, anchors)
-    return rotated_iou(anchors, boxes) * (cos * cos - sin * sin).abs()
+    near = (cos * cos - sin * sin).abs() > math.cos(2 * REACH)
+    return rotated_iou(anchors, boxes) * near
 
 
 def match_rotated(

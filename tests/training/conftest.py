@@ -12,6 +12,14 @@ from odtk_ray.training.silhouettes import NAMES
 from odtk_ray.training.start import starting_model
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def trunk():
     """MobileNetV2 with random weights, and the statistics that its layers have on noise."""

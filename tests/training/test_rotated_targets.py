@@ -56,15 +56,14 @@ def corner_set(boxes):
     return points.gather(-2, around.argsort(dim=-1)[..., None].expand_as(points))
 
 
-def polygon(box):
-    return shapely.Polygon(corners(torch.as_tensor(box).double()).tolist())
-
-
-def slow_overlap(anchor, box):
-    a, b = polygon(anchor), polygon(box)
-    shared = a.intersection(b).area
-    angles = [math.atan2(v[4], v[5]) for v in (anchor, box)]
-    return shared / (a.area + b.area - shared) * abs(math.cos(2 * (angles[0] - angles[1])))
+def slow_overlap(anchors, boxes):
+    """By shapely's polygons, of rows that broadcast."""
+    a, b = (shapely.polygons(corners(v.double()).numpy()) for v in (anchors, boxes))
+    shared = shapely.area(shapely.intersection(a, b))
+    iou = shared / (shapely.area(a) + shapely.area(b) - shared)
+    theta = [torch.atan2(v[..., 4], v[..., 5]).rad2deg().numpy() for v in (anchors, boxes)]
+    away = (theta[0] - theta[1] + 45) % 90 - 45
+    return torch.from_numpy(iou * (abs(away) < 30))
 
 
 def test_turned_anchors_repeat_the_sizes_for_each_angle():
@@ -133,10 +132,10 @@ def test_decoding_gives_back_the_rectangles_that_were_encoded(seed, count):
 
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
-def test_overlap_is_shapelys_iou_times_the_agreement_of_angles(seed):
+def test_overlap_is_shapelys_iou_within_thirty_degrees(seed):
     boxes, anchors = random_boxes(seed, 20), random_boxes(seed + 1, 20)
-    expected = [slow_overlap(a, b) for a, b in zip(anchors.tolist(), boxes.tolist(), strict=True)]
-    assert overlap(anchors, boxes).tolist() == pytest.approx(expected, abs=1e-4)
+    expected = slow_overlap(anchors, boxes).float()
+    assert torch.allclose(overlap(anchors, boxes), expected, atol=1e-4)
 
 
 def test_overlap_does_not_depend_on_the_description():
@@ -151,10 +150,9 @@ def test_matching_does_what_slow_loops_do(count):
     anchors = placed()
     boxes, classes = random_boxes(count, count), torch.arange(count) % 4
     labels, deltas = match_rotated(anchors, [boxes], [classes])
-    fits = torch.tensor([[slow_overlap(a, b) for b in boxes.tolist()] for a in anchors.tolist()])
-    fits[fits < 0.2] = 0  # both limits are above this for boxes like these
-    limits = [min(0.5, 0.75 * fits[:, j].max().item()) for j in range(count)]
-    assert min(limits) * 0.8 > 0.2
+    fits = slow_overlap(anchors[:, None], boxes)
+    limits = [min(0.5, 0.6 * fits[:, j].max().item()) for j in range(count)]
+    assert min(limits) * 0.8 > 0.15  # pairs below are not measured
     seen = set()
     for i, row in enumerate(fits.tolist()):
         relative = [fit / limit for fit, limit in zip(row, limits, strict=True)]
@@ -181,19 +179,19 @@ def test_matching_does_what_slow_loops_do(count):
     st.floats(0, 128),
     st.floats(0, 128),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_box_is_learned_from(shorter, aspect, theta, x, y):
     w, h = min(200.0, shorter * aspect), min(shorter, 200 / aspect)
-    ends = [128 + x - w / 2, 128 + y - h / 2, 128 + x + w / 2, 128 + y + h / 2]
+    ends = [64 + x - w / 2, 64 + y - h / 2, 64 + x + w / 2, 64 + y + h / 2]
     box = torch.tensor([[*ends, math.sin(theta), math.cos(theta)]])
-    anchors = placed(384, 384)
+    anchors = placed(256, 256)
     labels, _ = match_rotated(anchors, [box], [torch.tensor([3])])
     near = (labels[0] == 3).nonzero()[:, 0]
     assert len(near) >= 2
-    # No anchor has to learn a description that is an eighth of a turn away
+    # No anchor has to learn a description that is further away
     found = describe_from(box.expand(len(near), 6), anchors[near])
     away = torch.atan2(found[:, 4], found[:, 5]) - torch.atan2(anchors[near, 4], anchors[near, 5])
-    assert (away.abs() < math.radians(40)).all()
+    assert (away.abs() < math.radians(30) + 1e-4).all()
 
 
 def test_tiles_are_matched_apart_and_may_be_empty():
