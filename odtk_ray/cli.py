@@ -149,7 +149,7 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--calibration-annotations", metavar="FILE",
               help="COCO file of these images, or of --check-images: judges the export by "
                    "AP.")  # fmt: skip
-@click.option("--calibration-method", default="mse", show_default=True,
+@click.option("--calibration-method", default="entropy", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")

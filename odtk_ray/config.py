@@ -229,7 +229,7 @@ class ExportConfig:
     calibration_batch_size: int = 2
     calibration_table: str | None = None
     calibration_annotations: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0

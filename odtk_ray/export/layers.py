@@ -70,7 +70,8 @@ def read_layers(information: str) -> Layers | None:
         None where it says nothing about types.
     """
     try:
-        layers = json.loads(information)["Layers"]
+        # TensorRT 8 puts control characters between the names of fused ONNX nodes.
+        layers = json.loads(information, strict=False)["Layers"]
     except (ValueError, KeyError, TypeError):
         return None
     counts: Counter[str] = Counter()

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odtk_ray.engines.trt import import_tensorrt, make_logger, start
+from odtk_ray.engines.trt import Interruption, import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.files import writing
+from odtk_ray.export.resizes import resize_floats
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
@@ -97,7 +98,8 @@ def build_plan(
     if typed and options.precision != "fp32":
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
-    log = make_logger(trt, messages, verbose=options.verbose)
+    interruption = Interruption()
+    log = make_logger(trt, messages, verbose=options.verbose, interruption=interruption)
     builder = start(trt, trt.Builder, log)
     network = builder.create_network(_network_flags(trt, typed))
     parser = trt.OnnxParser(network, log)
@@ -105,6 +107,8 @@ def build_plan(
         found = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise OdtkError("TensorRT cannot read the model", "; ".join(found or messages)[:500])
     _check_network(network, about)
+    if not typed and options.precision == "int8":
+        resize_floats(trt, network)
     network.name = name
     config = builder.create_builder_config()
     _set_precision(trt, builder, config, options.precision, typed)
@@ -114,10 +118,12 @@ def build_plan(
     profile.set_shape(INPUT_NAME, *shapes)
     config.add_optimization_profile(profile)
     with _timing_cache(config, options.timing_cache, progress):
-        monitor = _monitor(trt, config, progress)
+        monitor = _monitor(trt, interruption, progress)
+        if monitor is not None:
+            config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
-        if monitor is not None and monitor.stopped is not None:
-            raise monitor.stopped
+        if interruption.error is not None:
+            raise interruption.error
         if plan is None:
             raise OdtkError("TensorRT cannot build the plan", "; ".join(messages)[-500:])
     return bytes(memoryview(plan))
@@ -222,34 +228,33 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
         say(f"timings are not kept: {error}")
 
 
-def _monitor(trt: Any, config: Any, progress: Callable[[str], None]) -> Any:
-    """Reports phases, and ends the build where a signal arrived; None before TensorRT 10."""
+def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:
+    """Reports phases, and ends the build where a signal arrived.
+
+    None before TensorRT 10: there a build runs to its end before it is dropped.
+    """
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.stopped: BaseException | None = None
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            if parent is None:
-                progress(phase)
+            with interruption:
+                if parent is None:
+                    progress(phase)
 
         def phase_finish(self, phase: str) -> None:
             pass
 
         def step_complete(self, phase: str, step: int) -> bool:
-            try:
+            with interruption:
                 for _ in range(2):  # a signal that arrived meanwhile is raised here, in Python
                     pass
-            except BaseException as error:
-                self.stopped = error
-            return self.stopped is None
+            return interruption.error is None
 
-    monitor = Monitor()
-    config.progress_monitor = monitor
-    return monitor
+    return Monitor()
 
 
 def _halve(onnx_file: bytes) -> bytes:

@@ -157,7 +157,7 @@ def test_workers_add_up_to_the_same_table(ray_session, checkpoint, images, tmp_p
         (["--calibration-table", "nan.json"], "not a calibration table"),
         (["--calibration-images", "{images}"], "calibration needs 20 images"),
         (["--calibration-images", "{images}", "--calibration-batches", "2",
-          "--calibration-table", "table.json"], "its method is max, and mse is asked for"),
+          "--calibration-table", "table.json"], "its method is max, and entropy is asked for"),
     ],
 )  # fmt: skip
 def test_refusals_write_nothing(

@@ -77,6 +77,13 @@ def test_what_is_no_information_gives_none(text):
     assert read_layers(text) is None
 
 
+def test_control_characters_between_names_do_no_harm():
+    """TensorRT 8.6 writes them raw between the ONNX nodes that a layer was fused of."""
+    entry = layer("CaskConvolution", FP16, Metadata="[ONNX Layer: conv]<>[ONNX Layer: relu]")
+    text = json.dumps({"Layers": [entry]}).replace("<>", "\x1e")
+    assert read_layers(text) == Layers({"FP16": 1}, {"FP16": 1})
+
+
 def test_the_line_has_the_most_frequent_first():
     found = Layers({"FP32": 1, "INT8": 30, "FP16": 4}, {"FP16": 2, "INT8": 28}, 3)
     assert found.line() == (
