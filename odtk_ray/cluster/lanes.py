@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -95,28 +96,45 @@ class Lane:
         return tasks
 
 
-def worthwhile(lane: Lane, lanes: Sequence[Lane], images: int, shards: int) -> bool:
-    """Whether a worker should take one more shard, near the end of a run.
+class Endgame:
+    """Who takes a shard near the end of a run: whoever ends it before the others have ended all.
 
-    Not if the others end all that is left before it would end this one.
+    Reads what the workers have in hand once and follows it while shards are handed out, since a
+    thousand workers may ask in one round.
 
     Args:
-        lane: the worker.
         lanes: all workers.
-        images: in the shard.
-        shards: number of shards that are left, this one included.
     """
-    if lane.pace is None:
-        return True
-    end = (lane.load + images) * lane.pace
-    others = 0
-    for other in lanes:
-        if other is not lane and other.ready and other.pace:
-            # Shards that it ends strictly earlier, so that of equal workers one takes it.
-            others += max(0, math.ceil((end / other.pace - other.load) / images) - 1)
-            if others >= shards:
-                return False
-    return True
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        known = [lane for lane in lanes if lane.ready and lane.pace]
+        self._rows = {lane: row for row, lane in enumerate(known)}
+        self._paces = np.array([lane.pace for lane in known], np.float64)
+        self._loads = np.array([lane.load for lane in known], np.float64)
+
+    def hand(self, lane: Lane, images: int) -> None:
+        """Note that a worker gets so many images."""
+        if lane in self._rows:
+            self._loads[self._rows[lane]] += images
+
+    def worthwhile(self, lane: Lane, images: int, shards: int) -> bool:
+        """Whether a worker should take one more shard.
+
+        Not if the others end all that is left before it would end this one.
+
+        Args:
+            lane: the worker.
+            images: in the shard.
+            shards: number of shards that are left, this one included.
+        """
+        if not lane.pace:
+            return True
+        end = (lane.load + images) * lane.pace
+        # Shards that each ends strictly earlier, so that of equal workers one takes it.
+        earlier = np.ceil((end / self._paces - self._loads) / images) - 1
+        if lane in self._rows:
+            earlier[self._rows[lane]] = 0
+        return bool(earlier.clip(min=0).sum() < shards)
 
 
 def to_recall(lanes: Sequence[Lane]) -> list[tuple[Lane, Task]]:
