@@ -9,8 +9,12 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +53,45 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a stage took: seconds, CPU seconds, peak resident bytes, and the lines that it said."""
+
+    wall: float
+    cpu: float
+    peak: int
+    said: list[str]
+
+    def cells(self) -> tuple[str, ...]:
+        """For a table, the load average last."""
+        memory = f"{self.peak / 2**20:,.0f} MiB"
+        return f"{self.wall:.1f} s", f"{self.cpu:.1f} s", memory, f"{load():.1f}"
+
+
+def stage(script: str, *options: object) -> Usage:
+    """Run one stage of a benchmark in a process of its own, which calls `end_stage` last.
+
+    What the caller holds counts there: a process that is started begins as a copy of it.
+
+    Raises:
+        ChildProcessError: it failed.
+    """
+    started = time.perf_counter()
+    command = [sys.executable, script, *map(str, options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ChildProcessError(f"{' '.join(command)} failed")
+    *said, last = done.stdout.splitlines()
+    cpu, peak = last.split()
+    return Usage(time.perf_counter() - started, float(cpu), int(peak) << 10, said)
+
+
+def end_stage() -> None:
+    """Say what this process took, before it ends: unloading torch touches another 120 MiB."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
 
 class TreeCpu:
