@@ -1,9 +1,10 @@
-"""Compares two detection files on one annotation file: AP, and an interval of its difference.
+"""Compares two detection files on one annotation file: AP, its difference, and equal detections.
 
     python jobs/compare_ap.py fp32.results.json int8.results.json --annotations tiles.json
 
 The files are COCO results (odtk-ray infer --output x.results.json). Images without rows in a file
-count as images without detections.
+count as images without detections. The difference comes with a bootstrap interval. Detections of
+either file with a score of 0.3 or more are matched one to one: same class, IoU 0.9.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 
 from odtk_ray.data.coco import read_truth
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.check import match
+from odtk_ray.records import Detections
 from odtk_ray.results.bootstrap import DetectionTable, compare
 from odtk_ray.results.truth import image_ranks
 
@@ -62,6 +65,26 @@ def read_table(path: str, images: dict[str, int], categories: dict[str, int]) ->
     )
 
 
+def agreement(a: DetectionTable, b: DetectionTable) -> tuple[int, int]:
+    """Detections of either table that are matched, and those that are counted."""
+    matched = counted = 0
+    for image in np.union1d(a.image, b.image):
+        found = match(*(_of_image(table, image) for table in (a, b)))
+        matched, counted = matched + found[0], counted + found[1]
+    return matched, counted
+
+
+def _of_image(table: DetectionTable, image: int) -> Detections:
+    here = table.image == image
+    corners = table.bbox[here]
+    corners[:, 2:] += corners[:, :2] - 1
+    return Detections(
+        table.score[here].astype(np.float32),
+        corners.astype(np.float32),
+        table.category[here].astype(np.int32),
+    )
+
+
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("a", type=click.Path(exists=True, dir_okay=False))
 @click.argument("b", type=click.Path(exists=True, dir_okay=False))
@@ -87,14 +110,16 @@ def main(
         raise click.ClickException(str(error)) from error
     for remark in remarks:
         click.echo(f"note: {remark}", err=True)
-    drawn = {"draws": draws, "level": level, "seed": seed}
-    rows = compare(truth, *tables, groups=groups, **drawn)
+    rows = compare(truth, *tables, groups=groups, draws=draws, level=level, seed=seed)
     click.echo(f"{'':6}{'a':>8}{'b':>8}{'b - a':>9}   {level:.0%} interval")
     for row in rows:
         click.echo(
             f"{row.name:6}{row.a:8.4f}{row.b:8.4f}{row.b - row.a:+9.4f}"
             f"   {row.low:+.4f} to {row.high:+.4f}"
         )
+    matched, counted = agreement(*tables)
+    share = f" ({matched / counted:.2%})" if counted else ""
+    click.echo(f"{matched:,} of {counted:,} detections matched{share}")
 
 
 if __name__ == "__main__":

@@ -234,13 +234,17 @@ class PlanStep:
             self._graph = None
         self._device.synchronize()
 
-    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
-        """Queue everything for a batch of pictures, up to the copy of their detections."""
-        self._prep.launch(pictures, self._input.ptr)
+    def run(self) -> None:
+        """Queue the graph, or without one what it would hold."""
         if self._graph is None:
             self.compute()
         else:
             self._graph.launch()
+
+    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+        """Queue everything for a batch of pictures, up to the copy of their detections."""
+        self._prep.launch(pictures, self._input.ptr)
+        self.run()
         results.download(self._post)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gpu_helpers import POST, PREP, agreement, detect, jpeg, raw
 
+from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import load_picture
 from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
@@ -53,6 +54,19 @@ def test_launches_in_flight_do_not_disturb_each_other(make_engine, files):
     sources = [engine.read(data) for data in files]
     pending = [engine.launch(sources[i : i + 4], (256, 256)) for i in (0, 4, 8)]
     assert [[raw(o) for o in finish()] for finish in pending] == one_by_one
+
+
+def test_pictures_are_decoded_while_the_network_computes(make_engine, files):
+    """Streams that share a hardware queue with the network's would let them wait for its end."""
+    engine = make_engine(prep=Preprocessing(), launch_batch=64)
+    sources = [engine.read(files[i % len(files)]) for i in range(64)]
+    engine.launch(sources, (896, 1152))()
+    finish, computed = engine.launch(sources, (896, 1152)), engine._device.event()
+    computed.record()
+    loaded = engine._loader.load(sources[:32])
+    assert not computed.query()
+    engine._loader.give_back(loaded)
+    finish()
 
 
 def test_an_engine_that_nobody_closes_harms_no_other(make_engine, checkpoint, files):
