@@ -201,7 +201,7 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
     size = (folder / "annotations.json").stat().st_size / 1e6
     print(machine())
     print(f"{images:,} images, annotations {size:,.0f} MB, {detections} detections each\n")
-    rows = [("stage", "wall", "CPU", "peak memory", "load")]
+    rows: list[tuple[str, ...]] = [("stage", "wall", "CPU", "peak memory", "load")]
     for name in STAGES[1:]:
         usage = stage(__file__, f"--stage={name}", f"--folder={folder}", *numbers)
         rows.append((name, *usage.cells()))

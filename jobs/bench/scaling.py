@@ -117,8 +117,12 @@ def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
         launch_batch=2,
         threads=1,
     )
-    calls = DEPTH * -(-case.workers // ACTORS)
-    kind: Any = ray.remote(num_cpus=1, max_concurrency=calls, concurrency_groups={WATCH: 1})(Stand)
+    options: dict[str, Any] = {
+        "num_cpus": 1,
+        "max_concurrency": DEPTH * -(-case.workers // ACTORS),
+        "concurrency_groups": {WATCH: 1},
+    }
+    kind: Any = ray.remote(**options)(Stand)
     actors = [kind.remote(settings, case) for _ in range(ACTORS)]
     ray.get([actor.progress.remote() for actor in actors])
     return actors
@@ -205,7 +209,8 @@ def per_million(large: Usage, small: Usage, images: int) -> str:
 def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[str]) -> None:
     """Make the input, measure the stages, print the tables."""
     print(f"{machine()}\n")
-    rows = [("stage", "images", "wall", "CPU", "peak memory", "load", "a million images more")]
+    head = ("stage", "images", "wall", "CPU", "peak memory", "load", "a million images more")
+    rows: list[tuple[str, ...]] = [head]
     usages: dict[tuple[str, int], Usage] = {}
     for count in (images // SMALL, images):
         place = f"--folder={folder / str(count)}"

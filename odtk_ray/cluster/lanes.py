@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
+    from odtk_ray.cluster.workers import Progress
+
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
 
@@ -44,6 +46,7 @@ class Lane:
     tasks: dict[ObjectRef[Any], Task] = field(default_factory=dict)
     watch: ObjectRef[Any] | None = None
     progress: dict[int, int] = field(default_factory=dict)
+    tiles: int = 0  # done, as the worker last said
     pace: float | None = None  # seconds an image
     stirred: float = field(default_factory=time.monotonic)  # last sign of work
     finished: float = 0.0  # when the last shard ended
@@ -83,11 +86,11 @@ class Lane:
         self.pace = pace if self.pace is None else _NEWEST * pace + (1 - _NEWEST) * self.pace
         return seconds
 
-    def note_progress(self, done: dict[int, int], *, waiting: bool) -> None:
+    def note_progress(self, said: Progress) -> None:
         """Take in what the worker says of itself; one that waits for storage does not hang."""
-        if done != self.progress or waiting:
+        if (said.done, said.tiles) != (self.progress, self.tiles) or said.waiting:
             self.stirred = time.monotonic()
-        self.progress = done
+        self.progress, self.tiles = said.done, said.tiles
 
     def lose(self) -> list[Task]:
         """The process is gone: forget all of it, and return what it had in hand."""

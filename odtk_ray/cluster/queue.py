@@ -227,7 +227,7 @@ class Dispatcher:
             raise OdtkError("a worker cannot go on", _reason(error), RESUME) from error
         if ref is lane.watch:
             lane.watch, lane.ready, lane.deaths, lane.name = None, True, 0, value.worker
-            lane.note_progress(value.done, waiting=value.waiting)
+            lane.note_progress(value)
             return None
         self._crashes = 0
         task = lane.take_back(ref)

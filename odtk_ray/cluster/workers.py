@@ -48,11 +48,13 @@ class Progress(NamedTuple):
 
     Attributes:
         done: for each shard in hand the number of images done.
+        tiles: done since it started, since an image of hundreds may take many minutes.
         waiting: whether it waits for storage to come back.
         worker: its name.
     """
 
     done: dict[int, int]
+    tiles: int
     waiting: bool
     worker: str
 
@@ -113,6 +115,7 @@ class Worker:
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
+        self._tiles = 0
         self._begun: set[int] = set()
         self._recalled: set[int] = set()
         self._lock = threading.Lock()
@@ -131,7 +134,7 @@ class Worker:
     def progress(self) -> Progress:
         """What is done of the shards in hand; the first answer says `ready`."""
         with self._lock:
-            return Progress(dict(self._done), is_waiting(), self._name)
+            return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
 
     def recall(self, shard: int) -> None:
         """Leave a shard alone that has not begun: its call returns None."""
@@ -211,10 +214,14 @@ class Worker:
         on_done: Callable[[int], None] = lambda _: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
-        prep = self._settings.prep
+        prep, post = self._settings.prep, self._settings.post
         if prep.tile is None:
             return self._detector.detect(paths, on_done, on_read)
-        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done, on_read)
+        return detect_tiled(self._detector, paths, prep, post, on_done, on_read, self._count_tiles)
+
+    def _count_tiles(self, tiles: int) -> None:
+        with self._lock:
+            self._tiles += tiles
 
 
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
