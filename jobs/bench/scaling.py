@@ -2,7 +2,7 @@
 
 A run of 10 million images has 20,000 shards. This one has as many with fewer images, planned from
 an annotation file and empty pictures. Its queue, journal and shard files are real, and so are Ray
-and its actors: 16 of them stand for all workers, and instead of detecting they answer at once, or
+and its actors: some of them stand for all workers, and instead of detecting they answer at once, or
 after the seconds that a shard is to take. The goal is 5 ms of a driver's time for each shard.
 """
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from odtk_ray.results.store import RunFolder
 
-ACTORS = 16
 STAGES = ("input", "plan", "dispatch", "merge")
 SMALL = 100  # so many times smaller is the run that tells what a stage takes however few images
 
@@ -50,14 +49,21 @@ class Case:
     """One run of the queue.
 
     Attributes:
+        actors: processes that stand for the workers.
         workers: how many the driver sees.
         seconds: that a shard takes.
         writes: whether the actors write shard files, which takes more of the cores than the driver.
     """
 
+    actors: int
     workers: int
     seconds: float = 0.0
     writes: bool = False
+
+    @property
+    def share(self) -> int:
+        """Workers that an actor stands for."""
+        return -(-self.workers // self.actors)
 
 
 class Stand(Worker):
@@ -66,7 +72,7 @@ class Stand(Worker):
     def __init__(self, settings: WorkerSettings, case: Case) -> None:
         super().__init__(settings, StoredEngine)
         self._case = case
-        self._free = threading.Semaphore(-(-case.workers // ACTORS))  # one for each worker
+        self._free = threading.Semaphore(case.share)
         found = StoredEngine().detect([None], (1, 1))[0]  # type: ignore[list-item]
         self._result = ImageResult(None, 640, 480, found)
 
@@ -119,11 +125,11 @@ def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
     )
     options: dict[str, Any] = {
         "num_cpus": 1,
-        "max_concurrency": DEPTH * -(-case.workers // ACTORS),
+        "max_concurrency": DEPTH * case.share,
         "concurrency_groups": {WATCH: 1},
     }
     kind: Any = ray.remote(**options)(Stand)
-    actors = [kind.remote(settings, case) for _ in range(ACTORS)]
+    actors = [kind.remote(settings, case) for _ in range(case.actors)]
     ray.get([actor.progress.remote() for actor in actors])
     return actors
 
@@ -178,17 +184,17 @@ def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
 
     journal = folder / "detections.json.run" / "commits.jsonl"
     tree = TreeCpu()
-    with session(None, ACTORS), tree.watching():
+    with session(None, cases[0].actors), tree.watching():
         for case in cases:
             journal.unlink(missing_ok=True)
             print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
 
 
-def rates(lines: Sequence[str]) -> str:
+def rates(lines: Sequence[dict[str, Any]]) -> str:
     """The table of what the dispatch stage said."""
     head = ("workers", "a shard takes", "wall", "shards/s", "ideal", "driver's CPU", "all CPU")
     rows: list[tuple[str, ...]] = [(*head, "load")]
-    for figures in map(json.loads, lines):
+    for figures in lines:
         case, count = Case(**figures["case"]), figures["shards"]
         takes = "a file's time" if case.writes else f"{case.seconds:g} s"
         ideal = f"{case.workers / case.seconds:,.0f}" if case.seconds else ""
@@ -199,9 +205,9 @@ def rates(lines: Sequence[str]) -> str:
     return table(rows)
 
 
-def per_million(large: Usage, small: Usage, images: int) -> str:
-    """What a million images more take."""
-    share = 1e6 / (images - images // SMALL)
+def per_million(large: Usage, small: Usage, more: int) -> str:
+    """What a million images more take, from runs of which one has so many more."""
+    share = 1e6 / more
     memory = (large.peak - small.peak) / 2**20 * share
     return f"{(large.wall - small.wall) * share:.1f} s, {memory:,.0f} MiB"
 
@@ -212,7 +218,8 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
     head = ("stage", "images", "wall", "CPU", "peak memory", "load", "a million images more")
     rows: list[tuple[str, ...]] = [head]
     usages: dict[tuple[str, int], Usage] = {}
-    for count in (images // SMALL, images):
+    small = max(1, images // SMALL)
+    for count in (small, images):
         place = f"--folder={folder / str(count)}"
         stage(__file__, "--stage=input", place, f"--images={count}")
         for name in STAGES[1:]:
@@ -223,13 +230,15 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
             usages[name, count] = usage
             cells = (name, f"{count:,}", *usage.cells())
             more = count == images and name != "dispatch"
-            slope = per_million(usage, usages[name, images // SMALL], images) if more else ""
+            slope = per_million(usage, usages[name, small], images - small) if more else ""
             rows.append((*cells, slope))
     print(table(rows))
     said = usages["dispatch", images].said
-    lines = [line for line in said if line.startswith("{")]  # Ray's warnings are there too
-    print(f"\n{ACTORS} actors, {json.loads(lines[0])['publish']:.1f} s to publish the plan:\n")
-    print(rates(lines))
+    # Ray's warnings are there too.
+    figures = [json.loads(line) for line in said if line.startswith("{")]
+    publish = figures[0]["publish"]
+    print(f"\n{cases[0].actors} actors, {publish:.1f} s to publish the plan to them:\n")
+    print(rates(figures))
     run = folder / str(images) / "detections.json.run"
     sizes = [sum(f.stat().st_size for f in run.glob(p)) / 1e6 for p in
              ("plan*", "commits.jsonl", "shards/*")]  # fmt: skip
@@ -237,11 +246,13 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
 
 
 @click.command()
-@click.option("--images", type=click.IntRange(SMALL), default=2_000_000, show_default=True)
+@click.option("--images", type=click.IntRange(1), default=2_000_000, show_default=True)
 @click.option("--shard", "size", type=click.IntRange(1), default=100, show_default=True,
               help="Images a shard at most.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1000, show_default=True,
-              help="Of the large fleet; the small one has 16.")  # fmt: skip
+              help="Of the large fleet; the small one has a worker an actor.")  # fmt: skip
+@click.option("--actors", type=click.IntRange(1), default=16, show_default=True,
+              help="Processes that stand for workers.")  # fmt: skip
 @click.option("--seconds", type=float, multiple=True, default=[1.0, 2.0], show_default=True,
               help="That a shard takes; may be repeated.")  # fmt: skip
 @click.option("--profile", is_flag=True, help="Say where the driver's time goes.")
@@ -252,6 +263,7 @@ def main(
     images: int,
     size: int,
     workers: int,
+    actors: int,
     seconds: Sequence[float],
     profile: bool,
     folder: Path,
@@ -269,10 +281,10 @@ def main(
     if name:
         end_stage()
         return
-    cases = [Case(ACTORS), Case(workers), *(Case(workers, s) for s in seconds)]
+    cases = [Case(actors, actors), *(Case(actors, workers, s) for s in (0.0, *seconds))]
     options = [f"--shard={size}", *(["--profile"] if profile else [])]
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as made:
-        report(Path(made), images, [*cases, Case(ACTORS, writes=True)], options)
+        report(Path(made), images, [*cases, Case(actors, actors, writes=True)], options)
 
 
 if __name__ == "__main__":

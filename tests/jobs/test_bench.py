@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,25 @@ def test_overhead(engine):
     assert "Above the plain loop: " in text
     assert table["plain loop"][0] == table["pipeline"][0] == "8"
     assert len(table["pipeline"][-1].split(" + ")) == 4  # plan, start, detect, merge
+
+
+@pytest.mark.cluster
+def test_scaling():
+    """100 images, and as many shards as there are pairs of them."""
+    options = ("--images", "100", "--shard", "2", "--workers", "9", "--actors", "2")
+    table, text = rows("scaling.py", *options, "--seconds", "0.1")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    stages = [line[:2] for line in lines if line and line[0] in ("plan", "dispatch", "merge")]
+    assert stages == [[name, n] for n in ("1", "100") for name in ("plan", "dispatch", "merge")]
+    cases = [line[:2] for line in lines if line and line[0] in ("2", "9")]
+    assert cases == [["2", "0 s"], ["9", "0 s"], ["9", "0.1 s"], ["2", "a file's time"]]
+    assert int(table["9"][2]) > 0  # shards a second
+    assert table["9"][3] == "90"  # at best
+
+
+@pytest.mark.cluster
+def test_resume():
+    options = ("--images", "70", "--megabytes", "1", "--detections", "3", "--runs", "1")
+    table, text = rows("resume.py", *options)
+    assert re.search(r"70 images, [1-9] shard files", text)
+    assert table["start to merge"][-1] == "20 s"
