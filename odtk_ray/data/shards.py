@@ -34,8 +34,8 @@ GPU_LAUNCHES = 4
 # A shape takes about 15 s to compile; below so many images that is more than it saves.
 _COMPILED_FROM = 16_000
 
-# 20,000 blocks took 67 s and 1 GB on the driver, 200 blocks 1.4 s. But each node that runs one shard
-# of a block fetches all of it, so that blocks of many shards would go to every node.
+# 20,000 blocks took 67 s and 1 GB on the driver, 200 blocks 1.4 s. But a node that runs one shard
+# fetches all of its block: blocks of many shards would go to every node.
 _BLOCKS, _MOST_BLOCKS, _SHARDS_A_BLOCK = 256, 2048, 8
 
 
