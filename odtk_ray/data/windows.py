@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 # alone: decoded as a whole each takes 4 bytes.
 LARGE = 1 << 25
 _SEGMENT = 1 << 26  # pixels of the largest segment that is read, which takes 7 bytes for each
-_CACHE = 256 << 20  # bytes of decoded segments kept: a row of windows looks at each strip again
+_CACHE = 256 << 20  # bytes of decoded segments kept at most
 _ROWS = 1 << 20  # pixels that are read at once of uncompressed strips, which have no other unit
 
 # TIFF 6.0. What a segment needs to be decoded: BitsPerSample, Compression, Photometric, FillOrder,
@@ -128,6 +128,10 @@ class TiffWindows:
             self._divide_strips()
         if self._size[0] * self._size[1] > min(_SEGMENT, prep.max_pixels):
             raise self._refused("its segments of {}x{} pixels are too".format(*self._size))
+        # A row of windows looks at its strips again and again, and no later one at those above.
+        across, down = self._size
+        rows = (prep.tile or self.height) + 2 * down
+        self._limit = min(3 * -(-self.width // across) * across * rows, _CACHE)
 
     def _divide_strips(self) -> None:
         """Read uncompressed strips that follow each other, or one, by any number of rows."""
@@ -171,7 +175,7 @@ class TiffWindows:
             pixels = decode(self._as_file(data, height), self._prep)
             self._cache[number] = pixels
             self._cached += pixels.nbytes
-            while self._cached > _CACHE and len(self._cache) > 1:
+            while self._cached > self._limit and len(self._cache) > 1:
                 self._cached -= self._cache.popitem(last=False)[1].nbytes
             return pixels
 

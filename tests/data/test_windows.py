@@ -17,6 +17,7 @@ from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import decode, open_image
 from odtk_ray.data.windows import TiffWindows, open_windowed
 from odtk_ray.errors import ImageError
+from odtk_ray.tiling import cut
 
 SMALL = Preprocessing(max_pixels=30_000)
 
@@ -101,6 +102,28 @@ def test_only_what_is_needed_is_kept(monkeypatch):
     found = windows_of(tiff("RGB", "tiff_lzw"))
     found.read(0, 0, 300, 210)
     assert len(found._cache) == 2
+
+
+@pytest.mark.parametrize("strips", [True, False])
+@pytest.mark.parametrize("tile", [20, 64, 65])
+def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, tile):
+    decoded = []
+
+    def counted(data, prep):
+        decoded.append(data)
+        return decode(data, prep)
+
+    monkeypatch.setattr("odtk_ray.data.windows.decode", counted)
+    pixels = np.asarray(picture(1, 300, 210))
+    data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
+    found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))
+    down = found._size[1]
+    rows = {}
+    for x, y, w, h in cut(300, 210, tile, 5):
+        np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
+        rows[y] = (y + h - 1) // down - y // down + 1
+    across = -(-300 // found._size[0])
+    assert len(decoded) <= across * sum(rows.values())
 
 
 def test_files(tmp_path, monkeypatch):
