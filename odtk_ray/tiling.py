@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +99,7 @@ def detect_tiled(
                     yield functools.partial(reader.read, window)
                 if size[0] * size[1] > LARGE:
                     reader.done.wait()
+                    _trim()
             on_done(1)
         on_read()
 
@@ -128,6 +131,12 @@ class _Reader:
                 if self._left == 0:
                     del self._picture
                     self.done.set()
+
+
+def _trim() -> None:
+    """Have glibc give back what was freed: of a PNG that was closed it kept 660 MiB."""
+    with contextlib.suppress(AttributeError):  # other C libraries lack it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _join(picture: _Cut, parts: Sequence[ImageResult], post: Postprocessing) -> ImageResult:

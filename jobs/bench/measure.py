@@ -109,7 +109,7 @@ class TreeCpu:
     @property
     def seconds(self) -> float:
         """CPU seconds up to now."""
-        self._look(os.getpid())
+        self._look()
         return sum(self._seen.values())
 
     @contextlib.contextmanager
@@ -119,7 +119,7 @@ class TreeCpu:
 
         def watch() -> None:
             while not stop.wait(_INTERVAL):
-                self._look(os.getpid())
+                self._look()
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -129,15 +129,22 @@ class TreeCpu:
             stop.set()
             thread.join()
 
-    def _look(self, pid: int) -> None:
-        folder = Path("/proc", str(pid))
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            # Behind the name, which may hold anything: state, parent, ..; see proc(5).
-            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            self._seen[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICK
-            for task in (folder / "task").iterdir():  # a thread's children are its own
-                for child in (task / "children").read_text(encoding="ascii").split():
-                    self._look(int(child))
+    def _look(self) -> None:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                # Behind the name, which may hold anything: state, parent, ..; see proc(5).
+                text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+                fields = text.rpartition(")")[2].split()
+                self._seen[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all that it and its children started."""
+    yield pid
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():  # a thread's children are its own
+            for child in (task / "children").read_text(encoding="ascii").split():
+                yield from descendants(int(child))
 
 
 @dataclass

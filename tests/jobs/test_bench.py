@@ -74,6 +74,17 @@ def test_scaling():
 
 
 @pytest.mark.cluster
+def test_tiles():
+    kinds = ("TIFF, tiles of 256, deflate", "JPEG and PNG")
+    options = ("--side", "300", "--tile", "128", "--resize", "64", "--threads", "1")
+    table, _ = rows("tiles.py", *options, *(f"--kind={kind}" for kind in kinds))
+    assert list(table)[1:] == list(kinds)
+    assert [row[0] for row in table.values()][1:] == ["300x300", "200x200"]
+    assert [row[3] for row in table.values()][1:] == ["0", "0"]  # failed
+    assert all(100 < int(table[kind][2].split()[0]) < 4096 for kind in kinds)
+
+
+@pytest.mark.cluster
 def test_resume():
     options = ("--images", "70", "--megabytes", "1", "--detections", "3", "--runs", "1")
     table, text = rows("resume.py", *options)
