@@ -12,27 +12,27 @@ import cProfile
 import json
 import os
 import pstats
-import resource
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from inputs import write_model
-from measure import TreeCpu, Usage, end_stage, load, machine, stage, table
-from memory import CLASSES, file_name, image_entry, merge, plan, reopened, touch
+from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage, table
+from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
 from odtk_ray.cluster.workers import DEPTH, WATCH, Work, Worker, WorkerSettings
 from odtk_ray.config import Postprocessing
 from odtk_ray.data import shards
 from odtk_ray.detect import ImageResult
+from odtk_ray.results.outputs import write_outputs
 from odtk_ray.results.shardfile import Receipt
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from odtk_ray.results.store import RunFolder
 
-STAGES = ("input", "plan", "dispatch", "merge")
+STAGES = ("input", "plan", "dispatch", "merge", "merge to Parquet")
 SMALL = 100  # so many times smaller is the run that tells what a stage takes however few images
 
 
@@ -112,7 +112,7 @@ def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
     """The actors, once all of them are ready."""
     import ray
 
-    settings = WorkerSettings(
+    told = WorkerSettings(
         run_dir=run.path,
         token_file=run.token_file,
         token=run.token,
@@ -129,7 +129,7 @@ def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
         "concurrency_groups": {WATCH: 1},
     }
     kind: Any = ray.remote(**options)(Stand)
-    actors = [kind.remote(settings, case) for _ in range(case.actors)]
+    actors = [kind.remote(told, case) for _ in range(case.actors)]
     ray.get([actor.progress.remote() for actor in actors])
     return actors
 
@@ -159,12 +159,12 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
         observer=Observer(None),
     )
     profiler = cProfile.Profile()
-    before, started, driver = tree.seconds, time.perf_counter(), _cpu()
+    before, started, driver = tree.seconds, time.perf_counter(), cpu_seconds()
     if profile:
         profiler.enable()
     dispatcher.run(refs)
     profiler.disable()
-    wall, driver = time.perf_counter() - started, _cpu() - driver
+    wall, driver = time.perf_counter() - started, cpu_seconds() - driver
     if profile:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(15)
     if len(run.committed) != len(refs):
@@ -173,21 +173,20 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     return {"case": asdict(case), "shards": len(refs), "publish": publish, **figures}
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
-    """Work through the plan in each case; prints a line for each."""
+def dispatch_once(folder: Path, case: Case, profile: bool) -> None:
+    """Work through the plan, whatever was committed before; prints the figures as JSON."""
     from odtk_ray.cluster.session import session
 
-    journal = folder / "detections.json.run" / "commits.jsonl"
+    (folder / "detections.json.run" / "commits.jsonl").unlink(missing_ok=True)
     tree = TreeCpu()
-    with session(None, cases[0].actors), tree.watching():
-        for case in cases:
-            journal.unlink(missing_ok=True)
-            print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
+    with session(None, case.actors), tree.watching():
+        print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
+
+
+def merge_to_parquet(folder: Path) -> None:
+    """The other way from shard files to an output: no text is made."""
+    config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
+    write_outputs(config, reopened(folder))
 
 
 def rates(lines: Sequence[dict[str, Any]]) -> str:
@@ -207,9 +206,10 @@ def rates(lines: Sequence[dict[str, Any]]) -> str:
 
 def per_million(large: Usage, small: Usage, more: int) -> str:
     """What a million images more take, from runs of which one has so many more."""
-    share = 1e6 / more
-    memory = (large.peak - small.peak) / 2**20 * share
-    return f"{(large.wall - small.wall) * share:.1f} s, {memory:,.0f} MiB"
+    wall = (large.wall - small.wall) * 1e6 / more
+    cpu = (large.cpu - small.cpu) * 1e6 / more
+    memory = (large.peak - small.peak) / 2**20 * 1e6 / more
+    return f"{wall:.1f} s, CPU {cpu:.1f} s, {memory:,.0f} MiB"
 
 
 def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[str]) -> None:
@@ -219,30 +219,27 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
     rows: list[tuple[str, ...]] = [head]
     usages: dict[tuple[str, int], Usage] = {}
     small = max(1, images // SMALL)
+    said: list[str] = []
     for count in (small, images):
         place = f"--folder={folder / str(count)}"
         stage(__file__, "--stage=input", place, f"--images={count}")
         for name in STAGES[1:]:
-            # The small run needs shard files and nothing else.
-            used = cases if count == images else cases[-1:]
-            numbers = [f"--case={json.dumps(asdict(case))}" for case in used]
-            usage = stage(__file__, f"--stage={name}", place, *numbers, *options)
+            # The last one writes shard files, which is all that the small run needs.
+            for case in cases if (name, count) == ("dispatch", images) else cases[-1:]:
+                told = f"--case={json.dumps(asdict(case))}"
+                usage = stage(__file__, f"--stage={name}", place, told, *options)
+                said += usage.said
             usages[name, count] = usage
-            cells = (name, f"{count:,}", *usage.cells())
-            more = count == images and name != "dispatch"
-            slope = per_million(usage, usages[name, small], images - small) if more else ""
-            rows.append((*cells, slope))
+            slope = per_million(usage, usages[name, small], count - small) if count > small else ""
+            rows.append((name, f"{count:,}", *usage.cells(), slope))
     print(table(rows))
-    said = usages["dispatch", images].said
     # Ray's warnings are there too.
-    figures = [json.loads(line) for line in said if line.startswith("{")]
-    publish = figures[0]["publish"]
-    print(f"\n{cases[0].actors} actors, {publish:.1f} s to publish the plan to them:\n")
-    print(rates(figures))
-    run = folder / str(images) / "detections.json.run"
-    sizes = [sum(f.stat().st_size for f in run.glob(p)) / 1e6 for p in
-             ("plan*", "commits.jsonl", "shards/*")]  # fmt: skip
-    print("\nplan {:,.0f} MB, journal {:,.1f} MB, shard files {:,.0f} MB".format(*sizes))
+    figures = [json.loads(line) for line in said if line.startswith("{")][1:]
+    print(f"\n{cases[0].actors} actors, {figures[-1]['publish']:.1f} s to publish the plan:\n")
+    print(f"{rates(figures)}\n")
+    for part in ("*.run/plan-*", "*.run/commits.jsonl", "*.run/shards/*", "detections.*"):
+        size = sum(f.stat().st_size for f in (folder / str(images)).glob(part) if f.is_file())
+        print(f"{part}: {size / 1e6:,.1f} MB")
 
 
 @click.command()
@@ -258,7 +255,7 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
 @click.option("--profile", is_flag=True, help="Say where the driver's time goes.")
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
-@click.option("--case", multiple=True, hidden=True)
+@click.option("--case", hidden=True)
 def main(
     images: int,
     size: int,
@@ -268,16 +265,16 @@ def main(
     profile: bool,
     folder: Path,
     name: str | None,
-    case: Sequence[str],
+    case: str,
 ) -> None:
-    """Measure plan, dispatch and merge; needs 3 GB below TMPDIR for 2 million images."""
+    """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
     shards._LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":
-        dispatch_all(folder, [Case(**json.loads(text)) for text in case], profile)
+        dispatch_once(folder, Case(**json.loads(case)), profile)
     elif name:
-        {"plan": plan, "merge": merge}[name](folder)
+        {"plan": plan, "merge": merge, "merge to Parquet": merge_to_parquet}[name](folder)
     if name:
         end_stage()
         return

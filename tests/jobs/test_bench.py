@@ -65,8 +65,9 @@ def test_scaling():
     options = ("--images", "100", "--shard", "2", "--workers", "9", "--actors", "2")
     table, text = rows("scaling.py", *options, "--seconds", "0.1")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    stages = [line[:2] for line in lines if line and line[0] in ("plan", "dispatch", "merge")]
-    assert stages == [[name, n] for n in ("1", "100") for name in ("plan", "dispatch", "merge")]
+    names = ("plan", "dispatch", "merge", "merge to Parquet")
+    stages = [line[:2] for line in lines if line and line[0] in names]
+    assert stages == [[name, n] for n in ("1", "100") for name in names]
     cases = [line[:2] for line in lines if line and line[0] in ("2", "9")]
     assert cases == [["2", "0 s"], ["9", "0 s"], ["9", "0.1 s"], ["2", "a file's time"]]
     assert int(table["9"][2]) > 0  # shards a second
