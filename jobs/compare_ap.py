@@ -38,11 +38,19 @@ def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
     return [numbers.setdefault(json.dumps(image[key]), len(numbers)) for image in images]
 
 
-def read_table(path: str, images: dict[str, int], categories: dict[str, int]) -> DetectionTable:
+def read_table(
+    path: str, images: dict[str, int], categories: dict[str, int], numbers: int = 4
+) -> DetectionTable:
     """The rows of a COCO results file.
 
+    Args:
+        path: the file.
+        images: row of each image, by the JSON text of its id.
+        categories: likewise.
+        numbers: of a `bbox`: 4, or 5 with theta.
+
     Raises:
-        UsageError: it is no list of detections, or of other images or categories.
+        UsageError: it is no list of such detections, or of other images or categories.
     """
     try:
         with open(path) as file:
@@ -51,17 +59,21 @@ def read_table(path: str, images: dict[str, int], categories: dict[str, int]) ->
         category = [categories[json.dumps(row["category_id"])] for row in rows]
         score = [row["score"] for row in rows]
         bbox = [row["bbox"] for row in rows]
+        sizes = {len(box) for box in bbox} - {numbers}
     except KeyError as error:
         why = f"{error} is missing in a row, or not in the annotation file"
         raise UsageError(f"cannot use {path}", why) from error
     except (OSError, ValueError, TypeError) as error:
         hint = "write it with: odtk-ray infer --output name.results.json"
         raise UsageError(f"cannot use {path}", "it is not a list of COCO results", hint) from error
+    if sizes:
+        why = f"its boxes have {sizes.pop()} numbers, not {numbers}"
+        raise UsageError(f"cannot use {path}", why, "jobs/rotated_report.py is for rotated boxes")
     return DetectionTable(
         np.array(image, np.int64),
         np.array(category, np.int64),
         np.array(score, np.float64),
-        np.array(bbox, np.float64).reshape(-1, 4),
+        np.array(bbox, np.float64).reshape(-1, numbers),
     )
 
 

@@ -189,6 +189,7 @@ class ExportConfig:
         with_postprocess: the graph ends in detections instead of raw outputs.
         opset: version of ONNX's operators, 13 to 17.
         anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        rotated_bbox: the user says that the model is rotated; its file knows.
         check_images: folder, file, glob or list of images for the self-check; None makes some up.
         post: post-processing values, fixed in the graph or stored as its defaults.
         int8: quantise the network.
@@ -209,6 +210,8 @@ class ExportConfig:
         timing_cache: file of timings that builds of plans share.
         capabilities: compute capabilities to build a plan for, with TensorRT for RTX.
         verbose: pass on everything that TensorRT says.
+        given: names of the settings that the user stated: an ONNX file refuses those that were
+            decided when it was written.
     """
 
     model: str
@@ -217,6 +220,7 @@ class ExportConfig:
     with_postprocess: bool = False
     opset: int = 17
     anchors: AnchorGeneration = "auto"
+    rotated_bbox: bool = False
     check_images: str | None = None
     post: Postprocessing = Postprocessing()
     int8: bool = False
@@ -225,7 +229,7 @@ class ExportConfig:
     calibration_batch_size: int = 2
     calibration_table: str | None = None
     calibration_annotations: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0
@@ -237,6 +241,7 @@ class ExportConfig:
     timing_cache: str | None = None
     capabilities: tuple[str, ...] = ()
     verbose: bool = False
+    given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.int8 and self.full_precision:

@@ -84,6 +84,20 @@ def rotated_checkpoint(tmp_path_factory) -> Path:
     return tiny_model(folder / "turned.pth", angles=(-math.pi / 6, 0.0, math.pi / 6))
 
 
+@pytest.fixture(scope="session")
+def ranked_rotated(rotated_checkpoint, tmp_path_factory) -> Path:
+    """The tiny rotated model with scores that are not all 1, but in an order."""
+    from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+
+    loaded = load_checkpoint(rotated_checkpoint)
+    model = loaded.build()
+    model.get_parameter("cls_head.8.weight").mul_(0.01)
+    path = tmp_path_factory.mktemp("ranked_rotated") / "ranked.pth"
+    tables = {name: getattr(loaded, name) for name in ("ratios", "scales", "angles")}
+    save_checkpoint(path, model, **tables)
+    return path
+
+
 def tiny_model(path: Path, angles: tuple[float, ...] | None = None) -> Path:
     import torch
 

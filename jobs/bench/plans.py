@@ -20,7 +20,7 @@ from measure import machine, table
 
 from cuda_ops import Device
 from odtk_ray.config import Preprocessing
-from odtk_ray.engines.tensorrt import TensorRTEngine, output_sizes
+from odtk_ray.engines.tensorrt import TensorRTEngine
 from odtk_ray.model.sidecar import Sidecar, read_sidecar
 
 INPUTS = 4  # batches of noise, taken in turn
@@ -50,17 +50,11 @@ class Noise:
         self._device.upload(engine._step._input.ptr, self._arrays[number % INPUTS])
 
 
-def candidates(engine: TensorRTEngine, about: Sidecar, batch: int) -> float:
+def candidates(engine: TensorRTEngine, batch: int) -> float:
     """Scores over the threshold in an image of the last launch."""
-    step = engine._step
-    found = 0
-    for name, size in output_sizes(about.model).items():
-        if name.startswith("score"):
-            scores = np.empty(size * batch, np.float32)
-            engine._device.download(scores, step._outputs[name].ptr)
-            engine._device.synchronize()
-            found += int((scores > THRESHOLD).sum())
-    return found / batch
+    outputs = engine._step.outputs()
+    scores = outputs[: len(outputs) // 2]  # the others are box deltas
+    return sum(int((level > THRESHOLD).sum()) for level in scores) / batch
 
 
 def single(engine: TensorRTEngine, noise: Noise, launches: int) -> list[float]:
@@ -102,7 +96,7 @@ def measure(path: str, batch: int, launches: int) -> tuple[str, ...]:
     for engine in engines:
         noise.feed(engine, 0)
     times = single(engines[0], noise, launches)
-    found = candidates(engines[0], about, batch)
+    found = candidates(engines[0], batch)
     one, two = in_turn(engines[:1], launches), in_turn(engines, launches)
     for engine in reversed(engines):
         engine.close()

@@ -12,7 +12,7 @@ from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import load_picture
 from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.model.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.gpu
 
@@ -101,21 +101,10 @@ def on_gpu(engine, files):
     return [o.found for at in range(0, len(files), 4) for o in detect(engine, files[at : at + 4])]
 
 
-@pytest.fixture
-def rotated_model(rotated_checkpoint, tmp_path):
-    """The tiny rotated model with scores that are not all 1, but in an order."""
-    checkpoint = load_checkpoint(rotated_checkpoint)
-    model = checkpoint.build()
-    model.get_parameter("cls_head.8.weight").mul_(0.01)
-    tables = {name: getattr(checkpoint, name) for name in ("ratios", "scales", "angles")}
-    save_checkpoint(tmp_path / "model.pth", model, **tables)
-    return tmp_path / "model.pth"
-
-
-def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_model, files):
+def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, ranked_rotated, files):
     """In FP32 alone: where the tiny model's (sin, cos) is short, FP16 turns the box."""
-    found = on_gpu(make_engine(rotated_model, full_precision=True, jpeg=()), files)
-    expected = on_cpu(rotated_model, files)
+    found = on_gpu(make_engine(ranked_rotated, full_precision=True, jpeg=()), files)
+    expected = on_cpu(ranked_rotated, files)
     assert {one.boxes.shape[1] for one in (*found, *expected)} == {6}
     tolerance = {"least": 0, "iou": 0.99, "score": 1e-4, "margin": 1e-4}
     total, share = agreement(found, expected, **tolerance)

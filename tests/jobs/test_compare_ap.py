@@ -90,3 +90,10 @@ def test_unusable_input_is_explained(job, tmp_path, a, options, message):
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_rotated_boxes_are_refused(job, tmp_path):
+    turned = [row | {"bbox": [*row["bbox"], 0.5]} for row in rows(["a"])]
+    result = run(job, tmp_path, rows(["a"]), turned)
+    assert result.exit_code == 1
+    assert "have 5 numbers, not 4" in " ".join(result.output.split())
