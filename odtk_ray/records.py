@@ -11,15 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+# Arrow takes no rows out of a column of `string` that holds more than 2 GiB: of 25 million paths.
+_TEXT = pa.large_string()
+
 PLAN_SCHEMA = pa.schema(
     [
         pa.field("index", pa.int64(), nullable=False),  # record order, 0..n-1
-        pa.field("image_id", pa.string(), nullable=False),  # JSON text: `17` or `"a17"`
-        pa.field("file_name", pa.string(), nullable=False),  # as the outputs show it
-        pa.field("path", pa.string(), nullable=False),  # absolute local path or URI
+        pa.field("image_id", _TEXT, nullable=False),  # JSON text: `17` or `"a17"`
+        pa.field("file_name", _TEXT, nullable=False),  # as the outputs show it
+        pa.field("path", _TEXT, nullable=False),  # absolute local path or URI
         pa.field("width", pa.int32(), nullable=False),  # pixels, a hint; 0 when unknown
         pa.field("height", pa.int32(), nullable=False),
-        pa.field("entry", pa.string(), nullable=False),  # JSON text of the `images` entry, verbatim
+        pa.field("entry", _TEXT, nullable=False),  # JSON text of the `images` entry, verbatim
     ]
 )
 

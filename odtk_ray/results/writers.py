@@ -243,7 +243,7 @@ class ParquetTable:
             image_ids = [str(value) for value in image_ids]
         columns = [
             pa.array(image_ids, self._id_type).take(owner),
-            rows.records["file_name"].combine_chunks().take(owner),
+            rows.records["file_name"].cast(pa.string()).combine_chunks().take(owner),
             self._category_ids.take(rows.classes),
             pa.array(list(self._context.category_names), pa.string()).take(rows.classes),
             pa.array(rows.scores, pa.float32()),

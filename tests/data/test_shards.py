@@ -15,6 +15,7 @@ from odtk_ray.data.shards import (
     publish,
     shard_size,
 )
+from odtk_ray.records import PLAN_SCHEMA
 
 PREP = Preprocessing()
 SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]
@@ -147,3 +148,16 @@ def test_the_number_of_blocks(ray_session):
     tiny = [Shard(i, np.array([i])) for i in range(3000)]
     assert len({ref.block for ref in publish(table, tiny[:1000]).values()}) == 256
     assert len({ref.block for ref in publish(table, tiny).values()}) == 375  # 3000 / 8
+
+
+@pytest.mark.cluster
+def test_more_than_2_gib_of_paths(ray_session):
+    """2,100 of a MiB each, which a column of `string` cannot hold in one piece."""
+    import ray
+
+    paths = [f"/data/{i:02d}/{'a' * 2**20}.jpg" for i in range(50)]
+    columns = [range(50), map(str, range(50)), paths, paths, [640] * 50, [480] * 50, ["{}"] * 50]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
+    table = pa.concat_tables([pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)] * 42)
+    ref = publish(table, [Shard(0, np.array([0, 2099]))])[0]
+    assert ray.get(ref.block)["path"].to_pylist() == [paths[0], paths[49]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from synthetic import make_records, picture
 
@@ -20,8 +21,9 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(
     names = [f"{i}.png" for i in range(12)]
     records = make_records(list(range(12)), names, known + unknown)
     column = records.schema.get_field_index("path")
-    paths = [[str(tmp_path / name) for name in names]]
-    records = records.set_column(column, records.schema.field(column), paths)
+    field = records.schema.field(column)
+    paths = pa.array([str(tmp_path / name) for name in names], field.type)
+    records = records.set_column(column, field, paths)
     filled = fill_sizes(records, "ignore")
     assert filled.schema == records.schema
     assert filled["width"].to_pylist() == [7] * 4 + [20 + i for i in range(4, 10)] + [0, 0]
