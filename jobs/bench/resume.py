@@ -19,6 +19,8 @@ import click
 import memory
 from measure import TreeCpu, load, machine, stage, table
 
+from odtk_ray.data import shards
+
 COMMAND = "from odtk_ray.cli import main; main()"
 
 
@@ -55,16 +57,19 @@ def until_merge(folder: Path) -> tuple[float, float]:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
+@click.option("--shard", "size", type=click.IntRange(1), default=shards._LARGEST,
+              show_default=True, help="Images a shard at most.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
-def main(images: int, megabytes: int, detections: int, runs: int) -> None:
+def main(images: int, megabytes: int, detections: int, size: int, runs: int) -> None:
     """Time the resume of a finished run; needs 2 GB below TMPDIR, which it gives back."""
-    numbers = (f"--images={images}", f"--megabytes={megabytes}", f"--detections={detections}")
+    numbers = [f"--images={images}", f"--megabytes={megabytes}", f"--detections={detections}"]
+    numbers.append(f"--shard={size}")
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name:
         for part in ("input", "plan", "make up shards"):
             stage(memory.__file__, f"--stage={part}", f"--folder={name}", *numbers)
-        shards = list(Path(name).glob("detections.json.run/shards/*"))
-        size = sum(shard.stat().st_size for shard in shards) / 1e6
-        print(f"{machine()}\n{images:,} images, {len(shards)} shard files, {size:,.0f} MB\n")
+        files = list(Path(name).glob("detections.json.run/shards/*"))
+        written = sum(file.stat().st_size for file in files) / 1e6
+        print(f"{machine()}\n{images:,} images, {len(files):,} shard files, {written:,.0f} MB\n")
         loads = load()
         walls, cpus = zip(*(until_merge(Path(name)) for _ in range(runs)), strict=True)
     figures = (f"{f(values):.1f} s" for f, values in
