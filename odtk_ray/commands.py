@@ -58,10 +58,6 @@ def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
     return (values[0], values[-1]) if values else None
 
 
-class _Stopped(BaseException):
-    """SIGTERM, as a job's end or a scheduler sends it."""
-
-
 _KEPT = "what is committed stays; run again with --resume"
 
 
@@ -69,7 +65,9 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
     """Run a command and leave with its exit code; a failure is a message, not a traceback."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
+        # SIGTERM, as a job's end or a scheduler sends it. Of what handlers raise, Ray's calls let
+        # nothing else through.
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -79,7 +77,7 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
             raise
         click.echo(f"error: {error}", err=True)
         code = error.exit_code
-    except (KeyboardInterrupt, _Stopped):
+    except KeyboardInterrupt:
         if debug:
             raise
         click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
