@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -56,6 +56,18 @@ def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
         shown = " ".join(map(str, values))
         raise UsageError(f"{flag} {shown} has {len(values)} numbers", f"it is {flag} H W")
     return (values[0], values[-1]) if values else None
+
+
+def gpu_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags that choose GPUs of the cluster."""
+    kind = click.option(
+        "--gpu-type", "gpu_types", multiple=True, metavar="TYPE",
+        help="GPUs to use, or to build an engine set for: by Ray's type (H100), by name ('NVIDIA "
+             "H100 80GB HBM3'), or all; may be repeated.")  # fmt: skip
+    wait = click.option(
+        "--wait-for-nodes", type=click.FloatRange(min=0), metavar="SECONDS",
+        help="Wait so long for an autoscaler to start nodes with these GPUs.")  # fmt: skip
+    return kind(wait(command))
 
 
 _KEPT = "what is committed stays; run again with --resume"

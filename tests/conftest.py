@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from sessions import start_ray
+from sessions import simulated_cluster, start_ray
 from synthetic import Quiet, picture
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
@@ -60,6 +60,13 @@ def ray_session(s3_port):
     ray.shutdown()
 
 
+@pytest.fixture
+def cluster():
+    """Starts simulated nodes with logical GPUs; the driver's Ray is theirs meanwhile."""
+    with simulated_cluster() as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """26 pictures of four sizes, JPEG and PNG."""
@@ -84,14 +91,14 @@ def rotated_checkpoint(tmp_path_factory) -> Path:
     return tiny_model(folder / "turned.pth", angles=(-math.pi / 6, 0.0, math.pi / 6))
 
 
-def tiny_model(path: Path, angles: tuple[float, ...] | None = None) -> Path:
+def tiny_model(path: Path, angles: tuple[float, ...] | None = None, seed: int = 7) -> Path:
     import torch
 
     from odtk_ray.model.checkpoint import save_checkpoint
     from odtk_ray.model.retinanet import RetinaNet
     from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(seed)
     shape = {} if angles is None else {"anchors": 27, "box_values": 6}
     model = RetinaNet(["ResNet18FPN"], 3, channels=8, **shape)
     state = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.data.sources import find_images
+from odtk_ray.engines.devices import Gpu, list_gpus
+from odtk_ray.engines.load import model_file
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, writing
@@ -22,10 +23,6 @@ from odtk_ray.model.sidecar import Sidecar, sidecar_path
 
 if TYPE_CHECKING:
     from odtk_ray.export.run import Reporter
-
-# Of CUDA's driver interface, cuda.h.
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
-
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
 _WELL_USED = 0.85  # share of the input's pixels
@@ -87,26 +84,10 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
         OdtkError: the build failed, or the files cannot be written.
     """
     check_output(config.output)
-    options = PlanOptions(
-        precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
-        batches=config.batches,
-        workspace=None if config.workspace is None else config.workspace << 20,
-        timing_cache=config.timing_cache,
-        capabilities=config.capabilities,
-        verbose=config.verbose,
-    )
     trt = import_tensorrt()
-    data, model = _source(config, report)
-    if model.precision == "int8" and not config.full_precision:
-        options = replace(options, precision="int8")
-    check_plan(model, options)
-    about = Sidecar(
-        model=replace(model, precision=options.precision),
-        batches=options.batches,
-        tensorrt=describe(trt),
-        gpu=None if config.capabilities else find_gpu(),
-        capabilities=options.capabilities,
-    )
+    data, model, options = plan_source(config, report)
+    gpu = None if config.capabilities else find_gpu()
+    about = describe_built(model, options, describe(trt), gpu)
     plan = build_plan(data, model, options, name=about.identity, progress=report.note)
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
     # The sidecar first: a plan is never there without it.
@@ -138,6 +119,48 @@ def pixels_used(images: str, size: tuple[int, int]) -> float | None:
     return float((width * height * scale**2).mean() / (size[0] * size[1]))
 
 
+def plan_source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel, PlanOptions]:
+    """The ONNX file that plans are built from, what it says about itself, and how to build.
+
+    Raises:
+        UsageError: the model or a setting cannot be used.
+    """
+    options = PlanOptions(
+        precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
+        batches=config.batches,
+        workspace=None if config.workspace is None else config.workspace << 20,
+        timing_cache=config.timing_cache,
+        capabilities=config.capabilities,
+        verbose=config.verbose,
+    )
+    data, model = _source(config, report)
+    if model.precision == "int8" and not config.full_precision:
+        options = replace(options, precision="int8")
+    check_plan(model, options)
+    return data, model, options
+
+
+def describe_built(
+    model: ExportedModel, options: PlanOptions, tensorrt: str, gpu: tuple[str, str] | None
+) -> Sidecar:
+    """The sidecar of a plan that is to be built, as far as it is known before.
+
+    Args:
+        model: what the ONNX file says about itself.
+        options: how the plan is built.
+        tensorrt: package and version.
+        gpu: name and compute capability; None where plans are built for `capabilities`.
+    """
+    return Sidecar(
+        model=replace(model, precision=options.precision),
+        batches=options.batches,
+        tensorrt=tensorrt,
+        gpu=gpu,
+        capabilities=options.capabilities,
+        workspace=options.workspace,
+    )
+
+
 def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
     if not is_onnx(config.model):
         from odtk_ray.export.run import onnx_for_plan
@@ -147,21 +170,11 @@ def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedMode
         raise UsageError(
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
         )
-    about = read_exported(config.model)
-    return Path(config.model).read_bytes(), about
+    with model_file(config.model) as local:
+        about = read_exported(local)
+        return Path(local).read_bytes(), about
 
 
-def find_gpu() -> tuple[str, str] | None:
-    """Name and compute capability, such as `8.9`, of this machine's first GPU; None if none."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
-        return None
-    text = ctypes.create_string_buffer(256)
-    cuda.cuDeviceGetName(text, len(text), device)
-    for value, attribute in ((major, _CAPABILITY_MAJOR), (minor, _CAPABILITY_MINOR)):
-        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-    return text.value.decode(), f"{major.value}.{minor.value}"
+def find_gpu() -> Gpu | None:
+    """This machine's first GPU; None if none."""
+    return next(iter(list_gpus()), None)

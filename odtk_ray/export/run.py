@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.config import ExportConfig
+from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.accuracy import LEAST_KEPT, Accuracy, measure_accuracy
 from odtk_ray.export.check import Check, check_onnx, check_pictures
-from odtk_ray.export.files import check_output, writing
+from odtk_ray.export.files import check_output, write_file, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
@@ -87,7 +88,8 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
         UsageError: the model, the size or the target cannot be used; nothing was written.
         OdtkError: the file cannot be written; an earlier one of this name is still there.
     """
-    check_target(config)
+    check_output(config.output)
+    check_settings(config)
     checkpoint, about = _describe(config)
     images = config.check_images or (config.calibration_images if config.int8 else None)
     pictures = check_pictures(images, about.size)
@@ -124,12 +126,12 @@ def _convolutions(model: ModelProto) -> tuple[int, int]:
 
 
 def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
-    """The ONNX file that a plan of a checkpoint is built from, in memory.
+    """The ONNX file that plans of a checkpoint are built from, in memory.
 
     Raises:
         UsageError: as `export`.
     """
-    check_target(config)
+    check_settings(config)
     checkpoint, about = _describe(config)
     model = _network(config, checkpoint, about, report)
     data: bytes = model.SerializeToString(deterministic=True)
@@ -137,7 +139,8 @@ def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, Export
 
 
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
-    checkpoint = load_checkpoint(config.model, config.anchors)
+    with model_file(config.model) as local:
+        checkpoint = load_checkpoint(local, config.anchors)
     about = describe_export(
         checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
     )
@@ -151,13 +154,12 @@ def _network(
     return to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
 
 
-def check_target(config: ExportConfig) -> None:
+def check_settings(config: ExportConfig) -> None:
     """Refuses settings that do not go together, before anything is read.
 
     Raises:
-        UsageError: they do not, or the target cannot be written to.
+        UsageError: they do not.
     """
-    check_output(config.output)
     if config.calibration_annotations and not (config.calibration_images or config.check_images):
         raise UsageError(
             "--calibration-annotations needs images",
@@ -178,8 +180,7 @@ def check_target(config: ExportConfig) -> None:
 def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
     table, new = int8_ranges(config, checkpoint, report)
     if new and config.calibration_table is not None:
-        with writing(config.calibration_table) as part, open(part, "w", encoding="utf-8") as file:
-            file.write(table.to_json())
+        write_file(config.calibration_table, table.to_json().encode())
         report.note(f"wrote calibration table {config.calibration_table}")
     return table.amax
 

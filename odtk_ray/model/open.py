@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from odtk_ray.config import InferConfig, Postprocessing
+from odtk_ray.config import AnchorGeneration, InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
 from odtk_ray.model.sidecar import is_plan, read_sidecar
@@ -37,12 +37,12 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
                 "this version of odtk-ray runs exported models with axis-aligned boxes only",
                 "run the checkpoint that it was exported from",
             )
-        config = _settle(config, model)
+        config = settle(config, model)
     elif is_plan(config.model):
         plan = read_sidecar(config.model)
         # The plan is what runs, so that its hash stands for the model.
         model = replace(plan.model, sha256=plan.plan_sha256)
-        config = _settle(config, model)
+        config = settle(config, model)
     else:
         from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -50,12 +50,16 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
         model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
+        _check_rotated(config, model)
+    return model, config
+
+
+def _check_rotated(config: InferConfig, model: Model) -> None:
     if config.rotated_bbox and not model.rotated:
         raise UsageError(
             f"--rotated-bbox does not fit {os.path.basename(config.model)}",
             "the model has no angles: it detects axis-aligned boxes",
         )
-    return model, config
 
 
 def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
@@ -65,7 +69,13 @@ def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
     check_size("--fit", *fit)
 
 
-def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:
+def settle(config: InferConfig, model: ExportedModel) -> InferConfig:
+    """What an exported model decides about a run.
+
+    Raises:
+        UsageError: a setting that the user stated contradicts it.
+    """
+    _check_rotated(config, model)
     height, width = model.size
     short, long = sorted(model.size)
     fixed = [
@@ -92,4 +102,5 @@ def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:
         pre=replace(config.pre, resize=short, max_size=long, fit=model.size),
         post=Postprocessing(**stored | chosen),
         full_precision=model.precision == "fp32",
+        anchors=cast(AnchorGeneration, model.anchors),
     )
