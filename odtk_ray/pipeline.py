@@ -23,6 +23,7 @@ from odtk_ray.engines.devices import Detect, detect_machine
 from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.sets import SetLoader, UnfitGpu
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
+from odtk_ray.report import Reporter
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
@@ -33,14 +34,8 @@ from odtk_ray.results.store import RunFolder
 _CANARIES = 16
 
 
-class Reporter(Protocol):
-    """Where a run says what it does; the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
+class RunReporter(Reporter, Protocol):
+    """Where a run says what it does; the command line shows it."""
 
     def begin(self, total: int, done: int) -> None:
         """Detection starts; `done` images are there from an earlier run."""
@@ -84,7 +79,7 @@ class Summary:
 
 def infer(
     config: InferConfig,
-    report: Reporter,
+    report: RunReporter,
     make_engine: EngineFactory | None = None,
     detect: Detect = detect_machine,
 ) -> Summary:
@@ -130,7 +125,7 @@ def run_shards(
     fleet: Fleet,
     roster: Roster,
     make_engine: EngineFactory,
-    report: Reporter,
+    report: RunReporter,
 ) -> None:
     """Get every shard of the plan committed."""
     shards = run.missing_shards()
@@ -183,7 +178,12 @@ def find_canary(run: RunFolder) -> str | None:
 
 
 def finish(
-    config: InferConfig, run: RunFolder, fleet: Fleet, seconds: float, before: int, report: Reporter
+    config: InferConfig,
+    run: RunFolder,
+    fleet: Fleet,
+    seconds: float,
+    before: int,
+    report: RunReporter,
 ) -> Summary:
     """Write the outputs of a run whose shards are all committed."""
     run.check_owner()

@@ -29,7 +29,7 @@ from odtk_ray.results.store import Plan, RunFolder
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.model.open import Model
-    from odtk_ray.pipeline import Reporter
+    from odtk_ray.report import Reporter
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def make_plan(
     fleet: Fleet,
     report: Reporter,
     make_engine: MakeEngine | None,
-    places: Sequence[Place] = ({},),
+    places: Sequence[Place] = ((),),
 ) -> Plan:
     """Plan a new run; needs a Ray session: sizes may have to be read, and a GPU tried.
 
@@ -237,7 +237,8 @@ def _gpu_settings(
     """The settings that depend on what the workers' GPUs can do."""
     config, plan = draft.config, draft.batches is not None
     trial = Trial(make_engine, list(shapes)[:1], config.decoder, kernels_needed=plan)
-    gpu = probe_gpus(trial, settings, places, draft.batches[0] if draft.batches else 1)
+    least = draft.batches[0] if draft.batches else 1
+    gpu = probe_gpus(trial, settings, places, report, least)
     for remark in gpu.remarks:
         report.warn(remark)
     compiling = gpu.kernels and not plan

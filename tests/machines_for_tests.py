@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from odtk_ray.cluster.probe import Ability
 from odtk_ray.engines.devices import Gpu, Machine
 from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.errors import OdtkError, UsageError
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 A10G = Gpu("NVIDIA A10G", "8.6")
@@ -80,3 +82,31 @@ def limited(settings):
     if settings["launch_batch"] > room:
         return None
     return Ability(True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings["launch_batch"])
+
+
+def answer(kind, mark=None):
+    """What a call on a node does."""
+    import ray
+
+    if kind == "where":
+        context = ray.get_runtime_context()
+        return context.get_node_id(), len(context.get_accelerator_ids()["GPU"])
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "tidy":
+        Path(mark).write_text("here")
+        try:
+            while True:
+                time.sleep(0.1)
+        finally:
+            os.unlink(mark)
+    if kind == "deaf":
+        Path(mark).write_text(str(os.getpid()))
+        ctypes.CDLL(None).sleep(600)
+    if kind == "bug":
+        return 1 / 0
+    raise {
+        "ours": OdtkError("no luck", "today", "tomorrow"),
+        "usage": UsageError("cannot be"),
+        "disk": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/engines/x"),
+    }[kind]

@@ -1,4 +1,4 @@
-"""Builds on the nodes that they are for: each fails alone, and none is waited for in vain."""
+"""Calls on the nodes that they are for, such as builds: each fails alone."""
 
 from __future__ import annotations
 
@@ -8,71 +8,72 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.cluster.failures import task_error
-from odtk_ray.cluster.gpus import Reporter, gpu_nodes
-from odtk_ray.cluster.roster import on_nodes
+from odtk_ray.cluster.gpus import NODE_LABEL
 from odtk_ray.errors import OdtkError
+from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-# Seconds between two looks at the nodes: Ray lets a task wait for ever for one that is gone.
-_LOOK_INTERVAL = 2.0
+_LOOK_INTERVAL = 2.0  # seconds
 # Seconds between two lines that say what is still going on.
 _SPEAK_INTERVAL = 30.0
-# Seconds that builds get to clean up after themselves; a Ray job that is stopped has three.
+# Seconds that calls get to clean up after themselves; a Ray job that is stopped has three.
 _GRACE = 2.0
 
 
 @dataclass(frozen=True)
-class Job:
-    """One build.
+class Call:
+    """A call, and where it is made.
 
     Attributes:
-        key: its name.
-        nodes: ids of the nodes any of which will do.
+        name: for people; no two calls have the same.
+        nodes: ids of the nodes any of which will do; none stands for anywhere.
+        arguments: what is called with.
         gpus: how many to reserve there; all of a node where Ray could give the wrong one.
-        arguments: what the build is called with.
     """
 
-    key: str
+    name: str
     nodes: tuple[str, ...]
-    gpus: int
     arguments: tuple[Any, ...]
+    gpus: int = 1
 
 
-def run_builds(
-    build: Callable[..., Any], jobs: Sequence[Job], report: Reporter
+def run_on_nodes(
+    function: Callable[..., Any], calls: Sequence[Call], doing: str, report: Reporter
 ) -> dict[str, Any | OdtkError]:
-    """Run all builds at once, each in a process of its own that has its GPU for itself.
+    """Make all calls at once, each in a process of its own that has its GPU for itself.
 
     Args:
-        build: runs on the node.
-        jobs: calls of it.
+        function: runs on the node.
+        calls: where, and with what.
+        doing: what the function does, for people.
         report: told what is still going on.
 
     Returns:
-        by key what the build returned, or why it failed.
+        by name what the function returned, or why it failed.
     """
     import ray
 
-    # A process a build, so that its memory and its CUDA context end with it.
-    task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(build)
-    refs: dict[ObjectRef[Any], Job] = {}
+    # A process a call: its memory and its CUDA context end with it, whatever became of them.
+    task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(function)
+    refs: dict[ObjectRef[Any], Call] = {}
     outcomes: dict[str, Any | OdtkError] = {}
     started = spoken = time.monotonic()
     try:
-        for job in jobs:
-            placed = task.options(num_gpus=job.gpus, label_selector=on_nodes(job.nodes))
-            refs[placed.remote(*job.arguments)] = job
+        for call in calls:
+            options: dict[str, Any] = {"num_gpus": call.gpus}
+            if call.nodes:
+                options["label_selector"] = {NODE_LABEL: f"in({','.join(call.nodes)})"}
+            refs[task.options(**options).remote(*call.arguments)] = call
         while refs:
             done, _ = ray.wait(list(refs), timeout=_LOOK_INTERVAL)
             for ref in done:
-                outcomes[refs.pop(ref).key] = _outcome(ref)
-            outcomes |= _give_up_lost(refs)
+                outcomes[refs.pop(ref).name] = _outcome(ref)
             if refs and time.monotonic() - spoken > _SPEAK_INTERVAL:
                 spoken = time.monotonic()
-                names = ", ".join(job.key for job in refs.values())
-                report.note(f"{spoken - started:.0f} s: building, or waiting for a GPU: {names}")
+                names = ", ".join(call.name for call in refs.values())
+                report.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
     finally:
         _cancel(list(refs))
     return outcomes
@@ -85,22 +86,15 @@ def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:
     try:
         return ray.get(ref)
     except RayError as error:
-        return task_error(error)
-
-
-def _give_up_lost(refs: dict[ObjectRef[Any], Job]) -> dict[str, OdtkError]:
-    """Cancel what waits for nodes that are gone."""
-    import ray
-
-    alive = gpu_nodes().keys()
-    lost = [ref for ref, job in refs.items() if not alive & set(job.nodes)]
-    for ref in lost:
-        ray.cancel(ref, force=True)
-    return {refs.pop(ref).key: OdtkError("its node was lost") for ref in lost}
+        failure = task_error(error)
+        # For --debug: its text is the node's traceback. Its own would keep `ref` alive in a cycle,
+        # and collecting that after Ray has ended, in another thread, crashes the process.
+        failure.__cause__ = error.with_traceback(None)
+        return failure
 
 
 def _cancel(refs: list[ObjectRef[Any]]) -> None:
-    """End builds: first as Ctrl-C would, so that they remove what they have begun to write."""
+    """End calls: first as Ctrl-C would, so that they remove what they have begun to write."""
     import ray
 
     if not refs:

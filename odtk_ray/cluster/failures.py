@@ -26,12 +26,14 @@ def worker_error(error: Exception) -> OdtkError:
 
 def task_error(error: Exception) -> OdtkError:
     """Why a task that is not tried again failed."""
-    from ray.exceptions import GetTimeoutError, NodeDiedError, RayTaskError, WorkerCrashedError
+    from ray import exceptions
+    from ray.exceptions import RayTaskError
 
     said = {
-        GetTimeoutError: ("it does not answer", ""),
-        NodeDiedError: ("its node was lost", ""),
-        WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
+        exceptions.GetTimeoutError: ("it does not answer", ""),
+        exceptions.NodeDiedError: ("its node was lost", ""),
+        exceptions.TaskUnschedulableError: ("its node was lost", ""),
+        exceptions.WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
     }
     if not isinstance(error, RayTaskError):
         return OdtkError(*said.get(type(error), ("it could not run", reason(error))))

@@ -12,12 +12,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from odtk_ray.cluster.failures import first_line, task_error
 from odtk_ray.engines.devices import Detect, Gpu, Machine
 from odtk_ray.errors import UsageError
 from odtk_ray.model.engine_set import slug
+from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -34,16 +35,6 @@ _SURVEY_SECONDS = 120.0
 _LOOK_INTERVAL = 1.0
 
 ALL = "all"
-
-
-class Reporter(Protocol):
-    """Where remarks go; the command line prints them."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
 
 
 @dataclass(frozen=True)
@@ -165,16 +156,18 @@ def find_nodes(
             if not missing:
                 return nodes
             if time.monotonic() >= deadline:
-                raise _absent(missing, nodes, waited=wait)
+                raise _absent(missing, nodes, len(here), waited=wait)
             for kind in missing:
                 if demand(kind):
                     report.note(f"waiting for a node with {kind} ({wait:,.0f} s at most)")
             time.sleep(_LOOK_INTERVAL)
 
 
-def _absent(missing: Sequence[str], nodes: Sequence[GpuNode], waited: float | None) -> UsageError:
+def _absent(
+    missing: Sequence[str], nodes: Sequence[GpuNode], alive: int, waited: float | None
+) -> UsageError:
     if not nodes:
-        there = "no live node has a GPU"
+        there = f"{alive} do not say what they have" if alive else "no live node has a GPU"
     else:
         kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
         there = f"there are {'; '.join(kinds) or 'GPUs without a driver only'}"

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from odtk_ray.cluster.builds import Call, run_on_nodes
 from odtk_ray.cluster.roster import Place
 from odtk_ray.config import Decoder
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
+from odtk_ray.report import Reporter
 
 # Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
 # pictures, for the graphs of the other shapes and for what else allocates.
@@ -83,43 +85,42 @@ def probe_gpus(
     trial: Callable[[dict[str, Any]], Ability | None],
     settings: dict[str, Any],
     places: Sequence[Place],
+    report: Reporter,
     least: int = 1,
 ) -> Ability:
     """Try GPUs of the cluster, from the driver; returns what every one of them can do.
 
     Args:
-        trial: runs on each of them, in a process of its own.
+        trial: runs on each of them.
         settings: the plan's so far, with the launch batch that was asked for.
         places: where to try: a place for each kind of GPU.
+        report: told what is waited for.
         least: launch batch that the model takes.
 
     Raises:
         OdtkError: not even one picture fits in memory, or the model cannot run there.
     """
-    import ray
-    from ray.exceptions import RayTaskError
-
-    # A process that ran out of memory in mid-capture is good for nothing: each trial has its own.
-    task: Any = ray.remote(num_gpus=1, num_cpus=0, max_calls=1, max_retries=0)(_run)
     found: list[Ability] = []
     wanted = batch = settings["launch_batch"]
-    while places:
-        tries = settings | {"launch_batch": batch}
-        placed = [task.options(label_selector=place) if place else task for place in places]
-        refs = [one.remote(trial, tries) for one in placed]
-        try:
-            results: list[Ability | None] = ray.get(refs)
-        except RayTaskError as error:
-            raise error.cause if isinstance(error.cause, OdtkError) else error from None
-        found += [result for result in results if result is not None]
-        places = [p for p, result in zip(places, results, strict=True) if result is None]
-        if places and batch <= least:
+    waiting = {f"GPU {i}": place for i, place in enumerate(places, start=1)}
+    while waiting:
+        asked = trial, settings | {"launch_batch": batch}
+        calls = [Call(name, place, asked) for name, place in waiting.items()]
+        # A process that ran out of memory in mid-capture is good for nothing: each has its own.
+        results = run_on_nodes(_run, calls, "trying what GPUs can do", report)
+        for name, result in results.items():
+            if isinstance(result, OdtkError):
+                raise result
+            if result is not None:
+                found.append(result)
+                del waiting[name]
+        if waiting and batch <= least:
             raise OdtkError(
                 "the GPU's memory is too small",
                 f"not even {least} images of the largest size fit",
                 "lower --resize and --max-size, or export the model smaller",
             )
-        batch = max(batch // 2, least) if places else batch
+        batch = max(batch // 2, least) if waiting else batch
     common = agree(found)
     if batch == wanted:
         return common

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from odtk_ray.cluster.gpus import (
     NODE_LABEL,
     GpuNode,
-    Reporter,
     find_nodes,
     gpu_nodes,
     node_id,
@@ -23,9 +22,10 @@ from odtk_ray.engines.devices import Detect
 from odtk_ray.engines.sets import UnfitGpu, no_plan
 from odtk_ray.errors import UsageError
 from odtk_ray.model.engine_set import EngineSet
+from odtk_ray.report import Reporter
 
-# Where Ray may put something: its label selector. Empty is anywhere.
-Place = dict[str, str]
+# Ids of nodes any of which will do; none stands for anywhere.
+Place = tuple[str, ...]
 
 
 @dataclass
@@ -38,26 +38,17 @@ class Roster:
     """
 
     left_out: set[str] = field(default_factory=set)
-    places: list[Place] = field(default_factory=lambda: [{}])
+    places: list[Place] = field(default_factory=lambda: [()])
 
-    def place(self) -> Place:
-        """Where a worker may start now; nodes that join later may be among them."""
-        return nodes_but(self.left_out)
+    def selector(self) -> dict[str, str]:
+        """Ray's label selector for a worker: any node but those, also one that joins later."""
+        ids = ",".join(sorted(self.left_out))
+        return {NODE_LABEL: f"!in({ids})"} if ids else {}
 
     def room(self) -> int:
         """GPUs of nodes that are alive and take part."""
         nodes = gpu_nodes().items()
         return sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
-
-
-def on_nodes(ids: Iterable[str]) -> Place:
-    """Any of these nodes."""
-    return {NODE_LABEL: f"in({','.join(ids)})"}
-
-
-def nodes_but(ids: Collection[str]) -> Place:
-    """Any node but these."""
-    return {NODE_LABEL: f"!in({','.join(sorted(ids))})"} if ids else {}
 
 
 def muster(
@@ -93,16 +84,16 @@ def muster(
             alike[node.kinds, node.machine.tensorrt].append(node)
     for reason, count in reasons.items():
         report.warn(f"{count} GPU{'s' * (count > 1)} left out: {reason}")
-    if not alike and (engines is not None or config.gpu_types):
-        why = "no node has a GPU that it could run on" if nodes else "no live node has a GPU"
+    if not alike:
+        why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)
     used = [node.id for some in alike.values() for node in some]
     places: list[Place] = []
     for some in alike.values():
         # Ray does not say which of a node's GPUs it will give: as many tries as it has kinds.
-        places += [on_nodes(node.id for node in some)] * len(some[0].kinds)
+        places += [tuple(node.id for node in some)] * len(some[0].kinds)
     left_out = (set(here) | {node.id for node in nodes}) - set(used)
-    return Roster(left_out, places or [{}])
+    return Roster(left_out, places or [()])
 
 
 def _problem(node: GpuNode, config: InferConfig, engines: EngineSet | None) -> str:

@@ -288,8 +288,8 @@ def worker_starter(
     factory: Any = ray.remote(**options)(Worker)
 
     def start() -> ActorHandle[Any]:
-        place = roster.place() if fleet.gpus else {}
-        placed = factory.options(label_selector=place) if place else factory
+        selector = roster.selector() if fleet.gpus else {}
+        placed = factory.options(label_selector=selector) if selector else factory
         actor: ActorHandle[Any] = placed.remote(settings, make_engine)
         return actor
 

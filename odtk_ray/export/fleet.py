@@ -7,8 +7,8 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from odtk_ray.cluster.builds import Job, run_builds
-from odtk_ray.cluster.gpus import Reporter, find_nodes
+from odtk_ray.cluster.builds import Call, run_on_nodes
+from odtk_ray.cluster.gpus import find_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
 from odtk_ray.data import storage
@@ -21,6 +21,7 @@ from odtk_ray.export.planfile import plan_source
 from odtk_ray.model.engine_set import EngineSet
 from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.sidecar import is_plan
+from odtk_ray.report import Reporter
 
 _TABLE = "calibration.json"
 
@@ -133,9 +134,9 @@ def build_missing(
     report.note(f"building: {', '.join(missing)}")
     tag = secrets.token_hex(4)
     shared = (source.model, source.options, tag, detect, ray.put(source.onnx_file))
-    jobs = [Job(k, o.nodes, o.gpus, (folder, o.about, *shared)) for k, o in missing.items()]
+    calls = [Call(k, o.nodes, (folder, o.about, *shared), o.gpus) for k, o in missing.items()]
     try:
-        outcomes = run_builds(build_into, jobs, report)
+        outcomes = run_on_nodes(build_into, calls, "building", report)
     finally:
         for key in missing:
             remove_parts(folder, key, tag)

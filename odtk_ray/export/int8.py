@@ -19,7 +19,7 @@ from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 
 if TYPE_CHECKING:
-    from odtk_ray.export.run import Reporter
+    from odtk_ray.report import Reporter
 
 
 def check_int8(config: ExportConfig) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from odtk_ray.cluster.gpus import Reporter
 from odtk_ray.data import storage
 from odtk_ray.data.patience import patiently
 from odtk_ray.engines.sets import read_pair
@@ -16,9 +16,11 @@ from odtk_ray.export.orders import Order, Row, Source
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of, parse_set
 from odtk_ray.model.sidecar import Sidecar
+from odtk_ray.report import Reporter
 
-# Looks, a second apart, at a plan that is not what was written: another export may be at it.
-_LOOKS = 5
+# Looks, a second apart, at a plan that is not what was written: another export may be at it, or a
+# network file system may need a moment to show it here.
+_LOOKS = 15
 
 
 def list_plans(
@@ -92,6 +94,8 @@ def find_plan(folder: str, about: Sidecar, looks: int = 1) -> Sidecar | None:
     for look in range(looks):
         if look:
             time.sleep(1.0)
+        if not storage.is_uri(folder):
+            os.listdir(folder)  # NFS remembers for a minute what was not there, unless it is asked
         found = patiently(lambda: read_pair(folder, key_of(about)))
         if found is not None and found.identity == about.identity:
             return found

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from odtk_ray.cluster.gpus import GpuNode, Reporter
+from odtk_ray.cluster.gpus import GpuNode
 from odtk_ray.engines.devices import Gpu
 from odtk_ray.export.plan import PlanOptions
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.model.engine_set import key_of
 from odtk_ray.model.exported import ExportedModel
 from odtk_ray.model.sidecar import Sidecar
+from odtk_ray.report import Reporter
 
 
 @dataclass(frozen=True)

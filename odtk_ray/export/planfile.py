@@ -22,7 +22,7 @@ from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
 
 if TYPE_CHECKING:
-    from odtk_ray.export.run import Reporter
+    from odtk_ray.report import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
 _WELL_USED = 0.85  # share of the input's pixels

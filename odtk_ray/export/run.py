@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from odtk_ray.export.int8 import check_int8, int8_ranges
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.exported import ExportedModel, read_exported
+from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
 _LEAST_MATCHED = 0.97
 _OTHERS = "FP32 (FP16 in a plan)"
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
-
-
-class Reporter(Protocol):
-    """Where an export says what it does; the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,11 @@ def parse_set(path: str, data: bytes) -> EngineSet:
             raise ValueError("no plans, or their names are others")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(path, f"{SET_FILE} is damaged") from error
-    return EngineSet.of(sidecars)
+    engines = EngineSet.of(sidecars)
+    least, greatest = engines.batches
+    if least > greatest:
+        raise _refused(path, "there is no launch that all of its plans take")
+    return engines
 
 
 def _refused(path: str, why: str) -> UsageError:

@@ -8,7 +8,6 @@ from sessions import simulated_cluster
 
 from odtk_ray.cluster.gpus import gpu_nodes
 from odtk_ray.cluster.probe import Ability, agree, probe_gpus
-from odtk_ray.cluster.roster import on_nodes
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
 
@@ -54,15 +53,15 @@ def places():
         made.add(TEST_ROOM="5")
         made.add(TEST_ROOM="100")
         ray.init(address=made.address, log_to_driver=False)
-        yield [on_nodes([node]) for node in gpu_nodes()]
+        yield [(node,) for node in gpu_nodes()]
 
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
     ("wanted", "least", "batch"), [(4, 1, 4), (5, 1, 5), (8, 1, 4), (24, 1, 3), (16, 5, 5)]
 )
-def test_the_smallest_gpu_decides_about_the_launch(places, wanted, least, batch):
-    found = probe_gpus(limited, {"launch_batch": wanted}, places, least)
+def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least, batch):
+    found = probe_gpus(limited, {"launch_batch": wanted}, places, quiet, least)
     assert found.launch_batch == batch
     said = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
     assert (said in found.remarks) == (batch != wanted)
@@ -70,6 +69,6 @@ def test_the_smallest_gpu_decides_about_the_launch(places, wanted, least, batch)
 
 
 @pytest.mark.cluster
-def test_a_launch_that_is_too_large_for_one_kind_is_refused(places):
+def test_a_launch_that_is_too_large_for_one_kind_is_refused(places, quiet):
     with pytest.raises(OdtkError, match="not even 6 images"):
-        probe_gpus(limited, {"launch_batch": 16}, places, 6)
+        probe_gpus(limited, {"launch_batch": 16}, places, quiet, 6)

@@ -126,6 +126,10 @@ KEY = key_of(H100)
         (edited(lambda d: d["engines"][KEY].pop("plan_bytes")), "is damaged"),
         (edited(lambda d: d.update(onnx_sha256="00" * 32)), "is damaged"),
         (edited(swap_names), "is damaged"),
+        (
+            EngineSet.of([H100, replace(A10G, batches=(9, 9, 9))]).to_json().encode(),
+            "no launch that all of its plans take",
+        ),
     ],
 )
 def test_what_is_no_set_is_refused(data, message):
