@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +18,10 @@ from cuda_ops.graph import Graph, capture
 
 # The oldest GPUs whose FP16 arithmetic the engines count on; CUDA 13 compiles for none before them.
 _LEAST_CAPABILITY = (7, 5)
+
+# Hardware queues for streams, 32 at most. With the default of 8 one of nvJPEG's 14 streams shares
+# its queue with the network, and pictures wait there until the launch before them has ended.
+_QUEUES = ("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the stream does not wait for the legacy default stream
 
@@ -165,19 +171,26 @@ class Event:
 
     def synchronize(self) -> None:
         """Wait, without using the CPU, until the stream has passed the point; any thread may."""
-        self._context.push()  # other threads have none
-        try:
+        with self._current():
             self._event.synchronize()
-        finally:
-            self._context.pop()
 
     def query(self) -> bool:
-        """Whether the stream has passed the point."""
-        return bool(self._event.query())
+        """Whether the stream has passed the point; any thread may ask."""
+        with self._current():
+            return bool(self._event.query())
 
     def elapsed(self, since: Event) -> float:
-        """Milliseconds between two points that the stream has passed."""
-        return float(self._event.time_since(since._event))
+        """Milliseconds between two points that the stream has passed; any thread may ask."""
+        with self._current():
+            return float(self._event.time_since(since._event))
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        self._context.push()  # other threads have none
+        try:
+            yield
+        finally:
+            self._context.pop()
 
 
 class Kernel:
@@ -229,6 +242,7 @@ def _load_driver() -> ModuleType:
     except ImportError as error:
         raise CudaUnavailable(f"PyCUDA cannot be imported ({error})") from error
     driver: ModuleType = pycuda.driver
+    os.environ.setdefault(*_QUEUES)  # read when the process' first context is made
     try:
         driver.init()
     except driver.Error as error:

@@ -1,9 +1,10 @@
-"""Compares two detection files on one annotation file: AP, and an interval of its difference.
+"""Compares two detection files on one annotation file: AP, its difference, and equal detections.
 
     python jobs/compare_ap.py fp32.results.json int8.results.json --annotations tiles.json
 
 The files are COCO results (odtk-ray infer --output x.results.json). Images without rows in a file
-count as images without detections.
+count as images without detections. The difference comes with a bootstrap interval. Detections of
+either file with a score of 0.3 or more are matched one to one: same class, IoU 0.9.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 
 from odtk_ray.data.coco import read_truth
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.check import match
+from odtk_ray.records import Detections
 from odtk_ray.results.bootstrap import DetectionTable, compare
 from odtk_ray.results.truth import image_ranks
 
@@ -35,11 +38,19 @@ def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
     return [numbers.setdefault(json.dumps(image[key]), len(numbers)) for image in images]
 
 
-def read_table(path: str, images: dict[str, int], categories: dict[str, int]) -> DetectionTable:
+def read_table(
+    path: str, images: dict[str, int], categories: dict[str, int], numbers: int = 4
+) -> DetectionTable:
     """The rows of a COCO results file.
 
+    Args:
+        path: the file.
+        images: row of each image, by the JSON text of its id.
+        categories: likewise.
+        numbers: of a `bbox`: 4, or 5 with theta.
+
     Raises:
-        UsageError: it is no list of detections, or of other images or categories.
+        UsageError: it is no list of such detections, or of other images or categories.
     """
     try:
         with open(path) as file:
@@ -48,17 +59,41 @@ def read_table(path: str, images: dict[str, int], categories: dict[str, int]) ->
         category = [categories[json.dumps(row["category_id"])] for row in rows]
         score = [row["score"] for row in rows]
         bbox = [row["bbox"] for row in rows]
+        sizes = {len(box) for box in bbox} - {numbers}
     except KeyError as error:
         why = f"{error} is missing in a row, or not in the annotation file"
         raise UsageError(f"cannot use {path}", why) from error
     except (OSError, ValueError, TypeError) as error:
         hint = "write it with: odtk-ray infer --output name.results.json"
         raise UsageError(f"cannot use {path}", "it is not a list of COCO results", hint) from error
+    if sizes:
+        why = f"its boxes have {sizes.pop()} numbers, not {numbers}"
+        raise UsageError(f"cannot use {path}", why, "jobs/rotated_report.py is for rotated boxes")
     return DetectionTable(
         np.array(image, np.int64),
         np.array(category, np.int64),
         np.array(score, np.float64),
-        np.array(bbox, np.float64).reshape(-1, 4),
+        np.array(bbox, np.float64).reshape(-1, numbers),
+    )
+
+
+def agreement(a: DetectionTable, b: DetectionTable) -> tuple[int, int]:
+    """Detections of either table that are matched, and those that are counted."""
+    matched = counted = 0
+    for image in np.union1d(a.image, b.image):
+        found = match(*(_of_image(table, image) for table in (a, b)))
+        matched, counted = matched + found[0], counted + found[1]
+    return matched, counted
+
+
+def _of_image(table: DetectionTable, image: int) -> Detections:
+    here = table.image == image
+    corners = table.bbox[here]
+    corners[:, 2:] += corners[:, :2] - 1
+    return Detections(
+        table.score[here].astype(np.float32),
+        corners.astype(np.float32),
+        table.category[here].astype(np.int32),
     )
 
 
@@ -87,14 +122,16 @@ def main(
         raise click.ClickException(str(error)) from error
     for remark in remarks:
         click.echo(f"note: {remark}", err=True)
-    drawn = {"draws": draws, "level": level, "seed": seed}
-    rows = compare(truth, *tables, groups=groups, **drawn)
+    rows = compare(truth, *tables, groups=groups, draws=draws, level=level, seed=seed)
     click.echo(f"{'':6}{'a':>8}{'b':>8}{'b - a':>9}   {level:.0%} interval")
     for row in rows:
         click.echo(
             f"{row.name:6}{row.a:8.4f}{row.b:8.4f}{row.b - row.a:+9.4f}"
             f"   {row.low:+.4f} to {row.high:+.4f}"
         )
+    matched, counted = agreement(*tables)
+    share = f" ({matched / counted:.2%})" if counted else ""
+    click.echo(f"{matched:,} of {counted:,} detections matched{share}")
 
 
 if __name__ == "__main__":

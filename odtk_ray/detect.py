@@ -27,6 +27,10 @@ from odtk_ray.records import Detections
 # A file, or decoded pixels, uint8 [h, w, 3], RGB.
 Content = bytes | NDArray[np.uint8]
 
+# Launches behind the one that the engine computes: a GPU goes on while pictures are late or results
+# are being written.
+_QUEUED = 2
+
 _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
 
 
@@ -83,8 +87,8 @@ class Detector:
         self.canary = canary
         self._prep = prep
         self._batch = launch_batch
-        # Pictures decoded ahead: the batch in the engine's hands, the next, and some in the making.
-        self._ahead = 2 * launch_batch + threads
+        # Pictures decoded ahead: what the engine waits for, the next batch, some in the making.
+        self._ahead = (1 + _QUEUED) * launch_batch + threads
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         engine = self._engine_thread.submit(make_engine).result()
@@ -142,7 +146,7 @@ class Detector:
         def collect(limit: int) -> None:
             while len(launched) > limit:
                 rows, started = launched.popleft()
-                # The next launch is queued already: a GPU goes on while this waits for the last.
+                # The next launches are queued already: a GPU goes on while this waits for the last.
                 outcomes = started.result()()
                 for (slot, picture), outcome in zip(rows, outcomes, strict=True):
                     results[slot] = _to_image(picture, outcome)
@@ -153,7 +157,7 @@ class Detector:
             pictures = [picture for _, picture in rows]
             started = self._engine_thread.submit(self._engine.launch, pictures, shape)
             launched.append((rows, started))
-            collect(1)
+            collect(_QUEUED)
 
         for slot, picture in enumerate(pictures):
             results.append(_PENDING)

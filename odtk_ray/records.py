@@ -41,6 +41,24 @@ RESULT_SCHEMA = pa.schema(
 )
 
 
+def to_bbox(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Boxes as files have them.
+
+    Args:
+        boxes: float32 [n, 4], xyxy with inclusive corners; rotated [n, 6], where the sin and cos of
+            theta follow.
+
+    Returns:
+        float64 [n, 4], COCO's `bbox`, xywh, as ODTK writes it: x2 - x1 + 1 in double precision;
+        rotated [n, 5], where theta follows, in radians in (-pi, pi].
+    """
+    rows = boxes.astype(np.float64)
+    bbox = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1], axis=1)
+    if rows.shape[1] == 6:
+        bbox = np.column_stack([bbox, np.arctan2(rows[:, 4], rows[:, 5])])
+    return bbox
+
+
 @dataclass(frozen=True)
 class Detections:
     """What a detector found in one image, best first.

@@ -5,14 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import torch
 from PIL import Image
 from synthetic import picture
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
-from odtk_ray.ops.boxes import pairwise_iou
-from odtk_ray.ops.rotated import rotated_iou
 
 PREP = Preprocessing(resize=160, max_size=256)
 POST = Postprocessing()
@@ -45,6 +41,8 @@ def write_spread(path, checkpoint):
     share its score with all the rest. Boxes are near their anchors, so that half precision moves
     them little.
     """
+    from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+
     loaded = load_checkpoint(checkpoint)
     model = loaded.build()
     model.get_parameter("cls_head.8.weight").mul_(0.005)
@@ -80,6 +78,11 @@ def matched(found, others, *, least, iou, score=np.inf, margin=0.0):
         margin: detections within this of the threshold, or of the last place, do not count; nor do
             rotated ones without an area, which have no IoU with themselves.
     """
+    import torch
+
+    from odtk_ray.ops.boxes import pairwise_iou
+    from odtk_ray.ops.rotated import rotated_iou
+
     edge = POST.threshold
     if len(found) == POST.detections:
         edge = max(edge, float(found.scores[-1]))

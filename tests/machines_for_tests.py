@@ -14,6 +14,7 @@ from odtk_ray.cluster.probe import Ability
 from odtk_ray.engines.devices import Gpu, Machine
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.verdict import Unavailable
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 A10G = Gpu("NVIDIA A10G", "8.6")
@@ -21,13 +22,15 @@ QUADRO = Gpu("Quadro RTX 6000", "7.5")
 ADA = Gpu("NVIDIA RTX 6000 Ada Generation", "8.9")
 
 
-def having(*gpus, tensorrt=None, build=None):
-    """The variables of a node: its GPUs, its TensorRT if it is not ours, what happens to builds."""
+def having(*gpus, tensorrt=None, build=None, check=None):
+    """The variables of a node: its GPUs, its TensorRT if not ours, what happens to its builds."""
     variables = {"TEST_GPUS": "|".join(f"{name};{capability}" for name, capability in gpus)}
     if tensorrt is not None:
         variables["TEST_TENSORRT"] = tensorrt
     if build is not None:
         variables["TEST_BUILD"] = build
+    if check is not None:
+        variables["TEST_CHECK"] = check
     return variables
 
 
@@ -43,6 +46,12 @@ def simulated(use=None):
     if tensorrt is None:
         tensorrt = describe(import_tensorrt())
     return Machine(tuple(gpus), tensorrt, "" if tensorrt else "it was not installed")
+
+
+def unable(path, about, batch):
+    """In place of `open_here`, when the plan is built and not yet in its set."""
+    _strike(os.environ.get("TEST_CHECK", ""))
+    raise Unavailable("its GPU is simulated")
 
 
 def _strike(what):

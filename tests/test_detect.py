@@ -88,10 +88,10 @@ def test_results_belong_to_their_files(paths):
     assert sum(size for size, _ in engine.batches) == 40
 
 
-def test_the_next_launch_is_queued_before_the_last_is_waited_for(paths):
+def test_two_more_launches_are_queued_before_one_is_waited_for(paths):
     engine = Files()
     detect(engine, paths)
-    assert engine.most_unfinished == 2
+    assert engine.most_unfinished == 3
     assert len(engine.threads) == 1
 
 

@@ -103,8 +103,9 @@ class Load:
         while not self._stop.is_set():
             with torch.inference_mode(), torch.cuda.stream(stream):
                 step.run()
-                ends.append(torch.cuda.Event(enable_timing=True, blocking=True))
-                ends[-1].record()
+                end: Any = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
+                end.record()
+                ends.append(end)
             if len(ends) > 2:  # three in flight
                 ends[-3].synchronize()
                 started.set()

@@ -3,7 +3,8 @@
 Pictures are seeded and all different: (a) all 640x480, (b) the 100 sizes of the COCO API's example
 file. Three ways of each: the command line as users run it (start of Ray and of the worker in it);
 the same in this process with an engine that notes when the GPU works, which gives the rate from the
-first read to the JSON and the GPU's idle share; ODTK's scheme on a part of the files.
+first read to the JSON and the GPU's idle share; ODTK's scheme on a part of the files. With `--plan`
+a TensorRT plan takes the model's place, and torch is not needed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,18 +21,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from measure import machine, table
 from overhead import Stages
 from PIL import Image
-from traced import PREP, lateness, traced_engine
+from traced import lateness, traced_engine
 
-from odtk_ray.config import InferConfig
+from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.data.images import network_size, padded_size
+from odtk_ray.model.open import open_model
+from odtk_ray.model.sidecar import is_plan
 
+PREP = Preprocessing()
 SIZES_FILE = Path(__file__).parents[2] / "tests/data/cocoapi/instances_val2014_100.json"
 
 
@@ -72,50 +79,97 @@ def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def traced_run(
-    folder: Path, name: str, sizes: Sequence[tuple[int, int]], batch: int, threads: int
+    folder: Path,
+    name: str,
+    model: str,
+    sizes: Sequence[tuple[int, int]],
+    setting: Setting,
 ) -> tuple[float, ...]:
     """Images a second, GPU idle in %, GPU in s, slots filled in %, s from start to first batch."""
     from odtk_ray.pipeline import infer
 
     trace, output = folder / f"{name}.trace", folder / f"{name}.json"
-    trace.unlink(missing_ok=True)
-    options = {"launch_batch": batch, "threads": threads, "shapes": shapes_of(sizes)}
-    factory = functools.partial(traced_engine, str(trace), str(folder / "model.pth"), options)
+    shutil.rmtree(trace, ignore_errors=True)
+    trace.mkdir()
     config = InferConfig(
-        str(folder / "model.pth"),
+        model,
         str(folder / name),
         outputs=(str(output),),
-        batch=batch,
-        threads=threads,
+        batch=setting.batch * setting.gpus,
+        threads=setting.threads,
+        workers=setting.gpus,
         pre=PREP,
     )
+    options: dict[str, Any] = {"launch_batch": setting.batch, "threads": setting.threads}
+    if not is_plan(model):
+        options["shapes"] = shapes_of(sizes)
+    prep = open_model(config)[1].pre
+    factory = functools.partial(traced_engine, str(trace), model, prep, options)
     stages = Stages()
     started = time.time()
     summary = infer(config, stages, factory)
     written = output.stat().st_mtime
-    lines = [json.loads(line) for line in trace.read_text().splitlines()]
-    spans = sorted(tuple(line[2:4]) for line in lines)
-    gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
-    first_read, first_done = lines[0][0], min(line[1] for line in lines)
-    full = sum(line[4] for line in lines) / (batch * len(lines))
-    marks = [started, stages.times[0], *json.loads(Path(f"{trace}.start").read_text())]
-    start = [after - before for before, after in itertools.pairwise([*marks, first_done])]
+    workers = [read_trace(path, setting.batch) for path in sorted(trace.glob("*.jsonl"))]
+    first_read = min(worker.first_read for worker in workers)
+    first_done = min(worker.first_done for worker in workers)
     rate = summary.images / (written - first_read)
+    marks = [started, stages.times[0], *workers[0].start]
+    start = [after - before for before, after in itertools.pairwise([*marks, first_done])]
     print(
         f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "
         f"{' '.join(f'{s:.1f}' for s in start)}; "
-        f"last shard to JSON {written - stages.times[1]:.2f} s; "
-        f"longest gaps of {len(gaps)} "
-        f"{', '.join(f'{gaps[i]:.0f} ms at {i}' for i in np.argsort(gaps)[::-1][:4])}",
+        f"last shard to JSON {written - stages.times[1]:.2f} s",
         flush=True,
     )
-    print(lateness(gaps, [line[5:] for line in lines]), flush=True)
+    for worker in workers:
+        print(worker.remarks, flush=True)
     return (
         rate,
-        100 * sum(gaps) / (spans[-1][1] - spans[0][0]),
-        (spans[-1][1] - spans[0][0]) / 1e3,
-        100 * full,
+        statistics.mean(worker.idle for worker in workers),
+        max(worker.seconds for worker in workers),
+        statistics.mean(worker.filled for worker in workers),
         first_done - started,
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a run is made: images a launch, decode threads a worker, and GPUs."""
+
+    batch: int
+    threads: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class WorkerTrace:
+    """What one worker's engine noted; shares in %, between its first and its last launch."""
+
+    start: list[float]
+    first_read: float
+    first_done: float
+    seconds: float
+    idle: float
+    filled: float
+    remarks: str
+
+
+def read_trace(path: Path, batch: int) -> WorkerTrace:
+    """One worker's trace."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    spans = sorted(tuple(line[2:4]) for line in lines)
+    gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
+    longest = [f"{gaps[i]:.0f} ms at {i}" for i in np.argsort(gaps)[::-1][:4]]
+    whole = spans[-1][1] - spans[0][0]
+    return WorkerTrace(
+        start=json.loads(path.with_suffix(".start").read_text()),
+        first_read=lines[0][0],
+        first_done=min(line[1] for line in lines),
+        seconds=whole / 1e3,
+        idle=100 * sum(gaps) / whole,
+        filled=100 * sum(line[4] for line in lines) / (batch * len(lines)),
+        remarks=f"    longest gaps of {len(gaps)}: {', '.join(longest)}\n"
+        + lateness(gaps, [line[5:] for line in lines]),
     )
 
 
@@ -130,14 +184,14 @@ def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
     )
 
 
-def command_line(
-    folder: Path, name: str, batch: int, threads: int, cache: Path
-) -> tuple[float, str]:
+def command_line(folder: Path, name: str, model: str, setting: Setting) -> tuple[float, str]:
     """Seconds of the command from start to end, and what it says at the end."""
-    command = [sys.executable, "-m", "odtk_ray", "infer", str(folder / "model.pth")]
-    command += ["--images", str(folder / name), "--batch", str(batch), "--resize", "800"]
-    command += ["--threads-per-worker", str(threads), "--output", str(folder / f"{name}.cli.json")]
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-m", "odtk_ray", "infer", model]
+    command += ["--images", str(folder / name), "--workers", str(setting.gpus)]
+    command += ["--batch", str(setting.batch * setting.gpus)]
+    command += ["--threads-per-worker", str(setting.threads)]
+    command += ["--output", str(folder / f"{name}.cli.json")]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     started = time.perf_counter()
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, check=False, timeout=300
@@ -189,8 +243,19 @@ def write_model(folder: Path) -> float:
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True)
-def main(images: int, odtk_images: int, batch: int, threads: int, runs: int) -> None:
+@click.option("--gpus", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--plan", type=click.Path(exists=True, dir_okay=False), help="Instead of PyTorch.")
+def main(
+    images: int,
+    odtk_images: int,
+    batch: int,
+    threads: int,
+    runs: int,
+    gpus: int,
+    plan: str | None,
+) -> None:
     print(machine())
+    setting = Setting(batch, threads, gpus)
     sets = {"a": [(640, 480)], "b": coco_sizes()}
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as base:
         folder = Path(base)
@@ -199,11 +264,13 @@ def main(images: int, odtk_images: int, batch: int, threads: int, runs: int) -> 
             print(
                 f"({name}) {images:,} JPEGs of {size / 1e3:.0f} kB, {len(shapes_of(sizes))} shapes"
             )
-        print(f"{write_model(folder):,.0f} candidates an image", flush=True)
+        if plan is None:
+            print(f"{write_model(folder):,.0f} candidates an image", flush=True)
+        model = plan or str(folder / "model.pth")
         results: dict[str, list[tuple[float, ...]]] = {name: [] for name in sets}
         for _ in range(runs):
             for name, sizes in sets.items():
-                results[name].append(traced_run(folder, name, sizes, batch, threads))
+                results[name].append(traced_run(folder, name, model, sizes, setting))
         head = (
             "median of all runs",
             "img/s",
@@ -214,12 +281,12 @@ def main(images: int, odtk_images: int, batch: int, threads: int, runs: int) -> 
         )
         print(table([head, *(medians(name, rows) for name, rows in results.items())]), flush=True)
         for name, kind in (("a", "cold"), ("a", "warm")):
-            seconds, line = command_line(folder, name, batch, threads, folder / "cache")
+            seconds, line = command_line(folder, name, model, setting)
             print(
                 f"({name}) odtk-ray infer, caches {kind}: {seconds:.1f} s in all; {line}",
                 flush=True,
             )
-        for size in (8, batch):
+        for size in (8, batch) if plan is None and gpus == 1 else ():
             rate = odtk_run(folder, "a", odtk_images, size)
             print(
                 f"(a) ODTK's scheme, batch {size}, {odtk_images} images: {rate:.0f} img/s",

@@ -36,7 +36,7 @@ class Ours:
 
     def __init__(self, checkpoint: Checkpoint, batch: int, *, compile_it: bool) -> None:
         self.device = cuda_ops.Device()
-        self.stream = torch.cuda.ExternalStream(self.device.stream)
+        self.stream = torch.cuda.ExternalStream(self.device.stream)  # type: ignore[no-untyped-call]
         model = load_network(checkpoint, full_precision=False)
         self.input = torch.zeros(batch, 3, *SHAPE, dtype=torch.float16, device="cuda")
         self.input = self.input.contiguous(memory_format=torch.channels_last)
@@ -49,12 +49,13 @@ class Ours:
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = Step(
                 self.device,
-                compiled(model, 1) if compile_it else fused(model),
+                compiled(fused(model), 1) if compile_it else fused(model),
                 self.input,
                 model.strides,
                 anchors,
                 checkpoint.classes,
                 Postprocessing(),
+                rotated=False,
             )
             self.step.capture(torch.cuda.graph_pool_handle(), self.stream)
         torch.cuda.synchronize()
@@ -84,7 +85,10 @@ def milliseconds(
         with torch.cuda.stream(stream):
             feed(batch)
             torch.cuda.synchronize()
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = (
+                torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+                for _ in range(2)
+            )
             begin.record()
             run(batch)
             end.record()
@@ -113,7 +117,7 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
         ("default", lambda: Ours(checkpoint, batch, compile_it=False)),
         ("compiled", lambda: Ours(checkpoint, batch, compile_it=True)),
     ]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, make in kinds:
         gc.collect()
         torch.cuda.empty_cache()

@@ -279,7 +279,8 @@ def row(what: str, size: str, time: float, nbytes: int, bandwidth: float) -> Seq
 def main(batches: str) -> None:
     """Prints a table."""
     device = Device()
-    with torch.cuda.stream(torch.cuda.ExternalStream(device.stream)), torch.inference_mode():
+    stream = torch.cuda.ExternalStream(device.stream)  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream), torch.inference_mode():
         clock = Clock(device)
         bandwidth = copy_bandwidth(clock)
         print(f"{device.name}, torch {torch.__version__}, numpy {np.__version__}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PACKAGES = ("ray", "torch", "pillow", "numpy", "pyarrow")
+_PACKAGES = ("ray", "torch", "tensorrt", "pillow", "numpy", "pyarrow")
 _TICK = os.sysconf("SC_CLK_TCK")
 # A worker is killed at the end of a run: what it used in its last interval is not seen.
 _INTERVAL = 0.25
@@ -30,7 +30,10 @@ def machine() -> str:
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0))
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    there = {found.name.lower() for found in importlib.metadata.distributions()}
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES if name in there
+    )
     cpu = names[0] if names else platform.machine()
     return f"{cores} cores {cpu}, {memory:.0f} GiB; Python {platform.python_version()}, {versions}"
 

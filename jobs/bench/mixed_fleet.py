@@ -117,7 +117,7 @@ def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -
             ideal = images / speed
             print(f"{seconds:.1f} s, ideal {ideal:.1f} s, ratio {seconds / ideal:.3f}", flush=True)
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

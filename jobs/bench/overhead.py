@@ -58,7 +58,7 @@ class StoredEngine:
 
 def in_worker(make_engine: EngineFactory, marker: str) -> Engine:
     """Make a worker's engine, and a file whose time says when the worker was there."""
-    engine = make_engine()
+    engine: Engine = make_engine()
     Path(marker).touch()
     return engine
 

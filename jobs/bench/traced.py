@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +12,28 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.model.sidecar import is_plan
 
-PREP = Preprocessing()
 
+def traced_engine(trace: str, model: str, prep: Preprocessing, options: dict[str, Any]) -> Any:
+    """An engine that notes its start, its first read, and the GPU's and its own time a launch.
 
-def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
-    """An engine that notes its start, its first read, and the GPU's and its own time a launch."""
+    Args:
+        trace: folder in which the process writes `<pid>.jsonl`, a line a launch, and `<pid>.start`,
+            the times of its start: of the call, and when imports, network and graphs were there.
+        model: a checkpoint, or a plan, for which torch is not imported.
+        prep: how pictures become network input.
+        options: of the engine.
+    """
     marks = [time.time()]
-    import torch
-
-    from odtk_ray.engines.cuda import CudaEngine
-    from odtk_ray.model.checkpoint import load_checkpoint
-
+    file = Path(trace, str(os.getpid()))
+    base, loaded_model = _engine_class(model)
     marks.append(time.time())
 
-    class Traced(CudaEngine):
+    class Traced(base):  # type: ignore[misc, valid-type]
         first_read = 0.0
 
-        def read(self, data: bytes) -> Any:
+        def read(self, data: Any) -> Any:
             self.first_read = self.first_read or time.time()
             return super().read(data)
 
@@ -38,42 +43,53 @@ def traced_engine(trace: str, model: str, options: dict[str, Any]) -> Any:
 
         def _queue(self, pictures: Any, *rest: Any) -> Any:
             loaded = time.time()
-            late = dry(self)
-            begin, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record(self._stream)
+            late = last_of[0].query()
+            begin, done = self._device.event(), self._device.event()
+            begin.record()
             waited_for = super()._queue(pictures, *rest)
-            done.record(self._stream)
+            done.record()
+            last_of[0] = done
             host[-1] += [loaded, time.time(), late]
             spans.append((begin, done, len(pictures), host[-1]))
             return waited_for
 
         def launch(self, pictures: Any, shape: Any) -> Any:
-            host.append([dry(self), time.time()])
+            host.append([last_of[0].query(), time.time()])
             finish = super().launch(pictures, shape)
 
             def traced() -> Any:
                 outcomes = finish()
                 begin, done, count, times = spans.pop(0)
                 done.synchronize()
-                line = [base.elapsed_time(begin), base.elapsed_time(done), count, *times]
-                with open(trace, "a", encoding="ascii") as file:
-                    file.write(json.dumps([self.first_read, time.time(), *line]) + "\n")
+                line = [begin.elapsed(start), done.elapsed(start), count, *times]
+                with file.with_suffix(".jsonl").open("a", encoding="ascii") as lines:
+                    lines.write(json.dumps([self.first_read, time.time(), *line]) + "\n")
                 return outcomes
 
             return traced
 
-    def dry(engine: Any) -> bool:
-        """Whether the GPU has done all that it was given."""
-        return bool(engine._stream.query())
-
     host: list[list[Any]] = []
     spans: list[tuple[Any, Any, int, list[Any]]] = []
-    engine = Traced(load_checkpoint(model), PREP, Postprocessing(), **options)
-    Path(trace + ".start").write_text(json.dumps([*marks, time.time()]), encoding="ascii")
-    base = torch.cuda.Event(enable_timing=True)
-    base.record(engine._stream)
-    base.synchronize()
+    engine = Traced(loaded_model, prep, Postprocessing(), **options)
+    marks[2:] = marks[2:] or [time.time()]
+    file.with_suffix(".start").write_text(json.dumps([*marks, time.time()]), encoding="ascii")
+    start = engine._device.event()
+    start.record()
+    start.synchronize()
+    last_of = [start]  # the end of the last launch: once it is past, the GPU has nothing to do
     return engine
+
+
+def _engine_class(model: str) -> tuple[Any, Any]:
+    """The class, and what it takes for a model."""
+    if is_plan(model):
+        from odtk_ray.engines.tensorrt import TensorRTEngine
+
+        return TensorRTEngine, model
+    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    return CudaEngine, load_checkpoint(model)
 
 
 def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:

@@ -64,17 +64,17 @@ class CudaEngine:
         jpeg: Sequence[JpegKind] = JPEG_KINDS,
         index: int = 0,
     ) -> None:
-        torch.cuda.set_device(index)
         self._post = post
         self._batch = launch_batch
-        self._device = cuda_ops.Device(index)
+        self._device = cuda_ops.Device(index)  # before torch: it sets up how CUDA starts
+        torch.cuda.set_device(index)
         self._stream = torch.cuda.ExternalStream(self._device.stream)  # type: ignore[no-untyped-call]
         self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._network = fused(model)
         self._compile_shapes = frozenset(compile_shapes)
-        self._compiled = compiled(model, len(compile_shapes)) if compile_shapes else None
+        self._compiled = compiled(self._network, len(compile_shapes)) if compile_shapes else None
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(

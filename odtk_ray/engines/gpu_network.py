@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.fused import fold_batch_norm, fuse_relu
+from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
 
 # Beyond this many shapes torch.compile would fall back to eager execution without a word.
@@ -31,7 +32,7 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
     if full_precision:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-    model = fold_batch_norm(checkpoint.build()).requires_grad_(False)
+    model = fold_batch_norms(checkpoint.build())
     dtype = torch.float32 if full_precision else torch.float16
     model = model.to("cuda", dtype).to(memory_format=torch.channels_last)
     torch.cuda.synchronize()  # other streams read the weights from now on
@@ -48,7 +49,7 @@ def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
     """The network through torch.compile, one graph a shape.
 
     Args:
-        model: not fused: the compiler fuses by itself.
+        model: fused: the compiler takes cuDNN's kernels as they are and fuses what is between them.
         shapes: how many shapes will be asked for.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_folder()))

@@ -50,17 +50,24 @@ class OnnxRuntimeEngine:
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
         """See `Engine.detect`; `shape` is the model's size."""
-        if shape != self._about.size:
-            raise ValueError(f"the model's input is {self._about.size}, not {shape}")
-        outputs = self.raw(normalise(pictures, self._batch, self._about))
+        outputs = self._run(pictures, shape)
         if self._about.outputs == "raw":
             outputs = decode_raw(outputs, self._about, self._post, self._threads)
         return [_row(*(column[i] for column in outputs)) for i in range(len(pictures))]
 
-    def raw(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """The graph's outputs for a normalised batch, float32 [B, 3, H, W]."""
-        names = list(self._about.output_names)
-        return list(self._session.run(names, {INPUT_NAME: batch}))
+    def raw(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[NDArray[np.float32]]:
+        """The graph's own outputs for pictures as `detect` takes them."""
+        return [output[: len(pictures)] for output in self._run(pictures, shape)]
+
+    def _run(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[NDArray[Any]]:
+        if shape != self._about.size:
+            raise ValueError(f"the model's input is {self._about.size}, not {shape}")
+        batch = normalise(pictures, self._batch, self._about)
+        return list(self._session.run(list(self._about.output_names), {INPUT_NAME: batch}))
 
 
 def normalise(
@@ -82,7 +89,12 @@ def decode_raw(
     post: Postprocessing,
     threads: int = 1,
 ) -> list[NDArray[Any]]:
-    """Detections of raw outputs by `ops/`: scores [B, D], boxes_net [B, D, 4], classes [B, D]."""
+    """Detections of raw outputs by `ops/`.
+
+    Returns:
+        scores float32 [B, D], boxes_net float32 [B, D, 4], or [B, D, 6] of a rotated model, and
+        classes int64 [B, D]; unused slots hold 0.
+    """
     import torch
 
     from odtk_ray.ops.decode import decode
@@ -98,8 +110,14 @@ def decode_raw(
         about.strides,
         threshold=post.threshold,
         top_n=post.top_n,
+        rotated=about.rotated,
     )
-    kept = nms(*found, threshold=post.nms, detections=post.detections)
+    kept = nms(
+        *found,
+        threshold=post.nms,
+        detections=post.detections,
+        own_angles=post.rotated_nms == "own",
+    )
     return [column.numpy() for column in kept]
 
 

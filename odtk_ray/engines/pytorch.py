@@ -73,11 +73,9 @@ class PyTorchEngine:
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
         """See `Engine.detect`."""
-        batch = self._normalise(pictures, shape)
-        logits, deltas = self._model(batch.half() if self._half else batch)
+        heads = self._heads(pictures, shape)
         scores, boxes, classes = decode(
-            [level.float().sigmoid() for level in logits],
-            [level.float() for level in deltas],
+            *heads,
             self._anchors,
             self._model.strides,
             threshold=self._post.threshold,
@@ -93,6 +91,26 @@ class PyTorchEngine:
             own_angles=self._post.rotated_nms == "own",
         )
         return [_row(*(column[i].cpu().numpy() for column in kept)) for i in range(len(pictures))]
+
+    @torch.inference_mode()
+    def raw(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[NDArray[np.float32]]:
+        """What an exported model gives as raw outputs, for pictures as `detect` takes them.
+
+        Returns:
+            probabilities float32 [n, A*C, h, w] of all levels, then deltas [n, A*4 or A*6, h, w].
+        """
+        scores, deltas = self._heads(pictures, shape)
+        return [level[: len(pictures)].cpu().numpy() for level in (*scores, *deltas)]
+
+    def _heads(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Probabilities and deltas of all levels, float32, of a full launch batch."""
+        batch = self._normalise(pictures, shape)
+        logits, deltas = self._model(batch.half() if self._half else batch)
+        return [level.float().sigmoid() for level in logits], [level.float() for level in deltas]
 
     def _normalise(self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]) -> Tensor:
         """float32 [launch_batch, 3, *shape]; padding is 0 after normalisation, as in ODTK."""

@@ -6,9 +6,11 @@ the GPU works through the last one on another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.config import Postprocessing, Preprocessing
@@ -16,11 +18,11 @@ from odtk_ray.data.gpu_images import GpuLoader, Source
 from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegKind
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.launches import Launches, Results
-from odtk_ray.engines.trt import describe, import_tensorrt, make_logger, start
-from odtk_ray.errors import OdtkError
+from odtk_ray.engines.plan import Plan
+from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.model.engine_set import engine_key
-from odtk_ray.model.exported import INPUT_NAME, ExportedModel, unusable
-from odtk_ray.model.sidecar import Sidecar, check_machine, read_sidecar, rebuild_command
+from odtk_ray.model.exported import INPUT_NAME, ExportedModel
+from odtk_ray.model.sidecar import check_machine, read_sidecar
 
 _BYTES = 4  # both ends of a plan are float32
 
@@ -68,7 +70,11 @@ class TensorRTEngine:
         self._plan = Plan(trt, path, about)
         self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         self._launches = Launches(
-            self._device, self._loader, batch=launch_batch, detections=post.detections
+            self._device,
+            self._loader,
+            batch=launch_batch,
+            detections=post.detections,
+            box_values=about.model.box_values,
         )
         self._shape = about.model.size
         self._step = PlanStep(self._device, self._plan, about.model, post, launch_batch)
@@ -94,6 +100,18 @@ class TensorRTEngine:
             raise ValueError(f"the plan's input is {self._shape}, not {shape}")
         return self._launches.start(pictures, self._queue)
 
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """The network's raw outputs of the last launch, which was waited for.
+
+        Returns:
+            for each, float32 [launch batch, channels, rows, columns].
+        """
+        return self._step.outputs()
+
+    def information(self) -> str:
+        """See `Plan.information`."""
+        return self._plan.information()
+
     def memory(self) -> tuple[int, int]:
         """Bytes of the GPU that are free, and bytes in all."""
         self._device.synchronize()
@@ -118,52 +136,6 @@ class TensorRTEngine:
         return done
 
 
-class Plan:
-    """A plan in GPU memory, with one execution context.
-
-    Args:
-        trt: the package that built it.
-        path: of its file.
-        about: its sidecar, which was checked against the file.
-
-    Raises:
-        UsageError: it is the plan of something else.
-        OdtkError: TensorRT refuses it, or the GPU's memory is too small.
-    """
-
-    def __init__(self, trt: Any, path: str, about: Sidecar) -> None:
-        messages: list[str] = []
-        self._log = make_logger(trt, messages)  # TensorRT keeps no reference of its own
-        self._runtime = start(trt, trt.Runtime, self._log)
-        self._engine = self._runtime.deserialize_cuda_engine(Path(path).read_bytes())
-        if self._engine is None:
-            raise _refused(path, about, messages)
-        check_engine(trt, self._engine, path, about)
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise _refused(path, about, messages)
-
-    def bind(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        """Say where input and outputs are; `shape` is the input's."""
-        if not self._context.set_input_shape(INPUT_NAME, shape):
-            raise ValueError(f"the plan does not take {shape}")
-        for name, address in addresses.items():
-            self._context.set_tensor_address(name, address)
-
-    def queue(self, stream: int) -> None:
-        """Queue the network on a stream.
-
-        Raises:
-            RuntimeError: TensorRT refuses.
-        """
-        if not self._context.execute_async_v3(stream):
-            raise RuntimeError("TensorRT could not queue the plan")
-
-    def close(self) -> None:
-        """Free it, while the context of the device is still there."""
-        self._context = self._engine = self._runtime = None
-
-
 class PlanStep:
     """Everything that a launch does, on one stream; a CUDA graph after `capture`.
 
@@ -186,10 +158,11 @@ class PlanStep:
         self._device, self._plan = device, plan
         shape = (batch, 3, *about.size)
         self._input = device.alloc(_BYTES * batch * 3 * about.size[0] * about.size[1])
-        sizes = output_sizes(about)
-        self._outputs = {name: device.alloc(_BYTES * batch * n) for name, n in sizes.items()}
-        plan.bind(shape, {INPUT_NAME: self._input.ptr}
-                  | {name: buffer.ptr for name, buffer in self._outputs.items()})  # fmt: skip
+        self._shapes = [(batch, *output) for output in about.raw_shapes]
+        self._outputs = [device.alloc(_BYTES * math.prod(output)) for output in self._shapes]
+        pointers = [buffer.ptr for buffer in self._outputs]
+        addresses = dict(zip(about.output_names, pointers, strict=True))
+        plan.bind(shape, addresses | {INPUT_NAME: self._input.ptr})
         self._prep = cuda_ops.Preprocess(
             device,
             batch=batch,
@@ -211,13 +184,14 @@ class PlanStep:
             dtype="float32",
             logits=False,
             channels_last=False,
+            rotated=post.rotated_nms if about.rotated else None,
         )
         self._graph: cuda_ops.Graph | None = None
 
     def compute(self) -> None:
         """Queue network and post-processing of what is in the batch."""
         self._plan.queue(self._device.stream)
-        pointers = [buffer.ptr for buffer in self._outputs.values()]
+        pointers = [buffer.ptr for buffer in self._outputs]
         levels = len(pointers) // 2
         self._post.launch(pointers[:levels], pointers[levels:])
 
@@ -235,45 +209,28 @@ class PlanStep:
             self._graph = None
         self._device.synchronize()
 
-    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
-        """Queue everything for a batch of pictures, up to the copy of their detections."""
-        self._prep.launch(pictures, self._input.ptr)
+    def run(self) -> None:
+        """Queue the graph, or without one what it would hold."""
         if self._graph is None:
             self.compute()
         else:
             self._graph.launch()
+
+    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+        """Queue everything for a batch of pictures, up to the copy of their detections."""
+        self._prep.launch(pictures, self._input.ptr)
+        self.run()
         results.download(self._post)
+
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """What the network gave last; nothing is under way."""
+        arrays = [self._device.pinned(shape, np.float32) for shape in self._shapes]
+        for array, buffer in zip(arrays, self._outputs, strict=True):
+            self._device.download(array, buffer.ptr)
+        self._device.synchronize()
+        return arrays
 
     def close(self) -> None:
         """Free the graph."""
         if self._graph is not None:
             self._graph.close()
-
-
-def output_sizes(about: ExportedModel) -> dict[str, int]:
-    """Numbers in each output for one picture, in the order of the outputs."""
-    counts = [about.classes, 4]  # channels of one anchor: of scores, of boxes
-    cells = [len(level.anchors) * level.height * level.width for level in about.levels]
-    sizes = [channels * count for channels in counts for count in cells]
-    return dict(zip(about.output_names, sizes, strict=True))
-
-
-def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
-    """See that what was loaded is the plan that the sidecar describes.
-
-    Raises:
-        UsageError: it is not.
-    """
-    names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-    wanted = {INPUT_NAME, *about.model.output_names}
-    floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
-    if engine.name != about.identity or names != wanted or not floats:
-        hint = rebuild_command(path, about)
-        raise unusable(path, "it is a plan of something else than its sidecar says", hint)
-
-
-def _refused(path: str, about: Sidecar, messages: Sequence[str]) -> OdtkError:
-    why = "; ".join(messages)[:300] or "TensorRT does not say why"
-    return OdtkError(
-        f"TensorRT cannot run {path}", why, f"build it here: {rebuild_command(path, about)}"
-    )

@@ -38,25 +38,55 @@ def describe(trt: Any) -> str:
     return f"{trt.__name__} {trt.__version__}"
 
 
-def make_logger(trt: Any, messages: list[str], *, verbose: bool = False) -> Any:
+class Interruption:
+    """What was raised in one of TensorRT's callbacks, which are run inside it.
+
+    A signal's handler runs in the first Python code that there is: a callback. TensorRT would print
+    the exception and go on.
+
+    Attributes:
+        error: the last exception.
+    """
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.error = error or self.error
+        return True
+
+
+def make_logger(
+    trt: Any,
+    messages: list[str],
+    *,
+    verbose: bool = False,
+    interruption: Interruption | None = None,
+) -> Any:
     """A logger that keeps errors for the message to the user.
 
     Args:
         trt: the package.
         messages: errors are appended.
         verbose: pass on everything that TensorRT says.
+        interruption: takes what is raised meanwhile.
     """
     severity = trt.ILogger.Severity
+    inside = interruption or Interruption()
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, level: Any, text: str) -> None:
-            if level in (severity.ERROR, severity.INTERNAL_ERROR):
-                messages.append(text.strip())
-            if verbose:
-                os.write(2, f"{text}\n".encode())
+            with inside:
+                if level in (severity.ERROR, severity.INTERNAL_ERROR):
+                    messages.append(text.strip())
+                if verbose:
+                    os.write(2, f"{text}\n".encode())
 
     return Log()
 

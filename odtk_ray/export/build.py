@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tempfile
 import time
@@ -15,35 +14,28 @@ from odtk_ray.data.patience import patiently
 from odtk_ray.engines.devices import Detect
 from odtk_ray.engines.sets import plan_of, read_pair
 from odtk_ray.errors import OdtkError
-from odtk_ray.export.plan import PlanOptions, build_plan
+from odtk_ray.export.planfile import BuiltPlan, build_checked
+from odtk_ray.export.runners import PlanOpener
+from odtk_ray.export.source import Source
 from odtk_ray.model.engine_set import key_of
-from odtk_ray.model.exported import ExportedModel
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
 
 
 def build_into(
-    folder: str,
-    about: Sidecar,
-    model: ExportedModel,
-    options: PlanOptions,
-    tag: str,
-    detect: Detect,
-    onnx_file: bytes,
-) -> tuple[bool, float]:
-    """Builds a plan and puts it into a set.
+    folder: str, about: Sidecar, tag: str, detect: Detect, open_built: PlanOpener, source: Source
+) -> tuple[BuiltPlan | None, float]:
+    """Builds a plan, checks it if it can run on this node, and puts it into a set.
 
     Args:
         folder: of the set, path or URI.
         about: the plan's sidecar, as far as it is known before the build.
-        model: what the ONNX file says about itself.
-        options: how the plan is built.
         tag: of temporary files, for `remove_parts`.
         detect: finds the GPU.
-        onnx_file: what it is built from.
+        open_built: makes the plan run.
+        source: what it is made of.
 
     Returns:
-        whether the plan was written, since another export may have been quicker, and the seconds
-        that the build took.
+        what was built, None where another export was quicker, and the seconds that it took.
 
     Raises:
         OdtkError: the node is not what it was, has no such folder, or TensorRT cannot build.
@@ -58,23 +50,23 @@ def build_into(
         found = ", ".join(map(str, machine.gpus)) or "no GPU"
         raise OdtkError("its node has changed", f"it has {found} and {machine.tensorrt} now")
     key = key_of(about)
-    timings = storage.join(folder, f"{key}.timing")
+    plan, timings = plan_of(folder, key), storage.join(folder, f"{key}.timing")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="odtk-ray-") as scratch:
         cache = os.path.join(scratch, "timing")
         with contextlib.suppress(OSError):
             Path(cache).write_bytes(storage.read_bytes(timings))
-        options = replace(options, timing_cache=cache)
-        plan = build_plan(onnx_file, model, options, name=about.identity)
+        source = replace(source, options=replace(source.options, timing_cache=cache))
+        built = build_checked(plan_of(scratch, key), about, source, open_built)
         seconds = time.monotonic() - started
         here = patiently(lambda: read_pair(folder, key))
         if here is not None and here.identity == about.identity:
-            return False, seconds
-        whole = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-        patiently(lambda: _publish(plan_of(folder, key), whole, plan, tag))
+            return None, seconds
+        content = Path(built.path).read_bytes()
+        patiently(lambda: _publish(plan, built.about, content, tag))
         with contextlib.suppress(OSError):  # a help, and no part of the set
             storage.write_atomic(timings, Path(cache).read_bytes(), tag)
-    return True, seconds
+    return replace(built, path=plan), seconds
 
 
 def remove_parts(folder: str, key: str, tag: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
@@ -51,9 +51,10 @@ class GraphBuilder:
             self.initializers[name] = numpy_helper.from_array(contiguous, name)
         return name
 
-    def number(self, value: float) -> str:
-        """A float32 scalar, named by its value."""
-        return self.constant(f"float/{value:.9g}", np.array(value, np.float32))
+    def number(self, value: float, dtype: DTypeLike = np.float32) -> str:
+        """A scalar of float32 or float64, named by its value."""
+        kind, digits = ("double", 17) if np.dtype(dtype) == np.float64 else ("float", 9)
+        return self.constant(f"{kind}/{value:.{digits}g}", np.array(value, dtype))
 
     def integers(self, *values: int, scalar: bool = False) -> str:
         """An int64 vector, or scalar, named by its values."""

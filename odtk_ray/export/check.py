@@ -1,38 +1,60 @@
-"""The self-check of an export: the file that was written against PyTorch, on a few pictures."""
+"""The self-check of an export: what was written against what it was made of, on a few pictures.
+
+Whatever is compared is an engine that takes pictures and also gives its raw outputs: the check
+knows nothing of PyTorch, ONNX Runtime or TensorRT.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from odtk_ray.config import Preprocessing
+from odtk_ray.data import storage
 from odtk_ray.data.images import load_picture
+from odtk_ray.data.rotated import corners
 from odtk_ray.data.sources import find_images
-from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine, normalise
-from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.exported import ExportedModel
-from odtk_ray.ops.boxes import pairwise_iou
-from odtk_ray.records import Detections
+from odtk_ray.records import Detections, to_bbox
+from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
+from odtk_ray.results.polygons import Polygons
+from odtk_ray.results.truth import GroundTruth
 
 PICTURES = 4  # compared at most
 SAME_IOU, COUNTED_SCORE = 0.9, 0.3  # what a matched detection is, and which ones are counted
 
+_NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}  # by the first word of the key
+
+
+class Comparable(Engine, Protocol):
+    """An engine whose raw outputs can be had."""
+
+    def raw(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[NDArray[np.float32]]:
+        """The outputs of the network, or of its graph, for pictures as `detect` takes them.
+
+        Returns:
+            `score_1..n` and `box_1..n`, float32 [len(pictures), channels, h, w]; `scores`, `boxes`
+            and `classes` of a graph that ends in detections.
+        """
+
 
 @dataclass(frozen=True)
 class Check:
-    """How far the exported model is from PyTorch.
+    """How far an exported model is from its reference.
 
     Attributes:
-        pictures: how many were compared.
+        pictures: how many it was run on.
         made_up: whether they are noise, in which a trained model may find nothing.
+        finite: whether its outputs are.
+        reference: what it was compared with, such as `PyTorch`; None where there is nothing.
         scores: greatest difference of a raw score; None where the graph ends in detections.
         deltas: greatest difference of a raw box delta; likewise.
         matched: counted detections with a partner in the other run.
@@ -41,10 +63,12 @@ class Check:
 
     pictures: int
     made_up: bool
-    scores: float | None
-    deltas: float | None
-    matched: int
-    counted: int
+    finite: bool
+    reference: str | None = None
+    scores: float | None = None
+    deltas: float | None = None
+    matched: int = 0
+    counted: int = 0
 
     @property
     def share(self) -> float:
@@ -54,12 +78,20 @@ class Check:
     def line(self) -> str:
         """For people."""
         kind = "made-up pictures" if self.made_up else "pictures"
+        where = f"{self.pictures} {kind}"
+        if self.reference is None:
+            return f"it runs: its outputs are {'' if self.finite else 'not '}finite on {where}"
         parts = [f"{self.matched:,} of {self.counted:,} detections matched"]
         if not self.counted:
             parts = ["nothing detected (--check-images DIR gives it something to find)"]
         if self.scores is not None and self.deltas is not None:
             parts.insert(0, f"scores within {self.scores:.1g}, box deltas within {self.deltas:.1g}")
-        return f"checked against PyTorch on {self.pictures} {kind}: {', '.join(parts)}"
+        return f"checked against {self.reference} on {where}: {', '.join(parts)}"
+
+
+def reference_name(engine: Engine) -> str:
+    """What an engine is called in front of people."""
+    return _NAMES[engine.key.split("-")[0]]
 
 
 def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
@@ -80,7 +112,7 @@ def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np
     step = -(-len(paths) // PICTURES)
     for path in (path for start in range(step) for path in paths[start::step]):
         try:
-            pictures.append(load_picture(Path(path).read_bytes(), prep).pixels)
+            pictures.append(load_picture(storage.read_bytes(path), prep).pixels)
         except (ImageError, OSError):
             continue
         if len(pictures) == PICTURES:
@@ -90,52 +122,43 @@ def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np
     return pictures
 
 
-def check_onnx(
-    path: str, checkpoint: Checkpoint, about: ExportedModel, pictures: list[NDArray[np.uint8]]
-) -> Check:
-    """Compares an ONNX file, in ONNX Runtime, with the checkpoint in PyTorch in FP32 on the CPU.
-
-    Args:
-        path: of the file.
-        checkpoint: what it was exported from.
-        about: what it says about itself.
-        pictures: uint8 [h, w, 3], RGB, of at most the model's size.
-    """
-    post, batch = about.post, len(pictures)
-    threads = torch.get_num_threads()
-    exported = OnnxRuntimeEngine(path, post, launch_batch=batch, threads=threads)
-    reference = PyTorchEngine(checkpoint, post, launch_batch=batch, threads=threads)
-    scores = deltas = None
-    if about.outputs == "raw":
-        scores, deltas = _raw_differences(exported, checkpoint, about, pictures)
-    matched = counted = 0
-    if not about.rotated:
-        runs = [engine.detect(pictures, about.size) for engine in (exported, reference)]
-        for one, other in zip(*runs, strict=True):
-            found, all_counted = match(one, other)
-            matched, counted = matched + found, counted + all_counted
-    return Check(batch, False, scores, deltas, matched, counted)
-
-
-@torch.inference_mode()
-def _raw_differences(
-    exported: OnnxRuntimeEngine,
-    checkpoint: Checkpoint,
+def compare(
+    exported: Comparable,
+    reference: Comparable | None,
     about: ExportedModel,
     pictures: Sequence[NDArray[np.uint8]],
-) -> tuple[float, float]:
-    batch = normalise(pictures, len(pictures), about)
-    logits, deltas = checkpoint.build()(torch.from_numpy(batch))
-    found = [torch.from_numpy(array) for array in exported.raw(batch)]
-    levels = len(logits)
+    *,
+    made_up: bool,
+) -> Check:
+    """Runs an exported model, and what it was made of, on the same network input.
 
-    def furthest(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-        return max(float((a - b).abs().max()) for a, b in zip(ones, others, strict=True))
+    Args:
+        exported: what was written.
+        reference: what it should equal; None only sees that the other one runs.
+        about: what the exported model says about itself.
+        pictures: uint8 [h, w, 3], RGB, of at most the model's size.
+        made_up: whether the pictures are noise.
+    """
+    outputs = exported.raw(pictures, about.size)
+    finite = all(bool(np.isfinite(output).all()) for output in outputs)
+    found = exported.detect(pictures, about.size)
+    if reference is None:
+        return Check(len(pictures), made_up, finite)
+    scores = deltas = None
+    if about.outputs == "raw":
+        expected = reference.raw(pictures, about.size)
+        levels = len(about.strides)
+        scores = _furthest(outputs[:levels], expected[:levels])
+        deltas = _furthest(outputs[levels:], expected[levels:])
+    pairs = zip(found, reference.detect(pictures, about.size), strict=True)
+    counts = [match(one, other) for one, other in pairs]
+    matched, counted = (sum(column) for column in zip(*counts, strict=True))
+    name = reference_name(reference)
+    return Check(len(pictures), made_up, finite, name, scores, deltas, matched, counted)
 
-    return (
-        furthest([level.sigmoid() for level in logits], found[:levels]),
-        furthest(deltas, found[levels:]),
-    )
+
+def _furthest(ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]]) -> float:
+    return max(float(np.abs(a - b).max()) for a, b in zip(ones, others, strict=True))
 
 
 def match(
@@ -146,7 +169,7 @@ def match(
     Args:
         one: of one picture.
         other: of the same picture in the other run.
-        iou: least overlap of a pair; its classes are equal.
+        iou: least overlap of a pair, whose classes are equal; of rotated boxes that of outlines.
         score: detections of at least this score are counted, their partners may have less.
 
     Returns:
@@ -155,8 +178,7 @@ def match(
     counted = int((one.scores >= score).sum() + (other.scores >= score).sum())
     if not len(one) or not len(other):
         return 0, counted
-    overlap = pairwise_iou(_upright(one.boxes), _upright(other.boxes)).nan_to_num(0).numpy()
-    overlap = np.where(one.classes[:, None] == other.classes[None], overlap, 0)
+    overlap = np.where(one.classes[:, None] == other.classes[None], _overlaps(one, other), 0)
     matched = 0
     free_one, free_other = np.ones(len(one), bool), np.ones(len(other), bool)
     for place in np.argsort(-overlap, axis=None, kind="stable"):
@@ -169,8 +191,36 @@ def match(
     return matched, counted
 
 
-def _upright(boxes: NDArray[np.float32]) -> Tensor:
+def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
+    """IoU of all pairs, [n, m], by the means of the evaluation."""
+    boxes, others = (to_bbox(_upright(found.boxes)) for found in (one, other))
+    rows, columns = np.indices((len(boxes), len(others))).reshape(2, -1)
+    with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
+        truth = _as_truth(others)
+        overlap = BoxOverlap(truth) if truth.polygons is None else PolygonOverlap(truth)
+        iou = overlap.pairs(boxes, np.zeros(len(boxes), np.int64), np.arange(len(others)))
+        return np.nan_to_num(iou(rows, columns), nan=0.0).reshape(len(boxes), len(others))
+
+
+def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
+    """Detections of one picture as what is to be found."""
+    count = len(bbox)
+    outlines = None
+    if bbox.shape[1] == 5:
+        ends = np.arange(count + 1)
+        outlines = Polygons(corners(bbox).reshape(-1, 2), 4 * ends, ends)
+    return GroundTruth(
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int32),
+        bbox[:, :4],
+        bbox[:, 2] * bbox[:, 3],
+        np.zeros(count, np.bool_),
+        outlines,
+    )
+
+
+def _upright(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Boxes whose second corner is not before the first: clipping can leave them inverted."""
-    first, last = boxes[:, :2], boxes[:, 2:]
-    ordered = [np.minimum(first, last), np.maximum(first, last)]
-    return torch.from_numpy(np.concatenate(ordered, axis=1))
+    first, last = boxes[:, :2], boxes[:, 2:4]
+    ordered = [np.minimum(first, last), np.maximum(first, last), boxes[:, 4:]]
+    return np.concatenate(ordered, axis=1)

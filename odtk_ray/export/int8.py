@@ -53,8 +53,9 @@ def int8_ranges(
     if config.calibration_images is not None:
         count = config.calibration_batches * config.calibration_batch_size
         sample = draw_sample(config.calibration_images, count, config.size, config.seed)
-        if sample.unreadable:
-            report.warn(f"{sample.unreadable} calibration images cannot be decoded: skipped")
+        if bad := sample.unreadable:
+            images = f"image{'s' * (bad > 1)}"
+            report.warn(f"{bad} calibration {images} cannot be decoded: skipped")
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)

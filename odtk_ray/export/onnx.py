@@ -10,7 +10,6 @@ from torch import fx, nn
 
 from odtk_ray import __version__
 from odtk_ray.config import MEAN, STD, Postprocessing
-from odtk_ray.errors import UsageError
 from odtk_ray.export.builder import GraphBuilder
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.postprocess import add_postprocess
@@ -37,13 +36,9 @@ def describe_export(
     """What the exported model of a checkpoint will say about itself.
 
     Raises:
-        UsageError: a side is no multiple of 32 pixels, or rotated boxes are to be post-processed.
+        UsageError: a side is no multiple of 32 pixels.
     """
     check_size("--size", *size)
-    if checkpoint.rotated and with_postprocess:
-        raise UsageError(
-            "--with-postprocess writes no rotated boxes", hint="export the raw outputs without it"
-        )
     strides = STRIDES * len(checkpoint.backbones)
     tables = [
         generate_anchors(
@@ -85,7 +80,8 @@ def to_onnx(
     The input `input_1` is float32 [batch, 3, H, W], normalised. Raw outputs are `score_i`, float32
     [batch, A * C, h, w], probabilities, and `box_i`, float32 [batch, A * 4, h, w] (6 for rotated
     boxes). With post-processing they are `scores` float32 [batch, D], `boxes` float32 [batch, D, 4]
-    (boxes_net, inclusive corners) and `classes` int32 [batch, D], best first, unused slots 0.
+    (boxes_net, inclusive corners; of a rotated model [batch, D, 6], where sin and cos follow) and
+    `classes` int32 [batch, D], best first, unused slots 0.
 
     Args:
         checkpoint: what to export.
@@ -104,7 +100,7 @@ def to_onnx(
     add_network(builder, network, Quantizer(points, amax or {}))
     if about.outputs == "detections":
         add_postprocess(builder, about)
-    outputs = _outputs(about, checkpoint.box_values)
+    outputs = _outputs(about)
     return _finish(builder, about, outputs, opset)
 
 
@@ -200,7 +196,7 @@ def _pair(value: int | tuple[int, ...]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
-def _outputs(about: ExportedModel, box_values: int) -> list[ValueInfoProto]:
+def _outputs(about: ExportedModel) -> list[ValueInfoProto]:
     from onnx import TensorProto, helper
 
     def tensor(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> ValueInfoProto:
@@ -211,13 +207,11 @@ def _outputs(about: ExportedModel, box_values: int) -> list[ValueInfoProto]:
         scores, boxes, classes = about.output_names
         return [
             tensor(scores, slots),
-            tensor(boxes, slots, 4),
+            tensor(boxes, slots, about.box_values),
             tensor(classes, slots, kind=TensorProto.INT32),
         ]
-    shapes = [(len(level.anchors), level.height, level.width) for level in about.levels]
-    channels = [about.classes] * len(shapes) + [box_values] * len(shapes)
-    rows = zip(about.output_names, channels, shapes * 2, strict=True)
-    return [tensor(name, anchors * n, h, w) for name, n, (anchors, h, w) in rows]
+    rows = zip(about.output_names, about.raw_shapes, strict=True)
+    return [tensor(name, *shape) for name, shape in rows]
 
 
 def _finish(

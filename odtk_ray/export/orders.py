@@ -9,10 +9,9 @@ from typing import Literal
 
 from odtk_ray.cluster.gpus import GpuNode
 from odtk_ray.engines.devices import Gpu
-from odtk_ray.export.plan import PlanOptions
 from odtk_ray.export.planfile import describe_built
+from odtk_ray.export.source import Source
 from odtk_ray.model.engine_set import key_of
-from odtk_ray.model.exported import ExportedModel
 from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.report import Reporter
 
@@ -33,30 +32,16 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What all plans of a set are made of.
-
-    Attributes:
-        onnx_file: its content.
-        model: what it says about itself.
-        options: how plans are built.
-    """
-
-    onnx_file: bytes
-    model: ExportedModel
-    options: PlanOptions
-
-
-@dataclass(frozen=True)
 class Row:
     """What became of one plan.
 
     Attributes:
         key: its key, or the GPU where there is none.
         state: `kept` were built before.
-        seconds: that its build took.
+        seconds: that its build and its check took.
         size: in bytes.
         why: it failed.
+        findings: of the check, for people.
     """
 
     key: str
@@ -64,13 +49,15 @@ class Row:
     seconds: float = 0.0
     size: int = 0
     why: str = ""
+    findings: Sequence[str] = ()
 
-    def line(self) -> str:
+    def lines(self) -> list[str]:
         """For people."""
         if self.state == "failed":
-            return f"failed  {self.key}: {self.why}"
+            return [f"failed  {self.key}: {self.why}"]
         took = f", {self.seconds:.0f} s" if self.state == "built" else ""
-        return f"{self.state:<6}  {self.key} ({self.size / 1e6:.1f} MB{took})"
+        first = f"{self.state:<6}  {self.key} ({self.size / 1e6:.1f} MB{took})"
+        return [first, *(f"        {line}" for line in self.findings)]
 
 
 def place_orders(

@@ -7,13 +7,14 @@ the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odtk_ray.engines.trt import import_tensorrt, make_logger, start
+from odtk_ray.engines.trt import Interruption, import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.files import writing
+from odtk_ray.export.resizes import resize_floats
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
@@ -87,7 +88,8 @@ def build_plan(
         progress: told what TensorRT is at.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here, or the file is not for plans.
+        UsageError: the precision or a capability cannot be had here, or the file is not for plans,
+            or not what it says.
         OdtkError: TensorRT cannot build it; the message is its own.
     """
     check_plan(about, options)
@@ -96,13 +98,17 @@ def build_plan(
     if typed and options.precision != "fp32":
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
-    log = make_logger(trt, messages, verbose=options.verbose)
+    interruption = Interruption()
+    log = make_logger(trt, messages, verbose=options.verbose, interruption=interruption)
     builder = start(trt, trt.Builder, log)
     network = builder.create_network(_network_flags(trt, typed))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx_file):
         found = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise OdtkError("TensorRT cannot read the model", "; ".join(found or messages)[:500])
+    _check_network(network, about)
+    if not typed and options.precision == "int8":
+        resize_floats(trt, network)
     network.name = name
     config = builder.create_builder_config()
     _set_precision(trt, builder, config, options.precision, typed)
@@ -111,11 +117,13 @@ def build_plan(
     shapes = [(batch, 3, *about.size) for batch in options.batches]
     profile.set_shape(INPUT_NAME, *shapes)
     config.add_optimization_profile(profile)
-    with _timing_cache(config, options.timing_cache):
-        monitor = _monitor(trt, config, progress)
+    with _timing_cache(config, options.timing_cache, progress):
+        monitor = _monitor(trt, interruption, progress)
+        if monitor is not None:
+            config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
-        if monitor is not None and monitor.stopped is not None:
-            raise monitor.stopped
+        if interruption.error is not None:
+            raise interruption.error
         if plan is None:
             raise OdtkError("TensorRT cannot build the plan", "; ".join(messages)[-500:])
     return bytes(memoryview(plan))
@@ -137,6 +145,18 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
             f"the model is {about.precision.upper()} and the plan is to be "
             f"{options.precision.upper()}",
             "INT8 is decided when the checkpoint is exported",
+        )
+
+
+def _check_network(network: Any, about: ExportedModel) -> None:
+    """Refuses a graph that is not the one that its description tells of."""
+    ends = [network.get_input(i).name for i in range(network.num_inputs)]
+    ends += [network.get_output(i).name for i in range(network.num_outputs)]
+    if set(ends) != {INPUT_NAME, *about.output_names}:
+        raise UsageError(
+            "the model is another one than its description says",
+            f"its ends are called {', '.join(ends)[:100]}",
+            "export it again",
         )
 
 
@@ -165,6 +185,8 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
         if hasattr(trt.TacticSource, name):
             bit = 1 << int(getattr(trt.TacticSource, name))
             config.set_tactic_sources(config.get_tactic_sources() & ~bit)
+    if hasattr(trt, "ProfilingVerbosity"):  # from 8.2 on; the summary asks for types of layers
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if not options.capabilities:
@@ -187,8 +209,8 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
 
 
 @contextlib.contextmanager
-def _timing_cache(config: Any, path: str | None) -> Any:
-    """Timings of earlier builds are used, and those of this one are kept."""
+def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> Any:
+    """Timings of earlier builds are used, and those of this one are kept, if that can be."""
     if path is None or not hasattr(config, "create_timing_cache"):
         yield
         return
@@ -199,40 +221,40 @@ def _timing_cache(config: Any, path: str | None) -> Any:
     if not config.set_timing_cache(config.create_timing_cache(content), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
     yield
-    part = f"{path}.{os.getpid()}.part"
-    with open(part, "wb") as file:
-        file.write(memoryview(config.get_timing_cache().serialize()))
-    os.replace(part, path)
+    try:
+        with writing(path) as part, open(part, "wb") as file:
+            file.write(memoryview(config.get_timing_cache().serialize()))
+    except OdtkError as error:  # the plan itself took minutes
+        say(f"timings are not kept: {error}")
 
 
-def _monitor(trt: Any, config: Any, progress: Callable[[str], None]) -> Any:
-    """Reports phases, and ends the build where a signal arrived; None before TensorRT 10."""
+def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:
+    """Reports phases, and ends the build where a signal arrived.
+
+    None before TensorRT 10: there a build runs to its end before it is dropped.
+    """
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.stopped: BaseException | None = None
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            if parent is None:
-                progress(phase)
+            with interruption:
+                if parent is None:
+                    progress(phase)
 
         def phase_finish(self, phase: str) -> None:
             pass
 
         def step_complete(self, phase: str, step: int) -> bool:
-            try:
+            with interruption:
                 for _ in range(2):  # a signal that arrived meanwhile is raised here, in Python
                     pass
-            except BaseException as error:
-                self.stopped = error
-            return self.stopped is None
+            return interruption.error is None
 
-    monitor = Monitor()
-    config.progress_monitor = monitor
-    return monitor
+    return Monitor()
 
 
 def _halve(onnx_file: bytes) -> bytes:

@@ -1,28 +1,29 @@
-"""From a model to a plan and its sidecar; from ONNX without torch, as on a Jetson."""
+"""From a source to a plan and its sidecar, checked: of one plan, and of each of an engine set."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.data.sources import find_images
-from odtk_ray.engines.devices import Gpu, list_gpus
-from odtk_ray.engines.load import model_file
+from odtk_ray.engines.devices import list_gpus
 from odtk_ray.engines.trt import describe, import_tensorrt
-from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, writing
-from odtk_ray.export.plan import PlanOptions, build_plan, check_plan
-from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
+from odtk_ray.export.layers import Layers, graph_layers, read_layers
+from odtk_ray.export.plan import PlanOptions, build_plan, is_strongly_typed
+from odtk_ray.export.runners import PlanOpener, RunningPlan, open_plan
+from odtk_ray.export.source import Source, plan_source
+from odtk_ray.export.verdict import Unavailable, Verdict, judge
+from odtk_ray.model.exported import ExportedModel, Precision
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
-
-if TYPE_CHECKING:
-    from odtk_ray.report import Reporter
+from odtk_ray.report import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
 _WELL_USED = 0.85  # share of the input's pixels
@@ -36,12 +37,16 @@ class BuiltPlan:
     Attributes:
         path: of the plan.
         about: its sidecar.
-        used: share of the input's pixels that the images given fill; None without images.
+        layers: in which precision they compute; None where that is not known.
+        verdict: how far it is from what it was made of.
+        hints: what would make it faster.
     """
 
     path: str
     about: Sidecar
-    used: float | None
+    layers: Layers | None
+    verdict: Verdict
+    hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """The summary, for people."""
@@ -49,35 +54,41 @@ class BuiltPlan:
         least, tuned, greatest = about.batches
         targets = [*(about.gpu or ()), *about.capabilities]
         bound = " ".join(targets) or "the GPUs that TensorRT chooses by itself"
+        boxes = "rotated boxes, " if model.rotated else ""
         return [
             f"wrote {self.path} ({about.plan_bytes / 1e6:.1f} MB): {', '.join(model.backbones)}, "
-            f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
+            f"{boxes}{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
             f"batch {least} to {greatest}, tuned for {tuned}",
             f"for {bound}, with {about.tensorrt}",
-            *self._hints(),
+            *self.findings(),
+            *self.hints,
             f"next: odtk-ray infer {self.path} --images DIR",
         ]
 
-    def _hints(self) -> list[str]:
-        """What would make it faster."""
-        least, tuned, greatest = self.about.batches
-        rows = []
-        if tuned == 1 < greatest:
-            rows.append(
-                "tuned for single images; for throughput: "
-                f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
-            )
-        if self.used is not None and self.used < _WELL_USED:
-            height, width = self.about.model.size
-            rows.append(
-                f"the images fill {self.used:.0%} of the {height}x{width} pixels: a --size of "
-                "their shape would be faster"
-            )
-        return rows
+    def findings(self) -> list[str]:
+        """What was found when it was built, for people."""
+        layers = [] if self.layers is None else [self.layers.line()]
+        return [*layers, *self.verdict.lines()]
 
 
-def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
-    """Builds a plan of a checkpoint or of an ONNX file.
+def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[RunningPlan]:
+    """A plan on the GPU of this machine that it was built for, if there is one; see `open_plan`."""
+    gpus = list_gpus()
+    if not gpus:
+        raise Unavailable("this machine has no GPU")
+    # Where it has no such GPU, the first one refuses it with the better message.
+    return open_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
+
+
+def export_plan(
+    config: ExportConfig, report: Reporter, open_built: PlanOpener = open_here
+) -> BuiltPlan:
+    """Builds a plan of a checkpoint or of an ONNX file, and checks it where it can run.
+
+    Args:
+        config: what to do.
+        report: told about progress, and if the plan is off.
+        open_built: makes the plan run.
 
     Raises:
         UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
@@ -85,59 +96,50 @@ def export_plan(config: ExportConfig, report: Reporter) -> BuiltPlan:
     """
     check_output(config.output)
     trt = import_tensorrt()
-    data, model, options = plan_source(config, report)
-    gpu = None if config.capabilities else find_gpu()
-    about = describe_built(model, options, describe(trt), gpu)
-    plan = build_plan(data, model, options, name=about.identity, progress=report.note)
-    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    # The sidecar first: a plan is never there without it.
-    with writing(sidecar_path(config.output)) as part:
-        Path(part).write_text(about.to_json(), encoding="utf-8")
-    with writing(config.output) as part:
-        Path(part).write_bytes(plan)
-    images = config.check_images or config.calibration_images
-    used = None if images is None else pixels_used(images, model.size)
-    return BuiltPlan(config.output, about, used)
+    source = plan_source(config, report)
+    gpu = None if config.capabilities else next(iter(list_gpus()), None)
+    about = describe_built(source.model, source.options, describe(trt), gpu)
+    built = build_checked(config.output, about, source, open_built, report.note)
+    for text in built.verdict.warnings():
+        report.warn(text)
+    return replace(built, hints=plan_hints(config, source))
 
 
-def pixels_used(images: str, size: tuple[int, int]) -> float | None:
-    """Mean share of a network input that images fill when they are fitted into it.
+def build_checked(
+    path: str,
+    about: Sidecar,
+    source: Source,
+    open_built: PlanOpener,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BuiltPlan:
+    """Builds a plan on this machine, writes it with its sidecar, and checks it if it can run here.
 
     Args:
-        images: folder, file, glob, list or URI; sizes are read from the headers of some.
-        size: height and width of the input in pixels.
-
-    Returns:
-        None where no header can be read.
-    """
-    paths = find_images(images).records["path"].to_pylist()
-    sizes = read_sizes(paths[:: -(-len(paths) // _MOST_HEADERS)], "ignore").astype(np.float64)
-    width, height = sizes[sizes.min(axis=1) > 0].T
-    if not len(width):
-        return None
-    scale = np.minimum(size[0] / height, size[1] / width)
-    return float((width * height * scale**2).mean() / (size[0] * size[1]))
-
-
-def plan_source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel, PlanOptions]:
-    """The ONNX file that plans are built from, what it says about itself, and how to build.
+        path: of the plan.
+        about: its sidecar, as far as it is known before.
+        source: what it is made of.
+        open_built: makes it run.
+        progress: told what TensorRT is at.
 
     Raises:
-        UsageError: the model or a setting cannot be used.
+        UsageError: the precision or a capability cannot be had here.
+        OdtkError: TensorRT cannot build it, or the files cannot be written.
     """
-    options = PlanOptions(
-        precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
-        batches=config.batches,
-        workspace=None if config.workspace is None else config.workspace << 20,
-        timing_cache=config.timing_cache,
-        capabilities=config.capabilities,
-        verbose=config.verbose,
+    options = source.options
+    plan = build_plan(
+        source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
-    data, model = _source(config, report)
-    if model.precision == "int8" and not config.full_precision:
-        options = replace(options, precision="int8")
-    check_plan(model, options)
-    return data, model, options
+    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
+    _write(path, plan, about)
+    typed = is_strongly_typed(import_tensorrt()) or options.precision == "fp32"
+    layers = _graph_layers(source.onnx_file, options.precision) if typed else None
+    try:
+        with open_built(path, about, source.material.batch) as running:
+            layers = read_layers(running.information()) or layers
+            verdict = judge(source.material, running, source.open_reference)
+    except Unavailable as error:
+        verdict = Verdict(None, why=str(error))
+    return BuiltPlan(path, about, layers, verdict)
 
 
 def describe_built(
@@ -161,20 +163,57 @@ def describe_built(
     )
 
 
-def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
-    if not is_onnx(config.model):
-        from odtk_ray.export.run import onnx_for_plan
-
-        return onnx_for_plan(config, report)
-    if config.int8:
-        raise UsageError(
-            "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
+def plan_hints(config: ExportConfig, source: Source) -> list[str]:
+    """What would make plans faster, for people."""
+    least, tuned, greatest = source.options.batches
+    rows = []
+    if tuned == 1 < greatest:
+        rows.append(
+            "tuned for single images; for throughput: "
+            f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
         )
-    with model_file(config.model) as local:
-        about = read_exported(local)
-        return Path(local).read_bytes(), about
+    images, size = config.check_images or config.calibration_images, source.model.size
+    used = None if images is None else pixels_used(images, size)
+    if used is not None and used < _WELL_USED:
+        rows.append(
+            f"the images fill {used:.0%} of the {size[0]}x{size[1]} pixels: a --size of "
+            "their shape would be faster"
+        )
+    return rows
 
 
-def find_gpu() -> Gpu | None:
-    """This machine's first GPU; None if none."""
-    return next(iter(list_gpus()), None)
+def _write(path: str, plan: bytes, about: Sidecar) -> None:
+    """Both files whole, or none; the sidecar first: a plan is never there without it."""
+    with writing(path) as part:
+        Path(part).write_bytes(plan)
+        with writing(sidecar_path(path)) as beside:
+            Path(beside).write_text(about.to_json(), encoding="utf-8")
+
+
+def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
+    """What the graph says, whose types TensorRT must keep; None without the onnx package."""
+    try:
+        import onnx
+    except ImportError:
+        return None
+    others = "FP32" if precision == "fp32" else "FP16"
+    return graph_layers(onnx.load_from_string(onnx_file), others)
+
+
+def pixels_used(images: str, size: tuple[int, int]) -> float | None:
+    """Mean share of a network input that images fill when they are fitted into it.
+
+    Args:
+        images: folder, file, glob, list or URI; sizes are read from the headers of some.
+        size: height and width of the input in pixels.
+
+    Returns:
+        None where no header can be read.
+    """
+    paths = find_images(images).records["path"].to_pylist()
+    sizes = read_sizes(paths[:: -(-len(paths) // _MOST_HEADERS)], "ignore").astype(np.float64)
+    width, height = sizes[sizes.min(axis=1) > 0].T
+    if not len(width):
+        return None
+    scale = np.minimum(size[0] / height, size[1] / width)
+    return float((width * height * scale**2).mean() / (size[0] * size[1]))

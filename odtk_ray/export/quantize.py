@@ -3,13 +3,15 @@
 The placement is NVIDIA's for TensorRT: the inputs of convolutions and of the stem's pooling, the
 skip input of residual additions (never the other one, so that convolution, addition and ReLU fuse
 into one kernel), and what the pyramid upsamples; one scale a tensor, symmetric, and one a channel
-for weights. Depthwise convolutions stay as they are. Biases, additions and the heads' outputs too.
+for weights. Depthwise convolutions stay as they are, and so do the pointwise ones around them: with
+both, half of a MobileNetV2's tensors would be rounded, and then converted back for the next layer.
+Biases, other additions and the heads' outputs stay too.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,11 +43,11 @@ class Point:
 
 def quantization_points(network: NetworkGraph) -> list[Point]:
     """Every tensor to quantise, in the order of their first consumers."""
-    depths = _depths(network)
+    depths, floating = _depths(network), _floating(network)
     keys: dict[fx.Node, str] = {}
     consumers: dict[fx.Node, list[fx.Node]] = {}
     for node in network.operations:
-        found = _quantised_input(network, node, depths)
+        found = _quantised_input(network, node, depths, floating)
         if found is not None:
             source, port = found
             keys.setdefault(source, f"{network.names[node]}:{port}")
@@ -130,22 +132,45 @@ def _add_pair(
 
 
 def _quantised_input(
-    network: NetworkGraph, node: fx.Node, depths: Mapping[fx.Node, int]
+    network: NetworkGraph,
+    node: fx.Node,
+    depths: Mapping[fx.Node, int],
+    floating: Set[fx.Node],
 ) -> tuple[fx.Node, str] | None:
     """The input of an operation that is quantised, and its port."""
     layer, name = network.layer(node), network.names[node]
     inputs = node.all_input_nodes
     if isinstance(layer, nn.Conv2d):
-        depthwise = layer.groups > 1 and layer.groups == layer.in_channels
-        return None if depthwise else (inputs[0], "in")
+        return None if node in floating else (inputs[0], "in")
     if isinstance(layer, nn.MaxPool2d):
         return inputs[0], "in"
     if name.endswith(".upsample"):
         return inputs[0], "up"
     lifted = any(network.names.get(source, "").endswith(".upsample") for source in inputs)
-    if name.endswith(".add") and not lifted:
+    # Where an addition's convolution is floating there is nothing to fuse.
+    if name.endswith(".add") and not lifted and floating.isdisjoint(inputs):
         return min(inputs, key=lambda source: depths[source]), "skip"
     return None
+
+
+def _floating(network: NetworkGraph) -> set[fx.Node]:
+    """Depthwise convolutions, and what is before and behind them, activations left out."""
+    found: set[fx.Node] = set()
+    for node in network.operations:
+        layer = network.layer(node)
+        if isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels:
+            found.add(node)
+            for source in node.all_input_nodes:
+                found.update(
+                    source.all_input_nodes if _is_activation(network, source) else [source]
+                )
+            for user in node.users:
+                found.update(user.users if _is_activation(network, user) else [user])
+    return found
+
+
+def _is_activation(network: NetworkGraph, node: fx.Node) -> bool:
+    return isinstance(network.layer(node), nn.ReLU | nn.ReLU6)
 
 
 def _depths(network: NetworkGraph) -> dict[fx.Node, int]:

@@ -1,33 +1,31 @@
-"""`odtk-ray export` on one page: read -> describe -> write -> check -> summary."""
+"""`odtk-ray export` to ONNX on one page: read -> describe -> write -> check -> summary."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
-from odtk_ray.export.accuracy import LEAST_KEPT, Accuracy, measure_accuracy
-from odtk_ray.export.check import Check, check_onnx, check_pictures
 from odtk_ray.export.files import check_output, write_file, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
+from odtk_ray.export.layers import Layers, graph_layers
 from odtk_ray.export.onnx import describe_export, to_onnx
+from odtk_ray.export.runners import open_checkpoint, open_onnx
+from odtk_ray.export.verdict import Unavailable, Verdict, gather, judge
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
-from odtk_ray.model.exported import ExportedModel, read_exported
+from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
+from odtk_ray.model.open import check_rotated
+from odtk_ray.model.sidecar import is_plan
 from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Below this share of matched detections an export is said to be off. INT8 keeps more than that.
-_LEAST_MATCHED = 0.97
-_OTHERS = "FP32 (FP16 in a plan)"
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
 
 
@@ -39,37 +37,32 @@ class Exported:
         path: the file.
         size: in bytes.
         about: what it says about itself.
-        check: how far it is from PyTorch; None where ONNX Runtime is not installed.
-        accuracy: what it costs in AP; None without annotations.
-        convolutions: how many are quantised, and how many there are.
+        opset: version of ONNX's operators.
+        layers: in which precision convolutions are.
+        verdict: how far it is from PyTorch.
     """
 
     path: str
     size: int
     about: ExportedModel
-    check: Check | None
-    accuracy: Accuracy | None
-    convolutions: tuple[int, int]
+    opset: int
+    layers: Layers
+    verdict: Verdict
 
     def lines(self) -> list[str]:
         """The summary, for people."""
         about = self.about
         classes = f"{about.classes} class{'es' * (about.classes > 1)}"
         outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
-        rows = [
+        boxes = "rotated boxes, " if about.rotated else ""
+        return [
             f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
-            f"{classes}, {about.size[0]}x{about.size[1]}, {about.precision.upper()}, {outputs}"
+            f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
+            f"{outputs}, opset {self.opset}",
+            self.layers.line(),
+            *self.verdict.lines(),
+            f"next: odtk-ray infer {self.path} --images DIR",
         ]
-        if about.precision == "int8":
-            quantised, count = self.convolutions
-            rows.append(f"{quantised} of {count} convolutions in INT8, the others in {_OTHERS}")
-        if self.check is not None:
-            rows.append(self.check.line())
-        if self.accuracy is not None:
-            rows.append(self.accuracy.line())
-        if not about.rotated:
-            rows.append(f"next: odtk-ray infer {self.path} --images DIR")
-        return rows
 
 
 def export(config: ExportConfig, report: Reporter) -> Exported:
@@ -82,38 +75,22 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     check_output(config.output)
     check_settings(config)
     checkpoint, about = _describe(config)
-    images = config.check_images or (config.calibration_images if config.int8 else None)
-    pictures = check_pictures(images, about.size)
+    material = gather(config, about)
     model = _network(config, checkpoint, about, report)
     with writing(config.output) as part:
         _save(model, part)
-        check, accuracy = _check(part, checkpoint, about, pictures, config, report)
-    if check is not None:
-        check = replace(check, made_up=images is None)
-    _warn(check, accuracy, report)
-    size = os.path.getsize(config.output)
-    return Exported(
-        config.output, size, read_exported(config.output), check, accuracy, _convolutions(model)
-    )
-
-
-def _warn(check: Check | None, accuracy: Accuracy | None, report: Reporter) -> None:
-    """Says that an export is off; where there is AP, it decides."""
-    if accuracy is not None:
-        if accuracy.kept < LEAST_KEPT:
-            report.warn(f"AP falls by {1 - accuracy.kept:.1%}: the export is off")
-    elif check is not None and check.share < _LEAST_MATCHED:
-        report.warn(
-            f"only {check.share:.1%} of the detections match PyTorch's: the export is off "
-            "(--calibration-annotations measures AP)"
-        )
-
-
-def _convolutions(model: ModelProto) -> tuple[int, int]:
-    """How many convolutions take dequantised weights, and how many there are."""
-    kinds = {output: node.op_type for node in model.graph.node for output in node.output}
-    weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
-    return sum(kinds.get(name) == "DequantizeLinear" for name in weights), len(weights)
+        try:
+            with open_onnx(part, about, material.batch) as exported:
+                verdict = judge(
+                    material, exported, functools.partial(open_checkpoint, checkpoint, about)
+                )
+        except Unavailable as error:
+            verdict = Verdict(None, why=str(error))
+    for text in verdict.warnings():
+        report.warn(text)
+    size, written = os.path.getsize(config.output), read_exported(config.output)
+    layers = graph_layers(model, "FP32")
+    return Exported(config.output, size, written, config.opset, layers, verdict)
 
 
 def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
@@ -132,6 +109,7 @@ def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, Export
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
     with model_file(config.model) as local:
         checkpoint = load_checkpoint(local, config.anchors)
+    check_rotated(config.model, checkpoint, config.rotated_bbox)
     about = describe_export(
         checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
     )
@@ -149,12 +127,13 @@ def check_settings(config: ExportConfig) -> None:
     """Refuses settings that do not go together, before anything is read.
 
     Raises:
-        UsageError: they do not.
+        UsageError: they do not, or the model is no checkpoint.
     """
-    if config.calibration_annotations and not (config.calibration_images or config.check_images):
+    if is_onnx(config.model) or is_plan(config.model):
         raise UsageError(
-            "--calibration-annotations needs images",
-            hint="--calibration-images or --check-images is the folder of its files",
+            f"cannot export {config.model}",
+            "it is an exported model",
+            "export its checkpoint; of an .onnx file a .plan can be built",
         )
     if config.int8:
         check_int8(config)
@@ -181,24 +160,3 @@ def _save(model: ModelProto, path: str) -> None:
         raise UsageError("the model is too large for one ONNX file", "the limit is 2 GiB")
     with open(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
-
-
-def _check(
-    path: str,
-    checkpoint: Checkpoint,
-    about: ExportedModel,
-    pictures: list[NDArray[np.uint8]],
-    config: ExportConfig,
-    report: Reporter,
-) -> tuple[Check | None, Accuracy | None]:
-    try:
-        import onnxruntime  # noqa: F401 - the check runs in it
-    except ImportError:
-        report.note("not checked against PyTorch: ONNX Runtime is not installed")
-        return None, None
-    accuracy = None
-    if config.calibration_annotations is not None:
-        images = config.calibration_images or config.check_images or "."
-        annotations = config.calibration_annotations
-        accuracy = measure_accuracy(path, checkpoint, about, images, annotations)
-    return check_onnx(path, checkpoint, about, pictures), accuracy

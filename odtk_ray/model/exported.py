@@ -101,6 +101,11 @@ class ExportedModel:
         return self.angles is not None
 
     @property
+    def box_values(self) -> int:
+        """Numbers of a box: 4, or 6 of a rotated one, where sin and cos of theta follow."""
+        return 6 if self.rotated else 4
+
+    @property
     def levels(self) -> list[Level]:
         """The pyramid levels, in the order of the outputs."""
         sizes = level_sizes(*self.size) * len(self.backbones)
@@ -116,6 +121,16 @@ class ExportedModel:
             return DETECTION_NAMES
         numbers = range(1, len(self.strides) + 1)
         return tuple(f"score_{i}" for i in numbers) + tuple(f"box_{i}" for i in numbers)
+
+    @property
+    def raw_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, rows and columns of each raw output, in their order."""
+        levels = self.levels
+        return [
+            (len(level.anchors) * count, level.height, level.width)
+            for count in (self.classes, self.box_values)
+            for level in levels
+        ]
 
     def to_metadata(self) -> dict[str, str]:
         """The `metadata_props` of an ONNX file: one key for each fact, values in JSON."""
@@ -236,6 +251,7 @@ def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
         ("anchors", model.anchors),
         ("ratios", ", ".join(f"{value:.4g}" for value in model.ratios)),
         ("scales", ", ".join(f"{value:.4g}" for value in model.scales)),
+        ("angles", ", ".join(f"{value:.4g}" for value in model.angles or ())),
         ("post-processing", made + (" (fixed)" if model.outputs == "detections" else "")),
         ("checkpoint", model.checkpoint[:12]),
         ("written by", f"odtk-ray {model.version}"),

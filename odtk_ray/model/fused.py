@@ -1,4 +1,4 @@
-"""The network as GPUs run it fast: BatchNorm folded into convolutions, ReLU and sums fused to them.
+"""The network as GPUs run it fast: ReLU and sums fused to convolutions.
 
 What it computes is what `RetinaNet` computes, up to rounding. Only the modules change; names and
 `state_dict()` are no longer those of a checkpoint.
@@ -7,11 +7,9 @@ What it computes is what `RetinaNet` computes, up to rounding. Only the modules 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from odtk_ray.model.backbones import ResNetTrunk
@@ -19,22 +17,6 @@ from odtk_ray.model.retinanet import RetinaNet
 
 # cuDNN's fused kernels for half precision read channels in groups of eight.
 _CHANNEL_GROUP = 8
-
-
-def fold_batch_norm(model: RetinaNet) -> RetinaNet:
-    """Folds every BatchNorm into the convolution before it, in place.
-
-    w' = w * gamma / sqrt(var + eps), b' = (b - mean) * gamma / sqrt(var + eps) + beta.
-
-    Args:
-        model: in eval mode, float32.
-    """
-    for module in list(model.modules()):
-        for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, norm_name, nn.Identity())
-    return model
 
 
 def fuse_relu(model: RetinaNet) -> RetinaNet:
@@ -48,9 +30,40 @@ def fuse_relu(model: RetinaNet) -> RetinaNet:
             if isinstance(child, BasicBlock | Bottleneck):
                 setattr(module, name, Residual(child))
         if isinstance(module, ResNetTrunk):
-            module.conv1, module.relu = ConvReLU(module.conv1), nn.Identity()
+            module.relu = nn.Identity()
+            module.maxpool = PoolAddReLU(module.maxpool, _take_bias(module.conv1))
     model.cls_head, model.box_head = _fused_head(model.cls_head), _fused_head(model.box_head)
     return model
+
+
+@torch.library.custom_op("odtk_ray::conv_relu", mutates_args=())
+def conv_relu(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
+) -> Tensor:
+    """relu(conv(x) + bias) in one kernel of cuDNN, which torch.compile takes as it is."""
+    return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, (1, 1), 1)
+
+
+@conv_relu.register_fake
+def _conv_relu_shape(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
+) -> Tensor:
+    return torch.conv2d(x, weight, bias, stride, padding)
+
+
+@torch.library.custom_op("odtk_ray::conv_add_relu", mutates_args=())
+def conv_add_relu(
+    x: Tensor, weight: Tensor, z: Tensor, bias: Tensor, stride: list[int], padding: list[int]
+) -> Tensor:
+    """relu(conv(x) + bias + z), likewise."""
+    return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, bias, stride, padding, (1, 1), 1)
+
+
+@conv_add_relu.register_fake
+def _conv_add_relu_shape(
+    x: Tensor, weight: Tensor, z: Tensor, bias: Tensor, stride: list[int], padding: list[int]
+) -> Tensor:
+    return torch.conv2d(x, weight, bias, stride, padding)
 
 
 class ConvReLU(nn.Module):
@@ -68,9 +81,8 @@ class ConvReLU(nn.Module):
         """Computes relu(conv(x)): float [B, C, H, W] to [B, C', H', W']."""
         if _has_kernel(self.conv, x):
             c = self.conv
-            return torch.cudnn_convolution_relu(
-                x, c.weight, c.bias, c.stride, _padding(c), c.dilation, c.groups
-            )
+            joined: Tensor = conv_relu(x, c.weight, c.bias, list(c.stride), _padding(c))
+            return joined
         return self.conv(x).relu_()  # type: ignore[no-any-return]
 
 
@@ -89,14 +101,34 @@ class ConvAddReLU(nn.Module):
         """Computes relu(conv(x) + z), z of the shape of conv(x)."""
         if _has_kernel(self.conv, x):
             c = self.conv
-            return torch.cudnn_convolution_add_relu(
-                x, c.weight, z, 1.0, c.bias, c.stride, _padding(c), c.dilation, c.groups
-            )
+            joined: Tensor = conv_add_relu(x, c.weight, z, c.bias, list(c.stride), _padding(c))
+            return joined
         return self.conv(x).add_(z).relu_()  # type: ignore[no-any-return]
+
+
+class PoolAddReLU(nn.Module):
+    """relu(pool(x) + bias): max pooling of relu(x + bias), which rises with x, on fewer pixels.
+
+    cuDNN adds no bias and takes no ReLU where a convolution has three input channels.
+
+    Args:
+        pool: max pooling without dilation, whose windows all have a pixel inside.
+        bias: float [C].
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, bias: nn.Parameter) -> None:
+        super().__init__()
+        self.pool, self.bias = pool, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes relu(pool(x) + bias): float [B, C, H, W] to [B, C, H', W']."""
+        return self.pool(x).add_(self.bias.view(-1, 1, 1)).relu_()  # type: ignore[no-any-return]
 
 
 class Residual(nn.Module):
     """A residual block of a ResNet.
+
+    Both summands' biases are the last convolution's: a bias without ReLU is a pass of its own.
 
     Args:
         block: torchvision's, with its BatchNorm folded.
@@ -106,12 +138,22 @@ class Residual(nn.Module):
         super().__init__()
         *inner, last = _convolutions(block)
         self.inner = nn.Sequential(*map(ConvReLU, inner))
-        self.last = ConvAddReLU(last)
         self.downsample = block.downsample or nn.Identity()
+        if block.downsample is not None:
+            both = _take_bias(last) + _take_bias(block.downsample[0])
+            last.bias = nn.Parameter(both, requires_grad=False)
+        self.last = ConvAddReLU(last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the block: float [B, C, H, W] to [B, C', H', W']."""
         return self.last(self.inner(x), self.downsample(x))  # type: ignore[no-any-return]
+
+
+def _take_bias(conv: nn.Conv2d) -> nn.Parameter:
+    if conv.bias is None:
+        raise ValueError("a convolution without a bias: fold the BatchNorm behind it first")
+    bias, conv.bias = nn.Parameter(conv.bias, requires_grad=False), None
+    return bias
 
 
 def _convolutions(block: BasicBlock | Bottleneck) -> Iterator[nn.Conv2d]:
@@ -130,12 +172,13 @@ def _has_kernel(conv: nn.Conv2d, x: Tensor) -> bool:
         x.is_cuda
         and x.dtype == torch.float16
         and conv.groups == 1
+        and conv.dilation == (1, 1)
         and conv.in_channels % _CHANNEL_GROUP == 0
         and conv.out_channels % _CHANNEL_GROUP == 0
     )
 
 
-def _padding(conv: nn.Conv2d) -> tuple[int, ...]:
+def _padding(conv: nn.Conv2d) -> list[int]:
     if isinstance(conv.padding, str):
         raise TypeError(f"padding by name ({conv.padding}) has no kernel")
-    return conv.padding
+    return list(conv.padding)

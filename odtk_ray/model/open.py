@@ -31,12 +31,6 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
     model: Model
     if is_onnx(config.model):
         model = read_exported(config.model)
-        if model.rotated:
-            raise UsageError(
-                f"cannot run {config.model}: it detects rotated boxes",
-                "this version of odtk-ray runs exported models with axis-aligned boxes only",
-                "run the checkpoint that it was exported from",
-            )
         config = settle(config, model)
     elif is_plan(config.model):
         plan = read_sidecar(config.model)
@@ -50,14 +44,19 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
         model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
-        _check_rotated(config, model)
+        check_rotated(config.model, model, config.rotated_bbox)
     return model, config
 
 
-def _check_rotated(config: InferConfig, model: Model) -> None:
-    if config.rotated_bbox and not model.rotated:
+def check_rotated(path: str, model: Model, rotated_bbox: bool) -> None:
+    """Refuses `--rotated-bbox` where the model says otherwise.
+
+    Raises:
+        UsageError: it detects axis-aligned boxes.
+    """
+    if rotated_bbox and not model.rotated:
         raise UsageError(
-            f"--rotated-bbox does not fit {os.path.basename(config.model)}",
+            f"--rotated-bbox does not fit {os.path.basename(path)}",
             "the model has no angles: it detects axis-aligned boxes",
         )
 
@@ -75,7 +74,7 @@ def settle(config: InferConfig, model: ExportedModel) -> InferConfig:
     Raises:
         UsageError: a setting that the user stated contradicts it.
     """
-    _check_rotated(config, model)
+    check_rotated(config.model, model, config.rotated_bbox)
     height, width = model.size
     short, long = sorted(model.size)
     fixed = [

@@ -42,7 +42,8 @@ class DetectionTable:
         image: int64 [n], index of the image; the images are in the order of their ids.
         category: int64 [n], index of the category.
         score: float64 [n].
-        bbox: float64 [n, 4], xywh, pixels of the original image.
+        bbox: float64 [n, 4], xywh, pixels of the original image; [n, 5] with theta where boxes are
+            rotated.
     """
 
     image: Ints

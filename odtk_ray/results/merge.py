@@ -20,7 +20,7 @@ from odtk_ray.data import storage
 from odtk_ray.data.patience import patiently
 from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
-from odtk_ray.records import RESULT_SCHEMA
+from odtk_ray.records import RESULT_SCHEMA, to_bbox
 from odtk_ray.results.store import RunFolder
 
 # Records merged at a time: with 100 detections each their text takes 100 MB on its way out.
@@ -87,17 +87,14 @@ def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> Merged:
     results = results.combine_chunks()
     scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
     counts = scores.value_lengths().to_numpy()
-    rows = boxes.flatten().to_numpy().astype(np.float64).reshape(-1, 6 if rotated else 4)
-    bbox = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1], axis=1)
-    if rotated:
-        bbox = np.column_stack([bbox, np.arctan2(rows[:, 4], rows[:, 5])])
+    rows = boxes.flatten().to_numpy().reshape(-1, 6 if rotated else 4)
     return Merged(
         records,
         results,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         scores.flatten().to_numpy().astype(np.float64),
         classes.flatten().to_numpy().astype(np.int64),
-        bbox,
+        to_bbox(rows),
     )
 
 

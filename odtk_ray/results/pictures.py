@@ -8,7 +8,6 @@ import os
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from PIL import Image
 
 from odtk_ray.config import InferConfig, Preprocessing
@@ -17,6 +16,7 @@ from odtk_ray.data.images import decode
 from odtk_ray.data.rotated import corners
 from odtk_ray.data.storage import write_atomic
 from odtk_ray.errors import ImageError, OdtkError, UsageError
+from odtk_ray.records import to_bbox
 from odtk_ray.results.draw import draw_detections
 from odtk_ray.results.store import RunFolder
 
@@ -102,7 +102,7 @@ def draw_shard(
         shown = scores >= threshold
         boxes = np.array(result["boxes"], np.float32).reshape(len(scores), 6 if rotated else 4)
         boxes = boxes[shown]
-        outlines = _outlines(boxes) if rotated else None
+        outlines = corners(to_bbox(boxes)) if rotated else None
         picture = draw_detections(
             Image.fromarray(pixels),
             boxes if outlines is None else np.hstack([outlines.min(axis=1), outlines.max(axis=1)]),
@@ -114,12 +114,6 @@ def draw_shard(
         _save(picture, os.path.join(folder, drawn_name(record["file_name"])))
         drawn += 1
     return drawn
-
-
-def _outlines(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Corners [n, 4, 2] of rotated boxes [n, 6] as they are in shard files."""
-    x1, y1, x2, y2, sin, cos = boxes.astype(np.float64).T
-    return corners(np.stack([x1, y1, x2 - x1 + 1, y2 - y1 + 1, np.arctan2(sin, cos)], axis=1))
 
 
 def drawn_name(file_name: str) -> str:

@@ -1,1 +1,1 @@
-"""Training of the demonstration model: one class, axis-aligned boxes, ODTK's recipe."""
+"""Training of the demonstration models: trees with upright boxes, shapes with rotated ones."""

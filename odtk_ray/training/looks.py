@@ -101,6 +101,8 @@ class Variety:
 
 # As the first demonstration model had it, whose trees were found in one forest only.
 MILD = Variety(1.3, 1.3, 1.3, 0.0, 0.0, 1.1, 1.0, 1.0, 1.0, (0.0, 0.0), 0.0)
+# For scenes, whose shapes have colours of all kinds already.
+MODERATE = Variety(1.3, 1.5, 1.6, 0.1, 30.0, 1.2, 1.4, 1.3, 1.5, (-1.0, 1.0), 8.0)
 
 
 def _factors(

@@ -1,6 +1,6 @@
 """Training, step by step, from and to ODTK's checkpoints.
 
-Tile `iteration * batch + slot` depends on the seed and on nothing else, so a run that continues
+A step learns from the pictures `iteration * batch + slot` of its source, so a run that continues
 from a checkpoint sees what it would have seen, and no random state has to be kept. Every process
 of a group takes its share of the slots.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ from odtk_ray.model.fpn import STRIDES
 from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.training.batches import Batch, Source
 from odtk_ray.training.losses import losses
-from odtk_ray.training.photographs import Photograph
-from odtk_ray.training.rendering import Renderer
-from odtk_ray.training.targets import assign, flatten_heads, place_anchors
-from odtk_ray.training.tiles import Augmentation, draw_tile
+from odtk_ray.training.rotated_targets import match_rotated, turn_anchors
+from odtk_ray.training.targets import flatten_heads, match_upright, place_anchors
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Recipe:
 
     Attributes:
         iterations: steps in all.
-        batch: tiles of a step, over all processes.
+        batch: pictures of a step, over all processes.
         rate: greatest learning rate.
         warmup: steps in which the rate rises from a tenth of that, in a straight line; it then
             falls to zero along half a cosine.
@@ -47,8 +46,6 @@ class Recipe:
         frozen: layers at the start of the trunk that stay as they are.
         trunk: learning rate of the trunk's other layers, as a share of `rate`.
         average: what stays, each step, of the running average of the weights, which is exported.
-        seed: of the tiles.
-        tiles: how they are drawn.
     """
 
     iterations: int = 6000
@@ -61,8 +58,6 @@ class Recipe:
     frozen: int = 4
     trunk: float = 1.0
     average: float = 0.998
-    seed: int = 0
-    tiles: Augmentation = field(default_factory=Augmentation)
 
     def factor(self, iteration: int) -> float:
         """Share of `rate` at a step."""
@@ -78,8 +73,8 @@ class Step:
 
     Attributes:
         iteration: steps done, this one included.
-        focal: class loss of this process' tiles.
-        box: box loss of this process' tiles.
+        focal: class loss of this process' pictures.
+        box: box loss of this process' pictures.
         rate: learning rate of the step.
     """
 
@@ -97,7 +92,7 @@ class Trainer:
     Args:
         path: a MobileNetV2FPN's checkpoint; one of `save` is continued, any other starts at
             iteration 0.
-        photographs: to learn from.
+        source: of the pictures to learn from, for the same device.
         recipe: how.
         device: `cpu` or `cuda`; on the latter the network runs in FP16 and the loss is scaled.
         rank: number of this process.
@@ -116,7 +111,7 @@ class Trainer:
     def __init__(
         self,
         path: str | Path,
-        photographs: Sequence[Photograph],
+        source: Source,
         recipe: Recipe,
         *,
         device: str = "cpu",
@@ -126,13 +121,13 @@ class Trainer:
     ) -> None:
         if recipe.batch % world:
             raise ValueError(f"a batch of {recipe.batch} cannot be shared by {world} processes")
-        self._recipe, self._photographs = recipe, photographs
+        self._recipe, self._source = recipe, source
         self._rank, self._world = rank, world
         self._device = torch.device(device)
         self._half = self._device.type == "cuda"
-        self._render = Renderer(photographs, recipe.tiles.side, recipe.seed, self._device)
         self._checkpoint = load_checkpoint(path)
         self._anchors = self._place_anchors()
+        self._match = match_rotated if self._checkpoint.rotated else match_upright
         self.model = self._checkpoint.build().to(self._device)
         if self._half:
             self.model.to(memory_format=torch.channels_last)
@@ -156,12 +151,12 @@ class Trainer:
         self._resume(path)
 
     def _place_anchors(self) -> Tensor:
-        """float32 [N, 4] of a tile."""
-        settings, side = self._checkpoint, self._recipe.tiles.side
-        levels = [
-            generate_anchors(stride, settings.ratios, settings.scales, settings.anchors)
-            for stride in STRIDES
-        ]
+        """float32 [N, 4] of a picture; [N, 6] where boxes are rotated."""
+        settings, side = self._checkpoint, self._source.side
+        sizes = settings.ratios, settings.scales, settings.anchors
+        levels = [generate_anchors(stride, *sizes, settings.angles) for stride in STRIDES]
+        if settings.angles is not None:
+            levels = [turn_anchors(level, settings.angles) for level in levels]
         return place_anchors(levels, STRIDES, side, side).to(self._device)
 
     def _resume(self, path: str | Path) -> None:
@@ -194,27 +189,28 @@ class Trainer:
             model,
             ratios=self._checkpoint.ratios,
             scales=self._checkpoint.scales,
+            angles=self._checkpoint.angles,
             class_names=self._checkpoint.class_names,
             **options,
         )
 
     def steps(self) -> Iterator[Step]:
         """Trains until the recipe's last iteration; the weights are changed at each step."""
-        while self.iteration < self._recipe.iterations:
-            yield self._step()
+        own = (
+            picture_indices(iteration, self._recipe.batch, self._rank, self._world)
+            for iteration in range(self.iteration, self._recipe.iterations)
+        )
+        yield from map(self._step, self._source.batches(own))
 
-    def _step(self) -> Step:
-        recipe = self._recipe
-        own = tile_indices(self.iteration, recipe.batch, self._rank, self._world)
-        tiles = [draw_tile(self._photographs, recipe.tiles, recipe.seed, index) for index in own]
-        pixels = normalise(self._render(tiles))
-        boxes = [torch.from_numpy(tile.boxes).to(self._device) for tile in tiles]
-        assigned = [assign(self._anchors, own) for own in boxes]
-        targets, wanted = (torch.stack(column) for column in zip(*assigned, strict=True))
+    def _step(self, batch: Batch) -> Step:
+        labels, wanted = self._match(self._anchors, batch.boxes, batch.classes)
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
-            logits, deltas = self._network(pixels)
+            logits, deltas = self._network(normalise(batch.pixels))
         focal, box = losses(
-            flatten_heads(logits, 1).squeeze(2), flatten_heads(deltas, 4), targets, wanted
+            flatten_heads(logits, self.model.classes),
+            flatten_heads(deltas, self.model.box_values),
+            labels,
+            wanted,
         )
         rate = float(self._scheduler.get_last_lr()[0])
         self._learn(focal + box)
@@ -241,8 +237,8 @@ class Trainer:
         torch._foreach_lerp_(means, values, share)  # one launch instead of one a tensor
 
 
-def tile_indices(iteration: int, batch: int, rank: int, world: int) -> range:
-    """The tiles of one process in one step; those of all processes are the step's batch."""
+def picture_indices(iteration: int, batch: int, rank: int, world: int) -> range:
+    """The pictures of one process in one step; those of all processes are the step's batch."""
     return range(iteration * batch + rank, (iteration + 1) * batch, world)
 
 

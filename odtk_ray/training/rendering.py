@@ -17,11 +17,35 @@ _REACH = 6  # pixels on each side that the blur looks at
 _GRAY = 128.0  # of holes
 
 
+class Noise:
+    """One square of noise in the memory of a device, of which every picture takes a part.
+
+    It is made from the seed once, so a picture is the same whatever else is in its batch.
+
+    Args:
+        side: of a picture in pixels.
+        seed: of the noise.
+        device: where pictures are made.
+    """
+
+    def __init__(self, side: int, seed: int, device: torch.device) -> None:
+        self._side = side
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn((3, NOISE, NOISE), generator=generator)
+        self._noise = F.pad(noise[None], (0, side, 0, side), mode="circular")[0].to(device)
+
+    def __call__(self, look: Look) -> Tensor:
+        """A picture's part, float32 [3, side, side], with mean 0 and standard deviation 1."""
+        x, y = look.corner
+        cells = -(-self._side // look.grain)
+        noise = self._noise[:, y : y + cells, x : x + cells]
+        if look.grain > 1:
+            noise = noise.repeat_interleave(look.grain, 1).repeat_interleave(look.grain, 2)
+        return noise[:, : self._side, : self._side]
+
+
 class Renderer:
     """Holds the photographs, and noise, in the memory of a device.
-
-    The noise is one square, made from the seed once, of which every tile takes a part; so a tile
-    is the same whatever else is in its batch.
 
     Args:
         photographs: as `draw_tile` gets them.
@@ -33,14 +57,12 @@ class Renderer:
     def __init__(
         self, photographs: Sequence[Photograph], side: int, seed: int, device: torch.device
     ) -> None:
-        self._side, self._device = side, device
+        self._side = side
+        self._noise = Noise(side, seed, device)
         self._pictures = [
             torch.from_numpy(np.asarray(p.image).copy()).permute(2, 0, 1).to(device)
             for p in photographs
         ]
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((3, NOISE, NOISE), generator=generator)
-        self._noise = F.pad(noise[None], (0, side, 0, side), mode="circular")[0].to(device)
 
     @torch.no_grad()
     def __call__(self, tiles: Sequence[Tile]) -> Tensor:
@@ -50,7 +72,7 @@ class Renderer:
             float32 [B, 3, side, side], RGB, whole numbers from 0 to 255.
         """
         pixels = torch.stack([self._cut(tile) for tile in tiles])
-        noise = torch.stack([self._grain(tile.look) for tile in tiles])
+        noise = torch.stack([self._noise(tile.look) for tile in tiles])
         pixels = apply_looks(pixels, [tile.look for tile in tiles], noise)
         for slot, tile in zip(pixels, tiles, strict=True):
             for x1, y1, x2, y2 in tile.holes.tolist():
@@ -66,15 +88,6 @@ class Renderer:
         flips = [axis for bit, axis in ((1, 2), (2, 1)) if tile.turned & bit]
         pixels = pixels.flip(flips) if flips else pixels
         return pixels.transpose(1, 2) if tile.turned & 4 else pixels
-
-    def _grain(self, look: Look) -> Tensor:
-        """float32 [3, side, side] with mean 0 and standard deviation 1."""
-        x, y = look.corner
-        cells = -(-self._side // look.grain)
-        noise = self._noise[:, y : y + cells, x : x + cells]
-        if look.grain > 1:
-            noise = noise.repeat_interleave(look.grain, 1).repeat_interleave(look.grain, 2)
-        return noise[:, : self._side, : self._side]
 
 
 def apply_looks(pixels: Tensor, looks: Sequence[Look], noise: Tensor) -> Tensor:

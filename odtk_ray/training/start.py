@@ -15,8 +15,10 @@ CHANNELS = 64  # a quarter of ODTK's: quick on a CPU, and small enough to ship
 PRIOR = 0.01  # score of every box before training; arXiv:1708.02002, 4.1
 
 
-def starting_model(trunk: Mapping[str, Tensor], seed: int) -> RetinaNet:
-    """A detector for one class whose trunk is trained, ready to train the rest.
+def starting_model(
+    trunk: Mapping[str, Tensor], seed: int, *, classes: int = 1, anchors: int = 9, values: int = 4
+) -> RetinaNet:
+    """A detector whose trunk is trained, ready to train the rest.
 
     Pyramid: Xavier, as in ODTK. Heads: He instead of ODTK's normal(0, 0.01), which with 64
     channels leaves a thousandth of the signal behind four layers and costs thousands of steps; the
@@ -25,12 +27,15 @@ def starting_model(trunk: Mapping[str, Tensor], seed: int) -> RetinaNet:
     Args:
         trunk: torchvision's MobileNetV2, by its names; the classifier's tensors are left out.
         seed: of the random weights.
+        classes: number of classes.
+        anchors: number of anchors of a cell.
+        values: numbers of a box delta, 4, or 6 of rotated boxes.
 
     Raises:
         KeyError: a tensor of the trunk is missing.
     """
     torch.manual_seed(seed)
-    model = RetinaNet([BACKBONE], classes=1, channels=CHANNELS)
+    model = RetinaNet([BACKBONE], classes, anchors=anchors, box_values=values, channels=CHANNELS)
     for layer in model.backbones.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import Tensor
 
 from odtk_ray.ops.boxes import pairwise_iou
 
-IGNORED = -1.0  # class target of an anchor that is neither right nor wrong
+# Labels of anchors that are to find nothing, and of those that are neither right nor wrong.
+BACKGROUND, IGNORED = -1, -2
+# IoU below which an anchor is background, and from which on it is foreground; ODTK's.
+LOW, HIGH = 0.4, 0.5
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -39,13 +43,14 @@ def place_anchors(
     """The anchors of every cell of every level, in the order of `flatten_heads`.
 
     Args:
-        anchors: for each level, float32 [A, 4], xyxy, of the cell at the origin.
+        anchors: for each level, float32 [A, 4], xyxy, of the cell at the origin, or [A, 6] with the
+            sin and cos of turned ones.
         strides: for each level, pixels of the network input from cell to cell.
         width: of the network input in pixels, a multiple of every stride.
         height: likewise.
 
     Returns:
-        float32 [N, 4], xyxy, pixels of the network input.
+        float32 [N, 4 or 6], pixels of the network input.
     """
     levels = []
     for level, stride in zip(anchors, strides, strict=True):
@@ -53,7 +58,8 @@ def place_anchors(
             torch.arange(0, height, stride), torch.arange(0, width, stride), indexing="ij"
         )
         cells = torch.stack([x, y, x, y], dim=-1).to(level)  # [h, w, 4]
-        levels.append((cells[:, :, None] + level).reshape(-1, 4))
+        cells = F.pad(cells, (0, level.shape[1] - 4))
+        levels.append((cells[:, :, None] + level).reshape(-1, level.shape[1]))
     return torch.cat(levels)
 
 
@@ -71,28 +77,35 @@ def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
     return torch.cat(rows, dim=1)
 
 
-def assign(
-    anchors: Tensor, boxes: Tensor, low: float = 0.4, high: float = 0.5
+def match_upright(
+    anchors: Tensor, boxes: Sequence[Tensor], classes: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Gives every anchor its target for one class, by its IoU with the box it overlaps most.
+    """Gives every anchor of some tiles its target, by its IoU with the box it overlaps most.
 
-    From `high` on an anchor is to find that box (the first of equal ones), below `low` it is
-    background, and between the two it does not count. A box whose best anchor stays below `high`
+    From `HIGH` on an anchor is to find that box (the first of equal ones), below `LOW` it is
+    background, and between the two it does not count. A box whose best anchor stays below `HIGH`
     is not learned from. Source: ODTK's snap_to_anchors; arXiv:1708.02002, 4.
 
     Args:
         anchors: float32 [N, 4], xyxy, inclusive corners, pixels of the network input.
-        boxes: float32 [M, 4], likewise; M may be 0.
-        low: IoU below which an anchor is background.
-        high: IoU from which on an anchor is foreground.
+        boxes: for each of B tiles, float32 [n, 4], likewise; n may be 0.
+        classes: for each of the tiles, int64 [n].
 
     Returns:
-        Class targets, float32 [N]: 1, 0 or `IGNORED`; and deltas, float32 [N, 4], which mean
-        something for foreground only.
+        Labels, int64 [B, N]: a class, `BACKGROUND` or `IGNORED`; and deltas, float32 [B, N, 4],
+        which mean something for foreground only.
     """
+    rows = [_match(anchors, *tile) for tile in zip(boxes, classes, strict=True)]
+    labels, deltas = zip(*rows, strict=True)
+    return torch.stack(labels), torch.stack(deltas)
+
+
+def _match(anchors: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     if not len(boxes):
-        return anchors.new_zeros(len(anchors)), torch.zeros_like(anchors)
+        nothing = torch.full_like(anchors[:, 0], BACKGROUND, dtype=torch.long)
+        return nothing, torch.zeros_like(anchors)
     overlap, nearest = pairwise_iou(anchors, boxes).max(dim=1)
-    target = (overlap >= high).float()
-    target[(overlap >= low) & (overlap < high)] = IGNORED
-    return target, encode_boxes(boxes[nearest], anchors)
+    labels = classes[nearest]
+    labels[overlap < HIGH] = IGNORED
+    labels[overlap < LOW] = BACKGROUND
+    return labels, encode_boxes(boxes[nearest], anchors)

@@ -1,20 +1,26 @@
-"""How good a checkpoint is on photographs that are in memory."""
+"""How good a checkpoint is on pictures that are in memory, by the parts of `odtk-ray infer`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data.images import network_size, padded_size, resize
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.records import to_bbox
+from odtk_ray.results.angles import AngleReport, report_angles
+from odtk_ray.results.bootstrap import DetectionTable
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
-from odtk_ray.results.truth import Category, GroundTruth
+from odtk_ray.results.truth import Category, GroundTruth, GroundTruthBuilder
 from odtk_ray.training.photographs import Edges, Photograph
+from odtk_ray.training.scenefiles import coco_content
+from odtk_ray.training.scenes import Scene
 
 
 def evaluate(
@@ -23,7 +29,7 @@ def evaluate(
     prep: Preprocessing,
     device: str = "cpu",
 ) -> Metrics:
-    """COCO's figures of a one-class checkpoint, computed with the parts of `odtk-ray infer`.
+    """COCO's figures of a one-class checkpoint.
 
     Args:
         path: the checkpoint.
@@ -31,6 +37,42 @@ def evaluate(
         prep: how they are resized.
         device: `cpu` or `cuda`, as the engine's.
     """
+    images = [photograph.image for photograph in photographs]
+    table = _detect(path, images, prep, device)
+    order = np.arange(len(photographs))
+    evaluator = CocoEvaluator(_truth(photographs), [Category(1, "object")], order)
+    counts = np.bincount(table.image, minlength=len(images))
+    evaluator.add(order, counts, table.score, table.category.astype(np.int32), table.bbox)
+    return evaluator.result()
+
+
+def evaluate_scenes(
+    path: str | Path, scenes: Sequence[Scene], prep: Preprocessing, device: str = "cpu"
+) -> AngleReport:
+    """What the detections of a rotated checkpoint are worth.
+
+    Args:
+        path: the checkpoint, of the classes of `silhouettes`.
+        scenes: one or more.
+        prep: how they are resized.
+        device: `cpu` or `cuda`, as the engine's.
+    """
+    content = coco_content(scenes)
+    images, classes = (
+        {str(entry["id"]): index for index, entry in enumerate(content[key])}
+        for key in ("images", "categories")
+    )
+    builder = GroundTruthBuilder(images, classes, rotated=True)
+    builder.add(content["annotations"])
+    categories = [Category(entry["id"], entry["name"]) for entry in content["categories"]]
+    table = _detect(path, [Image.fromarray(scene.pixels) for scene in scenes], prep, device)
+    return report_angles(builder.build(), categories, table, len(scenes))
+
+
+def _detect(
+    path: str | Path, images: Sequence[Image.Image], prep: Preprocessing, device: str
+) -> DetectionTable:
+    """The detections in some pictures, picture by picture."""
     engine = PyTorchEngine(
         load_checkpoint(path),
         Postprocessing(),
@@ -38,18 +80,19 @@ def evaluate(
         threads=torch.get_num_threads(),
         device=device,
     )
-    order = np.arange(len(photographs))
-    evaluator = CocoEvaluator(_truth(photographs), [Category(1, "object")], order)
-    for index, photograph in enumerate(photographs):
-        width, height, ratio = network_size(*photograph.image.size, prep)
-        pixels = resize(np.asarray(photograph.image), width, height)
-        shape = padded_size(width, height, prep.stride)[::-1]
-        found = engine.detect([pixels], shape)[0]
-        boxes_img = (found.boxes / np.float32(ratio)).astype(np.float64)
-        boxes_img[:, 2:] -= boxes_img[:, :2] - 1  # xywh
-        scores = found.scores.astype(np.float64)
-        evaluator.add(order[[index]], np.array([len(found)]), scores, found.classes, boxes_img)
-    return evaluator.result()
+
+    def columns() -> Iterator[tuple[np.ndarray, ...]]:
+        for index, image in enumerate(images):
+            width, height, ratio = network_size(*image.size, prep)
+            pixels = resize(np.asarray(image), width, height)
+            found = engine.detect([pixels], padded_size(width, height, prep.stride)[::-1])[0]
+            boxes_img = found.boxes.copy()
+            boxes_img[:, :4] /= np.float32(ratio)
+            bbox = to_bbox(boxes_img)
+            yield np.full(len(found), index), found.classes, found.scores, bbox
+
+    image, category, score, bbox = map(np.concatenate, zip(*columns(), strict=True))
+    return DetectionTable(image, category.astype(np.int64), score.astype(np.float64), bbox)
 
 
 def _truth(photographs: Sequence[Photograph]) -> GroundTruth:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from synthetic import picture
 
 from odtk_ray.cli import cli
+from odtk_ray.data.rotated import corners
 from odtk_ray.model.exported import read_exported
 
 
@@ -53,12 +56,23 @@ def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):
     outcome = odtk_ray(
         "export", checkpoint, path, "--size", 96, 160, "--check-images", photos, "--opset", 13
     )
-    wrote, checked, after = outcome.stdout.splitlines()
+    wrote, layers, checked, after = outcome.stdout.splitlines()
     assert wrote.startswith(f"wrote {path} (")
-    assert "ResNet18FPN, 3 classes, 96x160, FP32, raw outputs" in wrote
+    assert "ResNet18FPN, 3 classes, 96x160, FP32, raw outputs, opset 13" in wrote
+    assert layers == "78 convolutions: 78 FP32"
     assert "on 4 pictures: scores within" in checked
     assert after == f"next: odtk-ray infer {path} --images DIR"
     assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_without_onnx_runtime_the_export_says_that_it_was_not_run(
+    checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = odtk_ray("export", checkpoint, tmp_path / "m.onnx", "--size", 64)
+    assert outcome.exit_code == 0, outcome.output
+    assert "not run here: ONNX Runtime is not installed" in outcome.stdout.splitlines()
+    assert read_exported(tmp_path / "m.onnx").size == (64, 64)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +86,7 @@ def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):
         (["{model}", "m.onnx", "--size", "720", "1280"], "--size 704 1280 or --size 736 1280"),
         (["{model}", "m.onnx", "--size", "1", "2", "3"], "--size 1 2 3 has 3 numbers"),
         (["{model}", "m.onnx", "--size", "32", "--check-images", "no"], "no"),
+        (["m.onnx", "n.onnx"], "cannot export m.onnx: it is an exported model"),
     ],
 )
 def test_wrong_usage_writes_nothing(checkpoint, tmp_path, monkeypatch, arguments, message):
@@ -185,18 +200,98 @@ def test_settings_that_contradict_the_model(model, photos, flags, message):
     assert "exported for 96x160 in FP32" in outcome.output
 
 
-def test_exported_rotated_models_are_described_and_refused(rotated_checkpoint, photos, tmp_path):
-    path = tmp_path / "turned.onnx"
-    outcome = odtk_ray("export", rotated_checkpoint, path, "--size", 64, 96)
-    assert outcome.exit_code == 0, outcome.output
-    assert "next:" not in outcome.stdout
-    rows = dict(line.split(maxsplit=1) for line in odtk_ray("info", path).stdout.splitlines())
+@pytest.fixture(scope="module")
+def turned(ranked_rotated, photos, tmp_path_factory):
+    """A rotated model with raw outputs, one that ends in detections, and what exporting says."""
+    folder = tmp_path_factory.mktemp("turned")
+    texts = []
+    for name, more in (("raw", ()), ("ended", ("--with-postprocess", "--detections", 9))):
+        outcome = odtk_ray("export", ranked_rotated, folder / f"{name}.onnx", "--size", 96, 160,
+                           "--rotated-bbox", "--check-images", photos, *more)  # fmt: skip
+        assert outcome.exit_code == 0, outcome.output
+        texts.append(outcome.stdout)
+    return folder, texts
+
+
+def test_rotated_models_are_checked_and_described(turned):
+    folder, texts = turned
+    for text, outputs in zip(texts, ("raw outputs", "ends in detections"), strict=True):
+        wrote, layers, checked, after = text.splitlines()
+        assert f"3 classes, rotated boxes, 96x160, FP32, {outputs}, opset 17" in wrote
+        assert layers == "78 convolutions: 78 FP32"
+        matched, counted = map(int, re.findall(r"(\d+) of (\d+) detections matched", checked)[0])
+        assert matched > 0.97 * counted > 10
+        assert after.startswith("next: odtk-ray infer ")
+    rows = odtk_ray("info", folder / "ended.onnx").stdout.splitlines()
+    rows = dict(line.split(maxsplit=1) for line in rows)
     assert rows["boxes"] == "rotated"
-    assert rows["post-processing"].endswith("detections 100, rotated-nms own")
-    outcome = odtk_ray("infer", path, "--images", photos)
-    assert outcome.exit_code == 2, outcome.output
-    assert f"cannot run {path}: it detects rotated boxes" in outcome.output
-    assert "run the checkpoint that it was exported from" in outcome.output
+    assert rows["angles"] == "-0.5236, 0, 0.5236"
+    assert rows["post-processing"].endswith("detections 9, rotated-nms own (fixed)")
+
+
+@pytest.mark.cluster
+def test_rotated_models_run_like_their_checkpoint(
+    ray_session, ranked_rotated, turned, photos, annotations, tmp_path
+):
+    """Detections of five numbers with their outlines, and both kinds of figures."""
+    common = ("--images", photos, "--annotations", annotations, "--detections", 9, "--batch", 3,
+              "--rotated-bbox")  # fmt: skip
+    runs = {
+        "pytorch": (ranked_rotated, "--fit", 96, 160),
+        "raw": (turned[0] / "raw.onnx",),
+        "ended": (turned[0] / "ended.onnx",),
+    }
+    rows, figures = {}, {}
+    for name, arguments in runs.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        outcome = odtk_ray("infer", *arguments, *common, "--output", folder / "d.json")
+        assert outcome.exit_code == 0, outcome.output
+        assert "the same by exact polygons, without pixels:" in outcome.stdout
+        metrics = json.loads((folder / "metrics.json").read_text())
+        figures[name] = [*metrics["stats"].values(), *metrics["exact"]["stats"].values()]
+        found = json.loads((folder / "d.json").read_text())["annotations"]
+        for row in found:
+            outline = corners(np.array([row["bbox"]])).ravel().tolist()
+            assert row["segmentation"] == [outline]
+        rows[name] = {
+            (row["image_id"], row["category_id"], *np.round(row["bbox"], 1), round(row["score"], 3))
+            for row in found
+        }
+    assert len(rows["pytorch"]) > 150
+    for name in ("raw", "ended"):
+        # The rest is rounded another way.
+        assert len(rows["pytorch"] & rows[name]) > 0.95 * len(rows["pytorch"])
+        np.testing.assert_allclose(figures[name], figures["pytorch"], atol=0.02)
+
+
+@pytest.mark.cluster
+def test_angles_are_compared_as_asked(ray_session, turned, photos, tmp_path):
+    """Raw outputs leave it open; a graph that ends in detections has it fixed."""
+    common = ("--images", photos, "--limit", 4, "--nms", 0.3)
+    found = {}
+    for kind in ("own", "odtk"):
+        outcome = odtk_ray("infer", turned[0] / "raw.onnx", *common, "--rotated-nms", kind,
+                           "--output", tmp_path / "d.json")  # fmt: skip
+        assert outcome.exit_code == 0, outcome.output
+        found[kind] = json.loads((tmp_path / "d.json").read_text())["annotations"]
+    assert found["own"] != found["odtk"]
+    outcome = odtk_ray("infer", turned[0] / "ended.onnx", "--images", photos,
+                       "--rotated-nms", "odtk")  # fmt: skip
+    assert outcome.exit_code == 2
+    assert "--rotated-nms contradicts ended.onnx" in outcome.output
+
+
+def test_exporting_an_axis_aligned_model_as_rotated_is_refused(checkpoint, model, tmp_path):
+    for source, target in ((checkpoint, "m.onnx"), (checkpoint, "m.plan"), (model, "m.plan")):
+        pytest.importorskip("tensorrt_rtx" if target == "m.plan" else "onnx")
+        outcome = odtk_ray("export", source, tmp_path / target, "--size", 96, 160, "--rotated-bbox")
+        assert outcome.exit_code == 2, outcome.output
+        assert outcome.stderr == (
+            f"error: --rotated-bbox does not fit {source.name}: "
+            "the model has no angles: it detects axis-aligned boxes\n"
+        )
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_axis_aligned_model_is_not_called_rotated(model, photos):

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import tiny_model
 from engines_for_tests import NamedEngine, PixelEngine
-from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated
-from synthetic import Quiet, picture
+from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
+from synthetic import Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
@@ -26,7 +25,8 @@ from odtk_ray.engines.sets import read_pair
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.build import build_into
-from odtk_ray.export.planfile import describe_built, plan_source
+from odtk_ray.export.planfile import describe_built
+from odtk_ray.export.source import plan_source
 from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
@@ -43,13 +43,13 @@ def plans(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "engines"
     folder.mkdir()
     config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
-    data, model, options = plan_source(config, Quiet())
+    source = plan_source(config, Quiet())
     trt = describe(import_tensorrt())
     keys = {}
     for gpu in (H100, A10G):
-        about = describe_built(model, options, trt, gpu)
+        about = describe_built(source.model, source.options, trt, gpu)
         machine = Machine((gpu,), trt)
-        build_into(str(folder), about, model, options, "t", lambda _, m=machine: m, data)
+        build_into(str(folder), about, "t", lambda _, m=machine: m, unable, source)
         keys[gpu] = key_of(about)
     engines = EngineSet.of(read_pair(str(folder), key) for key in keys.values())
     (folder / SET_FILE).write_text(engines.to_json())

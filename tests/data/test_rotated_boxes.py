@@ -8,7 +8,13 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.data.rotated import corners, enclosing_box, from_opencv, to_le90, to_opencv
+from odtk_ray.data.rotated import (
+    corners,
+    enclosing_box,
+    from_opencv,
+    to_le90,
+    to_opencv,
+)
 
 
 def corner_set(boxes):

@@ -19,7 +19,7 @@ from synthetic import ABOUT
 import cuda_ops
 from odtk_ray.cli import cli
 from odtk_ray.engines.launches import Launches
-from odtk_ray.engines.tensorrt import check_engine, output_sizes
+from odtk_ray.engines.plan import check_engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.model.exported import read_exported
 from odtk_ray.model.sidecar import Sidecar, check_machine, read_sidecar
@@ -37,12 +37,13 @@ def odtk_ray(*arguments):
 
 
 @pytest.fixture(scope="module")
-def files(checkpoint, tmp_path_factory):
-    """The tiny model as m.onnx, and as m.plan for a GPU that is not here."""
+def files(checkpoint, rotated_checkpoint, tmp_path_factory):
+    """The tiny model as m.onnx, and as m.plan for a GPU that is not here; a rotated one."""
     pytest.importorskip("tensorrt_rtx")
     folder = tmp_path_factory.mktemp("plan")
     for arguments in (
         (checkpoint, folder / "m.onnx", "--size", 64, 96),
+        (rotated_checkpoint, folder / "turned.onnx", "--size", 64, 96),
         (folder / "m.onnx", folder / "m.plan", "--compute-capability", "8.9",
          "--dynamic-batch-opts", 2, 4, 4),
     ):  # fmt: skip
@@ -143,12 +144,13 @@ def test_a_plan_of_something_else_is_refused():
             check_engine(Trt, engine, "m.plan", ABOUT_PLAN)
 
 
-def test_outputs_have_the_sizes_of_the_graphs(files):
-    about = read_exported(files / "m.onnx")
-    session = onnxruntime.InferenceSession(files / "m.onnx", providers=["CPUExecutionProvider"])
+@pytest.mark.parametrize("name", ["m.onnx", "turned.onnx"])
+def test_outputs_have_the_shapes_of_the_graphs(files, name):
+    """What memory is reserved for them on the GPU."""
+    about = read_exported(files / name)
+    session = onnxruntime.InferenceSession(files / name, providers=["CPUExecutionProvider"])
     outputs = session.run(list(about.output_names), {"input_1": np.zeros((2, 3, 64, 96), "f4")})
-    expected = {n: v.size // 2 for n, v in zip(about.output_names, outputs, strict=True)}
-    assert output_sizes(about) == expected
+    assert about.raw_shapes == [output.shape[1:] for output in outputs]
 
 
 class Host:
@@ -197,6 +199,19 @@ def test_a_second_launch_may_start_before_the_first_is_done():
     assert used[0] is used[1] is not used[2]
     two(), one()
     assert len(host.given_back) == 3
+
+
+def test_rotated_detections_have_six_numbers():
+    host = Host()
+    launches = Launches(host, host, batch=1, detections=2, box_values=6)
+
+    def compute(good, results):
+        results.scores[0, 0] = 0.5
+        results.boxes[0, 0] = range(6)
+        return host
+
+    (outcome,) = launches.start([2], compute)()
+    assert outcome.found.boxes.tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):

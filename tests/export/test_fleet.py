@@ -10,19 +10,22 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import tiny_model
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated
 from sessions import simulated_cluster
+from standins_for_tests import spoil, standing_in
+from synthetic import tiny_model
 
 from odtk_ray.cli import cli
 from odtk_ray.data import objects, storage
 from odtk_ray.engines.sets import is_engine_set, read_set
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.export import fleet as module
+from odtk_ray.export.verdict import Unavailable
 from odtk_ray.model.sidecar import check_pair, read_sidecar
 
 
@@ -38,13 +41,23 @@ def fleet(s3_port):
         yield made
 
 
+@pytest.fixture(scope="module")
+def graph(checkpoint, tmp_path_factory):
+    """The ONNX file that plans of this size are built from."""
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    arguments = ["export", str(checkpoint), str(path), "--size", "64", "96"]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    return path
+
+
 @pytest.fixture
 def export(fleet, checkpoint, monkeypatch):
     """`odtk-ray export` to a set, on those nodes."""
-    with_detect = functools.partial(module.export_set, detect=simulated)
-    monkeypatch.setattr(module, "export_set", with_detect)
+    real = module.export_set
 
-    def run(folder, *flags, model=checkpoint, code=0):
+    def run(folder, *flags, model=checkpoint, code=0, **means):
+        on_nodes = functools.partial(real, detect=simulated, **means)
+        monkeypatch.setattr(module, "export_set", on_nodes)
         arguments = ["export", model, folder, "--address", fleet.address, *flags]
         if "--size" not in flags and not str(model).endswith(".onnx"):
             arguments += ["--size", 64, 96]
@@ -81,6 +94,8 @@ ALL = ("NVIDIA-A10G", "NVIDIA-H100-80GB-HBM3", "NVIDIA-RTX-6000-Ada-Generation",
 def test_every_kind_of_gpu_gets_a_plan(built):
     folder, output = built
     assert states(output) == dict.fromkeys(ALL, "built")
+    assert output.count("not run here: ") == 4
+    assert "tuned for single images; for throughput: --dynamic-batch-opts 1 8 16" in output
     assert f"{folder} has 4 plans: ResNet18FPN, 64x96, FP16" in output
     assert output.splitlines()[-1] == f"next: odtk-ray infer {folder} --images DIR"
     engines = read_set(str(folder))
@@ -205,16 +220,61 @@ def test_a_set_in_a_bucket(export, checkpoint, s3):
 
 
 @pytest.mark.cluster
-def test_a_set_of_an_onnx_file_is_that_of_its_checkpoint(built, export, checkpoint, tmp_path):
-    source = tmp_path / "model.onnx"
-    arguments = ["export", str(checkpoint), str(source), "--size", "64", "96"]
-    assert CliRunner().invoke(cli, arguments).exit_code == 0
-    export(tmp_path / "engines", "--gpu-type", "A10G", model=source)
+def test_a_set_of_an_onnx_file_is_that_of_its_checkpoint(built, export, graph, tmp_path):
+    export(tmp_path / "engines", "--gpu-type", "A10G", model=graph)
     found, expected = (read_set(str(path)) for path in (tmp_path / "engines", built[0]))
     trt = describe(import_tensorrt())
     (key,) = found.engines
     assert key == found.find(A10G, trt)
     assert found.engines[key].identity == expected.engines[key].identity
+
+
+def running(graph):
+    """Plans run: the H100's as it should, the A10G's badly, and the Ada has no room for its own."""
+
+    @contextmanager
+    def open_built(path, about, batch):
+        if about.gpu == ADA:
+            raise Unavailable("the GPU's memory is too small")
+        change = (spoil,) if about.gpu == A10G else ()
+        with standing_in(graph, *change)(path, about, batch) as plan:
+            yield plan
+
+    return open_built
+
+
+TYPES = ("--gpu-type", "H100", "--gpu-type", "A10G", "--gpu-type", ADA.name)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["PyTorch", "ONNX Runtime"])
+def test_each_plan_is_checked_where_it_was_built(
+    export, checkpoint, graph, photos, find_truth, tmp_path, name
+):
+    model = checkpoint if name == "PyTorch" else graph
+    truth = find_truth(checkpoint, (64, 96))
+    output = export(tmp_path / "set", *TYPES, "--check-images", photos,
+                    "--calibration-annotations", truth, model=model,
+                    open_built=running(graph))  # fmt: skip
+    found = {}
+    for line in output.splitlines():
+        if match := re.match(r"built +(\S+?)_", line):
+            lines = found.setdefault(match[1], [])
+        elif line.startswith("        "):
+            lines.append(line.strip())
+    good, bad, none = (found[gpu.name.replace(" ", "-")] for gpu in (H100, A10G, ADA))
+    assert none == ["78 convolutions: 78 FP16", "not run here: the GPU's memory is too small"]
+    assert good[0] == "layers by precision: 1 FP16; 1 convolutions: 1 FP16; 1 reformats"
+    same = re.fullmatch(
+        rf"checked against {name} on 4 pictures: scores within \S+, box deltas within \S+, "
+        r"(\d+) of (\d+) detections matched", good[1])  # fmt: skip
+    assert int(same[1]) == int(same[2]) > 20
+    assert re.match(rf"AP on 8 annotated images: (\S+), {name} \1 ", good[2])
+    assert bad[1].startswith(f"checked against {name} on 4 pictures: ")
+    assert re.search(r"^warning: NVIDIA-A10G_\S+: AP falls by", output, re.MULTILINE)
+    assert output.count("warning: ") == 1
+    assert "the images fill" in output
+    assert len(read_set(str(tmp_path / "set")).engines) == 3
 
 
 @pytest.mark.cluster

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,7 @@ def test_workers_add_up_to_the_same_table(ray_session, checkpoint, images, tmp_p
         (["--calibration-table", "nan.json"], "not a calibration table"),
         (["--calibration-images", "{images}"], "calibration needs 20 images"),
         (["--calibration-images", "{images}", "--calibration-batches", "2",
-          "--calibration-table", "table.json"], "its method is max, and mse is asked for"),
+          "--calibration-table", "table.json"], "its method is max, and entropy is asked for"),
     ],
 )  # fmt: skip
 def test_refusals_write_nothing(
@@ -196,6 +197,31 @@ def test_refusals_write_nothing(
     assert outcome.exit_code == 2, outcome.output
     assert message in outcome.output
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_table_without_room_leaves_nothing(checkpoint, images, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-images", images,
+                         "--calibration-batches", 1, "--calibration-table",
+                         tmp_path / "table.json")  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.exit_code == 1
+    assert f"cannot write {tmp_path / 'table.json'}: File too large" in outcome.output
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_images_that_cannot_be_decoded_are_skipped_and_counted(request, images, tmp_path, rotated):
+    checkpoint = request.getfixturevalue("rotated_checkpoint" if rotated else "checkpoint")
+    seeds = (s for s in range(20) if draw_sample(str(images), 6, SIZE, s).unreadable)
+    outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-images", images,
+                     "--calibration-batches", 3, "--seed", next(seeds))  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert "warning: 1 calibration image cannot be decoded: skipped" in outcome.stderr
+    assert read_exported(tmp_path / "m.onnx").rotated == rotated
 
 
 def test_calibration_flags_need_int8(checkpoint, images, tmp_path):

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from odtk_ray.config import Postprocessing
-from odtk_ray.errors import UsageError
 from odtk_ray.export.graph import trace
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.model.backbones import BACKBONES
@@ -83,8 +82,9 @@ def test_outputs_are_pytorchs(tmp_path, backbones, size):
 
 @pytest.mark.parametrize("opset", [13, 14, 15, 16])
 @pytest.mark.parametrize("with_postprocess", [False, True])
-def test_every_opset_gives_the_same(checkpoint, opset, with_postprocess):
-    loaded = load_checkpoint(checkpoint)
+@pytest.mark.parametrize("kind", ["checkpoint", "rotated_checkpoint"])
+def test_every_opset_gives_the_same(request, kind, opset, with_postprocess):
+    loaded = load_checkpoint(request.getfixturevalue(kind))
     options = {"with_postprocess": with_postprocess}
     _, newest = exported(loaded, (64, 96), **options)
     _, older = exported(loaded, (64, 96), opset, **options)
@@ -105,8 +105,6 @@ def test_rotated_models_have_raw_outputs(tmp_path):
     # Stride 8, ratio 1, scale 4: side 32, from (8 - 32) / 2 = -12 to (8 + 32) / 2 - 1 = 19.
     assert about.anchor_boxes[0][0] == about.anchor_boxes[0][9] == (-12, -12, 19, 19)
     assert len(about.anchor_boxes[0]) == 27
-    with pytest.raises(UsageError, match="no rotated boxes"):
-        exported(checkpoint, (32, 64), with_postprocess=True)
 
 
 def test_names_carry_backbone_module_and_level(checkpoint):
@@ -147,8 +145,10 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint):
     assert one == two
 
 
-def test_all_shapes_can_be_inferred(checkpoint):
-    _, model = exported(load_checkpoint(checkpoint), (64, 64), with_postprocess=True)
+@pytest.mark.parametrize("kind", ["checkpoint", "rotated_checkpoint"])
+def test_all_shapes_can_be_inferred(request, kind):
+    loaded = load_checkpoint(request.getfixturevalue(kind))
+    _, model = exported(loaded, (64, 64), with_postprocess=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 

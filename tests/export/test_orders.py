@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from machines_for_tests import A10G, ADA, H100, QUADRO
+from machines_for_tests import A10G, ADA, H100, QUADRO, unable
 from synthetic import ABOUT, Quiet
 
 from odtk_ray.cluster.gpus import GpuNode
@@ -18,13 +18,16 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.export import listing
 from odtk_ray.export.build import build_into, remove_parts
 from odtk_ray.export.listing import find_plan, list_plans
-from odtk_ray.export.orders import Order, Row, Source, place_orders
+from odtk_ray.export.orders import Order, Row, place_orders
 from odtk_ray.export.plan import PlanOptions
-from odtk_ray.export.planfile import describe_built, plan_source
+from odtk_ray.export.planfile import describe_built
+from odtk_ray.export.source import Source, plan_source
+from odtk_ray.export.verdict import Material
 from odtk_ray.model.engine_set import key_of
 
 TRT = "tensorrt 11.4.0"
-SOURCE = Source(b"", replace(ABOUT, sha256="cd" * 32), PlanOptions())
+MODEL = replace(ABOUT, sha256="cd" * 32)
+SOURCE = Source(b"", MODEL, PlanOptions(), Material(MODEL, [], True, None), unable)
 
 
 def node(i, *found, trt=TRT, kind=""):
@@ -65,8 +68,13 @@ def test_a_gpu_without_tensorrt_fails_unless_another_node_has_it(quiet):
     nodes = [node("1", H100, trt=""), node("2", A10G, trt=""), node("3", A10G)]
     orders, rows = place_orders(nodes, ["all"], SOURCE, quiet)
     assert list(orders) == [key(A10G)]
-    assert [row.line() for row in rows] == [f"failed  {H100}: no TensorRT on 10.0.0.1: none"]
+    assert [row.lines() for row in rows] == [[f"failed  {H100}: no TensorRT on 10.0.0.1: none"]]
     assert quiet.warnings == ["no TensorRT on 10.0.0.2, which cannot run plans: none"]
+
+
+def build(folder, about, source, machine):
+    """As a task on a node with this machine does it."""
+    return build_into(str(folder), about, "tag", lambda _: machine, unable, source)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +83,12 @@ def one(checkpoint, tmp_path_factory):
     pytest.importorskip("tensorrt_rtx")
     folder = tmp_path_factory.mktemp("one")
     config = ExportConfig(str(checkpoint), "", (64, 96))
-    source = Source(*plan_source(config, Quiet()))
+    source = plan_source(config, Quiet())
     trt = describe(import_tensorrt())
     about = describe_built(source.model, source.options, trt, A10G)
-    arguments = (str(folder), about, source.model, source.options, "tag")
-    written, _ = build_into(*arguments, lambda _: Machine((A10G,), trt), source.onnx_file)
-    assert written
+    built, _ = build(folder, about, source, Machine((A10G,), trt))
+    assert built.path == str(folder / f"{key_of(about)}.plan")
+    assert built.findings() == ["78 convolutions: 78 FP16", "not run here: its GPU is simulated"]
     return folder, source, trt
 
 
@@ -108,9 +116,7 @@ def test_a_plan_that_another_export_has_just_built_is_taken(one):
     folder, source, trt = one
     about = describe_built(source.model, source.options, trt, A10G)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    arguments = (str(folder), about, source.model, source.options, "tag")
-    written, _ = build_into(*arguments, lambda _: Machine((A10G,), trt), source.onnx_file)
-    assert not written
+    assert build(folder, about, source, Machine((A10G,), trt))[0] is None
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -125,7 +131,7 @@ def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, qui
     engines, final = list_plans(str(folder), orders, rows, asked, quiet)
     assert engines is None
     assert [row.state for row in final] == ["failed"]
-    assert "another export writes there" in final[0].line()
+    assert "another export writes there" in final[0].lines()[0]
     assert not (folder / "engines.json").exists()
 
 
@@ -140,11 +146,10 @@ def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, qui
 def test_a_node_that_has_changed_builds_nothing(one, tmp_path, machine, message):
     _, source, trt = one
     about = describe_built(source.model, source.options, trt, A10G)
-    arguments = (str(tmp_path), about, source.model, source.options, "tag")
     with pytest.raises(OdtkError, match=message):
-        build_into(*arguments, lambda _: machine(trt), source.onnx_file)
+        build(tmp_path, about, source, machine(trt))
     with pytest.raises(OdtkError, match="its node has no folder"):
-        build_into(f"{tmp_path}/x", *arguments[1:], lambda _: machine(trt), source.onnx_file)
+        build(tmp_path / "x", about, source, machine(trt))
     assert os.listdir(tmp_path) == []
 
 

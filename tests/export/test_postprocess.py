@@ -22,8 +22,13 @@ STRIDES = (8, 16, 32, 64, 128)
 ANCHORS = [generate_anchors(stride, (1.0, 2.0), (4.0,), "current") for stride in STRIDES]
 
 
-def described(post, classes=3):
-    return dataclasses.replace(
+# Of a rotated model, with as many anchors a cell.
+TURNED = {"ratios": (1.0,), "angles": (-0.5, 0.5)}
+
+
+def described(post, classes=3, **options):
+    """Two anchors a cell."""
+    about = dataclasses.replace(
         ABOUT,
         classes=classes,
         class_names=None,
@@ -33,6 +38,7 @@ def described(post, classes=3):
         outputs="detections",
         post=post,
     )
+    return dataclasses.replace(about, **options)
 
 
 def session(about):
@@ -42,7 +48,7 @@ def session(about):
         helper.make_tensor_value_info(
             f"{name}_{i}", TensorProto.FLOAT, ["batch", 2 * n, level.height, level.width]
         )
-        for name, n in (("score", about.classes), ("box", 4))
+        for name, n in (("score", about.classes), ("box", about.box_values))
         for i, level in enumerate(about.levels, start=1)
     ]
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT32)
@@ -72,11 +78,17 @@ def compare(about, scores, deltas):
         STRIDES,
         threshold=post.threshold,
         top_n=post.top_n,
+        rotated=about.rotated,
     )
-    expected = nms(*candidates, threshold=post.nms, detections=post.detections)
+    expected = nms(
+        *candidates,
+        threshold=post.nms,
+        detections=post.detections,
+        own_angles=post.rotated_nms == "own",
+    )
     np.testing.assert_array_equal(found[0], expected[0].numpy())
     np.testing.assert_array_equal(found[2], expected[2].numpy())
-    # Their exp may differ in the last bit.
+    # Their exp, and hypot and sqrt, may differ in the last bit.
     np.testing.assert_allclose(found[1], expected[1].numpy(), rtol=1e-5, atol=1e-4)
     return found
 
@@ -89,7 +101,8 @@ def random_outputs(rng, about, images=2, distinct=None):
         if distinct:  # many equal scores
             values = np.floor(values * distinct).astype(np.float32) / np.float32(distinct)
         scores.append(values)
-        deltas.append(rng.normal(0, 0.5, (images, 8, *place)).astype(np.float32))
+        channels = 2 * about.box_values
+        deltas.append(rng.normal(0, 0.5, (images, channels, *place)).astype(np.float32))
     return scores, deltas
 
 
@@ -111,9 +124,39 @@ def test_detections_are_those_of_ops(post, distinct):
     assert np.any(found[0]) == (post.threshold < 1)
 
 
+@pytest.mark.parametrize(
+    ("post", "distinct"),
+    [
+        (Postprocessing(1.0), None),
+        (Postprocessing(), None),
+        (Postprocessing(0.0, 1000, 0.3, 200), None),
+        (Postprocessing(0.0, 1000, 0.3, 200, "odtk"), None),
+        (Postprocessing(0.25, 30, 0.0, 50), 4),
+        (Postprocessing(0.25, 30, 0.0, 50, "odtk"), 4),
+        (Postprocessing(0.9, 1000, 1.0, 300), 16),
+    ],
+)
+def test_rotated_detections_are_those_of_ops(post, distinct):
+    about = described(post, **TURNED)
+    rng = np.random.default_rng(17)
+    found = compare(about, *random_outputs(rng, about, distinct=distinct))
+    assert np.any(found[0]) == (post.threshold < 1)
+    assert found[1].shape == (2, post.detections, 6)
+    used = found[0] > 0
+    np.testing.assert_allclose(np.hypot(*found[1][used][:, 4:].T), 1, atol=1e-6)
+
+
+def test_each_way_to_compare_angles_is_told_apart():
+    outputs = random_outputs(np.random.default_rng(18), described(Postprocessing(), **TURNED))
+    ways = [described(Postprocessing(0.3, 100, 0.3, 100, way), **TURNED) for way in ("own", "odtk")]
+    own, odtk = (compare(about, *outputs) for about in ways)
+    assert np.any(own[1] != odtk[1])
+
+
+@pytest.mark.parametrize("turned", [{}, TURNED])
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 90.0, -90.0, 1e30, -1e30])
-def test_odd_deltas(odd):
-    about = described(Postprocessing(0.3, 40, 0.4, 60))
+def test_odd_deltas(odd, turned):
+    about = described(Postprocessing(0.3, 40, 0.4, 60), **turned)
     rng = np.random.default_rng(1)
     scores, deltas = random_outputs(rng, about)
     for array in deltas:
@@ -121,8 +164,9 @@ def test_odd_deltas(odd):
     compare(about, scores, deltas)
 
 
-def test_odd_scores():
-    about = described(Postprocessing(0.3, 40, 0.4, 60))
+@pytest.mark.parametrize("turned", [{}, TURNED])
+def test_odd_scores(turned):
+    about = described(Postprocessing(0.3, 40, 0.4, 60), **turned)
     rng = np.random.default_rng(2)
     scores, deltas = random_outputs(rng, about)
     for array in scores:
@@ -130,12 +174,14 @@ def test_odd_scores():
     compare(about, scores, deltas)
 
 
-def test_inverted_boxes_suppress_as_in_ops():
+@pytest.mark.parametrize("turned", [{}, TURNED])
+def test_inverted_boxes_suppress_as_in_ops(turned):
     """Boxes shifted far out are clipped on one side only, so that x2 < x1."""
-    about = described(Postprocessing(0.3, 60, 0.2, 80))
+    about = described(Postprocessing(0.3, 60, 0.2, 80), **turned)
     rng = np.random.default_rng(3)
     scores, deltas = random_outputs(rng, about)
     for array in deltas:
-        array[:, ::4] -= rng.choice([0, 3, 8], array[:, ::4].shape).astype(np.float32)
+        shifts = array[:, :: about.box_values]
+        shifts -= rng.choice([0, 3, 8], shifts.shape).astype(np.float32)
     found = compare(about, scores, deltas)
     assert np.any(found[1][..., 2] < found[1][..., 0])

@@ -33,7 +33,7 @@ import sys
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
 from odtk_ray.export import plan
-from odtk_ray.engines.trt import import_tensorrt, make_logger
+from odtk_ray.engines.trt import Interruption, import_tensorrt, make_logger
 assert import_tensorrt() is trt
 assert trt.__version__.startswith(sys.argv[1]), trt.__version__
 typed = sys.argv[2] == "True"
@@ -42,20 +42,27 @@ assert plan.is_strongly_typed(trt) is typed
 for owner, names in {
     trt.Builder: "create_network create_builder_config create_optimization_profile "
                  "build_serialized_network",
-    trt.INetworkDefinition: "name",
+    trt.INetworkDefinition: "name num_inputs get_input num_outputs get_output num_layers "
+                            "get_layer",
     trt.OnnxParser: "parse num_errors get_error",
     trt.IBuilderConfig: "clear_flag set_flag add_optimization_profile set_memory_pool_limit "
                         "create_timing_cache set_timing_cache get_timing_cache "
-                        "get_tactic_sources set_tactic_sources",
+                        "get_tactic_sources set_tactic_sources profiling_verbosity",
+    trt.ProfilingVerbosity: "DETAILED",
     trt.IOptimizationProfile: "set_shape",
     trt.ITimingCache: "serialize",
     trt.MemoryPoolType: "WORKSPACE",
     trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
     trt.BuilderFlag: "TF32",
-    # engines/tensorrt.py
+    # export/resizes.py
+    trt.ILayer: "type num_outputs get_output get_input set_input",
+    trt.LayerType: "RESIZE DEQUANTIZE",
+    # engines/plan.py
     trt.Runtime: "deserialize_cuda_engine",
     trt.ICudaEngine: "name num_io_tensors get_tensor_name get_tensor_dtype "
-                     "create_execution_context",
+                     "create_execution_context create_engine_inspector",
+    trt.EngineInspector: "execution_context get_engine_information",
+    trt.LayerInformationFormat: "JSON",
     trt.IExecutionContext: "set_input_shape set_tensor_address execute_async_v3",
     trt: "float32",
 }.items():
@@ -68,8 +75,7 @@ wanted = "STRONGLY_TYPED" if typed else "EXPLICIT_BATCH"
 assert plan._network_flags(trt, typed) == 1 << int(getattr(flags, wanted))
 log = make_logger(trt, [])
 log.log(trt.ILogger.Severity.ERROR, "x")
-class Config: pass
-monitor = plan._monitor(trt, Config(), print)
+monitor = plan._monitor(trt, Interruption(), print)
 if hasattr(trt, "IProgressMonitor"):
     assert {"phase_start", "phase_finish", "step_complete"} <= set(dir(trt.IProgressMonitor))
     assert hasattr(trt.IBuilderConfig, "progress_monitor")

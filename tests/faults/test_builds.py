@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from machines_for_tests import A10G, ADA, H100, having, simulated
+from machines_for_tests import A10G, ADA, H100, having, simulated, unable
 
 from odtk_ray.cli import cli
 from odtk_ray.engines.sets import read_pair, read_set
@@ -28,9 +28,9 @@ TESTS = Path(__file__).parents[1]
 # The command line in a process of its own, on simulated GPUs.
 PROGRAM = """
 import functools
-from machines_for_tests import simulated
+from machines_for_tests import simulated, unable
 from odtk_ray.export import fleet
-fleet.export_set = functools.partial(fleet.export_set, detect=simulated)
+fleet.export_set = functools.partial(fleet.export_set, detect=simulated, open_built=unable)
 from odtk_ray.cli import main
 main()
 """
@@ -49,7 +49,7 @@ def source(checkpoint, tmp_path_factory):
 @pytest.fixture
 def export(cluster, source, monkeypatch):
     """`odtk-ray export --gpu-type all` on the cluster."""
-    with_detect = functools.partial(module.export_set, detect=simulated)
+    with_detect = functools.partial(module.export_set, detect=simulated, open_built=unable)
     monkeypatch.setattr(module, "export_set", with_detect)
 
     def run(folder, *flags):
@@ -145,7 +145,7 @@ def test_nothing_built_is_a_failure_and_leaves_the_old_set(cluster, export, tmp_
 
 def test_a_full_disk_leaves_the_old_plan(cluster, export, tmp_path):
     mark = tmp_path / "full"
-    cluster.add(kind="H100", **having(H100, build=f"full:{mark}"))
+    cluster.add(kind="H100", **having(H100, check=f"full:{mark}"))
     cluster.add(kind="A10G", **having(A10G))
     folder = tmp_path / "engines"
     assert export(folder).exit_code == 0

@@ -1,19 +1,16 @@
-"""Tests that need a GPU: `pytest -m gpu`. Without one they are skipped, each with the reason."""
+"""Tests that need a GPU: `pytest -m gpu`. Without one they are skipped, each with the reason.
+
+test_gpu_plan_check.py needs no torch, so nothing here imports it at once.
+"""
 
 from __future__ import annotations
 
 import pytest
 from gpu_helpers import POST, PREP, write_spread
 
-from odtk_ray.model.checkpoint import load_checkpoint
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _gpu():
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
     import cuda_ops
 
     try:
@@ -39,6 +36,7 @@ def spread(checkpoint, tmp_path_factory):
 def make_engine(codec, checkpoint):
     """Makes engines of the tiny checkpoint; keyword arguments replace the defaults."""
     from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.model.checkpoint import load_checkpoint
 
     engines = []
 

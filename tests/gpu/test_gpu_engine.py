@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from gpu_helpers import POST, PREP, agreement, detect, jpeg, raw
 
+from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import load_picture
 from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
+from odtk_ray.model.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.gpu
 
@@ -55,6 +56,19 @@ def test_launches_in_flight_do_not_disturb_each_other(make_engine, files):
     assert [[raw(o) for o in finish()] for finish in pending] == one_by_one
 
 
+def test_pictures_are_decoded_while_the_network_computes(make_engine, files):
+    """Streams that share a hardware queue with the network's would let them wait for its end."""
+    engine = make_engine(prep=Preprocessing(), launch_batch=64)
+    sources = [engine.read(files[i % len(files)]) for i in range(64)]
+    engine.launch(sources, (896, 1152))()
+    finish, computed = engine.launch(sources, (896, 1152)), engine._device.event()
+    computed.record()
+    loaded = engine._loader.load(sources[:32])
+    assert not computed.query()
+    engine._loader.give_back(loaded)
+    finish()
+
+
 def test_an_engine_that_nobody_closes_harms_no_other(make_engine, checkpoint, files):
     kept = make_engine()
     before = [raw(o) for o in detect(kept, files[:4])]
@@ -87,21 +101,10 @@ def on_gpu(engine, files):
     return [o.found for at in range(0, len(files), 4) for o in detect(engine, files[at : at + 4])]
 
 
-@pytest.fixture
-def rotated_model(rotated_checkpoint, tmp_path):
-    """The tiny rotated model with scores that are not all 1, but in an order."""
-    checkpoint = load_checkpoint(rotated_checkpoint)
-    model = checkpoint.build()
-    model.get_parameter("cls_head.8.weight").mul_(0.01)
-    tables = {name: getattr(checkpoint, name) for name in ("ratios", "scales", "angles")}
-    save_checkpoint(tmp_path / "model.pth", model, **tables)
-    return tmp_path / "model.pth"
-
-
-def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, rotated_model, files):
+def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, ranked_rotated, files):
     """In FP32 alone: where the tiny model's (sin, cos) is short, FP16 turns the box."""
-    found = on_gpu(make_engine(rotated_model, full_precision=True, jpeg=()), files)
-    expected = on_cpu(rotated_model, files)
+    found = on_gpu(make_engine(ranked_rotated, full_precision=True, jpeg=()), files)
+    expected = on_cpu(ranked_rotated, files)
     assert {one.boxes.shape[1] for one in (*found, *expected)} == {6}
     tolerance = {"least": 0, "iou": 0.99, "score": 1e-4, "margin": 1e-4}
     total, share = agreement(found, expected, **tolerance)

@@ -110,7 +110,7 @@ def command(model, images, output, path=(), *options):
     )
 
 
-def test_without_pycuda_torch_computes_and_says_so_once(tmp_path, checkpoint, mixed):
+def test_without_pycuda_torch_computes_and_says_so_once(tmp_path, spread, mixed):
     """PyCUDA cannot be imported in this run: a whole run of the same command, the same boxes."""
     shadow = tmp_path / "shadow"
     shadow.mkdir()
@@ -118,7 +118,7 @@ def test_without_pycuda_torch_computes_and_says_so_once(tmp_path, checkpoint, mi
     found = {}
     for name, path in (("torch", [shadow]), ("kernels", [])):
         output = tmp_path / f"{name}.parquet"
-        done = command(checkpoint, mixed, output, path, "--full-precision", "--decoder", "cpu")
+        done = command(spread, mixed, output, path, "--full-precision", "--decoder", "cpu")
         assert done.returncode == 3, done.stderr
         assert done.stderr.count("PyTorch computes in their place") == (name == "torch")
         found[name] = by_image(pq.read_table(output))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 from gpu_helpers import POST, jpeg, matched, raw
@@ -23,16 +25,29 @@ def files():
     return [jpeg(seed, *((320, 240), (200, 300))[seed % 2]) for seed in range(12)]
 
 
-@pytest.fixture(scope="module", params=["fp32", "fp16"])
-def plan(request, _gpu, checkpoint, tmp_path_factory):
+# In half precision a tiny rotated model's boxes turn where their (sin, cos) is short.
+@pytest.fixture(
+    scope="module",
+    params=[("checkpoint", "fp32"), ("checkpoint", "fp16"), ("ranked_rotated", "fp32")],
+    ids="-".join,
+)
+def built(request, _gpu, tmp_path_factory):
+    """A checkpoint, its plan, and what the export said."""
     pytest.importorskip("tensorrt")
-    path = tmp_path_factory.mktemp("plans") / f"{request.param}.plan"
-    flags = ["--full-precision"] * (request.param == "fp32")
+    kind, precision = request.param
+    checkpoint = request.getfixturevalue(kind)
+    path = tmp_path_factory.mktemp("plans") / f"{precision}.plan"
+    flags = ["--full-precision"] * (precision == "fp32")
     arguments = ["export", str(checkpoint), str(path), "--size", *map(str, SIZE), *flags,
                  "--dynamic-batch-opts", "1", "4", "4"]  # fmt: skip
     outcome = CliRunner().invoke(cli, arguments)
     assert outcome.exit_code == 0, outcome.output
-    return str(path)
+    return checkpoint, str(path), outcome.stdout
+
+
+@pytest.fixture
+def plan(built):
+    return built[1]
 
 
 @pytest.fixture
@@ -44,9 +59,9 @@ def engine(plan):
     made.close()
 
 
-def test_it_finds_what_pytorch_finds(engine, plan, checkpoint, files):
-    least = 0.999 if "fp32" in plan else 0.99
-    cpu = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=1)
+def test_it_finds_what_pytorch_finds(engine, built, files):
+    least = 0.999 if "fp32" in built[1] else 0.99
+    cpu = PyTorchEngine(load_checkpoint(built[0]), POST, launch_batch=1)
     total = partners = 0
     for start in range(0, 12, 4):
         some = files[start : start + 4]
@@ -59,6 +74,17 @@ def test_it_finds_what_pytorch_finds(engine, plan, checkpoint, files):
                 total, partners = total + count, partners + hits
     assert total > 200
     assert partners >= least * total
+
+
+def test_the_export_was_checked_against_pytorch(built):
+    """On the same network input, which is made up: noise, in which the tiny model finds plenty."""
+    (checked,) = re.findall(r"^checked against PyTorch on 2 made-up.*", built[2], re.MULTILINE)
+    scores, matched, counted = re.search(
+        r"scores within (\S+), .*, ([\d,]+) of ([\d,]+) detections matched", checked
+    ).groups()
+    if "fp32" in built[1]:
+        assert float(scores) < 1e-2  # logits of the tiny model reach hundreds
+        assert int(matched) >= 0.97 * int(counted) > 20
 
 
 def test_two_launches_are_in_flight(engine, files):

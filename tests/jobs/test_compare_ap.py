@@ -53,8 +53,19 @@ def test_table(job, tmp_path, a, b, expected):
     result = run(job, tmp_path, rows(a), rows(b), "--draws", "20")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.output.splitlines()]
-    assert [line[0] for line in lines[1:]] == ["AP", "AP50", "AP75"]
-    assert all(line[1:4] == expected for line in lines[1:])
+    assert [line[0] for line in lines[1:4]] == ["AP", "AP50", "AP75"]
+    assert all(line[1:4] == expected for line in lines[1:4])
+
+
+def test_detections_are_matched_one_to_one(job, tmp_path):
+    """On image 9 half of the box is left; image 1 has a second one in a, with a low score."""
+    a = [*rows(["b", 9, 1]), *rows([1])]
+    a[-1]["score"] = 0.2
+    b = rows(["b", "a", 9, 1])
+    b[2]["bbox"] = [15, 5, 20, 20]
+    result = run(job, tmp_path, a, b, "--draws", "20")
+    # Matched on "b" and 1; alone are "a" and both boxes of 9; the low score does not count.
+    assert result.output.splitlines()[-1] == "4 of 7 detections matched (57.14%)"
 
 
 def test_groups_are_drawn_together(job, tmp_path):
@@ -79,3 +90,10 @@ def test_unusable_input_is_explained(job, tmp_path, a, options, message):
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_rotated_boxes_are_refused(job, tmp_path):
+    turned = [row | {"bbox": [*row["bbox"], 0.5]} for row in rows(["a"])]
+    result = run(job, tmp_path, rows(["a"]), turned)
+    assert result.exit_code == 1
+    assert "have 5 numbers, not 4" in " ".join(result.output.split())

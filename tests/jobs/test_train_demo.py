@@ -28,15 +28,21 @@ def job(monkeypatch):
     monkeypatch.syspath_prepend(str(JOBS))
     yield importlib.import_module("train_demo")
     sys.modules.pop("train_demo")
+    sys.modules.pop("demo_models")
 
 
-def test_split_keeps_the_strip_for_validation(job):
+@pytest.fixture
+def models(job):
+    return sys.modules["demo_models"]
+
+
+def test_split_keeps_the_strip_for_validation(models):
     boxes = [[10, 10, 50, 50], [700, 1000, 740, 1050], [100, 880, 140, 920], [0, 950, 20, 990]]
     image = Image.new("RGB", (1250, 1300))
     image.paste((255, 0, 0), (0, 900, 1250, 1300))
     first = Photograph(image, np.array(boxes, np.float64))
     other = Photograph(Image.new("RGB", (50, 60)), np.empty((0, 4)))
-    training, validation = job.split([first, other])
+    training, validation = models.split([first, other])
     assert [photograph.image.size for photograph in training] == [(1250, 900), (50, 60)]
     assert training[1] is other
     assert not np.asarray(training[0].image).any()
@@ -49,15 +55,15 @@ def test_split_keeps_the_strip_for_validation(job):
     assert [photograph.boxes.tolist() for photograph in validation] == expected
 
 
-def test_the_test_photographs_are_not_among_those_that_are_read(job):
-    assert all("YELL" in name for name in job.PHOTOGRAPHS)
-    assert len(job.PHOTOGRAPHS) == 2
+def test_the_test_photographs_are_not_among_those_that_are_read(models):
+    assert all("YELL" in name for name in models.PHOTOGRAPHS)
+    assert len(models.PHOTOGRAPHS) == 2
 
 
-def test_a_whole_photograph_can_be_kept_for_validation(job):
+def test_a_whole_photograph_can_be_kept_for_validation(models):
     first = Photograph(Image.new("RGB", (850, 1300)), np.array([[100.0, 1150, 140, 1200]]))
     second = Photograph(Image.new("RGB", (400, 450)), np.empty((0, 4)))
-    training, validation = job.split([first, second], "first")
+    training, validation = models.split([first, second], "first")
     assert training == [second]
     assert [photograph.image.size for photograph in validation] == [(400, 400)] * 6
     # The lowest row of squares begins at 900, its second square at column 50
@@ -65,19 +71,19 @@ def test_a_whole_photograph_can_be_kept_for_validation(job):
         [],
         [[50, 250, 90, 300]],
     ]
-    training, validation = job.split([first, second], "second")
+    training, validation = models.split([first, second], "second")
     assert training == [first]
     assert len(validation) == 1
 
 
 @pytest.fixture
-def data(tmp_path, job):
+def data(tmp_path, models):
     """Two pictures with the names of the photographs, just large enough to be split."""
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
     for number, (name, size) in enumerate(
-        zip(job.PHOTOGRAPHS, [(420, 820), (400, 400)], strict=True)
+        zip(models.PHOTOGRAPHS, [(420, 820), (400, 400)], strict=True)
     ):
         small = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
         Image.fromarray(small).resize(size).save(tmp_path / "photos" / name)
@@ -106,6 +112,50 @@ def test_what_cannot_start_is_refused_at_once(job, tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["trees", "shapes"])
+def test_each_model_starts_with_a_checkpoint_that_the_command_line_takes(job, tmp_path, name):
+    trunk = torchvision.models.mobilenet_v2(weights=None).state_dict()
+    job.MODELS[name].write_start(tmp_path / "start.pth", trunk, 0)
+    checkpoint = load_checkpoint(tmp_path / "start.pth")
+    expected = {"trees": (False, 1, 9), "shapes": (True, 4, 27)}[name]
+    assert (checkpoint.rotated, checkpoint.classes, checkpoint.anchors_per_cell) == expected
+    assert checkpoint.class_names == {"trees": ("tree",), "shapes": models_names()}[name]
+
+
+def models_names():
+    return ("bar", "leaf", "wedge", "bone")
+
+
+def test_shapes_learn_and_are_judged(job, models, data, tmp_path, monkeypatch):
+    """One step on real scenes, and the lines that the log gets."""
+    monkeypatch.setattr(models.Shapes, "SCENES", 2)
+    trunk = torchvision.models.mobilenet_v2(weights=None).state_dict()
+    models.Shapes.write_start(tmp_path / "start.pth", trunk, 0)
+    model = models.Shapes(data, "strip", 0, "cpu")
+    trainer = job.Trainer(
+        tmp_path / "start.pth", model.source(1), job.Recipe(iterations=1, batch=1)
+    )
+    [step] = trainer.steps()
+    assert step.focal > 0
+    assert step.box > 0
+    trainer.export(tmp_path / "model.pth")
+    log = job.Log(tmp_path / "log.jsonl")
+    log.figures(1, model.judge(str(tmp_path / "model.pth"), final=True))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row.get("class") for row in rows] == [None, *models_names()]
+    assert all(row["resize"] == 640 and 0 <= row["AP50"] <= 1 for row in rows)
+    assert {"AP", "AP50", "AP75", "AP50 unturned", "angle error"} <= set(rows[0])
+
+
+def test_shapes_are_judged_on_what_they_do_not_learn_from(models, data, monkeypatch):
+    monkeypatch.setattr(models.Shapes, "SCENES", 1)
+    model = models.Shapes(data, "strip", 0, "cpu")
+    heights = [photograph.image.height for photograph in model.training]
+    assert heights == [820 - models.STRIP, 400]
+    assert [photograph.image.size for photograph in model.validation] == [(400, 400)]
+    assert models.Shapes.SEED > 1000  # trainings have small seeds
+
+
 @pytest.fixture
 def start(tmp_path):
     model = starting_model(torchvision.models.mobilenet_v2(weights=None).state_dict(), 0)
@@ -115,12 +165,12 @@ def start(tmp_path):
 
 
 @pytest.mark.cluster
-def test_two_processes_continue_a_training(job, data, start):
+def test_two_processes_continue_a_training(job, models, data, start):
     output = data / "model.pth"
     folder = data / "model.pth.training"
     folder.mkdir()
-    photographs = job.read_photographs(data / "trees.json", data / "photos", job.PHOTOGRAPHS)
-    begun = job.Trainer(start, job.split(photographs)[0], job.Recipe(iterations=1, batch=2))
+    source = models.Trees(data, "strip", 0, "cpu").source(0)
+    begun = job.Trainer(start, source, job.Recipe(iterations=1, batch=2))
     list(begun.steps())
     begun.save(folder / "training.pth")
 
@@ -145,8 +195,8 @@ def test_two_processes_continue_a_training(job, data, start):
     assert [(row["iteration"], row["resize"]) for row in log] == [
         (2, 800),
         (3, 800),
-        *((3, resize) for resize in job.RESIZES),
-        *((3, 800) for _ in job.SHIFTS),
+        *((3, resize) for resize in models.Trees.RESIZES),
+        *((3, 800) for _ in models.SHIFTS),
     ]
-    assert [row["shift"] for row in log if "shift" in row] == list(job.SHIFTS)
+    assert [row["shift"] for row in log if "shift" in row] == list(models.SHIFTS)
     assert all(0 <= row["AP50"] <= 1 for row in log)

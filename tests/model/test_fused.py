@@ -1,4 +1,4 @@
-"""The folded and fused network computes what the checkpoint's network computes."""
+"""The fused network computes what the checkpoint's network computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from odtk_ray.model.fused import fold_batch_norm, fuse_relu
+from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
 
 # Groups, both kinds of residual blocks, ReLU6, two backbones.
@@ -41,20 +42,23 @@ def network(backbones):
 @torch.inference_mode()
 def test_outputs_are_equal_up_to_rounding(backbones):
     model = network(backbones).double()
-    folded = fold_batch_norm(copy.deepcopy(model))
+    folded = fold_batch_norms(model)
     fused = fuse_relu(copy.deepcopy(folded))
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     image = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1)).double()
-    expected = model(image)
-    for changed in (folded, fused):
-        for wanted, got in zip(expected, changed(image), strict=True):
-            for one, two in zip(wanted, got, strict=True):
-                torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
+    for wanted, got in zip(model(image), fused(image), strict=True):
+        for one, two in zip(wanted, got, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
 
 
-def test_weights_are_shared_with_a_fused_copy():
+@torch.inference_mode()
+def test_a_fused_copy_shares_the_weights_and_leaves_the_original_as_it_was():
     from odtk_ray.engines.gpu_network import fused
 
-    folded = fold_batch_norm(network(["ResNet18FPN"]))
+    folded = fold_batch_norms(network(["ResNet18FPN"]))
+    image = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    before = folded(image)
     copied = fused(folded)
-    assert {id(p) for p in copied.parameters()} == {id(p) for p in folded.parameters()}
+    weights = [{id(p) for p in model.parameters() if p.dim() > 1} for model in (copied, folded)]
+    assert weights[0] == weights[1]
+    for one, two in zip(before, folded(image), strict=True):
+        assert all(map(torch.equal, one, two))

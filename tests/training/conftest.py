@@ -1,12 +1,23 @@
 """A trunk that is quick to make and lets signals through, and a checkpoint to start from."""
 
+import math
+
 import pytest
 import torch
 import torchvision
 
 from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.training.silhouettes import NAMES
 from odtk_ray.training.start import starting_model
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +38,20 @@ def start(trunk, tmp_path_factory):
     path = tmp_path_factory.mktemp("start") / "start.pth"
     model = starting_model(trunk, 0)
     options = {"ratios": DEFAULT_RATIOS, "scales": DEFAULT_SCALES, "class_names": ["tree"]}
+    save_checkpoint(path, model, **options)
+    return path
+
+
+@pytest.fixture(scope="session")
+def rotated_start(trunk, tmp_path_factory):
+    path = tmp_path_factory.mktemp("rotated") / "start.pth"
+    model = starting_model(trunk, 0, classes=len(NAMES), anchors=27, values=6)
+    third = 2 ** (1 / 3)
+    options = {
+        "ratios": (1.0, 3.5, 1 / 3.5),
+        "scales": (2.5, 2.5 * third, 2.5 * third**2),
+        "angles": (-math.pi / 6, 0.0, math.pi / 6),
+        "class_names": NAMES,
+    }
     save_checkpoint(path, model, **options)
     return path

@@ -12,10 +12,11 @@ from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchor
 from odtk_ray.ops.boxes import decode_boxes
 from odtk_ray.ops.decode import decode
 from odtk_ray.training.targets import (
+    BACKGROUND,
     IGNORED,
-    assign,
     encode_boxes,
     flatten_heads,
+    match_upright,
     place_anchors,
 )
 
@@ -59,22 +60,28 @@ def test_decoding_gives_back_what_was_encoded(seed, count):
     assert torch.allclose(decoded, boxes, atol=1e-3)
 
 
+def match(anchors, boxes):
+    """The targets of one tile whose boxes are all of class 0."""
+    labels, deltas = match_upright(anchors, [boxes], [torch.zeros(len(boxes), dtype=torch.long)])
+    return labels[0], deltas[0]
+
+
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_assign_does_what_slow_loops_do(count):
+def test_matching_does_what_slow_loops_do(count):
     anchors = place_anchors(level_anchors(), STRIDES, 128, 256)
     boxes = random_boxes(count, count, extent=128.0)
-    target, wanted = assign(anchors, boxes)
+    labels, wanted = match(anchors, boxes)
     assert wanted.shape == anchors.shape
     for i, anchor in enumerate(anchors.tolist()):
         overlaps = [slow_iou(anchor, box) for box in boxes.tolist()]
         best = max(overlaps, default=0.0)
         if min(abs(best - limit) for limit in (0.4, 0.5)) < 1e-6:
             continue  # float32 may fall on either side
-        assert target[i] == (1 if best >= 0.5 else IGNORED if best >= 0.4 else 0)
-        if target[i] == 1:
+        assert labels[i] == (0 if best >= 0.5 else IGNORED if best >= 0.4 else BACKGROUND)
+        if labels[i] == 0:
             nearest = boxes[overlaps.index(best)]
             assert torch.allclose(wanted[i], encode_boxes(nearest, anchors[i]))
-    assert {1.0, 0.0, IGNORED} == set(target.tolist()) if count else not target.any()
+    assert set(labels.tolist()) == ({0, BACKGROUND, IGNORED} if count else {BACKGROUND})
 
 
 @pytest.mark.parametrize(
@@ -82,16 +89,31 @@ def test_assign_does_what_slow_loops_do(count):
     [
         # A box of n of the anchor's 10 columns has IoU n / 10: 0.5 is foreground, 0.4 does not
         # count.
-        (3, 0),
+        (3, BACKGROUND),
         (4, IGNORED),
-        (5, 1),
-        (10, 1),
+        (5, 0),
+        (10, 0),
     ],
 )
-def test_assign_at_its_limits(side, expected):
+def test_matching_at_its_limits(side, expected):
     anchor = torch.tensor([[0.0, 0, 9, 9]])
     box = torch.tensor([[0.0, 0, side - 1, 9]])
-    assert assign(anchor, box)[0].tolist() == [expected]
+    assert match(anchor, box)[0].tolist() == [expected]
+
+
+def test_every_tile_has_its_own_boxes_and_classes():
+    anchors = place_anchors(level_anchors(), STRIDES, 128, 128)
+    boxes = [random_boxes(1, 3, 128.0), torch.empty(0, 4), random_boxes(2, 5, 128.0)]
+    classes = [torch.tensor([2, 0, 1]), torch.empty(0, dtype=torch.long), torch.arange(5) % 3]
+    labels, deltas = match_upright(anchors, boxes, classes)
+    assert labels.shape == (3, len(anchors))
+    assert deltas.shape == (3, len(anchors), 4)
+    for tile in range(3):
+        alone = match_upright(anchors, [boxes[tile]], [classes[tile]])
+        assert torch.equal(labels[tile], alone[0][0])
+        assert torch.equal(deltas[tile], alone[1][0])
+    assert {0, 1, 2} <= set(labels[2].tolist())
+    assert set(labels[1].tolist()) == {BACKGROUND}
 
 
 def test_place_anchors_counts_and_first_cells():
@@ -105,11 +127,12 @@ def test_place_anchors_counts_and_first_cells():
 
 
 def test_rows_of_the_heads_and_of_the_anchors_belong_together():
-    """Heads that say what `assign` wants make the decoder find the box from every row."""
+    """Heads that say what is wanted make the decoder find the box from every row."""
     boxes = torch.tensor([[20.0, 30, 59, 79]])
     anchors = level_anchors()
     placed = place_anchors(anchors, STRIDES, 256, 128)
-    target, wanted = assign(placed, boxes)
+    labels, wanted = match(placed, boxes)
+    target = (labels == 0).float()
     model = RetinaNet(["MobileNetV2FPN"], 1, channels=4)
     logits, deltas = (
         [torch.zeros_like(level) for level in head] for head in model(torch.zeros(1, 3, 128, 256))
@@ -119,14 +142,14 @@ def test_rows_of_the_heads_and_of_the_anchors_belong_together():
     for level_logits, level_deltas in zip(logits, deltas, strict=True):
         height, width = level_logits.shape[2:]
         stop = start + height * width * 9
-        rows = target[start:stop].clamp(min=0).view(height, width, 9).permute(2, 0, 1)
+        rows = target[start:stop].view(height, width, 9).permute(2, 0, 1)
         level_logits[0] = rows
         values = wanted[start:stop].view(height, width, 36).permute(2, 0, 1)
         level_deltas[0] = values
         start = stop
-    assert torch.equal(flatten_heads(logits, 1)[0, :, 0], target.clamp(min=0))
+    assert torch.equal(flatten_heads(logits, 1)[0, :, 0], target)
     assert torch.equal(flatten_heads(deltas, 4)[0], wanted)
     scores, found, _ = decode(logits, deltas, anchors, STRIDES, threshold=0.5, top_n=1000)
     found = found[scores > 0]
-    assert len(found) == (target == 1).sum() > 5
+    assert len(found) == target.sum() > 5
     assert torch.allclose(found, boxes.expand_as(found), atol=1e-3)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import odtk_ray
@@ -13,8 +14,11 @@ from odtk_ray.detect import Detector
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.records import to_bbox
 from odtk_ray.training.photographs import Photograph
-from odtk_ray.training.validation import evaluate
+from odtk_ray.training.scenes import Scene
+from odtk_ray.training.silhouettes import NAMES
+from odtk_ray.training.validation import evaluate, evaluate_scenes
 
 PREP = Preprocessing(resize=128, max_size=256)
 ASSETS = Path(odtk_ray.__file__).parent / "assets"
@@ -67,11 +71,50 @@ def test_another_size_is_another_result(eager, photographs):
     assert 0 < evaluate(eager, photographs, Preprocessing(resize=100)).stats["AP"] < 0.9
 
 
-def test_the_file_that_ships():
-    path = ASSETS / "trees.pth"
+@pytest.fixture
+def eager_rotated(rotated_start, tmp_path):
+    checkpoint = load_checkpoint(rotated_start)
+    model = checkpoint.build()
+    torch.manual_seed(0)
+    model.cls_head[8].bias.normal_()
+    path = tmp_path / "eager.pth"
+    anchors = {name: getattr(checkpoint, name) for name in ("ratios", "scales", "angles")}
+    save_checkpoint(path, model, **anchors)
+    return path
+
+
+def test_what_the_run_finds_in_scenes_is_right(eager_rotated, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+
+    def engine():
+        return PyTorchEngine(load_checkpoint(eager_rotated), Postprocessing(), launch_batch=1)
+
+    [result] = Detector(engine, PREP, launch_batch=1, threads=1).detect(
+        [str(tmp_path / "scene.png")]
+    )
+    found = result.detections
+    assert len(found) > 20
+    boxes = to_bbox(found.boxes)
+    scene = Scene(pixels, boxes, found.classes.astype(np.int64), np.zeros(len(found)))
+    report = evaluate_scenes(eager_rotated, [scene], PREP)
+    assert report.metrics.stats["AP"] == pytest.approx(1.0)
+    assert report.error == pytest.approx(0, abs=1e-3)
+    assert report.matches == len(found)
+    far = np.array([500.0, 0, 0, 0, 0])
+    moved = Scene(pixels, boxes + far, scene.classes, scene.hidden)
+    assert evaluate_scenes(eager_rotated, [moved], PREP).metrics.stats["AP"] == 0
+
+
+SHIPPED = {"trees.pth": (("tree",), False), "shapes.pth": (NAMES, True)}
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("*.pth")), ids=lambda path: path.name)
+def test_the_files_that_ship(path):
     assert path.stat().st_size <= 6 << 20
     checkpoint = load_checkpoint(path)
     assert (checkpoint.backbones, checkpoint.channels) == (("MobileNetV2FPN",), 64)
-    assert (checkpoint.class_names, checkpoint.dtype) == (("tree",), "float16")
+    assert (checkpoint.class_names, checkpoint.rotated) == SHIPPED[path.name]
+    assert checkpoint.dtype == "float16"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest in (ASSETS / "README.md").read_text()

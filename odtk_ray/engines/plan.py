@@ -1,0 +1,89 @@
+"""A TensorRT plan in GPU memory, checked against its sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from odtk_ray.engines.trt import make_logger, start
+from odtk_ray.errors import OdtkError
+from odtk_ray.model.exported import INPUT_NAME, unusable
+from odtk_ray.model.sidecar import Sidecar, rebuild_command
+
+
+class Plan:
+    """A plan in GPU memory, with one execution context.
+
+    Args:
+        trt: the package that built it.
+        path: of its file.
+        about: its sidecar, which was checked against the file.
+
+    Raises:
+        UsageError: it is the plan of something else.
+        OdtkError: TensorRT refuses it, or the GPU's memory is too small.
+    """
+
+    def __init__(self, trt: Any, path: str, about: Sidecar) -> None:
+        messages: list[str] = []
+        self._trt = trt
+        self._log = make_logger(trt, messages)  # TensorRT keeps no reference of its own
+        self._runtime = start(trt, trt.Runtime, self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(Path(path).read_bytes())
+        if self._engine is None:
+            raise _refused(path, about, messages)
+        check_engine(trt, self._engine, path, about)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise _refused(path, about, messages)
+
+    def bind(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        """Say where input and outputs are; `shape` is the input's."""
+        if not self._context.set_input_shape(INPUT_NAME, shape):
+            raise ValueError(f"the plan does not take {shape}")
+        for name, address in addresses.items():
+            self._context.set_tensor_address(name, address)
+
+    def queue(self, stream: int) -> None:
+        """Queue the network on a stream.
+
+        Raises:
+            RuntimeError: TensorRT refuses.
+        """
+        if not self._context.execute_async_v3(stream):
+            raise RuntimeError("TensorRT could not queue the plan")
+
+    def information(self) -> str:
+        """What TensorRT says about the layers, in its JSON; input and outputs are bound.
+
+        Until then types are unknown to it where the batch is open ("N/A due to dynamic shapes").
+        """
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def close(self) -> None:
+        """Free it, while the context of the device is still there."""
+        self._context = self._engine = self._runtime = None
+
+
+def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
+    """See that what was loaded is the plan that the sidecar describes.
+
+    Raises:
+        UsageError: it is not.
+    """
+    names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+    wanted = {INPUT_NAME, *about.model.output_names}
+    floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
+    if engine.name != about.identity or names != wanted or not floats:
+        hint = rebuild_command(path, about)
+        raise unusable(path, "it is a plan of something else than its sidecar says", hint)
+
+
+def _refused(path: str, about: Sidecar, messages: Sequence[str]) -> OdtkError:
+    why = "; ".join(messages)[:300] or "TensorRT does not say why"
+    return OdtkError(
+        f"TensorRT cannot run {path}", why, f"build it here: {rebuild_command(path, about)}"
+    )
