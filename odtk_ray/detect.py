@@ -199,7 +199,7 @@ def attempt(load: Callable[[], Any]) -> Any:
     try:
         return load()
     except ImageError as error:
-        return error
+        return ImageError(str(error))  # without the traceback, which holds all that was read
     except OdtkError:
         raise
     except OSError as error:

@@ -9,8 +9,12 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +58,50 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a stage took: seconds, CPU seconds, peak resident bytes, and the lines that it said."""
+
+    wall: float
+    cpu: float
+    peak: int
+    said: list[str]
+
+    def cells(self) -> tuple[str, ...]:
+        """For a table, the load average last."""
+        memory = f"{self.peak / 2**20:,.0f} MiB"
+        return f"{self.wall:.1f} s", f"{self.cpu:.1f} s", memory, f"{load():.1f}"
+
+
+def stage(script: str, *options: object) -> Usage:
+    """Run one stage of a benchmark in a process of its own, which calls `end_stage` last.
+
+    What the caller holds counts there: a process that is started begins as a copy of it.
+
+    Raises:
+        ChildProcessError: it failed.
+    """
+    started = time.perf_counter()
+    command = [sys.executable, script, *map(str, options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ChildProcessError(f"{' '.join(command)} failed")
+    *said, last = done.stdout.splitlines()
+    cpu, peak = last.split()
+    return Usage(time.perf_counter() - started, float(cpu), int(peak) << 10, said)
+
+
+def end_stage() -> None:
+    """Say what this process took, before it ends: unloading torch touches another 120 MiB."""
+    print(cpu_seconds(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def cpu_seconds() -> float:
+    """User and system seconds of this process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 class TreeCpu:
     """CPU seconds, user and system, of this process and all its descendants, dead ones too.
 
@@ -66,7 +114,7 @@ class TreeCpu:
     @property
     def seconds(self) -> float:
         """CPU seconds up to now."""
-        self._look(os.getpid())
+        self._look()
         return sum(self._seen.values())
 
     @contextlib.contextmanager
@@ -76,7 +124,7 @@ class TreeCpu:
 
         def watch() -> None:
             while not stop.wait(_INTERVAL):
-                self._look(os.getpid())
+                self._look()
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -86,15 +134,22 @@ class TreeCpu:
             stop.set()
             thread.join()
 
-    def _look(self, pid: int) -> None:
-        folder = Path("/proc", str(pid))
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            # Behind the name, which may hold anything: state, parent, ..; see proc(5).
-            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            self._seen[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICK
-            for task in (folder / "task").iterdir():  # a thread's children are its own
-                for child in (task / "children").read_text(encoding="ascii").split():
-                    self._look(int(child))
+    def _look(self) -> None:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                # Behind the name, which may hold anything: state, parent, ..; see proc(5).
+                text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+                fields = text.rpartition(")")[2].split()
+                self._seen[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all that it and its children started."""
+    yield pid
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():  # a thread's children are its own
+            for child in (task / "children").read_text(encoding="ascii").split():
+                yield from descendants(int(child))
 
 
 @dataclass

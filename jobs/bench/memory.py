@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 from inputs import write_model
-from measure import load, machine, table
+from measure import end_stage, machine, stage, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
@@ -55,8 +52,8 @@ def write_annotations(folder: Path, images: int, megabytes: int) -> None:
         stream.write('], "images": [')
         for image in range(images):
             stream.write(", " if image else "")
-            stream.write(json.dumps(_image(image)))
-            _touch(folder / "pictures" / _name(image))
+            stream.write(json.dumps(image_entry(image)))
+            touch(folder / "pictures" / file_name(image))
         categories = [{"id": i + 1, "name": f"class {i}"} for i in range(CLASSES)]
         stream.write(f'], "categories": {json.dumps(categories)}}}')
 
@@ -75,26 +72,28 @@ def _annotations(image: int, polygon: str) -> Iterator[str]:
         yield f'{json.dumps(entry)[:-1]}, "segmentation": {polygon}}}'
 
 
-def _image(image: int) -> dict[str, object]:
+def image_entry(image: int) -> dict[str, object]:
     """An entry of `images`, as long as those of COCO."""
     width, height = SIZES[image % len(SIZES)]
     return {
         "id": image + 1,
-        "file_name": _name(image),
+        "file_name": file_name(image),
         "width": width,
         "height": height,
         "license": 4,
         "date_captured": "2013-11-18 02:53:27",
-        "coco_url": f"http://images.cocodataset.org/{_name(image)}",
+        "coco_url": f"http://images.cocodataset.org/{file_name(image)}",
         "flickr_url": f"http://farm5.staticflickr.com/4153/{image:010d}_c16c1bb5a5_z.jpg",
     }
 
 
-def _name(image: int) -> str:
+def file_name(image: int) -> str:
+    """Path of an image below `pictures`."""
     return f"{image // FILES_A_FOLDER:03d}/{image:012d}.jpg"
 
 
-def _touch(path: Path) -> None:
+def touch(path: Path) -> None:
+    """Make an empty file, and the folder that it lies in."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True)
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
@@ -195,33 +194,17 @@ class Silent:
 STAGES = ("input", "plan", "make up shards", "merge", "evaluate")
 
 
-def measure(stage: str, folder: Path, *numbers: int) -> tuple[float, float, int]:
-    """Run a stage in a new process; wall seconds, CPU seconds, peak resident bytes."""
-    names = ("--images", "--megabytes", "--detections")
-    options = [f"{name}={number}" for name, number in zip(names, numbers, strict=True)]
-    command = [sys.executable, __file__, f"--stage={stage}", f"--folder={folder}", *options]
-    started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        said = process.stdout.read() if process.stdout else ""
-    if process.returncode:
-        raise click.ClickException(f"the stage {stage} failed")
-    seconds = time.perf_counter() - started
-    cpu, peak = map(float, said.split())
-    return seconds, cpu, int(peak) << 10
-
-
 def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
     """Make the input, measure the stages, print the table."""
-    # Not here: a process that is started also counts what its parent held at that moment.
-    measure("input", folder, images, megabytes, detections)
+    numbers = (f"--images={images}", f"--megabytes={megabytes}", f"--detections={detections}")
+    stage(__file__, "--stage=input", f"--folder={folder}", *numbers)
     size = (folder / "annotations.json").stat().st_size / 1e6
     print(machine())
     print(f"{images:,} images, annotations {size:,.0f} MB, {detections} detections each\n")
-    rows = [("stage", "wall", "CPU", "peak memory", "load")]
-    for stage in STAGES[1:]:
-        wall, cpu, peak = measure(stage, folder, images, megabytes, detections)
-        figures = (f"{wall:.1f} s", f"{cpu:.1f} s", f"{peak / 2**20:,.0f} MiB")
-        rows.append((stage, *figures, f"{load():.1f}"))
+    rows: list[tuple[str, ...]] = [("stage", "wall", "CPU", "peak memory", "load")]
+    for name in STAGES[1:]:
+        usage = stage(__file__, f"--stage={name}", f"--folder={folder}", *numbers)
+        rows.append((name, *usage.cells()))
     print(table(rows))
     output = (folder / "detections.json").stat().st_size / 1e6
     print(f"\ndetections.json: {output:,.0f} MB")
@@ -234,23 +217,21 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
-@click.option("--stage", type=click.Choice(STAGES), hidden=True)
-def main(images: int, megabytes: int, detections: int, folder: Path, stage: str | None) -> None:
+@click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
+def main(images: int, megabytes: int, detections: int, folder: Path, name: str | None) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
-    if stage == "input":
+    if name == "input":
         write_annotations(folder, images, megabytes)
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)
-    elif stage == "make up shards":
+    elif name == "make up shards":
         make_up_shards(folder, detections)
-    elif stage:
-        {"plan": plan, "merge": merge, "evaluate": evaluate}[stage](folder)
-    if stage:
-        # Before the process ends: unloading torch's libraries touches another 120 MiB.
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+    elif name:
+        {"plan": plan, "merge": merge, "evaluate": evaluate}[name](folder)
+    if name:
+        end_stage()
     else:
-        with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name:
-            report(Path(name), images, megabytes, detections)
+        with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as made:
+            report(Path(made), images, megabytes, detections)
 
 
 if __name__ == "__main__":

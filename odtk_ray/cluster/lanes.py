@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
+
+    from odtk_ray.cluster.workers import Progress
 
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
@@ -43,6 +46,7 @@ class Lane:
     tasks: dict[ObjectRef[Any], Task] = field(default_factory=dict)
     watch: ObjectRef[Any] | None = None
     progress: dict[int, int] = field(default_factory=dict)
+    tiles: int = 0  # done, as the worker last said
     pace: float | None = None  # seconds an image
     stirred: float = field(default_factory=time.monotonic)  # last sign of work
     finished: float = 0.0  # when the last shard ended
@@ -82,11 +86,11 @@ class Lane:
         self.pace = pace if self.pace is None else _NEWEST * pace + (1 - _NEWEST) * self.pace
         return seconds
 
-    def note_progress(self, done: dict[int, int], *, waiting: bool) -> None:
+    def note_progress(self, said: Progress) -> None:
         """Take in what the worker says of itself; one that waits for storage does not hang."""
-        if done != self.progress or waiting:
+        if (said.done, said.tiles) != (self.progress, self.tiles) or said.waiting:
             self.stirred = time.monotonic()
-        self.progress = done
+        self.progress, self.tiles = said.done, said.tiles
 
     def lose(self) -> list[Task]:
         """The process is gone: forget all of it, and return what it had in hand."""
@@ -95,28 +99,45 @@ class Lane:
         return tasks
 
 
-def worthwhile(lane: Lane, lanes: Sequence[Lane], images: int, shards: int) -> bool:
-    """Whether a worker should take one more shard, near the end of a run.
+class Endgame:
+    """Who takes a shard near the end of a run: whoever ends it before the others have ended all.
 
-    Not if the others end all that is left before it would end this one.
+    Reads what the workers have in hand once and follows it while shards are handed out, since a
+    thousand workers may ask in one round.
 
     Args:
-        lane: the worker.
         lanes: all workers.
-        images: in the shard.
-        shards: number of shards that are left, this one included.
     """
-    if lane.pace is None:
-        return True
-    end = (lane.load + images) * lane.pace
-    others = 0
-    for other in lanes:
-        if other is not lane and other.ready and other.pace:
-            # Shards that it ends strictly earlier, so that of equal workers one takes it.
-            others += max(0, math.ceil((end / other.pace - other.load) / images) - 1)
-            if others >= shards:
-                return False
-    return True
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        known = [lane for lane in lanes if lane.ready and lane.pace]
+        self._rows = {lane: row for row, lane in enumerate(known)}
+        self._paces = np.array([lane.pace for lane in known], np.float64)
+        self._loads = np.array([lane.load for lane in known], np.float64)
+
+    def hand(self, lane: Lane, images: int) -> None:
+        """Note that a worker gets so many images."""
+        if lane in self._rows:
+            self._loads[self._rows[lane]] += images
+
+    def worthwhile(self, lane: Lane, images: int, shards: int) -> bool:
+        """Whether a worker should take one more shard.
+
+        Not if the others end all that is left before it would end this one.
+
+        Args:
+            lane: the worker.
+            images: in the shard.
+            shards: number of shards that are left, this one included.
+        """
+        if not lane.pace:
+            return True
+        end = (lane.load + images) * lane.pace
+        # Shards that each ends strictly earlier, so that of equal workers one takes it.
+        earlier = np.ceil((end / self._paces - self._loads) / images) - 1
+        if lane in self._rows:
+            earlier[self._rows[lane]] = 0
+        return bool(earlier.clip(min=0).sum() < shards)
 
 
 def to_recall(lanes: Sequence[Lane]) -> list[tuple[Lane, Task]]:

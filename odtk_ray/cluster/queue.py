@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.cluster.failures import reason, unfit, worker_error
-from odtk_ray.cluster.lanes import Lane, Task, to_recall, worthwhile
+from odtk_ray.cluster.lanes import Endgame, Lane, Task, to_recall
 from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.suspects import RESUME, Suspects
-from odtk_ray.cluster.workers import DEPTH, WATCH
+from odtk_ray.cluster.workers import DEPTH, WATCH, Work
 from odtk_ray.data.shards import ShardRef
 from odtk_ray.engines.sets import UnfitGpu
 from odtk_ray.errors import OdtkError
@@ -171,30 +171,36 @@ class Dispatcher:
         finally:  # what is done counts, also when another worker ends the run
             if receipts:
                 self._commit(*receipts)
+            if done:
                 self._tell()
 
     def _fill(self) -> None:
         """Hand out suspects first, then shards; breadth first, so that all have one before two."""
+        few = 0 < len(self._pending) <= _TAIL * len(self._lanes)
+        endgame = Endgame(self._lanes) if few else None
         for level in range(DEPTH):
             for lane in self._lanes:
                 if len(lane.tasks) > level:
                     continue
                 queue = self._suspects.queue or self._pending
-                if queue and lane.accepts(queue[0], DEPTH) and self._wants(lane, queue[0]):
+                if queue and lane.accepts(queue[0], DEPTH) and self._wants(lane, queue[0], endgame):
                     self._submit(lane, queue.popleft())
         if not self._pending and not self._suspects.queue:
             for lane, task in to_recall(self._lanes):
                 task.recalled = True
                 lane.actor.recall.options(concurrency_group=WATCH).remote(task.shard)
 
-    def _wants(self, lane: Lane, task: Task) -> bool:
+    def _wants(self, lane: Lane, task: Task, endgame: Endgame | None) -> bool:
         """Whether the worker should take it: always, until few shards are left."""
-        left = len(self._pending)
-        if task.alone or left > _TAIL * len(self._lanes):
+        if task.alone or endgame is None:
             return True
+        left = len(self._pending)
         if lane.tasks and left <= len(self._lanes):
             return False
-        return worthwhile(lane, self._lanes, task.images, left)
+        wanted = endgame.worthwhile(lane, task.images, left)
+        if wanted:
+            endgame.hand(lane, task.images)
+        return wanted
 
     def _submit(self, lane: Lane, task: Task) -> None:
         where = self._refs[task.shard]
@@ -202,15 +208,10 @@ class Dispatcher:
             ref = lane.actor.probe.remote(where.block, where.offset + task.row)
         else:
             self._attempts += 1
-            ref = lane.actor.run.remote(
-                where.block,
-                where.offset,
-                where.length,
-                shard=task.shard,
-                attempt=f"{self._epoch}.{self._attempts}",
-                skip=task.skip,
-                singly=task.singly,
-            )
+            attempt = f"{self._epoch}.{self._attempts}"
+            skip = frozenset(task.skip)
+            work = Work(where.offset, where.length, task.shard, attempt, skip, task.singly)
+            ref = lane.actor.run.remote(where.block, work)
         lane.hand(ref, task)
 
     def _settle(self, lane: Lane, ref: ObjectRef[Any]) -> Receipt | None:
@@ -231,8 +232,7 @@ class Dispatcher:
             raise OdtkError("a worker cannot go on", reason(error), RESUME) from error
         if ref is lane.watch:
             lane.watch, lane.ready, lane.deaths, lane.name = None, True, 0, value.worker
-            lane.note_progress(value.done, waiting=value.waiting)
-            self._tell()
+            lane.note_progress(value)
             return None
         self._crashes = 0
         task = lane.take_back(ref)

@@ -50,11 +50,13 @@ class Progress(NamedTuple):
 
     Attributes:
         done: for each shard in hand the number of images done.
+        tiles: done since it started, since an image of hundreds may take many minutes.
         waiting: whether it waits for storage to come back.
         worker: its name.
     """
 
     done: dict[int, int]
+    tiles: int
     waiting: bool
     worker: str
 
@@ -86,6 +88,27 @@ class WorkerSettings:
     threads: int
 
 
+@dataclass(frozen=True)
+class Work:
+    """What one call is to do, as one argument: seven of them took the driver twice the time.
+
+    Attributes:
+        offset: first row of the shard in its block.
+        length: number of rows.
+        shard: the shard's number.
+        attempt: distinguishes the file from those of other attempts.
+        skip: record indices that are recorded as failed, since they crash the process.
+        singly: whether images run one after the other, since together they crash it.
+    """
+
+    offset: int
+    length: int
+    shard: int
+    attempt: str
+    skip: frozenset[int]
+    singly: bool
+
+
 class Worker:
     """The actor; after a crash the driver starts another and hands its work out again."""
 
@@ -94,6 +117,7 @@ class Worker:
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
+        self._tiles = 0
         self._begun: set[int] = set()
         self._recalled: set[int] = set()
         self._lock = threading.Lock()
@@ -116,7 +140,7 @@ class Worker:
     def progress(self) -> Progress:
         """What is done of the shards in hand; the first answer says `ready`."""
         with self._lock:
-            return Progress(dict(self._done), is_waiting(), self._name)
+            return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
 
     def recall(self, shard: int) -> None:
         """Leave a shard alone that has not begun: its call returns None."""
@@ -132,17 +156,7 @@ class Worker:
             self._begun.add(shard)
             return True
 
-    def run(
-        self,
-        block: pa.Table,
-        offset: int,
-        length: int,
-        *,
-        shard: int,
-        attempt: str,
-        skip: set[int],
-        singly: bool,
-    ) -> Receipt | None:
+    def run(self, block: pa.Table, work: Work) -> Receipt | None:
         """Detect in a shard's images and write its file; None if it was recalled before.
 
         A shard begins when the decode threads have been given all files of the one before it:
@@ -150,56 +164,42 @@ class Worker:
 
         Args:
             block: table of WORK_COLUMNS.
-            offset: first row of the shard in it.
-            length: number of rows.
-            shard: the shard's number.
-            attempt: distinguishes this file from those of other attempts.
-            skip: record indices that are recorded as failed, since they crash the process.
-            singly: whether images run one after the other, since together they crash it.
+            work: which of its rows, and how.
         """
         with contextlib.ExitStack() as turn:
             turn.enter_context(self._turn)
-            if not self._begin(shard):
+            if not self._begin(work.shard):
                 return None
-            rows = block.slice(offset, length).to_pylist()
-            end_turn = (lambda: None) if singly else turn.close
-            return self._run(rows, shard, attempt, skip, end_turn, singly=singly)
+            rows = block.slice(work.offset, work.length).to_pylist()
+            end_turn = (lambda: None) if work.singly else turn.close
+            return self._run(rows, work, end_turn)
 
-    def _run(
-        self,
-        rows: list[dict[str, Any]],
-        shard: int,
-        attempt: str,
-        skip: set[int],
-        end_turn: Callable[[], None],
-        *,
-        singly: bool,
-    ) -> Receipt:
+    def _run(self, rows: list[dict[str, Any]], work: Work, end_turn: Callable[[], None]) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
-                self._done[shard] += images
+                self._done[work.shard] += images
 
         try:
-            safe = [row for row in rows if row["index"] not in skip]
+            safe = [row for row in rows if row["index"] not in work.skip]
             paths = [row["path"] for row in safe]
-            groups = [[path] for path in paths] if singly else [paths]
+            groups = [[path] for path in paths] if work.singly else [paths]
             results = [r for group in groups for r in self._detect(group, count, end_turn)]
             pairs = [(row["index"], result) for row, result in zip(safe, results, strict=True)]
-            pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(skip)]
+            pairs += [(index, ImageResult.failed(CRASHED)) for index in sorted(work.skip)]
             name, sha256 = write_shard(
                 self._settings.run_dir,
-                shard,
-                attempt,
+                work.shard,
+                work.attempt,
                 pairs,
                 engine=self._detector.engine_key,
                 digest=self._settings.digest,
             )
         finally:
             with self._lock:
-                self._done.pop(shard, None)
+                self._done.pop(work.shard, None)
         planned = {row["index"]: (row["width"], row["height"]) for row in rows}
         return Receipt(
-            shard=shard,
+            shard=work.shard,
             name=name,
             sha256=sha256,
             rows=len(pairs),
@@ -220,10 +220,14 @@ class Worker:
         on_done: Callable[[int], None] = lambda _: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
-        prep = self._settings.prep
+        prep, post = self._settings.prep, self._settings.post
         if prep.tile is None:
             return self._detector.detect(paths, on_done, on_read)
-        return detect_tiled(self._detector, paths, prep, self._settings.post, on_done, on_read)
+        return detect_tiled(self._detector, paths, prep, post, on_done, on_read, self._count_tiles)
+
+    def _count_tiles(self, tiles: int) -> None:
+        with self._lock:
+            self._tiles += tiles
 
 
 def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -195,10 +195,10 @@ def _inside(root: str, name: str) -> str:
     """
     scheme, mark, bare = root.rpartition("://")
     folder = bare.rstrip("/") + "/"
-    normal = posixpath.normpath(posixpath.join(folder, name))
-    if not normal.startswith(folder):
+    path = posixpath.join(folder, name)
+    if not posixpath.normpath(path).startswith(folder):
         raise _outside(name, root)
-    return f"{scheme}{mark}{posixpath.join(folder, name)}"
+    return f"{scheme}{mark}{path}"
 
 
 def _outside(name: str, root: str) -> UsageError:
@@ -258,15 +258,13 @@ def _present(
     return records.filter(pa.array(here)), records["image_id"].take(gone).to_pylist()
 
 
-def _relative(images: str, records: pa.Table) -> list[str]:
-    """The normal form of every file name, relative to the image folder."""
-    relative: list[str] = []
+def _relative(images: str, records: pa.Table) -> Iterator[str]:
+    """The normal form of every path, relative to the image folder."""
+    scheme, mark, bare = images.rpartition("://")
+    start, skip = len(scheme + mark), len(bare.rstrip("/")) + 1
     for batch in records.to_batches(max_chunksize=_BATCH):
-        if storage.is_uri(images):
-            relative += map(posixpath.normpath, batch["file_name"].to_pylist())
-        else:
-            relative += (os.path.relpath(p, images) for p in batch["path"].to_pylist())
-    return relative
+        for path in batch["path"].to_pylist():
+            yield posixpath.normpath(path[start:])[skip:]
 
 
 def _malformed(path: str, why: str) -> UsageError:

@@ -6,9 +6,11 @@ called from several threads at once.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -177,7 +179,7 @@ def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     Raises:
         ImageError: empty, truncated, not an image, too large, or of 32-bit samples.
     """
-    return np.asarray(_decode(data, prep))
+    return np.asarray(to_rgb(load(data, prep)))
 
 
 def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint8]:
@@ -208,7 +210,7 @@ def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Pictur
     Raises:
         ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
     """
-    image = _decode(data, prep) if isinstance(data, bytes) else Image.fromarray(data)
+    image = to_rgb(load(data, prep)) if isinstance(data, bytes) else Image.fromarray(data)
     new_w, new_h, ratio = network_size(*image.size, prep)
     return Picture(np.asarray(_resize(image, new_w, new_h)), ratio, *image.size)
 
@@ -242,34 +244,44 @@ def open_image(stream: BinaryIO) -> Image.Image:
         raise ImageError(f"the image header cannot be read: {_clause(error)}") from error
 
 
-def _decode(data: bytes, prep: Preprocessing) -> Image.Image:
+def load(data: bytes, prep: Preprocessing) -> Image.Image:
+    """Decodes one image file as `decode` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     image = open_image(io.BytesIO(data))
     width, height = image.size
     if width * height > prep.max_pixels:
-        raise ImageError(
-            f"too large: {width}x{height} is more than the limit of {prep.max_pixels} pixels"
-        )
+        limit = f"more than the limit of {prep.max_pixels} pixels"
+        raise ImageError(f"too large: {width}x{height} is {limit}")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
         raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
-    try:
+    with _decoding():
         image.load()
         if prep.exif == "apply" and _orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+        if image.mode.startswith("I"):
+            image = _high_byte(image)
+    image.info.pop("transparency", None)  # dropped with the alpha, and Pillow would warn
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """What `load` gave, or a part of it, in RGB; raises ImageError where Pillow cannot convert."""
+    with _decoding():
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise ImageError(f"the image cannot be decoded: {_clause(error)}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):
-        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
-        image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
-    image.info.pop("transparency", None)  # dropped with the alpha, and Pillow would warn
-    return image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

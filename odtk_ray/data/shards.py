@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, _LARGEST = 128, 32, 512
 
+# So many have been run and resumed (docs/scaling.md); more images make larger shards.
+_MOST_SHARDS = 20_000
+
 # A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
 # committed and replaced: an H200 idled 6% of the time between launches of ten shapes.
 GPU_LAUNCHES = 4
@@ -31,8 +34,9 @@ GPU_LAUNCHES = 4
 # A shape takes about 15 s to compile; below so many images that is more than it saves.
 _COMPILED_FROM = 16_000
 
-# 20,000 blocks took 67 s and 1 GB on the driver, 200 blocks 1.4 s.
-_BLOCKS = 256
+# 20,000 blocks took 67 s and 1 GB on the driver, 200 blocks 1.4 s. But a node that runs one shard
+# fetches all of its block: blocks of many shards would go to every node.
+_BLOCKS, _MOST_BLOCKS, _SHARDS_A_BLOCK = 256, 2048, 8
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,22 @@ class ShardRef:
 
 
 def shard_size(images: int, launch_batch: int) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches."""
+    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
+
+    Beyond 10 million images it is n / 20,000.
+    """
     size = -(-images // _SHARDS_WANTED)
-    size = min(max(-(-size // 32) * 32, _SMALLEST), _LARGEST)
+    size = min(max(-(-size // 32) * 32, _SMALLEST), _largest(images))
     return -(-size // launch_batch) * launch_batch
 
 
 def tiled_shard_size(images: int) -> int:
     """Images a shard where each fills launches by itself, and may be a lot of work."""
-    return min(max(-(-images // _SHARDS_WANTED), 1), _LARGEST)
+    return min(max(-(-images // _SHARDS_WANTED), 1), _largest(images))
+
+
+def _largest(images: int) -> int:
+    return max(_LARGEST, -(-images // _MOST_SHARDS))
 
 
 def cut_shards(
@@ -157,7 +168,7 @@ def compiled_shapes(
 
 
 def publish(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
-    """Put the shards' rows into the object store as a Ray Data table of at most 256 blocks.
+    """Put the shards' rows into the object store as a Ray Data table of at most 2,048 blocks.
 
     Returns:
         for each shard's number where its rows lie.
@@ -167,7 +178,8 @@ def publish(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
     if not shards:
         return {}
     work = records.select(list(WORK_COLUMNS)).combine_chunks()
-    bounds = np.array_split(np.arange(len(shards)), min(_BLOCKS, len(shards)))
+    count = min(max(_BLOCKS, len(shards) // _SHARDS_A_BLOCK), _MOST_BLOCKS, len(shards))
+    bounds = np.array_split(np.arange(len(shards)), count)
     groups = [[shards[i] for i in part] for part in bounds]
     tables = [work.take(np.concatenate([s.rows for s in group])) for group in groups]
     # from_arrow would run tasks for the blocks' metadata: seconds, and cores that may be taken.

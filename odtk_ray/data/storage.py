@@ -8,7 +8,7 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -194,7 +194,7 @@ def _list_remote(root: str, recursive: bool) -> Listing:
     return Listing(sorted(files), 0 if recursive else folders, 0)
 
 
-def existing(root: str, names: Sequence[str]) -> Iterator[bool]:
+def existing(root: str, names: Iterable[str]) -> Iterator[bool]:
     """For each name below `root` whether that file is there and stays inside `root`.
 
     Each parent folder is listed once, which is far quicker than asking for every file.

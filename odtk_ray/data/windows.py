@@ -6,6 +6,7 @@ own in memory, so that Pillow decodes whatever it can decode, with the memory of
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 from collections import OrderedDict
@@ -13,24 +14,30 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
-from odtk_ray.data.images import decode, open_image
+from odtk_ray.data.images import decode, load, open_image, to_rgb
 from odtk_ray.errors import ImageError
 
 Pixels = NDArray[np.uint8]
 
-_CACHE = 256 << 20  # bytes of decoded segments kept: a row of windows looks at each strip again
+# Pixels from which on a TIFF is read by its segments if it can be, and a picture should be open
+# alone: decoded as a whole each takes 4 bytes.
+LARGE = 1 << 25
+_SEGMENT = 1 << 26  # pixels of the largest segment that is read, which takes 7 bytes for each
+_CACHE = 256 << 20  # bytes of decoded segments kept at most
+_ROWS = 1 << 20  # pixels that are read at once of uncompressed strips, which have no other unit
 
 # TIFF 6.0. What a segment needs to be decoded: BitsPerSample, Compression, Photometric, FillOrder,
 # SamplesPerPixel, PlanarConfiguration, Predictor, ColorMap, ExtraSamples, SampleFormat, JPEGTables,
 # YCbCrSubSampling, ReferenceBlackWhite.
 _COPIED = (258, 259, 262, 266, 277, 284, 317, 320, 338, 339, 347, 530, 532)
 _WIDTH, _HEIGHT, _PLANAR, _ORIENTATION = 256, 257, 284, 274
-_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 278, 279
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
+_BITS, _COMPRESSION, _PHOTOMETRIC, _YCBCR = 258, 259, 262, 6
+_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 278, 322, 323
+_STRIPS, _TILES = (273, 279), (324, 325)  # tags of the lists of offsets and of bytes
 
 
 class Windowed(Protocol):
@@ -53,31 +60,36 @@ class Windowed(Protocol):
 
 
 def open_windowed(path: str, prep: Preprocessing) -> Windowed:
-    """Open an image file: a TIFF beyond `max_pixels` by windows, any other decoded as a whole.
+    """Open an image file: a large TIFF by its segments, any other decoded as a whole.
 
     Raises:
-        ImageError: it cannot be decoded, or is too large and no TIFF.
+        ImageError: it cannot be decoded, or has more than `max_pixels` and no small segments.
         OSError: it cannot be read.
     """
     stream = storage.open_input(path)
     image = open_image(stream)
-    large = image.width * image.height > prep.max_pixels
-    if large and isinstance(image, TiffImagePlugin.TiffImageFile):
-        return TiffWindows(stream, image, prep)
+    pixels = image.width * image.height
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and pixels > min(LARGE, prep.max_pixels):
+        try:
+            return TiffWindows(stream, image, prep)
+        except ImageError:
+            if pixels > prep.max_pixels:
+                raise
     stream.close()
-    return _Whole(decode(storage.read_bytes(path), prep))
+    return _Whole(load(storage.read_bytes(path), prep))
 
 
 class _Whole:
     """A decoded picture."""
 
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = pixels
-        self.height, self.width = pixels.shape[:2]
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self.width, self.height = image.size
 
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
         """See `Windowed`."""
-        return self._pixels[y : y + height, x : x + width]
+        # By windows, so that Pillow's whole picture has no copy in RGB beside it.
+        return np.asarray(to_rgb(self._image.crop((x, y, x + width, y + height))))
 
 
 class TiffWindows:
@@ -86,7 +98,7 @@ class TiffWindows:
     Args:
         stream: the file, seekable; it belongs to this object from now on.
         image: its header.
-        prep: `max_pixels` limits the size of a segment; `exif` has no meaning here.
+        prep: `exif` has no meaning here.
 
     Raises:
         ImageError: its layout cannot be read by windows.
@@ -104,16 +116,34 @@ class TiffWindows:
             raise self._refused("its colours are stored apart (PlanarConfiguration 2)")
         if self._tags.get(_ORIENTATION, 1) != 1:
             raise self._refused("it is stored turned (Orientation)")
-        tiled = _TILE_WIDTH in self._tags
-        rows = min(self._tags.get(_ROWS_PER_STRIP, self.height), self.height)
-        self._size = (
-            (self._tags[_TILE_WIDTH], self._tags[_TILE_HEIGHT]) if tiled else (self.width, rows)
-        )
-        self._offsets = self._tags[_TILE_OFFSETS if tiled else _STRIP_OFFSETS]
-        self._bytes = self._tags[_TILE_BYTES if tiled else _STRIP_BYTES]
-        self._tiled = tiled
-        if self._size[0] * self._size[1] > prep.max_pixels:
-            raise self._refused(f"it is one segment of {self._size[0]}x{self._size[1]} pixels")
+        self._tiled = _TILE_WIDTH in self._tags
+        offsets, counts = _TILES if self._tiled else _STRIPS
+        if offsets not in self._tags or counts not in self._tags:
+            raise self._refused("it does not say where its parts are")
+        self._offsets, self._bytes = self._tags[offsets], self._tags[counts]
+        if self._tiled:
+            self._size = self._tags[_TILE_WIDTH], self._tags[_TILE_HEIGHT]
+        else:
+            self._size = self.width, min(self._tags.get(_ROWS_PER_STRIP, self.height), self.height)
+            self._divide_strips()
+        if self._size[0] * self._size[1] > min(_SEGMENT, prep.max_pixels):
+            raise self._refused("its segments of {}x{} pixels are too".format(*self._size))
+        # A row of windows looks at its strips again and again, and no later one at those above.
+        across, down = self._size
+        rows = (prep.tile or self.height) + 2 * down
+        self._limit = min(3 * -(-self.width // across) * across * rows, _CACHE)
+
+    def _divide_strips(self) -> None:
+        """Read uncompressed strips that follow each other, or one, by any number of rows."""
+        row = -(-self.width * sum(self._tags.get(_BITS, (1,))) // 8)  # bytes
+        starts = itertools.accumulate(self._bytes, initial=self._offsets[0])
+        plain = self._tags.get(_COMPRESSION, 1) == 1 and self._tags.get(_PHOTOMETRIC) != _YCBCR
+        if plain and sum(self._bytes) == row * self.height and [*starts][:-1] == [*self._offsets]:
+            rows = max(1, min(min(_ROWS, self._prep.max_pixels) // self.width, self.height))
+            first = range(0, self.height, rows)
+            self._offsets = tuple(self._offsets[0] + y * row for y in first)
+            self._bytes = tuple(min(rows, self.height - y) * row for y in first)
+            self._size = self.width, rows
 
     def _refused(self, why: str) -> ImageError:
         return ImageError(f"too large: {self.width}x{self.height}, and {why}")
@@ -145,7 +175,7 @@ class TiffWindows:
             pixels = decode(self._as_file(data, height), self._prep)
             self._cache[number] = pixels
             self._cached += pixels.nbytes
-            while self._cached > _CACHE and len(self._cache) > 1:
+            while self._cached > self._limit and len(self._cache) > 1:
                 self._cached -= self._cache.popitem(last=False)[1].nbytes
             return pixels
 
@@ -157,7 +187,7 @@ class TiffWindows:
                 tags.tagtype[tag] = self._tags.tagtype[tag]
                 tags[tag] = self._tags[tag]
         tags[_WIDTH], tags[_HEIGHT], tags[_ROWS_PER_STRIP] = self._size[0], height, height
-        tags[_STRIP_OFFSETS], tags[_STRIP_BYTES] = 0, len(data)  # moved behind the tags by Pillow
+        tags[_STRIPS[0]], tags[_STRIPS[1]] = 0, len(data)  # moved behind the tags by Pillow
         order = "<" if self._tags.prefix == b"II" else ">"
         head: bytes = self._tags.prefix + struct.pack(f"{order}HI", 42, 8)
         return head + tags.tobytes(8) + data

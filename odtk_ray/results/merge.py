@@ -145,7 +145,8 @@ class _Stream:
                 raise OSError("it was never committed")
             file = self._run.file(receipt)
             data = patiently(lambda: storage.read_bytes(file))
-            table = pq.read_table(pa.BufferReader(data))
+            # Three times as fast as pq.read_table, which looks for a data set first.
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         except (OSError, pa.ArrowInvalid) as error:
             raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error
         return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)

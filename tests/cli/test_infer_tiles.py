@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +15,9 @@ from PIL import Image
 from synthetic import picture
 from test_infer import infer
 
+from odtk_ray import tiling
 from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.data import windows
 from odtk_ray.detect import Detector
 from odtk_ray.records import Detections
 from odtk_ray.tiling import cut, detect_tiled
@@ -79,6 +83,41 @@ def test_positions_and_the_boxes_of_several_windows(tmp_path):
     assert failed.error == "not an image, or its header is damaged"
     assert again.detections.boxes.tolist() == first.detections.boxes.tolist()
     assert sum(done) == 3
+
+
+def test_a_large_picture_is_gone_before_the_next_is_opened(tmp_path, monkeypatch):
+    """Damaged ones too: what was raised holds nothing of them."""
+    large = picture(3, 200, 100)
+    large.save(tmp_path / "a.png")
+    large.save(tmp_path / "b.tif", compression="tiff_lzw", tiffinfo={278: 16})
+    data = bytearray((tmp_path / "b.tif").read_bytes())
+    data[8:100] = b"\xff" * 92
+    (tmp_path / "c.tif").write_bytes(data)
+    opened = []
+
+    def checked_open(path, prep):
+        assert [picture() for picture in opened] == [None] * len(opened)
+        found = windows.open_windowed(path, prep)
+        opened.append(weakref.ref(found))
+        return found
+
+    def slow(read):
+        def slowly(*window):
+            time.sleep(0.02)
+            return read(*window)
+
+        return slowly
+
+    monkeypatch.setattr(tiling, "open_windowed", checked_open)
+    monkeypatch.setattr(tiling, "LARGE", 0)
+    monkeypatch.setattr(windows, "LARGE", 0)
+    for kind in (windows._Whole, windows.TiffWindows):
+        monkeypatch.setattr(kind, "read", slow(kind.read))
+    detector = Detector(SquareEngine, PREP, launch_batch=4, threads=2)
+    paths = [str(tmp_path / name) for name in ("a.png", "c.tif", "b.tif", "b.tif", "a.png")]
+    results = detect_tiled(detector, paths, PREP, Postprocessing())
+    assert [result.error is None for result in results] == [True, False, True, True, True]
+    assert len(opened) == 5
 
 
 @pytest.mark.cluster

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import math
 
-from odtk_ray.cluster.lanes import Lane, Task, to_recall, worthwhile
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odtk_ray.cluster.lanes import Endgame, Lane, Task, to_recall
 
 
 def lane(pace, *images, done=0):
@@ -28,14 +32,51 @@ def lane(pace, *images, done=0):
     ],
 )
 def test_a_slow_worker_leaves_the_end_to_the_others(mine, others, shards, expected):
-    assert worthwhile(mine, [mine, *others], 10, shards) is expected
+    assert Endgame([mine, *others]).worthwhile(mine, 10, shards) is expected
 
 
 @pytest.mark.parametrize("paces", [(1, 1, 1, 1), (1, 2, 3, 4), (5, 1), (0.1, 7, 7)])
 @pytest.mark.parametrize("shards", [1, 2, 9])
 def test_somebody_always_takes_what_is_left(paces, shards):
     lanes = [lane(float(pace)) for pace in paces]
-    assert any(worthwhile(one, lanes, 10, shards) for one in lanes)
+    assert any(Endgame(lanes).worthwhile(one, 10, shards) for one in lanes)
+
+
+@given(
+    workers=st.lists(
+        st.tuples(
+            st.sampled_from([None, 0.0, 0.25, 1.0, 1.5, 5.0]),  # pace
+            st.lists(st.integers(1, 40), max_size=2),  # images in hand
+            st.booleans(),  # ready
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    images=st.integers(1, 40),
+    shards=st.integers(1, 30),
+)
+def test_handing_out_decides_as_a_plain_loop_does(workers, images, shards):
+    lanes = [lane(pace, *tasks) for pace, tasks, _ in workers]
+    for one, (_, _, ready) in zip(lanes, workers, strict=True):
+        one.ready = ready
+    endgame = Endgame(lanes)
+    for one in (one for one in lanes if one.ready):
+        takes = endgame.worthwhile(one, images, shards)
+        assert takes == plainly_worthwhile(one, lanes, images, shards)
+        if takes and shards > 1:
+            one.tasks[len(one.tasks)] = Task(100 + one.number, images)
+            endgame.hand(one, images)
+            shards -= 1
+
+
+def plainly_worthwhile(mine, lanes, images, shards):
+    """Shards that the others end strictly before `mine` would end one do not reach `shards`."""
+    if mine.pace is None:
+        return True
+    end = (mine.load + images) * mine.pace
+    others = [one for one in lanes if one is not mine and one.ready and one.pace]
+    ended = (math.ceil((end / one.pace - one.load) / images) - 1 for one in others)
+    return sum(max(0, count) for count in ended) < shards
 
 
 def test_idle_workers_get_what_waits_behind_the_slowest():

@@ -100,12 +100,16 @@ def test_images_at_a_uri(folder):
             read_coco(write(folder, images=[image(1, name)]), root)
 
 
-@pytest.mark.parametrize("name", ["sub/../a.jpg", "./a.jpg", "inner.jpg", "sub2/c.jpg"])
-def test_names_that_stay_inside_are_fine(folder, name):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize(
+    "name",
+    ["sub/../a.jpg", "./a.jpg", "inner.jpg", "sub2/c.jpg", "../{0.name}/a.jpg", "{0}/a.jpg"],
+)
+def test_names_that_stay_inside_are_fine(folder, name, scheme):
     (folder / "inner.jpg").symlink_to(folder / "sub" / "c.jpg")
     (folder / "sub2").symlink_to(folder / "sub")
-    found = read_coco(write(folder, images=[image(1, name)]), str(folder))
-    assert found.missing == []
+    path = write(folder, images=[image(1, name.format(folder))])
+    assert read_coco(path, f"{scheme}{folder}").missing == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import _to_rgb, decode, load_picture, read_size, resize
+from odtk_ray.data.images import _high_byte, decode, load_picture, read_size, resize
 from odtk_ray.errors import ImageError
 
 PREP = Preprocessing()
@@ -134,7 +134,7 @@ def test_16_bit_png_opened_as_32_bit():
     """As Pillow did before version 11."""
     image = Image.fromarray(GRAY16.astype(np.int32))
     assert image.mode == "I"
-    assert np.array_equal(np.asarray(_to_rgb(image)), as_rgb(HIGH))
+    assert np.array_equal(np.asarray(_high_byte(image)), HIGH)
 
 
 FLOATS = Image.fromarray(NOISE[..., 0].astype(np.float32))

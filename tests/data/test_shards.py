@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.shards import (
+    Shard,
     compiled_shapes,
     cut_shards,
     network_shapes,
@@ -39,6 +40,8 @@ def records(sizes):
         (4097, 8, 64),  # 32.01 images are rounded up to a multiple of 32
         (5000, 8, 64),  # 39.06
         (1_000_000, 8, 512),  # 7812 is limited to 512
+        (10_240_000, 8, 512),  # 20,000 shards, which is the most
+        (100_000_000, 8, 5000),
         (5000, 24, 72),  # 64 is no multiple of 24: the next one is 72
     ],
 )
@@ -136,10 +139,11 @@ def test_published_slices_hold_the_shards(ray_session):
 
 
 @pytest.mark.cluster
-def test_at_most_256_blocks(ray_session):
+def test_the_number_of_blocks(ray_session):
     table = records([(640, 480)] * 10_000)
     shards = cut_shards(table, PREP, 1)
     assert len(shards) == 105  # 10000 / 128 = 78.1, so 96 images a shard
     assert len({ref.block for ref in publish(table, shards).values()}) == 105
-    tiny = [type(shards[0])(i, np.array([i])) for i in range(1000)]
-    assert len({ref.block for ref in publish(table, tiny).values()}) == 256
+    tiny = [Shard(i, np.array([i])) for i in range(3000)]
+    assert len({ref.block for ref in publish(table, tiny[:1000]).values()}) == 256
+    assert len({ref.block for ref in publish(table, tiny).values()}) == 375  # 3000 / 8

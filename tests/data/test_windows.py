@@ -1,19 +1,23 @@
 """Parts of pictures are the same, whether the picture is decoded as a whole or by segments."""
 
 import io
+import itertools
 import struct
+import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from synthetic import picture
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import decode, open_image
 from odtk_ray.data.windows import TiffWindows, open_windowed
 from odtk_ray.errors import ImageError
+from odtk_ray.tiling import cut
 
 SMALL = Preprocessing(max_pixels=30_000)
 
@@ -28,8 +32,8 @@ def tiff(mode, compression, rows=32):
     return buffer.getvalue()
 
 
-def tiled_tiff(pixels, side, order="<"):
-    """An uncompressed TIFF in tiles, byte by byte: Pillow cannot write one."""
+def tiled_tiff(pixels, side, order="<", deflate=False):
+    """A TIFF in tiles, byte by byte: Pillow cannot write one."""
     height, width, _ = pixels.shape
     padded = np.zeros((-(-height // side) * side, -(-width // side) * side, 3), np.uint8)
     padded[:height, :width] = pixels
@@ -38,14 +42,16 @@ def tiled_tiff(pixels, side, order="<"):
         for y in range(0, padded.shape[0], side)
         for x in range(0, padded.shape[1], side)
     ]
-    entries = [(256, width), (257, height), (258, 8), (259, 1), (262, 2), (277, 3), (284, 1)]
-    entries += [(322, side), (323, side)]
+    if deflate:
+        tiles = [zlib.compress(tile, 1) for tile in tiles]
+    entries = [(256, width), (257, height), (258, 8), (259, 8 if deflate else 1), (262, 2)]
+    entries += [(277, 3), (284, 1), (322, side), (323, side)]
     lists = 8 + 2 + 12 * (len(entries) + 2) + 4
     first = lists + 8 * len(tiles)
     body = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
     body += struct.pack(f"{order}HHII", 324, 4, len(tiles), lists)
     body += struct.pack(f"{order}HHII", 325, 4, len(tiles), lists + 4 * len(tiles))
-    offsets = [first + n * len(tiles[0]) for n in range(len(tiles))]
+    offsets = itertools.accumulate(map(len, tiles[:-1]), initial=first)
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
     head += struct.pack(f"{order}H", len(entries) + 2) + body + bytes(4)
     head += struct.pack(f"{order}{2 * len(tiles)}I", *offsets, *[len(t) for t in tiles])
@@ -73,9 +79,10 @@ def test_strips(mode, compression):
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiles(order):
+@pytest.mark.parametrize("deflate", [False, True])
+def test_tiles(order, deflate):
     pixels = np.asarray(picture(2, 205, 150))
-    data = tiled_tiff(pixels, 64, order)
+    data = tiled_tiff(pixels, 64, order, deflate)
     np.testing.assert_array_equal(decode(data, Preprocessing()), pixels)
     found = windows_of(data, Preprocessing(max_pixels=64 * 64))
     for x, y, w, h in ((0, 0, 205, 150), (60, 60, 10, 10), (204, 149, 1, 1), (3, 70, 190, 64)):
@@ -92,30 +99,99 @@ def test_any_window(x, y, w, h):
 
 def test_only_what_is_needed_is_kept(monkeypatch):
     monkeypatch.setattr("odtk_ray.data.windows._CACHE", 300 * 32 * 3 * 2)
-    found = windows_of(tiff("RGB", None))
+    found = windows_of(tiff("RGB", "tiff_lzw"))
     found.read(0, 0, 300, 210)
     assert len(found._cache) == 2
 
 
-def test_files(tmp_path):
+@pytest.mark.parametrize("strips", [True, False])
+@pytest.mark.parametrize("tile", [20, 64, 65])
+def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, tile):
+    decoded = []
+
+    def counted(data, prep):
+        decoded.append(data)
+        return decode(data, prep)
+
+    monkeypatch.setattr("odtk_ray.data.windows.decode", counted)
+    pixels = np.asarray(picture(1, 300, 210))
+    data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
+    found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))
+    down = found._size[1]
+    rows = {}
+    for x, y, w, h in cut(300, 210, tile, 5):
+        np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
+        rows[y] = (y + h - 1) // down - y // down + 1
+    across = -(-300 // found._size[0])
+    assert len(decoded) <= across * sum(rows.values())
+
+
+def test_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("odtk_ray.data.windows.LARGE", 50_000)
+    monkeypatch.setattr("odtk_ray.data.windows._SEGMENT", 50_000)
     pixels = np.asarray(picture(1, 300, 210))
     (tmp_path / "large.tif").write_bytes(tiff("RGB", "tiff_lzw"))
+    (tmp_path / "one.tif").write_bytes(tiff("RGB", "tiff_lzw", rows=210))
+    turned = {"tiffinfo": {278: 32, 274: 3}}
+    Image.fromarray(pixels[::-1, ::-1]).save(tmp_path / "turned.tif", **turned)
+    Image.fromarray(pixels[:100]).save(tmp_path / "small.tif")
     Image.fromarray(pixels).save(tmp_path / "large.png")
-    for name, prep in (
-        ("large.tif", SMALL),
-        ("large.tif", Preprocessing()),
-        ("large.png", Preprocessing()),
+    tiny = Preprocessing(max_pixels=300 * 32)
+    for name, prep, by_windows in (
+        ("large.tif", tiny, True),
+        ("large.tif", Preprocessing(), True),
+        ("one.tif", Preprocessing(), False),
+        ("turned.tif", Preprocessing(), False),
+        ("small.tif", Preprocessing(), False),
+        ("large.png", Preprocessing(), False),
     ):
         found = open_windowed(str(tmp_path / name), prep)
-        assert isinstance(found, TiffWindows) == (prep is SMALL)
+        assert isinstance(found, TiffWindows) == by_windows, name
         np.testing.assert_array_equal(found.read(10, 20, 30, 40), pixels[20:60, 10:40])
-    with pytest.raises(ImageError, match="too large: 300x210 is more than the limit"):
-        open_windowed(str(tmp_path / "large.png"), SMALL)
+    for name, message in (
+        ("large.png", "too large: 300x210 is more than the limit"),
+        ("one.tif", "its segments of 300x210 pixels are too"),
+        ("turned.tif", "stored turned"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            open_windowed(str(tmp_path / name), tiny)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "I;16", "CMYK"])
+@pytest.mark.parametrize("rows", [210, 50, 7])
+def test_uncompressed_strips_are_read_by_rows(mode, rows):
+    data = tiff(mode, None, rows)
+    whole = decode(data, Preprocessing())
+    found = windows_of(data, Preprocessing(max_pixels=300 * 11))
+    np.testing.assert_array_equal(found.read(3, 1, 290, 205), whole[1:206, 3:293])
+
+
+def test_uncompressed_ycbcr_is_read_by_its_strips():
+    data = tiff("YCbCr", None, 50)
+    whole = decode(data, Preprocessing())
+    found = windows_of(data)
+    np.testing.assert_array_equal(found.read(3, 1, 290, 205), whole[1:206, 3:293])
+    with pytest.raises(ImageError, match="its segments of 300x50 pixels are too"):
+        windows_of(data, Preprocessing(max_pixels=300 * 11))
+
+
+def test_strips_that_are_not_where_rows_would_be_stay_as_they_are():
+    """Two of them are stored in the other's place: their offsets do not rise."""
+    strips = [bytes([k]) * 300 * 70 * 3 for k in range(3)]
+    offsets = [8 + 300 * 70 * 3 * k for k in (1, 0, 2)]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ((256, 300), (257, 210), (258, (8, 8, 8)), (259, 1), (262, 2), (277, 3)):
+        tags[tag] = value
+    tags[273], tags[278], tags[279] = tuple(offsets), 70, (300 * 70 * 3,) * 3
+    image = SimpleNamespace(size=(300, 210), tag_v2=tags)
+    stream = io.BytesIO(b"x" * 8 + b"".join(strips))
+    found = TiffWindows(stream, image, Preprocessing())
+    assert found.read(0, 0, 300, 210)[::70, 0, 0].tolist() == [1, 0, 2]
 
 
 def test_layouts_that_cannot_be_read_by_windows():
-    with pytest.raises(ImageError, match="one segment of 300x210"):
-        windows_of(tiff("RGB", None, rows=210))
+    with pytest.raises(ImageError, match="its segments of 300x210 pixels are too"):
+        windows_of(tiff("RGB", "tiff_lzw", rows=210))
     turned = io.BytesIO()
     picture(1, 300, 210).save(turned, "TIFF", tiffinfo={278: 32, 274: 6})
     with pytest.raises(ImageError, match="stored turned"):

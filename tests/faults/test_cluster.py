@@ -103,6 +103,19 @@ def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_
     assert CRASHED in failures
 
 
+def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
+    ray_session, checkpoint, tmp_path, quiet
+):
+    """32 tiles in 8 launches of a second each, where 3 s without any end a worker."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    picture(0, 256, 128).save(folder / "a.png")
+    config = setup_run(checkpoint, tmp_path, folder, workers=1, shard_timeout=3)
+    config = replace(config, pre=replace(config.pre, tile=32))
+    assert infer(config, quiet, functools.partial(SlowEngine, 1.0)).failed == 0
+    assert quiet.warnings == []
+
+
 def test_a_full_disk_ends_the_run_and_a_resume_completes_it(
     undisturbed, checkpoint, images, tmp_path, quiet
 ):

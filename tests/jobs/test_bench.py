@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,37 @@ def test_overhead(engine):
     assert "Above the plain loop: " in text
     assert table["plain loop"][0] == table["pipeline"][0] == "8"
     assert len(table["pipeline"][-1].split(" + ")) == 4  # plan, start, detect, merge
+
+
+@pytest.mark.cluster
+def test_scaling():
+    """100 images, and as many shards as there are pairs of them."""
+    options = ("--images", "100", "--shard", "2", "--workers", "9", "--actors", "2")
+    table, text = rows("scaling.py", *options, "--seconds", "0.1")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    names = ("plan", "dispatch", "merge", "merge to Parquet")
+    stages = [line[:2] for line in lines if line and line[0] in names]
+    assert stages == [[name, n] for n in ("1", "100") for name in names]
+    cases = [line[:2] for line in lines if line and line[0] in ("2", "9")]
+    assert cases == [["2", "0 s"], ["9", "0 s"], ["9", "0.1 s"], ["2", "a file's time"]]
+    assert int(table["9"][2]) > 0  # shards a second
+    assert table["9"][3] == "90"  # at best
+
+
+@pytest.mark.cluster
+def test_tiles():
+    kinds = ("TIFF, tiles of 256, deflate", "JPEG and PNG")
+    options = ("--side", "300", "--tile", "128", "--resize", "64", "--threads", "1")
+    table, _ = rows("tiles.py", *options, *(f"--kind={kind}" for kind in kinds))
+    assert list(table)[1:] == list(kinds)
+    assert [row[0] for row in table.values()][1:] == ["300x300", "200x200"]
+    assert [row[3] for row in table.values()][1:] == ["0", "0"]  # failed
+    assert all(100 < int(table[kind][2].split()[0]) < 4096 for kind in kinds)
+
+
+@pytest.mark.cluster
+def test_resume():
+    options = ("--images", "70", "--megabytes", "1", "--detections", "3", "--runs", "1")
+    table, text = rows("resume.py", *options)
+    assert re.search(r"70 images, [1-9] shard files", text)
+    assert table["start to merge"][-1] == "20 s"

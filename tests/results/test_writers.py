@@ -18,6 +18,7 @@ from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.columns import numbers
 from odtk_ray.results.outputs import write_failures, write_outputs
+from odtk_ray.results.writers import indented
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
 BOX_COLUMNS = ("x", "y", "width", "height", "theta")
@@ -76,6 +77,18 @@ def rounded(row):
     """Numbers to 1e-9: the last bits of arctan2 and of the corners are free."""
     rings = [np.round(ring, 9).tolist() for ring in row["segmentation"]]
     return row | {"bbox": np.round(row["bbox"], 9).tolist(), "segmentation": rings}
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
+)
+
+
+@given(st.dictionaries(st.text(), SCALARS) | st.dictionaries(st.text(), VALUES))
+def test_entries_of_images_have_the_bytes_of_json_dumps(entry):
+    text = json.dumps({"images": [entry]}, indent=4)
+    assert text == '{\n    "images": [\n' + indented(entry) + "\n    ]\n}"
 
 
 def test_rotated_boxes_in_all_formats(tmp_path):

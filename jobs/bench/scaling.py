@@ -1,0 +1,295 @@
+"""How many shards a second one driver hands out, and what planning and merging millions takes.
+
+A run of 10 million images has 20,000 shards. This one has as many with fewer images, planned from
+an annotation file and empty pictures. Its queue, journal and shard files are real, and so are Ray
+and its actors: some of them stand for all workers, and instead of detecting they answer at once, or
+after the seconds that a shard is to take. The goal is 5 ms of a driver's time for each shard.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import os
+import pstats
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from inputs import write_model
+from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage, table
+from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
+from overhead import DETECTIONS, StoredEngine
+
+from odtk_ray.cluster.workers import DEPTH, WATCH, Work, Worker, WorkerSettings
+from odtk_ray.config import Postprocessing
+from odtk_ray.data import shards
+from odtk_ray.detect import ImageResult
+from odtk_ray.results.outputs import write_outputs
+from odtk_ray.results.shardfile import Receipt
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+    from odtk_ray.results.store import RunFolder
+
+STAGES = ("input", "plan", "dispatch", "merge", "merge to Parquet")
+SMALL = 100  # so many times smaller is the run that tells what a stage takes however few images
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the queue.
+
+    Attributes:
+        actors: processes that stand for the workers.
+        workers: how many the driver sees.
+        seconds: that a shard takes.
+        writes: whether the actors write shard files, which takes more of the cores than the driver.
+    """
+
+    actors: int
+    workers: int
+    seconds: float = 0.0
+    writes: bool = False
+
+    @property
+    def share(self) -> int:
+        """Workers that an actor stands for."""
+        return -(-self.workers // self.actors)
+
+
+class Stand(Worker):
+    """An actor in the place of several workers: it looks at no picture and finds some things."""
+
+    def __init__(self, settings: WorkerSettings, case: Case) -> None:
+        super().__init__(settings, StoredEngine)
+        self._case = case
+        self._free = threading.Semaphore(case.share)
+        found = StoredEngine().detect([None], (1, 1))[0]  # type: ignore[list-item]
+        self._result = ImageResult(None, 640, 480, found)
+
+    def run(self, block: Any, work: Work) -> Receipt | None:
+        """See `Worker.run`."""
+        if self._case.writes:
+            return super().run(block, work)
+        with self._free:
+            if not self._begin(work.shard):
+                return None
+            time.sleep(self._case.seconds)
+        name = f"{work.shard:06d}-{work.attempt}.parquet"
+        found = DETECTIONS * work.length
+        return Receipt(work.shard, name, "0" * 64, work.length, 0, found, 0, "stored")
+
+    def _detect(self, paths: list[str], on_done: Any = None, on_read: Any = None) -> Any:
+        on_read()
+        on_done(len(paths))
+        return [self._result] * len(paths)
+
+
+def write_input(folder: Path, images: int) -> None:
+    """An annotation file without annotations, an empty file for each image, a model."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "annotations.json").open("w", encoding="utf-8") as stream:
+        stream.write('{"images": [')
+        for image in range(images):
+            stream.write(", " if image else "")
+            stream.write(json.dumps(image_entry(image)))
+            touch(folder / "pictures" / file_name(image))
+        categories = [{"id": i + 1, "name": f"class {i}"} for i in range(CLASSES)]
+        stream.write(f'], "categories": {json.dumps(categories)}}}')
+    write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)
+
+
+def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
+    """The actors, once all of them are ready."""
+    import ray
+
+    told = WorkerSettings(
+        run_dir=run.path,
+        token_file=run.token_file,
+        token=run.token,
+        canary=None,
+        digest=run.digest,
+        prep=run.plan.prep,
+        post=Postprocessing(),
+        launch_batch=2,
+        threads=1,
+    )
+    options: dict[str, Any] = {
+        "num_cpus": 1,
+        "max_concurrency": DEPTH * case.share,
+        "concurrency_groups": {WATCH: 1},
+    }
+    kind: Any = ray.remote(**options)(Stand)
+    actors = [kind.remote(told, case) for _ in range(case.actors)]
+    ray.get([actor.progress.remote() for actor in actors])
+    return actors
+
+
+def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[str, Any]:
+    """Publish the plan and run the queue.
+
+    Returns:
+        seconds of both, CPU seconds of the driver and of all processes in the queue's.
+    """
+    from odtk_ray.cluster.observe import Observer
+    from odtk_ray.cluster.queue import Dispatcher
+
+    started = time.perf_counter()
+    refs = shards.publish(run.plan.records, run.plan.shards)
+    publish = time.perf_counter() - started
+    actors = cycle(start_actors(run, case))
+    dispatcher = Dispatcher(
+        lambda: next(actors),
+        case.workers,
+        refs,
+        {shard.number: shard.rows for shard in run.plan.shards},
+        epoch=run.epoch,
+        commit=run.commit,
+        progress=lambda _: None,
+        warn=lambda text: print(text, file=sys.stderr),
+        observer=Observer(None),
+    )
+    profiler = cProfile.Profile()
+    before, started, driver = tree.seconds, time.perf_counter(), cpu_seconds()
+    if profile:
+        profiler.enable()
+    dispatcher.run(refs)
+    profiler.disable()
+    wall, driver = time.perf_counter() - started, cpu_seconds() - driver
+    if profile:
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(15)
+    if len(run.committed) != len(refs):
+        raise RuntimeError(f"{len(run.committed)} of {len(refs)} shards were committed")
+    figures = {"wall": wall, "driver": driver, "all": tree.seconds - before, "load": load()}
+    return {"case": asdict(case), "shards": len(refs), "publish": publish, **figures}
+
+
+def dispatch_once(folder: Path, case: Case, profile: bool) -> None:
+    """Work through the plan, whatever was committed before; prints the figures as JSON."""
+    from odtk_ray.cluster.session import session
+
+    (folder / "detections.json.run" / "commits.jsonl").unlink(missing_ok=True)
+    tree = TreeCpu()
+    with session(None, case.actors), tree.watching():
+        print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
+
+
+def merge_to_parquet(folder: Path) -> None:
+    """The other way from shard files to an output: no text is made."""
+    config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
+    write_outputs(config, reopened(folder))
+
+
+def rates(lines: Sequence[dict[str, Any]]) -> str:
+    """The table of what the dispatch stage said."""
+    head = ("workers", "a shard takes", "wall", "shards/s", "ideal", "driver's CPU", "all CPU")
+    rows: list[tuple[str, ...]] = [(*head, "load")]
+    for figures in lines:
+        case, count = Case(**figures["case"]), figures["shards"]
+        takes = "a file's time" if case.writes else f"{case.seconds:g} s"
+        ideal = f"{case.workers / case.seconds:,.0f}" if case.seconds else ""
+        each = [f"{figures[name] / count * 1e3:.2f} ms" for name in ("driver", "all")]
+        wall, rate = figures["wall"], f"{count / figures['wall']:,.0f}"
+        rows.append((f"{case.workers:,}", takes, f"{wall:.1f} s", rate, ideal, *each))
+        rows[-1] += (f"{figures['load']:.1f}",)
+    return table(rows)
+
+
+def per_million(large: Usage, small: Usage, more: int) -> str:
+    """What a million images more take, from runs of which one has so many more."""
+    wall = (large.wall - small.wall) * 1e6 / more
+    cpu = (large.cpu - small.cpu) * 1e6 / more
+    memory = (large.peak - small.peak) / 2**20 * 1e6 / more
+    return f"{wall:.1f} s, CPU {cpu:.1f} s, {memory:,.0f} MiB"
+
+
+def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[str]) -> None:
+    """Make the input, measure the stages, print the tables."""
+    print(f"{machine()}\n")
+    head = ("stage", "images", "wall", "CPU", "peak memory", "load", "a million images more")
+    rows: list[tuple[str, ...]] = [head]
+    usages: dict[tuple[str, int], Usage] = {}
+    small = max(1, images // SMALL)
+    said: list[str] = []
+    for count in (small, images):
+        place = f"--folder={folder / str(count)}"
+        stage(__file__, "--stage=input", place, f"--images={count}")
+        for name in STAGES[1:]:
+            # The last one writes shard files, which is all that the small run needs.
+            for case in cases if (name, count) == ("dispatch", images) else cases[-1:]:
+                told = f"--case={json.dumps(asdict(case))}"
+                usage = stage(__file__, f"--stage={name}", place, told, *options)
+                said += usage.said
+            usages[name, count] = usage
+            slope = per_million(usage, usages[name, small], count - small) if count > small else ""
+            rows.append((name, f"{count:,}", *usage.cells(), slope))
+    print(table(rows))
+    # Ray's warnings are there too.
+    figures = [json.loads(line) for line in said if line.startswith("{")][1:]
+    print(f"\n{cases[0].actors} actors, {figures[-1]['publish']:.1f} s to publish the plan:\n")
+    print(f"{rates(figures)}\n")
+    for part in ("*.run/plan-*", "*.run/commits.jsonl", "*.run/shards/*", "detections.*"):
+        size = sum(f.stat().st_size for f in (folder / str(images)).glob(part) if f.is_file())
+        print(f"{part}: {size / 1e6:,.1f} MB")
+
+
+@click.command()
+@click.option("--images", type=click.IntRange(1), default=2_000_000, show_default=True)
+@click.option("--shard", "size", type=click.IntRange(1), default=100, show_default=True,
+              help="Images a shard at most.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=1000, show_default=True,
+              help="Of the large fleet; the small one has a worker an actor.")  # fmt: skip
+@click.option("--actors", type=click.IntRange(1), default=16, show_default=True,
+              help="Processes that stand for workers.")  # fmt: skip
+@click.option("--seconds", type=float, multiple=True, default=[1.0, 2.0], show_default=True,
+              help="That a shard takes; may be repeated.")  # fmt: skip
+@click.option("--profile", is_flag=True, help="Say where the driver's time goes.")
+@click.option("--folder", type=click.Path(path_type=Path), hidden=True)
+@click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
+@click.option("--case", hidden=True)
+def main(
+    images: int,
+    size: int,
+    workers: int,
+    actors: int,
+    seconds: Sequence[float],
+    profile: bool,
+    folder: Path,
+    name: str | None,
+    case: str,
+) -> None:
+    """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
+    shards._LARGEST = size  # as many shards as a run has that is many times larger
+    if name == "input":
+        write_input(folder, images)
+    elif name == "dispatch":
+        dispatch_once(folder, Case(**json.loads(case)), profile)
+    elif name:
+        {"plan": plan, "merge": merge, "merge to Parquet": merge_to_parquet}[name](folder)
+    if name:
+        end_stage()
+        return
+    cases = [Case(actors, actors), *(Case(actors, workers, s) for s in (0.0, *seconds))]
+    options = [f"--shard={size}", *(["--profile"] if profile else [])]
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as made:
+        report(Path(made), images, [*cases, Case(actors, actors, writes=True)], options)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray gives its workers a niceness of 15: beside other work the driver would wait for them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Workers unpickle the engine by its module.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    )
+    main()
