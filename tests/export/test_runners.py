@@ -99,11 +99,11 @@ def test_a_plan_runs_on_the_gpu_that_it_was_built_for(plan, monkeypatch):
 
 @pytest.mark.parametrize(
     ("model", "sha256", "why"),
-    [("none.onnx", "", "cannot read .*none.onnx .No such file"),
-     ("none.pth", "", "cannot read .*none.pth .No such file"),
+    [("none.onnx", "", "cannot use model .*none.onnx .No such file"),
+     ("none.pth", "", "cannot use checkpoint .*none.pth .No such file"),
      ("s3://none/model.pth", "", "cannot read s3://none/model.pth"),
      ("m.onnx", "00" * 32, "its hash is"),
-     ("m.pth", "", "its hash is")],
+     ("m.pth", "", "its model is")],
 )  # fmt: skip
 def test_a_node_that_does_not_see_the_source_compares_nothing(
     s3, plan_models, rotated_checkpoint, tmp_path, model, sha256, why
