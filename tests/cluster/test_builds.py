@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -66,6 +67,23 @@ def test_failures_are_those_of_their_call_alone(nodes, quiet):
         "bug": "ZeroDivisionError: division by zero",
         "killed": "its process died: killed, or crashed in a library",
     }
+
+
+def test_failures_leave_no_reference_of_ray_to_the_collector(nodes, quiet):
+    """Ray ends a process in which another thread collects one when Ray itself has ended."""
+    import ray
+
+    calls = [Call(kind, (nodes[1],), (kind,)) for kind in ("ours", "bug", "killed")]
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        run_on_nodes(answer, calls, "asking", quiet)
+        gc.collect()
+        held = [r for found in gc.garbage for r in gc.get_referents(found)]
+        assert not [r for r in held if isinstance(r, ray.ObjectRef)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 class Impatient(Exception):
