@@ -215,7 +215,6 @@ def info(file: str, anchors: Any, debug: bool) -> None:
 def _export(flags: dict[str, Any]) -> int:
     from odtk_ray.config import ExportConfig, Postprocessing
     from odtk_ray.console import Console
-    from odtk_ray.model.sidecar import is_plan
 
     stated = given()
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
@@ -226,14 +225,8 @@ def _export(flags: dict[str, Any]) -> int:
     if len(batches) != 3:
         raise UsageError("--dynamic-batch-opts takes three numbers", "they are MIN OPT MAX")
     config = ExportConfig(**flags, size=size, post=post, batches=batches, given=stated)
-    code = EXIT_OK
     with Console() as console:
-        if config.gpu_types:
-            lines, code = _set_lines(config, console)
-        elif is_plan(config.output):
-            lines = _plan_lines(config, console)
-        else:
-            lines = _onnx_lines(config, console)
+        lines, code = (_export_set if config.gpu_types else _export_file)(config, console)
     for line in lines:
         click.echo(line)
     return code
@@ -263,19 +256,19 @@ def _infer(flags: dict[str, Any]) -> int:
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
-def _plan_lines(config: ExportConfig, console: Console) -> list[str]:
-    from odtk_ray.export.planfile import export_plan  # needs no torch
+def _export_file(config: ExportConfig, console: Console) -> tuple[list[str], int]:
+    from odtk_ray.model.sidecar import is_plan
 
-    return export_plan(config, console).lines()
+    if is_plan(config.output):
+        from odtk_ray.export.planfile import export_plan  # needs no torch
 
-
-def _onnx_lines(config: ExportConfig, console: Console) -> list[str]:
+        return export_plan(config, console).lines(), EXIT_OK
     from odtk_ray.export.run import export as export_onnx
 
-    return export_onnx(config, console).lines()
+    return export_onnx(config, console).lines(), EXIT_OK
 
 
-def _set_lines(config: ExportConfig, console: Console) -> tuple[list[str], int]:
+def _export_set(config: ExportConfig, console: Console) -> tuple[list[str], int]:
     from odtk_ray.export.fleet import export_set
     from odtk_ray.job import in_job, refuse_relative
 

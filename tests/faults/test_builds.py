@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from machines_for_tests import A10G, ADA, H100, having, simulated, unable
+from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
 
 from odtk_ray.cli import cli
 from odtk_ray.engines.sets import read_pair, read_set
@@ -97,12 +97,14 @@ def watching(look):
 
 
 def test_a_build_that_dies_or_raises_fails_alone(cluster, export, tmp_path):
-    marks = [tmp_path / name for name in ("die", "raise")]
+    """Two before the build, one in the check of what was built."""
+    marks = [tmp_path / name for name in ("die", "raise", "late")]
     for mark in marks:
         mark.touch()
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G, build=f"die:{marks[0]}"))
     cluster.add(kind="RTX-6000", **having(ADA, build=f"raise:{marks[1]}"))
+    cluster.add(kind="RTX-6000", **having(QUADRO, check=f"die:{marks[2]}"))
     folder = tmp_path / "engines"
     folder.mkdir()
 
@@ -115,9 +117,10 @@ def test_a_build_that_dies_or_raises_fails_alone(cluster, export, tmp_path):
     assert outcome.exit_code == 3, outcome.output
     assert states(outcome.output) == {
         "NVIDIA-H100-80GB-HBM3": "built", "NVIDIA-A10G": "failed",
-        "NVIDIA-RTX-6000-Ada-Generation": "failed",
+        "NVIDIA-RTX-6000-Ada-Generation": "failed", "Quadro-RTX-6000": "failed",
     }  # fmt: skip
-    assert re.search(r"failed  NVIDIA-A10G_\S+: its process died", outcome.output)
+    for name in ("NVIDIA-A10G", "Quadro-RTX-6000"):
+        assert re.search(rf"failed  {name}_\S+: its process died", outcome.output)
     assert re.search(r"failed  NVIDIA-RTX\S+: RuntimeError: the builder is out of order\n",
                      outcome.output)  # fmt: skip
     assert "the same command builds what is missing" in outcome.output
@@ -125,8 +128,8 @@ def test_a_build_that_dies_or_raises_fails_alone(cluster, export, tmp_path):
     assert all(seen)
     outcome = export(folder)
     assert outcome.exit_code == 0, outcome.output
-    assert sorted(states(outcome.output).values()) == ["built", "built", "kept"]
-    assert whole(folder) == {H100, A10G, ADA}
+    assert sorted(states(outcome.output).values()) == ["built", "built", "built", "kept"]
+    assert whole(folder) == {H100, A10G, ADA, QUADRO}
     assert temporary(folder) == []
 
 
