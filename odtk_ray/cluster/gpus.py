@@ -159,22 +159,25 @@ def find_nodes(
                 raise _absent(missing, nodes, len(here), waited=wait)
             for kind in missing:
                 if demand(kind):
-                    report.note(f"waiting for a node with {kind} ({wait:,.0f} s at most)")
+                    what = "any GPU" if kind.casefold() == ALL else kind
+                    report.note(f"waiting for a node with {what} ({wait:,.0f} s at most)")
             time.sleep(_LOOK_INTERVAL)
 
 
 def _absent(
     missing: Sequence[str], nodes: Sequence[GpuNode], alive: int, waited: float | None
 ) -> UsageError:
+    anything = all(kind.casefold() == ALL for kind in missing)
+    named = "" if anything else f" of type {', '.join(missing)}"
     if not nodes:
-        there = f"{alive} do not say what they have" if alive else "no live node has a GPU"
+        there = f"{alive} do not say what they have" if alive else "none of those alive has any"
     else:
         kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
         there = f"there are {'; '.join(kinds) or 'GPUs without a driver only'}"
     hint = "--wait-for-nodes SECONDS waits for an autoscaler to start one"
     if waited is not None:
         hint = "the autoscaler may have no such node type, or take longer: `ray status` says more"
-    return UsageError(f"no node has a GPU of type {', '.join(missing)}", there, hint)
+    return UsageError(f"no node has a GPU{named}", there, hint)
 
 
 @contextmanager

@@ -235,6 +235,11 @@ def test_a_set_in_a_bucket(s3, cluster, config, plans, quiet):
 def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, quiet):
     with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
         run(config, quiet)
+    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+        run(replace(config, gpu_types=("all",)), quiet)
+    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+        run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet)
+    assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
     cluster.add(**having(ADA))
     with pytest.raises(UsageError, match="here: no node has a GPU that it could run on"):
         run(config, quiet)
