@@ -42,13 +42,26 @@ PlanOpener: TypeAlias = Callable[[str, Sidecar, int], AbstractContextManager[Run
 
 
 @contextmanager
+def _all_cores() -> Iterator[int]:
+    """Threads for PyTorch: Ray tasks start with one. Afterwards the process has its own number."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield physical_cores()
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def open_checkpoint(
     checkpoint: Checkpoint, about: ExportedModel, batch: int
 ) -> Iterator[PyTorchEngine]:
     """The checkpoint in PyTorch, FP32, on the CPU."""
     from odtk_ray.engines.pytorch import PyTorchEngine
 
-    yield PyTorchEngine(checkpoint, about.post, launch_batch=batch, threads=physical_cores())
+    with _all_cores() as threads:
+        yield PyTorchEngine(checkpoint, about.post, launch_batch=batch, threads=threads)
 
 
 @contextmanager
@@ -69,8 +82,9 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
         raise Unavailable("PyTorch, which decodes ONNX Runtime's outputs, is missing") from error
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 
-    expect, threads = about.sha256 or None, physical_cores()
-    yield OnnxRuntimeEngine(path, about.post, launch_batch=batch, threads=threads, expect=expect)
+    post, expect = about.post, about.sha256 or None
+    with _all_cores() as threads:
+        yield OnnxRuntimeEngine(path, post, launch_batch=batch, threads=threads, expect=expect)
 
 
 @contextmanager

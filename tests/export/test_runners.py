@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from odtk_ray.cli import cli
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.devices import Gpu
 from odtk_ray.errors import ImageError, OdtkError
-from odtk_ray.export import planfile
+from odtk_ray.export import planfile, runners
 from odtk_ray.export.planfile import open_here
 from odtk_ray.export.runners import PlanRunner, open_plan, open_source
 from odtk_ray.export.verdict import Unavailable
@@ -95,6 +96,22 @@ def test_a_plan_runs_on_the_gpu_that_it_was_built_for(plan, monkeypatch):
     for gpu in (*here, Gpu("NVIDIA L40", "8.9"), None):
         open_here(plan, dataclasses.replace(about, gpu=gpu), 4)
     assert [index for *_, index in opened] == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.pth"])
+def test_what_is_compared_with_leaves_the_number_of_threads(
+    plan_models, checkpoint, tmp_path, monkeypatch, name
+):
+    """Results change with it in the last bits: a calibration comes before and after a check."""
+    monkeypatch.setattr(runners, "physical_cores", lambda: 3)
+    shutil.copy(plan_models / "fp32.onnx", tmp_path / "m.onnx")
+    shutil.copy(checkpoint, tmp_path / "m.pth")
+    before = torch.get_num_threads()
+    picture = [np.zeros((*SIZE, 3), np.uint8)]
+    with open_source(str(tmp_path / name), read_exported(tmp_path / "m.onnx"), 1) as source:
+        source.detect(picture, SIZE)
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
