@@ -13,7 +13,7 @@ import click
 
 from odtk_ray import __version__
 from odtk_ray.cli_annotations import convert, doctor
-from odtk_ray.commands import ManyValues, given, guarded, size_of
+from odtk_ray.commands import ManyValues, given, gpu_options, guarded, size_of
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, UsageError
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ for _command in (convert, doctor):
 @click.option("--threads-per-worker", "threads", type=click.IntRange(1),
               help="CPU threads of each worker.  [default: physical cores / workers]")  # fmt: skip
 @click.option("--address", help="Ray cluster.  [default: RAY_ADDRESS, else Ray starts here]")
+@gpu_options
+@click.option("--fallback", metavar="MODEL",
+              help="Checkpoint of an engine set, for GPUs that it has no plan for.")  # fmt: skip
 @click.option("--recursive", is_flag=True, help="Enter sub-folders of --images.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
 @click.option("--allow-missing", is_flag=True,
@@ -109,7 +112,9 @@ for _command in (convert, doctor):
               help="So many failed images still exit 0.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
-    """Detect objects in images with a RetinaNet MODEL (.pth, .onnx or .plan) and write COCO JSON.
+    """Detect objects in images with a RetinaNet MODEL and write COCO JSON.
+
+    MODEL is a checkpoint (.pth), an exported model (.onnx, .plan), or the folder of an engine set.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
@@ -158,7 +163,8 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the choice of images.")
 @click.option("--workers", type=click.IntRange(1),
               help="Calibrate on so many Ray workers.  [default: in this process]")  # fmt: skip
-@click.option("--address", help="Ray cluster to calibrate on.")
+@click.option("--address", help="Ray cluster to calibrate on, and to build an engine set on.")
+@gpu_options
 @click.option("--check-images", metavar="DIR",
               help="Images for the check at the end.  [default: those of the calibration, or "
                    "made-up ones]")  # fmt: skip
@@ -178,9 +184,10 @@ def infer(debug: bool, **flags: Any) -> None:
 def export(debug: bool, **flags: Any) -> None:
     """Export a MODEL (.pth) to OUTPUT (.onnx), or build a TensorRT OUTPUT (.plan) of either.
 
-    What was written is run, where it can be, and compared with what it was made of.
+    With --gpu-type OUTPUT is a folder, or URI, for a plan of each kind of GPU: an engine set. What
+    was written is run, where it can be, and compared with what it was made of.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some plans of a set failed.
     """
     guarded(lambda: _export(flags), debug, resumable=False)
 
@@ -191,10 +198,12 @@ def export(debug: bool, **flags: Any) -> None:
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def info(file: str, anchors: Any, debug: bool) -> None:
-    """Say what a checkpoint or exported model FILE is."""
+    """Say what a checkpoint, exported model or engine set FILE is."""
 
     def show() -> int:
-        rows = _describe(file, anchors)
+        from odtk_ray.describe import describe_model
+
+        rows = describe_model(file, anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")
@@ -203,23 +212,9 @@ def info(file: str, anchors: Any, debug: bool) -> None:
     guarded(show, debug)
 
 
-def _describe(file: str, anchors: Any) -> list[tuple[str, str]]:
-    from odtk_ray.model.exported import describe_exported, is_onnx, read_exported
-    from odtk_ray.model.sidecar import describe_plan, is_plan
-
-    if is_plan(file):
-        return describe_plan(file)
-    if is_onnx(file):
-        return describe_exported(file, read_exported(file))
-    from odtk_ray.model.checkpoint import describe, load_checkpoint
-
-    return describe(load_checkpoint(file, anchors))
-
-
 def _export(flags: dict[str, Any]) -> int:
     from odtk_ray.config import ExportConfig, Postprocessing
     from odtk_ray.console import Console
-    from odtk_ray.model.sidecar import is_plan
 
     stated = given()
     post = Postprocessing(**{name: flags.pop(name) for name in _POST})
@@ -231,11 +226,10 @@ def _export(flags: dict[str, Any]) -> int:
         raise UsageError("--dynamic-batch-opts takes three numbers", "they are MIN OPT MAX")
     config = ExportConfig(**flags, size=size, post=post, batches=batches, given=stated)
     with Console() as console:
-        run = _plan_lines if is_plan(config.output) else _onnx_lines
-        lines = run(config, console)
+        lines, code = (_export_set if config.gpu_types else _export_file)(config, console)
     for line in lines:
         click.echo(line)
-    return EXIT_OK
+    return code
 
 
 def _infer(flags: dict[str, Any]) -> int:
@@ -262,16 +256,27 @@ def _infer(flags: dict[str, Any]) -> int:
     return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
 
 
-def _plan_lines(config: ExportConfig, console: Console) -> list[str]:
-    from odtk_ray.export.planfile import export_plan  # needs no torch
+def _export_file(config: ExportConfig, console: Console) -> tuple[list[str], int]:
+    from odtk_ray.model.sidecar import is_plan
 
-    return export_plan(config, console).lines()
+    if is_plan(config.output):
+        from odtk_ray.export.planfile import export_plan  # needs no torch
 
-
-def _onnx_lines(config: ExportConfig, console: Console) -> list[str]:
+        return export_plan(config, console).lines(), EXIT_OK
     from odtk_ray.export.run import export as export_onnx
 
-    return export_onnx(config, console).lines()
+    return export_onnx(config, console).lines(), EXIT_OK
+
+
+def _export_set(config: ExportConfig, console: Console) -> tuple[list[str], int]:
+    from odtk_ray.export.fleet import export_set
+    from odtk_ray.job import in_job, refuse_relative
+
+    if in_job():
+        refuse_relative("OUTPUT", config.output)
+    built = export_set(config, console)
+    click.get_current_context().ensure_object(dict).update(built.counts())
+    return built.lines(), built.exit_code
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -58,8 +58,16 @@ def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
     return (values[0], values[-1]) if values else None
 
 
-class _Stopped(BaseException):
-    """SIGTERM, as a job's end or a scheduler sends it."""
+def gpu_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags that choose GPUs of the cluster."""
+    kind = click.option(
+        "--gpu-type", "gpu_types", multiple=True, metavar="TYPE",
+        help="GPUs to use, or to build an engine set for: by Ray's type (H100), by name ('NVIDIA "
+             "H100 80GB HBM3'), or all; may be repeated.")  # fmt: skip
+    wait = click.option(
+        "--wait-for-nodes", type=click.FloatRange(min=0), metavar="SECONDS",
+        help="Wait so long for an autoscaler to start nodes with these GPUs.")  # fmt: skip
+    return kind(wait(command))
 
 
 _KEPT = "what is committed stays; run again with --resume"
@@ -69,7 +77,9 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
     """Run a command and leave with its exit code; a failure is a message, not a traceback."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
+        # SIGTERM, as a job's end or a scheduler sends it. Of what handlers raise, Ray's calls let
+        # nothing else through.
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -79,7 +89,7 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
             raise
         click.echo(f"error: {error}", err=True)
         code = error.exit_code
-    except (KeyboardInterrupt, _Stopped):
+    except KeyboardInterrupt:
         if debug:
             raise
         click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)

@@ -100,7 +100,7 @@ class InferConfig:
     """What `odtk-ray infer` is asked to do.
 
     Attributes:
-        model: path of the checkpoint, or of the exported model.
+        model: path of the checkpoint, of the exported model, or of an engine set.
         images: folder, file, glob, list file or URI; with `annotations`, the folder of its files.
         annotations: COCO file that names the images and may hold ground truth.
         outputs: files to write, their format by extension.
@@ -125,6 +125,9 @@ class InferConfig:
         trace: file for the timeline of the run, in Chrome's trace format.
         max_failures: so many failed images still count as success.
         address: of a Ray cluster; None takes RAY_ADDRESS or starts Ray here.
+        gpu_types: the GPUs to use, by Ray's type or by name; empty takes all.
+        wait_for_nodes: seconds to wait for GPUs of these types; None refuses at once.
+        fallback: checkpoint of an engine set, for GPUs that it has no plan for.
         given: names of the settings that the user stated, even if they equal the defaults: an
             exported model refuses those that contradict it.
     """
@@ -153,9 +156,15 @@ class InferConfig:
     trace: str | None = None
     max_failures: int = 0
     address: str | None = None
+    gpu_types: tuple[str, ...] = ()
+    wait_for_nodes: float | None = None
+    fallback: str | None = None
     pre: Preprocessing = Preprocessing()
     post: Postprocessing = Postprocessing()
     given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _check_wait(self.gpu_types, self.wait_for_nodes)
 
     @property
     def run_folder(self) -> str:
@@ -184,7 +193,7 @@ class ExportConfig:
 
     Attributes:
         model: path of the checkpoint.
-        output: the file to write.
+        output: the file to write, or the folder of an engine set.
         size: height and width of the network input in pixels, multiples of 32.
         with_postprocess: the graph ends in detections instead of raw outputs.
         opset: version of ONNX's operators, 13 to 17.
@@ -210,6 +219,9 @@ class ExportConfig:
         timing_cache: file of timings that builds of plans share.
         capabilities: compute capabilities to build a plan for, with TensorRT for RTX.
         verbose: pass on everything that TensorRT says.
+        gpu_types: an engine set for these GPUs, by Ray's type or by name, or `all`; empty exports
+            one file.
+        wait_for_nodes: seconds to wait for GPUs of these types; None refuses at once.
         given: names of the settings that the user stated: an ONNX file refuses those that were
             decided when it was written.
     """
@@ -241,8 +253,16 @@ class ExportConfig:
     timing_cache: str | None = None
     capabilities: tuple[str, ...] = ()
     verbose: bool = False
+    gpu_types: tuple[str, ...] = ()
+    wait_for_nodes: float | None = None
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        _check_wait(self.gpu_types, self.wait_for_nodes)
         if self.int8 and self.full_precision:
             raise UsageError("--int8 and --full-precision contradict each other")
+
+
+def _check_wait(gpu_types: tuple[str, ...], wait_for_nodes: float | None) -> None:
+    if wait_for_nodes is not None and not gpu_types:
+        raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")

@@ -20,7 +20,7 @@ _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
 class Console:
-    """The command line's `Reporter`: remarks and progress go to standard error."""
+    """The command line's `RunReporter`: remarks and progress go to standard error."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -40,22 +40,22 @@ class Console:
         self._stop_bar()
 
     def note(self, text: str) -> None:
-        """See `Reporter`."""
+        """See `RunReporter`."""
         click.echo(f"note: {text}", err=True)
 
     def warn(self, text: str) -> None:
-        """See `Reporter`."""
+        """See `RunReporter`."""
         click.echo(f"warning: {text}", err=True)
 
     def begin(self, total: int, done: int) -> None:
-        """See `Reporter`."""
+        """See `RunReporter`."""
         self._total, self._before, self._done = total, done, done
         self._started = self._spoken = time.monotonic()
         if sys.stderr.isatty():
             self._start_bar()
 
     def progress(self, done: int, failed: int) -> None:
-        """See `Reporter`."""
+        """See `RunReporter`."""
         # A shard that is run again after a crash starts from zero; the bar does not go back.
         self._done, self._failed = max(done, self._done), failed
         if self._bar is not None and self._task is not None:
@@ -67,7 +67,7 @@ class Console:
             click.echo(self._line(), err=True)
 
     def end(self) -> None:
-        """See `Reporter`."""
+        """See `RunReporter`."""
         self._stop_bar()
 
     def _rate(self) -> float:

@@ -35,7 +35,7 @@ def settle_places(config: InferConfig) -> InferConfig:
     if "outputs" not in config.given:
         if config.run_dir is None:
             raise UsageError("a job needs --output or --run-dir", _GONE, _ABSOLUTE)
-        _refuse_relative("--run-dir", config.run_dir)
+        refuse_relative("--run-dir", config.run_dir)
         if not storage.is_uri(config.run_dir):
             os.makedirs(config.run_dir, exist_ok=True)
         outputs = tuple(storage.join(config.run_dir, os.path.basename(p)) for p in outputs)
@@ -46,13 +46,18 @@ def settle_places(config: InferConfig) -> InferConfig:
         ("--trace", config.trace),
     ]:
         if path is not None:
-            _refuse_relative(flag, path)
+            refuse_relative(flag, path)
     for path in outputs:
-        _refuse_relative("--output", path)
+        refuse_relative("--output", path)
     return config
 
 
-def _refuse_relative(flag: str, path: str) -> None:
+def refuse_relative(flag: str, path: str) -> None:
+    """See that a path that a job writes to outlives it.
+
+    Raises:
+        UsageError: it is relative.
+    """
     if not storage.is_uri(path) and not os.path.isabs(path):
         raise UsageError(f"{flag} {path} is relative", _GONE, _ABSOLUTE)
 

@@ -11,15 +11,19 @@ from typing import Protocol
 from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
-from odtk_ray.cluster.session import Fleet, choose_fleet, count_gpus, session
+from odtk_ray.cluster.roster import Roster, muster, only_on
+from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.patience import touch
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
+from odtk_ray.engines.devices import Detect, detect_machine
 from odtk_ray.engines.load import load_engine
+from odtk_ray.engines.sets import SetLoader, UnfitGpu
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
+from odtk_ray.report import Reporter
 from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
@@ -30,14 +34,8 @@ from odtk_ray.results.store import RunFolder
 _CANARIES = 16
 
 
-class Reporter(Protocol):
-    """Where a run says what it does; the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
+class RunReporter(Reporter, Protocol):
+    """Where a run says what it does; the command line shows it."""
 
     def begin(self, total: int, done: int) -> None:
         """Detection starts; `done` images are there from an earlier run."""
@@ -80,14 +78,19 @@ class Summary:
 
 
 def infer(
-    config: InferConfig, report: Reporter, make_engine: EngineFactory | None = None
+    config: InferConfig,
+    report: RunReporter,
+    make_engine: EngineFactory | None = None,
+    detect: Detect = detect_machine,
 ) -> Summary:
     """Run a detector over images and write what it finds.
 
     Args:
         config: what to do.
         report: told about progress.
-        make_engine: makes each worker's engine; None loads the model.
+        make_engine: makes each worker's engine; None loads the model. With an engine set it is
+            given the path of what was chosen for the worker's GPU.
+        detect: finds the GPUs of a process, where it matters which they are.
 
     Raises:
         OdtkError: the run cannot start or go on; what is committed stays in the run folder.
@@ -96,16 +99,18 @@ def infer(
     draft = draft_run(config, report)
     config = draft.config
     with session(config.address, draft.local_cpus) as local:
-        fleet = choose_fleet(config.workers, draft.threads, local=local)
+        roster = muster(config, draft.engines, detect, report)
+        fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=roster.left_out)
+        load = engine_maker(config, draft, make_engine, detect)
         if draft.run:
             run = resume_run(draft.run, fleet, report)
         else:
-            probing = None if make_engine else engine_maker(config, draft)
-            plan = make_plan(draft, fleet, report, probing)
+            plan = make_plan(draft, fleet, report, None if make_engine else load, roster.places)
             run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
-        detect(config, run, fleet, make_engine or worker_engine(config, draft, run), report)
+        worker = only_on(config.gpu_types, detect, worker_engine(run, load))
+        run_shards(config, run, fleet, roster, worker, report)
         seconds = time.monotonic() - started
         summary = finish(config, run, fleet, seconds, before, report)
     if not config.keep_run:
@@ -114,8 +119,13 @@ def infer(
     return summary
 
 
-def detect(
-    config: InferConfig, run: RunFolder, fleet: Fleet, make_engine: EngineFactory, report: Reporter
+def run_shards(
+    config: InferConfig,
+    run: RunFolder,
+    fleet: Fleet,
+    roster: Roster,
+    make_engine: EngineFactory,
+    report: RunReporter,
 ) -> None:
     """Get every shard of the plan committed."""
     shards = run.missing_shards()
@@ -133,7 +143,7 @@ def detect(
             threads=run.plan.settings["threads"],
         )
         dispatcher = Dispatcher(
-            worker_starter(fleet, settings, make_engine),
+            worker_starter(fleet, roster, settings, make_engine),
             fleet.workers,
             publish(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
@@ -142,11 +152,20 @@ def detect(
             warn=report.warn,
             observer=Observer(config.trace),
             shard_timeout=config.shard_timeout,
-            room=count_gpus if fleet.elastic else None,
+            room=roster.room if fleet.elastic else None,
+            leave_out=functools.partial(leave_out, roster, report),
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
     report.end()
+
+
+def leave_out(roster: Roster, report: Reporter, misfit: UnfitGpu) -> int:
+    """No more workers for a node with a GPU that cannot do its part; returns the room left."""
+    if misfit.node not in roster.left_out:
+        report.warn(f"a node is left out: {misfit}")
+        roster.left_out.add(misfit.node)
+    return roster.room()
 
 
 def find_canary(run: RunFolder) -> str | None:
@@ -159,7 +178,12 @@ def find_canary(run: RunFolder) -> str | None:
 
 
 def finish(
-    config: InferConfig, run: RunFolder, fleet: Fleet, seconds: float, before: int, report: Reporter
+    config: InferConfig,
+    run: RunFolder,
+    fleet: Fleet,
+    seconds: float,
+    before: int,
+    report: RunReporter,
 ) -> Summary:
     """Write the outputs of a run whose shards are all committed."""
     run.check_owner()
@@ -193,13 +217,19 @@ def finish(
     )
 
 
-def worker_engine(config: InferConfig, draft: Draft, run: RunFolder) -> EngineFactory:
+def worker_engine(run: RunFolder, load: MakeEngine) -> EngineFactory:
     """What each worker calls to load the model; it holds no weights."""
     shapes = network_shapes(run.plan.records, run.plan.prep)
-    return functools.partial(engine_maker(config, draft), run.plan.settings, list(shapes))
+    return functools.partial(load, run.plan.settings, list(shapes))
 
 
-def engine_maker(config: InferConfig, draft: Draft) -> MakeEngine:
+def engine_maker(
+    config: InferConfig, draft: Draft, make: EngineFactory | None, detect: Detect
+) -> MakeEngine:
     """What makes a worker's engine from a plan's settings and shapes."""
     model = storage.absolute(config.model)  # workers have a working directory of their own
+    if draft.engines is not None:
+        return SetLoader(model, draft.engines, config, detect, make)
+    if make is not None:
+        return lambda *_: make()
     return functools.partial(load_engine, model, draft.model.sha256, config)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray import __version__
-from odtk_ray.cluster.probe import MakeEngine, probe_gpu
+from odtk_ray.cluster.probe import MakeEngine, Trial, probe_gpus
+from odtk_ray.cluster.roster import Place
 from odtk_ray.config import InferConfig
 from odtk_ray.data.classes import ClassMap, map_classes
 from odtk_ray.data.coco import file_digest, read_coco
@@ -16,10 +16,12 @@ from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, netw
 from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.data.sources import Dataset, find_images
 from odtk_ray.engines.load import PILLOW, decoder_kind, model_file
-from odtk_ray.engines.onnxruntime import import_onnxruntime
+from odtk_ray.engines.sets import is_engine_set, read_set
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import is_onnx
-from odtk_ray.model.open import open_model
+from odtk_ray.fingerprint import check_resume, fingerprint
+from odtk_ray.model.engine_set import EngineSet
+from odtk_ray.model.exported import ExportedModel, is_onnx
+from odtk_ray.model.open import open_model, settle
 from odtk_ray.model.sidecar import is_plan, read_sidecar
 from odtk_ray.results.pictures import check_drawing
 from odtk_ray.results.store import Plan, RunFolder
@@ -27,7 +29,7 @@ from odtk_ray.results.store import Plan, RunFolder
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.model.open import Model
-    from odtk_ray.pipeline import Reporter
+    from odtk_ray.report import Reporter
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Draft:
         config: what the user asked for, and what the model decides.
         model: checkpoint, without its weights, or exported model.
         settings: what must be equal for a resumed run to end with the same bytes.
+        engines: the plans, where the model is an engine set.
+        batches: least and greatest launch that the model takes; None takes any.
         run: the run folder to go on with; None starts a new one from the two below.
         dataset: the images of a new run.
         classes: what its class indices mean.
@@ -46,6 +50,8 @@ class Draft:
     config: InferConfig
     model: Model
     settings: dict[str, Any]
+    engines: EngineSet | None = None
+    batches: tuple[int, int] | None = None
     run: RunFolder | None = None
     dataset: Dataset | None = None
     classes: ClassMap | None = None
@@ -71,29 +77,61 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
-        model, config = _open_model(config)
-        settings = fingerprint(config, model.sha256, digest)
-        check_resume(run, config, settings)
-        check_drawing(config, run.plan.records)
-        return Draft(config, model, settings, run=run)
+        draft = replace(_open_model(config, digest), run=run)
+        check_resume(run, draft.config, draft.settings)
+        check_drawing(draft.config, run.plan.records)
+        return draft
     if config.resume:
         report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
     RunFolder.refuse_existing(config.run_folder)
     # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    model, config = _open_model(config)
+    draft = _open_model(config, dataset.digest)
+    model = draft.model
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
         report.note(note)
-    settings = fingerprint(config, model.sha256, dataset.digest)
-    return Draft(config, model, settings, dataset=dataset, classes=classes)
+    return replace(draft, dataset=dataset, classes=classes)
 
 
-def _open_model(config: InferConfig) -> tuple[Model, InferConfig]:
+def _open_model(config: InferConfig, annotations: str) -> Draft:
+    """What the model decides.
+
+    Args:
+        config: what the user asked for.
+        annotations: hash of the annotation file; empty without one.
+    """
+    if is_engine_set(config.model):
+        engines = read_set(config.model)
+        model = engines.model
+        config = settle(config, model)
+        if config.fallback is not None:
+            _check_fallback(config, config.fallback, model)
+        settings = fingerprint(config, model.sha256, annotations, torch_free=not config.fallback)
+        return Draft(config, model, settings, engines, engines.batches)
+    if config.fallback is not None:
+        raise UsageError("--fallback goes with an engine set", f"{config.model} is none")
     with model_file(config.model) as local:
-        model, settled = open_model(replace(config, model=local))
-    return model, replace(settled, model=config.model)
+        opened, settled = open_model(replace(config, model=local))
+        batches = read_sidecar(local).batches if is_plan(local) else None
+    config = replace(settled, model=config.model)
+    settings = fingerprint(config, opened.sha256, annotations, torch_free=batches is not None)
+    return Draft(config, opened, settings, batches=batches and (batches[0], batches[-1]))
+
+
+def _check_fallback(config: InferConfig, fallback: str, model: ExportedModel) -> None:
+    """See that GPUs without a plan would compute what the others do."""
+    from odtk_ray.model.checkpoint import load_checkpoint
+
+    with model_file(fallback) as local:
+        found = load_checkpoint(local, config.anchors).sha256
+    if found != model.checkpoint:
+        raise UsageError(
+            f"--fallback {fallback} is another model than {config.model}",
+            f"its hash is {found[:12]}, and the plans were made of {model.checkpoint[:12]}",
+            "give the checkpoint that was exported",
+        )
 
 
 def _find(config: InferConfig) -> Dataset:
@@ -111,7 +149,13 @@ def _give_memory_back() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEngine | None) -> Plan:
+def make_plan(
+    draft: Draft,
+    fleet: Fleet,
+    report: Reporter,
+    make_engine: MakeEngine | None,
+    places: Sequence[Place] = ((),),
+) -> Plan:
     """Plan a new run; needs a Ray session: sizes may have to be read, and a GPU tried.
 
     Args:
@@ -119,6 +163,7 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         fleet: the workers.
         report: told about decisions.
         make_engine: makes a worker's engine; None tries no GPU, since the caller brings engines.
+        places: where to try it, a place for each kind of GPU.
     """
     config, dataset, classes = draft.config, draft.dataset, draft.classes
     if dataset is None or classes is None:
@@ -148,12 +193,12 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
         "decoder": PILLOW,
         "compiled": [],
     }
-    if is_plan(config.model):
-        settings |= _limit_to_plan(config, settings, fleet, report)
+    if draft.batches is not None:
+        settings |= _limit_to_plan(config, draft.batches, launch_batch, fleet, report)
     if is_onnx(config.model):
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus and make_engine is not None:
-        settings |= _gpu_settings(config, settings, shapes, fleet, report, make_engine)
+        settings |= _gpu_settings(draft, settings, shapes, fleet, report, make_engine, places)
     elif not config.full_precision and make_engine is not None:
         report.note("mixed precision is for GPUs: CPU workers compute in FP32")
     if config.decoder and decoder_kind(settings["decoder"]) != config.decoder:
@@ -164,17 +209,16 @@ def make_plan(draft: Draft, fleet: Fleet, report: Reporter, make_engine: MakeEng
 
 
 def _limit_to_plan(
-    config: InferConfig, settings: dict[str, Any], fleet: Fleet, report: Reporter
+    config: InferConfig, batches: tuple[int, int], wanted: int, fleet: Fleet, report: Reporter
 ) -> dict[str, Any]:
-    """The launch batch, within what a TensorRT plan takes."""
+    """The launch batch, within what TensorRT plans take."""
     if not fleet.gpus:
         raise UsageError(
             f"{os.path.basename(config.model)} needs a GPU",
             "TensorRT plans run on the GPU that they were built for, and no worker has one",
             "run the .pth or .onnx file that it was built from",
         )
-    wanted: int = settings["launch_batch"]
-    least, _, greatest = read_sidecar(config.model).batches
+    least, greatest = batches
     batch = min(max(wanted, least), greatest)
     if batch != wanted and config.batch is not None:
         report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
@@ -182,19 +226,19 @@ def _limit_to_plan(
 
 
 def _gpu_settings(
-    config: InferConfig,
+    draft: Draft,
     settings: dict[str, Any],
     shapes: dict[tuple[int, int], int],
     fleet: Fleet,
     report: Reporter,
     make_engine: MakeEngine,
+    places: Sequence[Place],
 ) -> dict[str, Any]:
     """The settings that depend on what the workers' GPUs can do."""
-    plan = is_plan(config.model)
-    least = read_sidecar(config.model).batches[0] if plan else 1
-    gpu = probe_gpu(
-        make_engine, settings, list(shapes), config.decoder, least=least, kernels_needed=plan
-    )
+    config, plan = draft.config, draft.batches is not None
+    trial = Trial(make_engine, list(shapes)[:1], config.decoder, kernels_needed=plan)
+    least = draft.batches[0] if draft.batches else 1
+    gpu = probe_gpus(trial, settings, places, report, least)
     for remark in gpu.remarks:
         report.warn(remark)
     compiling = gpu.kernels and not plan
@@ -229,63 +273,3 @@ def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
 
 def _device(fleet: Fleet) -> str:
     return "gpu" if fleet.gpus else "cpu"
-
-
-def fingerprint(config: InferConfig, model: str, annotations: str) -> dict[str, Any]:
-    """What must be equal for a resumed run to end with the bytes of an undisturbed one."""
-    import PIL
-    from PIL import features
-
-    versions = {
-        "odtk-ray": __version__,
-        "pillow": PIL.__version__,
-        "jpeg": str(features.version("jpg")),
-    }
-    if not is_plan(config.model):  # runs without torch, and only with the TensorRT that built it
-        import torch
-
-        versions["torch"] = torch.__version__
-    if is_onnx(config.model):
-        versions["onnxruntime"] = import_onnxruntime().__version__
-    settings = {
-        "model": model,
-        "annotations": annotations,
-        "images": config.images if "://" in config.images else os.path.abspath(config.images),
-        "recursive": config.recursive,
-        "limit": config.limit,
-        "allow_missing": config.allow_missing,
-        "full_precision": config.full_precision,
-        "compile": config.compile,
-        "preprocessing": asdict(config.pre),
-        "postprocessing": asdict(config.post),
-        "versions": versions,
-    }
-    return dict(json.loads(json.dumps(settings)))  # as the plan's file gives it back
-
-
-def check_resume(run: RunFolder, config: InferConfig, settings: dict[str, Any]) -> None:
-    """See that a resumed run is the run that was planned.
-
-    Raises:
-        UsageError: something that decides about the results differs; it is named.
-    """
-    planned = run.plan.settings
-    wanted = settings if config.threads is None else settings | {"threads": config.threads}
-    if config.decoder and decoder_kind(planned["decoder"]) != config.decoder:
-        wanted = wanted | {"decoder": config.decoder}
-    for name, value in wanted.items():
-        if planned.get(name) != value:
-            raise UsageError(
-                f"cannot resume {run.path}: {name} differs",
-                f"planned with {_short(planned.get(name), value)}, "
-                f"now {_short(value, planned.get(name))}",
-                "use the same settings, or remove the folder and start again",
-            )
-
-
-def _short(value: object, other: object) -> str:
-    """A value for a message; of two dictionaries only what differs."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v)
-    text = str(value)
-    return f"{text[:12]}..." if len(text) == 64 else text

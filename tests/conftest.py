@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from sessions import start_ray
-from synthetic import Quiet, picture
+from sessions import simulated_cluster, start_ray
+from synthetic import Quiet, picture, tiny_model
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -60,6 +60,13 @@ def ray_session(s3_port):
     ray.shutdown()
 
 
+@pytest.fixture
+def cluster():
+    """Starts simulated nodes with logical GPUs; the driver's Ray is theirs meanwhile."""
+    with simulated_cluster() as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """26 pictures of four sizes, JPEG and PNG."""
@@ -95,35 +102,6 @@ def ranked_rotated(rotated_checkpoint, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("ranked_rotated") / "ranked.pth"
     tables = {name: getattr(loaded, name) for name in ("ratios", "scales", "angles")}
     save_checkpoint(path, model, **tables)
-    return path
-
-
-def tiny_model(path: Path, angles: tuple[float, ...] | None = None) -> Path:
-    import torch
-
-    from odtk_ray.model.checkpoint import save_checkpoint
-    from odtk_ray.model.retinanet import RetinaNet
-    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-
-    generator = torch.Generator().manual_seed(7)
-    shape = {} if angles is None else {"anchors": 27, "box_values": 6}
-    model = RetinaNet(["ResNet18FPN"], 3, channels=8, **shape)
-    state = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.dim() == 4:
-            fan_in = tensor[0].numel()
-            state[name] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5
-        elif name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")):
-            state[name] = torch.ones(tensor.shape)
-        else:
-            state[name] = torch.zeros_like(tensor)
-    state["cls_head.8.weight"] *= 4
-    state["cls_head.8.bias"] -= 2
-    state["box_head.8.weight"] *= 0.2 if angles is None else 0.02
-    if angles is not None:
-        state["cls_head.8.weight"] *= 0.25
-    model.load_state_dict(state)
-    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES, angles=angles)
     return path
 
 

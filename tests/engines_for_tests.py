@@ -137,3 +137,11 @@ def limited_factory(marker, size):
         open(marker, "x").close()
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     return PixelEngine()
+
+
+class NamedEngine(SlowEngine):
+    """Says which model file it was made from."""
+
+    def __init__(self, seconds, path):
+        super().__init__(seconds)
+        self.key = os.path.basename(path)

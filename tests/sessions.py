@@ -1,10 +1,18 @@
-"""The Ray that tests share."""
+"""The Ray that tests share, and clusters of simulated nodes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+# Workers must find the engines that the tests bring, and this checkout before an installed one.
+_TESTS = Path(__file__).parent
+_MODULES = os.pathsep.join([str(_TESTS), str(_TESTS.parent)])
 
 
 def start_ray():
@@ -13,8 +21,7 @@ def start_ray():
 
     # Workers are nice by default, and starve where anything else is at work.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is spelled
-    # Workers must find the engines that the tests bring.
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = _MODULES
     ray.init(
         address="local",
         num_cpus=4,
@@ -23,3 +30,46 @@ def start_ray():
         logging_level=logging.ERROR,
         object_store_memory=256 << 20,
     )
+
+
+@contextlib.contextmanager
+def simulated_cluster():
+    """A cluster on this machine, whose nodes have logical GPUs; the shared Ray rests meanwhile.
+
+    Yields its address, `add`, which starts a node, and `remove`, which kills one.
+    """
+    import ray
+    from ray.cluster_utils import Cluster
+
+    shared = ray.is_initialized()
+    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("PYTHONPATH", _MODULES)
+        made = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False},
+        )
+
+        def add(gpus=1, kind=None, **variables):
+            """A node with variables of its own; `kind` is Ray's type, as label and resource."""
+            typed = {}
+            if kind is not None:
+                typed["labels"] = {"ray.io/accelerator-type": kind}
+                typed["resources"] = {f"accelerator_type:{kind}": 1}
+            return made.add_node(
+                num_cpus=1,
+                num_gpus=gpus,
+                object_store_memory=80 << 20,
+                env_vars=variables or None,
+                **typed,
+            )
+
+        def remove(node):
+            made.remove_node(node, allow_graceful=False)
+
+        yield SimpleNamespace(add=add, remove=remove, address=made.address)
+        ray.shutdown()
+        made.shutdown()
+    if shared:
+        start_ray()

@@ -1,9 +1,10 @@
-"""Made-up things that tests share: pictures, a silent reporter, finished runs without an engine."""
+"""Made-up things that tests share: pictures, a tiny model, a silent reporter, finished runs."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,36 @@ def picture(seed: int, width: int, height: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (max(2, height // 24), max(2, width // 24), 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def tiny_model(path: Path, angles: tuple[float, ...] | None = None, seed: int = 7) -> Path:
+    """Saves a ResNet18FPN of 3 classes and 8 channels with seeded weights that detect plenty."""
+    import torch
+
+    from odtk_ray.model.checkpoint import save_checkpoint
+    from odtk_ray.model.retinanet import RetinaNet
+    from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+
+    generator = torch.Generator().manual_seed(seed)
+    shape = {} if angles is None else {"anchors": 27, "box_values": 6}
+    model = RetinaNet(["ResNet18FPN"], 3, channels=8, **shape)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.dim() == 4:
+            fan_in = tensor[0].numel()
+            state[name] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5
+        elif name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")):
+            state[name] = torch.ones(tensor.shape)
+        else:
+            state[name] = torch.zeros_like(tensor)
+    state["cls_head.8.weight"] *= 4
+    state["cls_head.8.bias"] -= 2
+    state["box_head.8.weight"] *= 0.2 if angles is None else 0.02
+    if angles is not None:
+        state["cls_head.8.weight"] *= 0.25
+    model.load_state_dict(state)
+    save_checkpoint(path, model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES, angles=angles)
+    return path
 
 
 class Quiet:

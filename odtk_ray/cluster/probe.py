@@ -1,7 +1,7 @@
 """What a GPU of the cluster can do, found out before the plan is made.
 
 The plan fixes launch batch and decoder, and both depend on the workers' GPUs and packages. One
-short task on one GPU tries them: the driver need not have a GPU itself.
+short task on one GPU of each kind tries them: the driver need not have a GPU itself.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from odtk_ray.cluster.builds import Call, run_on_nodes
+from odtk_ray.cluster.roster import Place
 from odtk_ray.config import Decoder
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
+from odtk_ray.report import Reporter
 
 # Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
 # pictures, for the graphs of the other shapes and for what else allocates.
@@ -20,115 +23,165 @@ _FREE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """What was found.
+class Ability:
+    """What a GPU can do, or all of several.
 
     Attributes:
         kernels: whether the kernels of `cuda_ops` run.
-        decoder: key of the image decoder.
-        launch_batch: the most pictures, at most those asked for, whose launch fits in memory.
+        decoders: keys of the image decoders that work, the best first; Pillow's is not among them.
         remarks: why something is not as it could be, one sentence each.
+        launch_batch: the most pictures, at most those asked for, whose launch fits in memory.
     """
 
     kernels: bool
-    decoder: str
-    launch_batch: int
+    decoders: tuple[str, ...]
     remarks: tuple[str, ...]
+    launch_batch: int = 0
+
+    @property
+    def decoder(self) -> str:
+        """Key of the image decoder to take."""
+        return next(iter(self.decoders), PILLOW)
 
 
 # Makes an engine of the settings given, with the shapes given ready.
 MakeEngine = Callable[[dict[str, Any], Sequence[tuple[int, int]]], Any]
 
 
-def probe_gpu(
-    make_engine: MakeEngine,
+@dataclass(frozen=True)
+class Trial:
+    """What is tried on a GPU.
+
+    Attributes:
+        make_engine: makes a worker's engine.
+        shapes: (height, width) of the network inputs to try; may be empty.
+        decoder: the one that the user insists on.
+        kernels_needed: whether nothing can take the kernels' place.
+    """
+
+    make_engine: MakeEngine
+    shapes: Sequence[tuple[int, int]]
+    decoder: Decoder | None = None
+    kernels_needed: bool = False
+
+    def __call__(self, settings: dict[str, Any]) -> Ability | None:
+        """See what works, and make an engine of it; None when memory runs out.
+
+        Args:
+            settings: the plan's so far, with the launch batch that was asked for.
+        """
+        found = _abilities(self.decoder)
+        if self.kernels_needed and not found.kernels:
+            raise OdtkError(
+                "TensorRT plans need the CUDA kernels", found.remarks[0], "pip install pycuda"
+            )
+        settings = settings | {"kernels": found.kernels, "decoder": found.decoder, "compiled": []}
+        if self.shapes and not _fits(self.make_engine, settings, self.shapes):
+            return None
+        return replace(found, launch_batch=settings["launch_batch"])
+
+
+def probe_gpus(
+    trial: Callable[[dict[str, Any]], Ability | None],
     settings: dict[str, Any],
-    shapes: Sequence[tuple[int, int]],
-    decoder: Decoder | None,
-    *,
+    places: Sequence[Place],
+    report: Reporter,
     least: int = 1,
-    kernels_needed: bool = False,
-) -> Gpu:
-    """Try one GPU, from the driver.
+) -> Ability:
+    """Try GPUs of the cluster, from the driver; returns what every one of them can do.
 
     Args:
-        make_engine: makes a worker's engine.
+        trial: runs on each of them.
         settings: the plan's so far, with the launch batch that was asked for.
-        shapes: (height, width) of the network inputs, largest first; may be empty.
-        decoder: the one that the user insists on.
+        places: where to try: a place for each kind of GPU.
+        report: told what is waited for.
         least: launch batch that the model takes.
-        kernels_needed: whether nothing can take the kernels' place.
 
     Raises:
         OdtkError: not even one picture fits in memory, or the model cannot run there.
     """
-    import ray
-    from ray.exceptions import RayTaskError
-
-    # A process that ran out of memory in mid-capture is good for nothing: each trial has its own.
-    trial = ray.remote(num_gpus=1, num_cpus=0, max_calls=1, max_retries=0)(_try_gpu)
+    found: list[Ability] = []
     wanted = batch = settings["launch_batch"]
-    while True:
-        settings = settings | {"launch_batch": batch}
-        trying = make_engine, settings, shapes[:1], decoder, kernels_needed
-        try:
-            found: Gpu | None = ray.get(trial.remote(*trying))
-        except RayTaskError as error:
-            raise error.cause if isinstance(error.cause, OdtkError) else error from None
-        if found is not None:
-            break
-        if batch <= least:
+    waiting = {f"GPU {i}": place for i, place in enumerate(places, start=1)}
+    while waiting:
+        asked = trial, settings | {"launch_batch": batch}
+        calls = [Call(name, place, asked) for name, place in waiting.items()]
+        # A process that ran out of memory in mid-capture is good for nothing: each has its own.
+        results = run_on_nodes(_run, calls, "trying what GPUs can do", report)
+        for name, result in results.items():
+            if isinstance(result, OdtkError):
+                raise result
+            if result is not None:
+                found.append(result)
+                del waiting[name]
+        if waiting and batch <= least:
             raise OdtkError(
                 "the GPU's memory is too small",
-                f"not even {least} of {shapes[0][1]}x{shapes[0][0]} pixels fits",
+                f"not even {least} images of the largest size fit",
                 "lower --resize and --max-size, or export the model smaller",
             )
-        batch = max(batch // 2, least)
+        batch = max(batch // 2, least) if waiting else batch
+    common = agree(found)
     if batch == wanted:
-        return found
+        return common
     remark = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
-    return replace(found, remarks=(*found.remarks, remark))
+    return replace(common, remarks=(*common.remarks, remark))
 
 
-def _try_gpu(
-    make_engine: MakeEngine,
-    settings: dict[str, Any],
-    shapes: Sequence[tuple[int, int]],
-    decoder: Decoder | None,
-    kernels_needed: bool,
-) -> Gpu | None:
-    """See what works, and make an engine of it; None when memory runs out. Runs on a worker."""
-    kernels, key, remarks = _capabilities(decoder)
-    if kernels_needed and not kernels:
-        raise OdtkError("TensorRT plans need the CUDA kernels", remarks[0], "pip install pycuda")
-    settings = settings | {"kernels": kernels, "decoder": key, "compiled": []}
-    if shapes and not _fits(make_engine, settings, shapes):
-        return None
-    return Gpu(kernels, key, settings["launch_batch"], remarks)
+def _run(
+    trial: Callable[[dict[str, Any]], Ability | None], settings: dict[str, Any]
+) -> Ability | None:
+    return trial(settings)
 
 
-def _capabilities(decoder: Decoder | None) -> tuple[bool, str, tuple[str, ...]]:
-    """Whether the kernels run, the decoder's key, and remarks."""
+def agree(found: Sequence[Ability]) -> Ability:
+    """What all of several GPUs can do."""
+    first = found[0]
+    decoders = tuple(key for key in first.decoders if all(key in gpu.decoders for gpu in found))
+    remarks = dict.fromkeys(remark for gpu in found for remark in gpu.remarks)
+    best = {gpu.decoder for gpu in found}
+    if len(best) > 1:
+        chosen = next(iter(decoders), "the CPU")
+        remarks[f"JPEGs are decoded by {chosen}, as every kind of GPU here can: "
+                f"they differ in the best ({', '.join(sorted(best))})"] = None  # fmt: skip
+    return Ability(
+        all(gpu.kernels for gpu in found),
+        decoders,
+        tuple(remarks),
+        min(gpu.launch_batch for gpu in found),
+    )
+
+
+def _abilities(decoder: Decoder | None) -> Ability:
+    """Whether the kernels run, and which decoders do."""
     try:
         import cuda_ops
 
         device = cuda_ops.Device()
     except Exception as error:  # PyCUDA and the driver raise what they like
         remark = f"the CUDA kernels cannot be used, PyTorch computes in their place: {error}"
-        return False, PILLOW, (remark,)
-    if decoder == "cpu":
-        device.close()
-        return True, PILLOW, ()
+        return Ability(False, (), (remark,))
     try:
-        from odtk_ray.data.gpu_jpeg import JpegDecoder
-
-        jpeg = JpegDecoder(device, threads=1)
-        jpeg.close()
-    except Exception as error:
-        return True, PILLOW, (f"the CPU decodes JPEGs: {error}",)
+        return _decoders(device) if decoder != "cpu" else Ability(True, (), ())
     finally:
         device.close()
-    return True, jpeg.key, ()
+
+
+def _decoders(device: Any) -> Ability:
+    """Each kind of the GPU's decoders is opened: they differ in their pixels."""
+    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegDecoder
+
+    keys: list[str] = []
+    reasons: dict[str, None] = {}
+    for kind in JPEG_KINDS:
+        try:
+            jpeg = JpegDecoder(device, threads=1, kinds=[kind])
+            jpeg.close()
+            keys.append(jpeg.key)
+        except Exception as error:  # nvImageCodec and its libraries likewise
+            reasons[str(error)] = None
+    remarks = () if keys else (f"the CPU decodes JPEGs: {'; '.join(reasons)}",)
+    return Ability(True, tuple(keys), remarks)
 
 
 def _fits(

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.cluster.failures import reason, unfit, worker_error
 from odtk_ray.cluster.lanes import Endgame, Lane, Task, to_recall
 from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.suspects import RESUME, Suspects
 from odtk_ray.cluster.workers import DEPTH, WATCH, Work
 from odtk_ray.data.shards import ShardRef
+from odtk_ray.engines.sets import UnfitGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt
 
@@ -65,6 +67,7 @@ class Dispatcher:
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, 120 at least.
         room: says for how many workers there is room now; None keeps the number.
+        leave_out: told about a GPU that cannot do its part; returns the room that is left.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Dispatcher:
         observer: Observer,
         shard_timeout: float | None = None,
         room: Callable[[], int] | None = None,
+        leave_out: Callable[[UnfitGpu], int] = lambda _: 0,
     ) -> None:
         self._start = start
         self._lanes = [Lane(number, start()) for number in range(workers)]
@@ -93,6 +97,7 @@ class Dispatcher:
         self._observer = observer
         self._timeout = shard_timeout
         self._room = room
+        self._leave_out = leave_out
         self._workers = workers  # started so far, replacements not counted
         self._crashes = 0
         self._pending: deque[Task] = deque()
@@ -222,9 +227,9 @@ class Dispatcher:
             self._crashed(lane, error)
             return None
         except RayTaskError as error:
-            raise _worker_error(error) from error
+            raise worker_error(error) from error
         except RayError as error:
-            raise OdtkError("a worker cannot go on", _reason(error), RESUME) from error
+            raise OdtkError("a worker cannot go on", reason(error), RESUME) from error
         if ref is lane.watch:
             lane.watch, lane.ready, lane.deaths, lane.name = None, True, 0, value.worker
             lane.note_progress(value)
@@ -249,29 +254,45 @@ class Dispatcher:
         import ray
         from ray.exceptions import RayTaskError
 
+        if (misfit := unfit(error)) is not None:
+            self._dismiss(lane, misfit)
+            return
         self._crashes += 1
         if self._crashes == _CRASHES_IN_A_ROW:
-            raise OdtkError("the workers crash on everything", _reason(error), RESUME)
+            raise OdtkError("the workers crash on everything", reason(error), RESUME)
         lane.deaths += 1
-        self._observer.crash(lane, _reason(error))
+        self._observer.crash(lane, reason(error))
         for task in lane.lose():
             self._suspects.crashed(task)
         cause = error.args[0] if error.args else None
         if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
-            raise _worker_error(cause)
+            raise worker_error(cause)
         ray.kill(lane.actor)  # one that was only out of reach must not hold its GPU
         if lane.deaths == _DEATHS_IN_A_ROW:
             self._lanes.remove(lane)
             if not self._lanes:
                 raise OdtkError(
                     "no worker is left",
-                    f"each died {_DEATHS_IN_A_ROW} times in a row: {_reason(error)}",
+                    f"each died {_DEATHS_IN_A_ROW} times in a row: {reason(error)}",
                     RESUME,
                 )
-            self._warn(f"a worker was given up, {len(self._lanes)} are left: {_reason(error)}")
+            self._warn(f"a worker was given up, {len(self._lanes)} are left: {reason(error)}")
             return
         lane.actor = self._start()
         self._greet(lane)
+
+    def _dismiss(self, lane: Lane, misfit: UnfitGpu) -> None:
+        """A worker's GPU cannot do its part: try elsewhere, if there is room."""
+        room = self._leave_out(misfit)
+        lane.lose()
+        if room >= len(self._lanes):
+            lane.actor = self._start()
+            self._greet(lane)
+            return
+        self._lanes.remove(lane)
+        self._workers -= 1
+        if not self._lanes:
+            raise OdtkError("no worker is left", str(misfit).partition("\n")[0], misfit.hint)
 
     def _end_hangs(self, now: float) -> None:
         """Replace workers that have had something in hand for too long without ending an image."""
@@ -312,21 +333,3 @@ class Dispatcher:
             current = {task.shard for task in lane.tasks.values()}
             in_hand |= {s: n for s, n in lane.progress.items() if s in current}
         self._progress(sum(in_hand.values()))
-
-
-def _reason(error: Exception) -> str:
-    """Why an actor is gone, in one line: the last of Ray's, which names the exit."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def _worker_error(error: Exception) -> OdtkError:
-    """What a worker raised, as its user should read it."""
-    cause = getattr(error, "cause", None) or error
-    if isinstance(cause, OdtkError):
-        return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
-    if isinstance(cause, OSError):
-        where = f" ({cause.filename})" if cause.filename else ""
-        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", RESUME)
-    text = str(cause).strip().split("\n", 1)[0]
-    return OdtkError("a worker failed", f"{type(cause).__name__}: {text}", RESUME)

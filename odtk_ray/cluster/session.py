@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,21 +106,20 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
         ray.shutdown()
 
 
-def count_gpus() -> int:
-    """GPUs of the cluster's nodes that are alive."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return sum(int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"])
-
-
-def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fleet:
+def choose_fleet(
+    workers: int | None,
+    threads: int | None,
+    *,
+    local: bool,
+    left_out: Collection[str] = (),
+) -> Fleet:
     """Decide about workers from what the user asked for and what the cluster has.
 
     Args:
         workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
         threads: `--threads-per-worker`; None shares the cores among the workers.
         local: whether Ray was started here, on as many CPU slots as the workers need.
+        left_out: ids of nodes whose GPUs are not used.
 
     Raises:
         UsageError: the cluster cannot hold that many workers, so that a run would wait for ever.
@@ -129,12 +128,13 @@ def choose_fleet(workers: int | None, threads: int | None, *, local: bool) -> Fl
 
     slots, gpus = [], 0
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for resources in (node["Resources"] for node in nodes if node["Alive"]):
-        slots.append(int(resources.get("CPU", 0)))
-        gpus += int(resources.get("GPU", 0))
+    for node in (node for node in nodes if node["Alive"]):
+        slots.append(int(node["Resources"].get("CPU", 0)))
+        if node["NodeID"] not in left_out:
+            gpus += int(node["Resources"].get("GPU", 0))
     if gpus:
         if workers and workers > gpus:
-            raise UsageError(f"--workers {workers} is more than the cluster's {gpus} GPUs")
+            raise UsageError(f"--workers {workers} is more than the {gpus} GPUs that can be used")
         return Fleet(workers or gpus, True, threads or 4, elastic=workers is None)
     workers = workers or 1
     if threads is None:

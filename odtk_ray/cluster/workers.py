@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import socket
 import threading
@@ -12,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from odtk_ray.cluster.gpus import node_id
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data.patience import is_waiting, patiently, touch
 from odtk_ray.data.storage import read_bytes
 from odtk_ray.detect import Detector, ImageResult
 from odtk_ray.engines.base import EngineFactory
+from odtk_ray.engines.sets import UnfitGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt, write_shard
 from odtk_ray.tiling import detect_tiled
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ray.actor import ActorHandle
 
+    from odtk_ray.cluster.roster import Roster
     from odtk_ray.cluster.session import Fleet
 
 # Of two shards in an actor's hands the second fills decode threads and engine where the first has
@@ -120,13 +122,17 @@ class Worker:
         self._recalled: set[int] = set()
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held by the shard whose files are being read
-        self._detector = Detector(
-            make_engine,
-            settings.prep,
-            launch_batch=settings.launch_batch,
-            threads=settings.threads,
-            canary=settings.canary,
-        )
+        try:
+            self._detector = Detector(
+                make_engine,
+                settings.prep,
+                launch_batch=settings.launch_batch,
+                threads=settings.threads,
+                canary=settings.canary,
+            )
+        except UnfitGpu as error:
+            error.node = node_id()
+            raise
 
     def __repr__(self) -> str:
         return self._name  # which Ray shows in its dashboard, lists and logs
@@ -266,9 +272,9 @@ def check_access(settings: WorkerSettings) -> None:
 
 
 def worker_starter(
-    fleet: Fleet, settings: WorkerSettings, make_engine: EngineFactory
+    fleet: Fleet, roster: Roster, settings: WorkerSettings, make_engine: EngineFactory
 ) -> Callable[[], ActorHandle[Any]]:
-    """What starts one actor: on a GPU that it owns, or on its threads' cores.
+    """What starts one actor: on a GPU of the roster that it owns, or on its threads' cores.
 
     Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
     have hit, and gives a worker up that dies again and again, where Ray would restart it for ever.
@@ -284,4 +290,11 @@ def worker_starter(
         "concurrency_groups": {WATCH: 1},
     }
     factory: Any = ray.remote(**options)(Worker)
-    return functools.partial(factory.remote, settings, make_engine)
+
+    def start() -> ActorHandle[Any]:
+        selector = roster.selector() if fleet.gpus else {}
+        placed = factory.options(label_selector=selector) if selector else factory
+        actor: ActorHandle[Any] = placed.remote(settings, make_engine)
+        return actor
+
+    return start

@@ -216,8 +216,14 @@ def existing(root: str, names: Iterable[str]) -> Iterator[bool]:
         yield leaf in listed[parent]
 
 
-def write_atomic(path: str, data: bytes) -> None:
+def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut.
+
+    Args:
+        path: local path or URI.
+        data: the content.
+        tag: of the temporary file beside a local one, so that somebody else can remove what a
+            killed process left of it; None takes the process's number.
 
     Raises:
         OSError: no room, no permission; nothing is left behind.
@@ -225,18 +231,28 @@ def write_atomic(path: str, data: bytes) -> None:
     if is_uri(path):
         objects.put(path, data)
         return
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = part_of(path, tag or str(os.getpid()))
     try:
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_synced(temporary, data)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     sync_folder(os.path.dirname(path))
+
+
+def write_synced(path: str, data: bytes) -> None:
+    """Write a local file, to the disk itself."""
+    with open(path, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def part_of(path: str, tag: str) -> str:
+    """The temporary file of `write_atomic`."""
+    return f"{path}.{tag}.tmp"
 
 
 def sync_folder(folder: str) -> None:

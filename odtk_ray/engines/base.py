@@ -86,5 +86,6 @@ class StreamingEngine(Protocol):
         """
 
 
-# Makes an engine inside a worker; it is pickled, so it holds settings and no tensors.
-EngineFactory = Callable[[], Any]
+# Makes an engine inside a worker; it is pickled, so it holds settings and no tensors. Without
+# arguments, or, where each worker has its own model, with the path of that.
+EngineFactory = Callable[..., Any]

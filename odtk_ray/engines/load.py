@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from odtk_ray.config import Decoder, InferConfig
@@ -11,7 +12,7 @@ from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx
-from odtk_ray.model.sidecar import is_plan
+from odtk_ray.model.sidecar import is_plan, sidecar_path
 
 if TYPE_CHECKING:
     from odtk_ray.data.gpu_jpeg import JpegKind
@@ -29,12 +30,18 @@ PILLOW = "pillow"
 def model_file(model: str) -> Iterator[str]:
     """The local path of a model; one behind a URI is copied for as long as the context lasts.
 
+    A plan's sidecar comes with it.
+
     Raises:
         UsageError: it cannot be read; those that the context raises name the URI, not the copy.
     """
     with contextlib.ExitStack() as stack:
         try:
-            local = stack.enter_context(storage.local_copy(storage.absolute(model)))
+            path = storage.absolute(model)
+            local = stack.enter_context(storage.local_copy(path))
+            if is_plan(path) and storage.is_uri(path):
+                beside = storage.read_bytes(sidecar_path(path))
+                Path(sidecar_path(local)).write_bytes(beside)
         except (OSError, ValueError, ImportError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"cannot read {model}", why) from error
@@ -65,16 +72,17 @@ def load_engine(
         OdtkError: this worker lacks what the plan was made for.
     """
     with model_file(model) as local:
-        return _load(local, sha256, config, settings, shapes)
+        return load_local(local, sha256, config, settings, shapes)
 
 
-def _load(
+def load_local(
     model: str,
     sha256: str,
     config: InferConfig,
     settings: dict[str, Any],
     shapes: Sequence[tuple[int, int]],
 ) -> PyTorchEngine | OnnxRuntimeEngine | GpuEngine:
+    """`load_engine` of a model that is a local file."""
     on_gpu = settings["device"] == "gpu"
     if is_onnx(model):
         return OnnxRuntimeEngine(

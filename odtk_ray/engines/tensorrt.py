@@ -20,6 +20,7 @@ from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.launches import Launches, Results
 from odtk_ray.engines.plan import Plan
 from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.model.engine_set import engine_key
 from odtk_ray.model.exported import INPUT_NAME, ExportedModel
 from odtk_ray.model.sidecar import check_machine, read_sidecar
 
@@ -78,9 +79,9 @@ class TensorRTEngine:
         self._shape = about.model.size
         self._step = PlanStep(self._device, self._plan, about.model, post, launch_batch)
         self._step.capture()
-        name = self._device.name.replace(" ", "-")
-        package = about.tensorrt.replace(" ", "-")
-        self.key = f"{package}-{name}-{about.model.precision}-cuda_ops-{self._loader.key}"
+        gpu, model = (self._device.name, capability), about.model
+        name = engine_key(gpu, about.tensorrt, model.precision, model.size)
+        self.key = f"{name}-cuda_ops-{self._loader.key}"
 
     @property
     def decoder_key(self) -> str:

@@ -53,6 +53,8 @@ class Accuracy:
 
     def line(self) -> str:
         """For people."""
+        if not self.images:
+            return "AP is not known: none of the annotated images can be read on this machine"
         kind = "AP by exact polygons" if self.rotated else "AP"
         text = f"{kind} on {self.images:,} annotated images: {self.exported:.4f}"
         if self.reference is None:
@@ -136,7 +138,7 @@ def measure_accuracy(
             for (index, picture), row in zip(some, rows, strict=True):
                 _add(evaluator, index, picture, row, annotated.positions)
     found, *others = [max(evaluator.result().stats["AP"], 0.0) for evaluator in evaluators]
-    if reference is None:
+    if reference is None or not count:
         return Accuracy(count, found, rotated=about.rotated)
     return Accuracy(count, found, others[0], reference_name(reference), about.rotated)
 

@@ -16,6 +16,7 @@ from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.images import load_picture
 from odtk_ray.data.sources import find_images
+from odtk_ray.engines.load import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.histograms import BINS, Histogram
@@ -89,7 +90,7 @@ def collect(
     """Runs batches of images through the network in FP32; what one worker does.
 
     Args:
-        model: path of the checkpoint.
+        model: path or URI of the checkpoint.
         anchors: as it is loaded.
         sha256: of the checkpoint that is expected.
         size: height and width of the network input in pixels.
@@ -101,7 +102,9 @@ def collect(
         a histogram for each quantised tensor, by key.
     """
     torch.backends.cudnn.allow_tf32 = False
-    network = trace(fold_batch_norms(load_checkpoint(model, anchors, expect=sha256).build()))
+    with model_file(model) as local:
+        checkpoint = load_checkpoint(local, anchors, expect=sha256)
+    network = trace(fold_batch_norms(checkpoint.build()))
     network.module.to(device)
     taps = _Taps(network, quantization_points(network))
     prep = Preprocessing(fit=size)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from odtk_ray.data import storage
 from odtk_ray.errors import OdtkError, UsageError
 
 _ENDINGS = (".onnx", ".plan")
@@ -31,6 +32,18 @@ def writing(path: str) -> Iterator[str]:
             os.remove(part)
 
 
+def write_file(path: str, data: bytes) -> None:
+    """Writes a small file, local or behind a URI.
+
+    Raises:
+        OdtkError: the storage refuses.
+    """
+    try:
+        storage.write_atomic(path, data)
+    except OSError as error:
+        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
+
+
 def check_output(path: str) -> None:
     """Refuses a target that cannot be written to.
 
@@ -39,7 +52,11 @@ def check_output(path: str) -> None:
     """
     if not path.lower().endswith(_ENDINGS):
         endings = " or ".join(_ENDINGS)
-        raise UsageError(f"cannot export to {path}", f"its name does not end in {endings}")
+        raise UsageError(
+            f"cannot export to {path}",
+            f"its name does not end in {endings}",
+            "--gpu-type all makes a folder of plans, one for each kind of GPU in the cluster",
+        )
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise UsageError(f"cannot write {path}", f"there is no folder {folder}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray import __version__
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
+from odtk_ray.data import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import Sample, collect, draw_sample
 from odtk_ray.export.graph import trace
@@ -18,7 +19,7 @@ from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 
 if TYPE_CHECKING:
-    from odtk_ray.export.run import Reporter
+    from odtk_ray.report import Reporter
 
 
 def check_int8(config: ExportConfig) -> None:
@@ -32,7 +33,7 @@ def check_int8(config: ExportConfig) -> None:
         raise UsageError(
             "--int8 needs --calibration-images, or the --calibration-table of an earlier export"
         )
-    if config.calibration_images is None and table is not None and not os.path.exists(table):
+    if config.calibration_images is None and table is not None and not storage.exists(table):
         raise UsageError(
             f"there is no calibration table {table}", hint="--calibration-images makes it"
         )
@@ -56,7 +57,7 @@ def int8_ranges(
             images = f"image{'s' * (bad > 1)}"
             report.warn(f"{bad} calibration {images} cannot be decoded: skipped")
     path = config.calibration_table
-    if path is not None and os.path.exists(path) and not config.recalibrate:
+    if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)
         check_table(
             path,
@@ -89,11 +90,12 @@ def _calibrate(
     side = config.calibration_batch_size
     batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
     # Workers have a working directory of their own.
-    model = (os.path.abspath(config.model), config.anchors, checkpoint.sha256, config.size)
-    if config.workers is None and config.address is None and "RAY_ADDRESS" not in os.environ:
-        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
+    model = (storage.absolute(config.model), config.anchors, checkpoint.sha256, config.size)
     import ray
 
+    asked = config.workers is not None or config.address is not None
+    if not asked and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
+        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
     with session(config.address, config.workers or 1) as local:
         fleet = choose_fleet(config.workers, None, local=local)
         options: dict[str, Any] = {"num_cpus": fleet.threads}

@@ -1,49 +1,33 @@
-"""From a model to a plan and its sidecar, checked; from ONNX without torch, as on a Jetson."""
+"""From a source to a plan and its sidecar, checked: of one plan, and of each of an engine set."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
-import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.data.sources import find_images
+from odtk_ray.engines.devices import list_gpus
 from odtk_ray.engines.trt import describe, import_tensorrt
-from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, writing
 from odtk_ray.export.layers import Layers, graph_layers, read_layers
-from odtk_ray.export.plan import PlanOptions, build_plan, check_plan, is_strongly_typed
-from odtk_ray.export.runners import PlanOpener, RunningPlan, open_onnx, open_plan
-from odtk_ray.export.verdict import Opener, Unavailable, Verdict, gather, judge
-from odtk_ray.model.exported import ExportedModel, Precision, is_onnx, read_exported
-from odtk_ray.model.open import check_rotated
+from odtk_ray.export.plan import PlanOptions, build_plan, is_strongly_typed
+from odtk_ray.export.runners import PlanOpener, RunningPlan, open_plan
+from odtk_ray.export.source import Source, plan_source
+from odtk_ray.export.verdict import Unavailable, Verdict, judge
+from odtk_ray.model.exported import ExportedModel, Precision
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
-
-if TYPE_CHECKING:
-    from odtk_ray.export.run import Reporter
-
-# Of CUDA's driver interface, cuda.h.
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
-
+from odtk_ray.report import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
 _WELL_USED = 0.85  # share of the input's pixels
 _MOST_HEADERS = 1000  # read to find that share
-
-# Settings that an ONNX file has in it.
-_DECIDED = frozenset(
-    """size with_postprocess opset anchors threshold top_n nms detections rotated_nms
-    calibration_images calibration_batches calibration_batch_size calibration_table
-    calibration_method recalibrate int8_exclude""".split()
-)
 
 
 @dataclass(frozen=True)
@@ -53,16 +37,16 @@ class BuiltPlan:
     Attributes:
         path: of the plan.
         about: its sidecar.
-        used: share of the input's pixels that the images given fill; None without images.
         layers: in which precision they compute; None where that is not known.
         verdict: how far it is from what it was made of.
+        hints: what would make it faster.
     """
 
     path: str
     about: Sidecar
-    used: float | None
     layers: Layers | None
     verdict: Verdict
+    hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """The summary, for people."""
@@ -76,35 +60,24 @@ class BuiltPlan:
             f"{boxes}{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
             f"batch {least} to {greatest}, tuned for {tuned}",
             f"for {bound}, with {about.tensorrt}",
-            *([] if self.layers is None else [self.layers.line()]),
-            *self.verdict.lines(),
-            *self._hints(),
+            *self.findings(),
+            *self.hints,
             f"next: odtk-ray infer {self.path} --images DIR",
         ]
 
-    def _hints(self) -> list[str]:
-        """What would make it faster."""
-        least, tuned, greatest = self.about.batches
-        rows = []
-        if tuned == 1 < greatest:
-            rows.append(
-                "tuned for single images; for throughput: "
-                f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
-            )
-        if self.used is not None and self.used < _WELL_USED:
-            height, width = self.about.model.size
-            rows.append(
-                f"the images fill {self.used:.0%} of the {height}x{width} pixels: a --size of "
-                "their shape would be faster"
-            )
-        return rows
+    def findings(self) -> list[str]:
+        """What was found when it was built, for people."""
+        layers = [] if self.layers is None else [self.layers.line()]
+        return [*layers, *self.verdict.lines()]
 
 
 def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[RunningPlan]:
-    """A plan on this machine's GPU, if it has one; see `open_plan`."""
-    if find_gpu() is None:
+    """A plan on the GPU of this machine that it was built for, if there is one; see `open_plan`."""
+    gpus = list_gpus()
+    if not gpus:
         raise Unavailable("this machine has no GPU")
-    return open_plan(path, about, batch)
+    # Where it has no such GPU, the first one refuses it with the better message.
+    return open_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
 
 
 def export_plan(
@@ -123,52 +96,90 @@ def export_plan(
     """
     check_output(config.output)
     trt = import_tensorrt()
-    data, model, options = plan_source(config, report)
-    about = Sidecar(
-        model=replace(model, precision=options.precision),
-        batches=options.batches,
-        tensorrt=describe(trt),
-        gpu=None if config.capabilities else find_gpu(),
-        capabilities=options.capabilities,
-    )
-    material = gather(config, about.model)
-    plan = build_plan(data, model, options, name=about.identity, progress=report.note)
-    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    _write(config.output, plan, about)
-    images = config.check_images or config.calibration_images
-    used = None if images is None else pixels_used(images, model.size)
-    typed = is_strongly_typed(trt) or options.precision == "fp32"
-    layers = _graph_layers(data, options.precision) if typed else None
-    try:
-        with open_built(config.output, about, material.batch) as running:
-            layers = read_layers(running.information()) or layers
-            verdict = judge(material, running, _reference(config, model))
-    except Unavailable as error:
-        verdict = Verdict(None, why=str(error))
-    for text in verdict.warnings():
+    source = plan_source(config, report)
+    gpu = None if config.capabilities else next(iter(list_gpus()), None)
+    about = describe_built(source.model, source.options, describe(trt), gpu)
+    built = build_checked(config.output, about, source, open_built, report.note)
+    for text in built.verdict.warnings():
         report.warn(text)
-    return BuiltPlan(config.output, about, used, layers, verdict)
+    return replace(built, hints=plan_hints(config, source))
 
 
-def plan_source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel, PlanOptions]:
-    """The ONNX file that a plan is built from, what it says about itself, and how to build.
+def build_checked(
+    path: str,
+    about: Sidecar,
+    source: Source,
+    open_built: PlanOpener,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BuiltPlan:
+    """Builds a plan on this machine, writes it with its sidecar, and checks it if it can run here.
+
+    Args:
+        path: of the plan.
+        about: its sidecar, as far as it is known before.
+        source: what it is made of.
+        open_built: makes it run.
+        progress: told what TensorRT is at.
 
     Raises:
-        UsageError: the model or a setting cannot be used.
+        UsageError: the precision or a capability cannot be had here.
+        OdtkError: TensorRT cannot build it, or the files cannot be written.
     """
-    options = PlanOptions(
-        precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
-        batches=config.batches,
-        workspace=None if config.workspace is None else config.workspace << 20,
-        timing_cache=config.timing_cache,
-        capabilities=config.capabilities,
-        verbose=config.verbose,
+    options = source.options
+    plan = build_plan(
+        source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
-    data, model = _source(config, report)
-    if model.precision == "int8" and not config.full_precision:
-        options = replace(options, precision="int8")
-    check_plan(model, options)
-    return data, model, options
+    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
+    _write(path, plan, about)
+    typed = is_strongly_typed(import_tensorrt()) or options.precision == "fp32"
+    layers = _graph_layers(source.onnx_file, options.precision) if typed else None
+    try:
+        with open_built(path, about, source.material.batch) as running:
+            layers = read_layers(running.information()) or layers
+            verdict = judge(source.material, running, source.open_reference)
+    except Unavailable as error:
+        verdict = Verdict(None, why=str(error))
+    return BuiltPlan(path, about, layers, verdict)
+
+
+def describe_built(
+    model: ExportedModel, options: PlanOptions, tensorrt: str, gpu: tuple[str, str] | None
+) -> Sidecar:
+    """The sidecar of a plan that is to be built, as far as it is known before.
+
+    Args:
+        model: what the ONNX file says about itself.
+        options: how the plan is built.
+        tensorrt: package and version.
+        gpu: name and compute capability; None where plans are built for `capabilities`.
+    """
+    return Sidecar(
+        model=replace(model, precision=options.precision),
+        batches=options.batches,
+        tensorrt=tensorrt,
+        gpu=gpu,
+        capabilities=options.capabilities,
+        workspace=options.workspace,
+    )
+
+
+def plan_hints(config: ExportConfig, source: Source) -> list[str]:
+    """What would make plans faster, for people."""
+    least, tuned, greatest = source.options.batches
+    rows = []
+    if tuned == 1 < greatest:
+        rows.append(
+            "tuned for single images; for throughput: "
+            f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
+        )
+    images, size = config.check_images or config.calibration_images, source.model.size
+    used = None if images is None else pixels_used(images, size)
+    if used is not None and used < _WELL_USED:
+        rows.append(
+            f"the images fill {used:.0%} of the {size[0]}x{size[1]} pixels: a --size of "
+            "their shape would be faster"
+        )
+    return rows
 
 
 def _write(path: str, plan: bytes, about: Sidecar) -> None:
@@ -189,16 +200,6 @@ def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
     return graph_layers(onnx.load_from_string(onnx_file), others)
 
 
-def _reference(config: ExportConfig, model: ExportedModel) -> Opener:
-    """Opens what the plan is compared with: the checkpoint, or the ONNX file."""
-    if is_onnx(config.model):
-        return functools.partial(open_onnx, config.model, model)
-    from odtk_ray.export.runners import open_checkpoint
-    from odtk_ray.model.checkpoint import load_checkpoint
-
-    return functools.partial(open_checkpoint, load_checkpoint(config.model, config.anchors), model)
-
-
 def pixels_used(images: str, size: tuple[int, int]) -> float | None:
     """Mean share of a network input that images fill when they are fitted into it.
 
@@ -216,54 +217,3 @@ def pixels_used(images: str, size: tuple[int, int]) -> float | None:
         return None
     scale = np.minimum(size[0] / height, size[1] / width)
     return float((width * height * scale**2).mean() / (size[0] * size[1]))
-
-
-def _source(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
-    if not is_onnx(config.model):
-        try:
-            from odtk_ray.export.run import onnx_for_plan
-        except ImportError as error:
-            raise UsageError(
-                "a plan of a checkpoint needs PyTorch",
-                str(error),
-                "export it to ONNX where PyTorch is, and build the plan of that here",
-            ) from error
-        return onnx_for_plan(config, report)
-    about = read_exported(config.model)
-    _check_flags(config, about)
-    return Path(config.model).read_bytes(), about
-
-
-def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
-    """Refuses flags that say what was decided when an ONNX file was exported."""
-    if config.int8 and about.precision != "int8":
-        raise UsageError(
-            "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
-        )
-    check_rotated(config.model, about, config.rotated_bbox)
-    same = {"size"} if config.size == about.size else set()
-    if odd := sorted(config.given & _DECIDED - same):
-        flag = f"--{odd[0].replace('_', '-')}"
-        height, width = about.size
-        raise UsageError(
-            f"{flag} is for checkpoints",
-            f"{os.path.basename(config.model)} was exported for {height}x{width} in "
-            f"{about.precision.upper()} already",
-            f"leave {flag} out, or export the checkpoint again",
-        )
-
-
-def find_gpu() -> tuple[str, str] | None:
-    """Name and compute capability, such as `8.9`, of this machine's first GPU; None if none."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
-        return None
-    text = ctypes.create_string_buffer(256)
-    cuda.cuDeviceGetName(text, len(text), device)
-    for value, attribute in ((major, _CAPABILITY_MAJOR), (minor, _CAPABILITY_MINOR)):
-        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
-    return text.value.decode(), f"{major.value}.{minor.value}"

@@ -6,11 +6,12 @@ import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from odtk_ray.config import ExportConfig
+from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
-from odtk_ray.export.files import check_output, writing
+from odtk_ray.export.files import check_output, write_file, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
 from odtk_ray.export.layers import Layers, graph_layers
 from odtk_ray.export.onnx import describe_export, to_onnx
@@ -20,21 +21,12 @@ from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.open import check_rotated
 from odtk_ray.model.sidecar import is_plan
+from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
-
-
-class Reporter(Protocol):
-    """Where an export says what it does; the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +72,8 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
         UsageError: the model, the size or the target cannot be used; nothing was written.
         OdtkError: the file cannot be written; an earlier one of this name is still there.
     """
-    check_target(config)
+    check_output(config.output)
+    check_settings(config)
     checkpoint, about = _describe(config)
     material = gather(config, about)
     model = _network(config, checkpoint, about, report)
@@ -101,12 +94,12 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
 
 
 def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
-    """The ONNX file that a plan of a checkpoint is built from, in memory.
+    """The ONNX file that plans of a checkpoint are built from, in memory.
 
     Raises:
         UsageError: as `export`.
     """
-    check_target(config)
+    check_settings(config)
     checkpoint, about = _describe(config)
     model = _network(config, checkpoint, about, report)
     data: bytes = model.SerializeToString(deterministic=True)
@@ -114,7 +107,8 @@ def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, Export
 
 
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
-    checkpoint = load_checkpoint(config.model, config.anchors)
+    with model_file(config.model) as local:
+        checkpoint = load_checkpoint(local, config.anchors)
     check_rotated(config.model, checkpoint, config.rotated_bbox)
     about = describe_export(
         checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
@@ -129,13 +123,12 @@ def _network(
     return to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
 
 
-def check_target(config: ExportConfig) -> None:
+def check_settings(config: ExportConfig) -> None:
     """Refuses settings that do not go together, before anything is read.
 
     Raises:
-        UsageError: they do not, the model is no checkpoint, or the target cannot be written to.
+        UsageError: they do not, or the model is no checkpoint.
     """
-    check_output(config.output)
     if is_onnx(config.model) or is_plan(config.model):
         raise UsageError(
             f"cannot export {config.model}",
@@ -157,8 +150,7 @@ def check_target(config: ExportConfig) -> None:
 def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
     table, new = int8_ranges(config, checkpoint, report)
     if new and config.calibration_table is not None:
-        with writing(config.calibration_table) as part, open(part, "w", encoding="utf-8") as file:
-            file.write(table.to_json())
+        write_file(config.calibration_table, table.to_json().encode())
         report.note(f"wrote calibration table {config.calibration_table}")
     return table.amax
 

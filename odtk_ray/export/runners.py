@@ -6,17 +6,19 @@ Each is imported where it is opened, so that a plan is built and checked without
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.config import Preprocessing
-from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.cluster.session import physical_cores
+from odtk_ray.config import AnchorGeneration, Preprocessing
+from odtk_ray.engines.load import model_file
+from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.check import Comparable
 from odtk_ray.export.verdict import Unavailable
-from odtk_ray.model.exported import ExportedModel
+from odtk_ray.model.exported import ExportedModel, is_onnx
 from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.records import Detections
 
@@ -40,21 +42,31 @@ PlanOpener: TypeAlias = Callable[[str, Sidecar, int], AbstractContextManager[Run
 
 
 @contextmanager
+def _all_cores() -> Iterator[int]:
+    """Threads for PyTorch: Ray tasks start with one. Afterwards the process has its own number."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield physical_cores()
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def open_checkpoint(
     checkpoint: Checkpoint, about: ExportedModel, batch: int
 ) -> Iterator[PyTorchEngine]:
     """The checkpoint in PyTorch, FP32, on the CPU."""
-    import torch
-
     from odtk_ray.engines.pytorch import PyTorchEngine
 
-    threads = torch.get_num_threads()
-    yield PyTorchEngine(checkpoint, about.post, launch_batch=batch, threads=threads)
+    with _all_cores() as threads:
+        yield PyTorchEngine(checkpoint, about.post, launch_batch=batch, threads=threads)
 
 
 @contextmanager
 def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRuntimeEngine]:
-    """An ONNX file in ONNX Runtime, on the CPU.
+    """An ONNX file in ONNX Runtime, on the CPU; if `about` has its hash, it must be that one.
 
     Raises:
         Unavailable: a package is missing.
@@ -65,23 +77,57 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
     except ImportError as error:
         raise Unavailable("ONNX Runtime is not installed") from error
     try:
-        import torch  # `ops/` are behind raw outputs
+        import torch  # noqa: F401 - `ops/` are behind raw outputs
     except ImportError as error:
         raise Unavailable("PyTorch, which decodes ONNX Runtime's outputs, is missing") from error
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 
-    threads = torch.get_num_threads()
-    yield OnnxRuntimeEngine(path, about.post, launch_batch=batch, threads=threads)
+    post, expect = about.post, about.sha256 or None
+    with _all_cores() as threads:
+        yield OnnxRuntimeEngine(path, post, launch_batch=batch, threads=threads, expect=expect)
 
 
 @contextmanager
-def open_plan(path: str, about: Sidecar, batch: int) -> Iterator[PlanRunner]:
-    """A plan on this machine's GPU.
+def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Comparable]:
+    """What a plan was made of, on any machine that sees it.
+
+    Args:
+        model: path or URI of the checkpoint or ONNX file.
+        about: what the ONNX file that plans are built from says about itself.
+        batch: pictures of one call.
+
+    Raises:
+        Unavailable: it is not here, or a package is missing.
+    """
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(model_file(model))
+            reference = stack.enter_context(_open_local(local, about, batch))
+        except UsageError as error:
+            raise Unavailable(f"{error.what} ({error.why})") from error
+        yield reference
+
+
+def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextManager[Comparable]:
+    if is_onnx(path):
+        return open_onnx(path, about, batch)
+    try:
+        from odtk_ray.model.checkpoint import load_checkpoint
+    except ImportError as error:
+        raise Unavailable("PyTorch is not installed") from error
+    anchors = cast(AnchorGeneration, about.anchors)
+    return open_checkpoint(load_checkpoint(path, anchors, about.checkpoint), about, batch)
+
+
+@contextmanager
+def open_plan(path: str, about: Sidecar, batch: int, index: int = 0) -> Iterator[PlanRunner]:
+    """A plan on a GPU of this machine.
 
     Args:
         path: of the plan; its sidecar lies beside it.
         about: the sidecar.
         batch: pictures of one launch, as far as the plan takes them.
+        index: the GPU.
 
     Raises:
         Unavailable: there is no PyCUDA, or the plan is not for this GPU.
@@ -94,7 +140,7 @@ def open_plan(path: str, about: Sidecar, batch: int) -> Iterator[PlanRunner]:
     prep = Preprocessing(fit=about.model.size)
     try:
         engine = TensorRTEngine(
-            path, prep, about.model.post, launch_batch=launch, threads=1, jpeg=()
+            path, prep, about.model.post, launch_batch=launch, threads=1, jpeg=(), index=index
         )
     except cuda_ops.CudaUnavailable as error:
         raise Unavailable(str(error)) from error

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from odtk_ray.data import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.export.histograms import Method
 
@@ -48,8 +49,7 @@ def read_table(path: str) -> CalibrationTable:
         UsageError: it cannot be read, or is none.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = json.loads(storage.read_bytes(path))
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
     except ValueError as error:  # broken JSON, or bytes that are no text

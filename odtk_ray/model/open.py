@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from odtk_ray.config import InferConfig, Postprocessing
+from odtk_ray.config import AnchorGeneration, InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
 from odtk_ray.model.sidecar import is_plan, read_sidecar
@@ -31,12 +31,12 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
     model: Model
     if is_onnx(config.model):
         model = read_exported(config.model)
-        config = _settle(config, model)
+        config = settle(config, model)
     elif is_plan(config.model):
         plan = read_sidecar(config.model)
         # The plan is what runs, so that its hash stands for the model.
         model = replace(plan.model, sha256=plan.plan_sha256)
-        config = _settle(config, model)
+        config = settle(config, model)
     else:
         from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -44,7 +44,7 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
         model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
-    check_rotated(config.model, model, config.rotated_bbox)
+        check_rotated(config.model, model, config.rotated_bbox)
     return model, config
 
 
@@ -68,7 +68,13 @@ def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
     check_size("--fit", *fit)
 
 
-def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:
+def settle(config: InferConfig, model: ExportedModel) -> InferConfig:
+    """What an exported model decides about a run.
+
+    Raises:
+        UsageError: a setting that the user stated contradicts it.
+    """
+    check_rotated(config.model, model, config.rotated_bbox)
     height, width = model.size
     short, long = sorted(model.size)
     fixed = [
@@ -95,4 +101,5 @@ def _settle(config: InferConfig, model: ExportedModel) -> InferConfig:
         pre=replace(config.pre, resize=short, max_size=long, fit=model.size),
         post=Postprocessing(**stored | chosen),
         full_precision=model.precision == "fp32",
+        anchors=cast(AnchorGeneration, model.anchors),
     )

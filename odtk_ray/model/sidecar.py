@@ -26,6 +26,7 @@ class Sidecar:
         tensorrt: package and version that built it and can run it.
         gpu: name and compute capability that it is bound to; None where it was built without.
         capabilities: compute capabilities that it was built for, without a GPU.
+        workspace: bytes that a layer may use besides; None left it to TensorRT.
         plan_sha256: of the plan's file.
         plan_bytes: its length.
     """
@@ -35,21 +36,23 @@ class Sidecar:
     tensorrt: str
     gpu: tuple[str, str] | None
     capabilities: tuple[str, ...]
+    workspace: int | None = None
     plan_sha256: str = ""
     plan_bytes: int = 0
 
     @property
     def identity(self) -> str:
         """The network's name in the plan: a hash of everything that was known before the build."""
-        facts = self._facts()
+        facts = self.facts()
         del facts["plan_sha256"], facts["plan_bytes"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
         """The file's text."""
-        return json.dumps({"identity": self.identity, **self._facts()}, indent=1) + "\n"
+        return json.dumps({"identity": self.identity, **self.facts()}, indent=1) + "\n"
 
-    def _facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
+        """Everything in it, as JSON values by name."""
         model = {k: json.loads(v) for k, v in self.model.to_metadata().items()}
         facts = asdict(self) | {"model": model, "onnx_sha256": self.model.sha256}
         return {"format": FORMAT_VERSION, **facts}
@@ -75,21 +78,36 @@ def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
     Raises:
         UsageError: one of the two files is missing, damaged, or of another plan.
     """
-    beside = sidecar_path(plan)
     try:
         content = Path(plan).read_bytes()
-        facts = json.loads(Path(beside).read_text(encoding="utf-8"))
-        sidecar = _parse(plan, facts)
+        beside = Path(sidecar_path(plan)).read_bytes()
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
         raise unusable(plan, why, _AGAIN) from error
+    return check_pair(plan, content, beside, expect)
+
+
+def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
+    """Sees that a plan and a sidecar belong together.
+
+    Args:
+        plan: where the plan lies, for the errors.
+        content: of the plan.
+        beside: of the sidecar.
+        expect: as in `read_sidecar`.
+
+    Raises:
+        UsageError: as in `read_sidecar`.
+    """
+    try:
+        sidecar = parse_sidecar(plan, json.loads(beside))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise unusable(plan, f"{beside} is damaged", _AGAIN) from error
+        raise unusable(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
     if len(content) != sidecar.plan_bytes:
         why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
         raise unusable(plan, why, _AGAIN)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
-        raise unusable(plan, f"it is not the plan that {beside} describes", _AGAIN)
+        raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", _AGAIN)
     if expect is not None and sidecar.plan_sha256 != expect:
         why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
         raise unusable(plan, why, "put the same file on every machine, and leave it there")
@@ -135,9 +153,8 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
     )
 
 
-def describe_plan(path: str) -> list[tuple[str, str]]:
+def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
     """What a plan is, as (name, text) rows for people."""
-    plan = read_sidecar(path)
     bound = [
         ("batch", f"{plan.batches[0]} to {plan.batches[2]}, tuned for {plan.batches[1]}"),
         ("TensorRT", plan.tensorrt),
@@ -150,18 +167,25 @@ def describe_plan(path: str) -> list[tuple[str, str]]:
 _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL OUTPUT.plan"
 
 
-def _parse(plan: str, facts: Mapping[str, Any]) -> Sidecar:
+def parse_sidecar(plan: str, facts: Mapping[str, Any]) -> Sidecar:
+    """Builds a sidecar from its JSON values, each checked.
+
+    Raises:
+        UsageError: the format is newer, or the model's description is damaged.
+        ValueError, KeyError, TypeError, AttributeError: something is missing or was edited.
+    """
     if facts["format"] != FORMAT_VERSION:
         raise UsageError(f"cannot use model {plan}", f"its format is {facts['format']!r}", _AGAIN)
     model = {key.rpartition(".")[2]: json.dumps(value) for key, value in facts["model"].items()}
     least, tuned, greatest = facts["batches"]
-    gpu = facts["gpu"]
+    gpu, workspace = facts["gpu"], facts["workspace"]
     sidecar = Sidecar(
         model=parse_facts(plan, model, str(facts["onnx_sha256"])),
         batches=(int(least), int(tuned), int(greatest)),
         tensorrt=str(facts["tensorrt"]),
         gpu=None if gpu is None else (str(gpu[0]), str(gpu[1])),
         capabilities=tuple(map(str, facts["capabilities"])),
+        workspace=None if workspace is None else int(workspace),
         plan_sha256=str(facts["plan_sha256"]),
         plan_bytes=int(facts["plan_bytes"]),
     )

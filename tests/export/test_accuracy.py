@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from odtk_ray.cli import cli
 from odtk_ray.export.accuracy import Accuracy, measure_accuracy, read_annotated
-from odtk_ray.export.check import PICTURES
+from odtk_ray.export.check import PICTURES, Check
 from odtk_ray.export.runners import open_checkpoint, open_onnx
 from odtk_ray.export.verdict import Verdict
 from odtk_ray.model.checkpoint import load_checkpoint
@@ -51,6 +52,18 @@ def measured(path, trained, photos, truth, reference=True):
         open_checkpoint(load_checkpoint(trained), about, PICTURES) as other,
     ):
         return measure_accuracy(exported, other if reference else None, about, annotated)
+
+
+def test_images_that_this_machine_does_not_see_give_no_ap(trained, photos, model, truth, tmp_path):
+    """As on a node that builds a plan of a set; the check of a few pictures judges then."""
+    about = read_exported(model)
+    annotated = read_annotated(str(truth), str(photos), about)
+    elsewhere = replace(annotated, paths=[f"{tmp_path}/{path}" for path in annotated.paths])
+    with open_onnx(str(model), about, PICTURES) as exported:
+        found = measure_accuracy(exported, exported, about, elsewhere)
+    assert found.line().startswith("AP is not known: none of the annotated images can be read")
+    off = Check(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
+    assert Verdict(off, found).warnings() == Verdict(off).warnings() != []
 
 
 def test_a_good_export_keeps_the_ap(trained, photos, model, truth):

@@ -16,6 +16,7 @@ from torch import nn
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
+from odtk_ray.data import objects
 from odtk_ray.data.images import load_picture
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import collect, draw_sample
@@ -125,6 +126,20 @@ def test_a_table_is_reused_with_the_same_images_only(table, checkpoint, images, 
     assert "made from other images" in other.output
     assert "--recalibrate" in other.output
     assert table.read_bytes() == before
+
+
+def test_a_table_and_a_checkpoint_in_a_bucket(s3, table, checkpoint, images, tmp_path):
+    objects.upload(str(checkpoint), f"{s3.url}/model.pth")
+    there = f"{s3.url}/table.json"
+    outcome = export(
+        f"{s3.url}/model.pth", tmp_path / "m.onnx", "--calibration-images", images,
+        "--calibration-batches", 2, "--calibration-table", there, "--calibration-method", "max",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert read_table(there) == read_table(str(table))
+    outcome = export(checkpoint, tmp_path / "again.onnx", "--calibration-table", there)
+    assert outcome.exit_code == 0, outcome.output
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
 
 
 @pytest.mark.cluster

@@ -13,66 +13,16 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
+from standins_for_tests import half, overflow, spoil, standing_in
 from synthetic import Quiet
 
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.export.halving import to_half
 from odtk_ray.export.planfile import export_plan
 from odtk_ray.export.verdict import Unavailable
 from odtk_ray.model.sidecar import read_sidecar
 
 SIZE = (96, 160)
-INFORMATION = json.dumps(
-    {"Layers": [
-        {"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": "Half"}]},
-        {"LayerType": "Reformat", "Inputs": [{"Format/Datatype": "Float"}]},
-    ]}
-)  # fmt: skip
-
-
-class OnTheCpu(OnnxRuntimeEngine):
-    """What runs in the place of a plan: the graph that the plan was built from."""
-
-    def information(self):
-        return INFORMATION
-
-
-def standing_in(graph, folder, change=lambda model: None):
-    """Opens `graph` where a plan would be opened; sees that the plan is there by then."""
-
-    @contextmanager
-    def open_built(path, about, batch):
-        assert read_sidecar(path) == about
-        model = onnx.load(graph)
-        change(model)
-        onnx.save(model, folder / "stand-in.onnx")
-        post = about.model.post
-        yield OnTheCpu(str(folder / "stand-in.onnx"), post, launch_batch=batch, threads=2)
-
-    return open_built
-
-
-def half(model):
-    """To FP16, in place."""
-    model.CopyFrom(to_half(model))
-
-
-def spoil(model):
-    """Another box head, in place."""
-    (weight,) = (t for t in model.graph.initializer if t.name == "box_head.8.weight")
-    array = onnx.numpy_helper.to_array(weight) * 1.5 + 0.05
-    weight.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float32), weight.name))
-
-
-def overflow(model):
-    """An infinite bias, in place."""
-    (bias,) = (t for t in model.graph.initializer if t.name == "cls_head.8.bias")
-    array = onnx.numpy_helper.to_array(bias) * np.float32(np.nan)
-    bias.CopyFrom(onnx.numpy_helper.from_array(array, bias.name))
 
 
 @pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
@@ -96,7 +46,7 @@ def built(model, folder, opened, **options):
 
 @pytest.mark.parametrize(("kind", "name"), [(0, "PyTorch"), (1, "ONNX Runtime")])
 def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_path, kind, name):
-    opened = standing_in(source[1], tmp_path, half)
+    opened = standing_in(source[1], half)
     plan, lines, warnings = built(source[kind], tmp_path, opened, check_images=str(photos))
     wrote, bound, layers, checked, *_, after = lines
     assert "96x160, FP16, batch 1 to 16" in wrote
@@ -116,7 +66,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
 
 
 def test_the_same_graph_matches(rtx, source, tmp_path):
-    plan, _, warnings = built(source[1], tmp_path, standing_in(source[1], tmp_path))
+    plan, _, warnings = built(source[1], tmp_path, standing_in(source[1]))
     check = plan.verdict.check
     assert (check.scores, check.deltas) == (0, 0)
     assert check.matched == check.counted > 20
@@ -125,7 +75,7 @@ def test_the_same_graph_matches(rtx, source, tmp_path):
 
 
 def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
-    opened = standing_in(source[1], tmp_path, spoil)
+    opened = standing_in(source[1], spoil)
     plan, _, warnings = built(source[1], tmp_path, opened, check_images=str(photos))
     share = plan.verdict.check.share
     assert share < 0.97
@@ -137,7 +87,7 @@ def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
 
 
 def test_outputs_that_are_not_finite_are_warned_of(rtx, source, tmp_path):
-    opened = standing_in(source[1], tmp_path, overflow)
+    opened = standing_in(source[1], overflow)
     _, _, warnings = built(source[1], tmp_path, opened)
     assert warnings == ["some outputs are not finite: the export is off"]
 
@@ -150,7 +100,7 @@ def truth(source, find_truth):
 @pytest.mark.parametrize(("change", "kept"), [(lambda model: None, True), (spoil, False)])
 def test_ap_decides_where_there_are_annotations(rtx, source, photos, truth, tmp_path, change, kept):
     plan, lines, warnings = built(
-        source[0], tmp_path, standing_in(source[1], tmp_path, change), check_images=str(photos),
+        source[0], tmp_path, standing_in(source[1], change), check_images=str(photos),
         calibration_annotations=str(truth),
     )  # fmt: skip
     accuracy = plan.verdict.accuracy
@@ -166,8 +116,8 @@ def test_ap_decides_where_there_are_annotations(rtx, source, photos, truth, tmp_
 def test_ap_without_a_reference_is_said_and_judges_nothing(
     rtx, source, photos, truth, tmp_path, monkeypatch
 ):
-    opened = standing_in(source[1], tmp_path, spoil)
-    monkeypatch.setattr("odtk_ray.export.planfile.open_onnx", no_reference)
+    opened = standing_in(source[1], spoil)
+    monkeypatch.setattr("odtk_ray.export.runners.open_onnx", no_reference)
     plan, lines, warnings = built(
         source[1], tmp_path, opened, check_images=str(photos), calibration_annotations=str(truth)
     )
@@ -187,7 +137,7 @@ def no_reference(path, about, batch):
 )  # fmt: skip
 def test_what_is_missing_is_said(rtx, source, tmp_path, monkeypatch, missing, why):
     """The plan still has to run; the stand-in keeps what it imported."""
-    opened = standing_in(source[1], tmp_path)
+    opened = standing_in(source[1])
 
     @contextmanager
     def forgetful(path, about, batch):

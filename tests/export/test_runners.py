@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from odtk_ray.cli import cli
 from odtk_ray.engines.base import Outcome
+from odtk_ray.engines.devices import Gpu
 from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.export import planfile, runners
 from odtk_ray.export.planfile import open_here
-from odtk_ray.export.runners import PlanRunner, open_plan
+from odtk_ray.export.runners import PlanRunner, open_plan, open_source
 from odtk_ray.export.verdict import Unavailable
+from odtk_ray.model.exported import read_exported
 from odtk_ray.model.sidecar import read_sidecar, sidecar_path
 from odtk_ray.records import Detections
 
@@ -77,6 +84,68 @@ def plan(plan_models, tmp_path_factory):
     outcome = CliRunner().invoke(cli, arguments)
     assert outcome.exit_code == 0, outcome.output
     return path
+
+
+def test_a_plan_runs_on_the_gpu_that_it_was_built_for(plan, monkeypatch):
+    """Of a node with several kinds the right one; without it the first one says why not."""
+    here = (Gpu("NVIDIA A10G", "8.6"), Gpu("NVIDIA L4", "8.9"))
+    opened = []
+    monkeypatch.setattr(planfile, "list_gpus", lambda: here)
+    monkeypatch.setattr(planfile, "open_plan", lambda *arguments: opened.append(arguments))
+    about = read_sidecar(plan)
+    for gpu in (*here, Gpu("NVIDIA L40", "8.9"), None):
+        open_here(plan, dataclasses.replace(about, gpu=gpu), 4)
+    assert [index for *_, index in opened] == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.pth"])
+def test_what_is_compared_with_leaves_the_number_of_threads(
+    plan_models, checkpoint, tmp_path, monkeypatch, name
+):
+    """Results change with it in the last bits: a calibration comes before and after a check."""
+    monkeypatch.setattr(runners, "physical_cores", lambda: 3)
+    shutil.copy(plan_models / "fp32.onnx", tmp_path / "m.onnx")
+    shutil.copy(checkpoint, tmp_path / "m.pth")
+    before = torch.get_num_threads()
+    picture = [np.zeros((*SIZE, 3), np.uint8)]
+    with open_source(str(tmp_path / name), read_exported(tmp_path / "m.onnx"), 1) as source:
+        source.detect(picture, SIZE)
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("model", "sha256", "why"),
+    [("none.onnx", "", "cannot use model .*none.onnx .No such file"),
+     ("none.pth", "", "cannot use checkpoint .*none.pth .No such file"),
+     ("s3://none/model.pth", "", "cannot read s3://none/model.pth"),
+     ("m.onnx", "00" * 32, "its hash is"),
+     ("m.pth", "", "its model is")],
+)  # fmt: skip
+def test_a_node_that_does_not_see_the_source_compares_nothing(
+    s3, plan_models, rotated_checkpoint, tmp_path, model, sha256, why
+):
+    shutil.copy(plan_models / "fp32.onnx", tmp_path / "m.onnx")
+    shutil.copy(rotated_checkpoint, tmp_path / "m.pth")
+    about = read_exported(plan_models / "fp32.onnx")
+    about = dataclasses.replace(about, sha256=sha256 or about.sha256)
+    path = model if "://" in model else str(tmp_path / model)
+    with pytest.raises(Unavailable, match=why), open_source(path, about, 4):
+        pass
+
+
+def test_a_checkpoint_is_not_compared_with_without_torch(checkpoint, plan_models):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from odtk_ray.export.runners import open_source\n"
+        "from odtk_ray.export.verdict import Unavailable\n"
+        "from odtk_ray.model.exported import read_exported\n"
+        "try: open_source(sys.argv[1], read_exported(sys.argv[2]), 4).__enter__()\n"
+        "except Unavailable as error: print(error)"
+    )
+    arguments = [sys.executable, "-c", code, checkpoint, plan_models / "fp32.onnx"]
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    assert done.stdout == "PyTorch is not installed\n"
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="this machine has a GPU")

@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from engines_for_tests import (
@@ -19,7 +18,6 @@ from engines_for_tests import (
     limited_factory,
 )
 from PIL import Image
-from sessions import start_ray
 from synthetic import picture
 
 from odtk_ray.cluster.workers import CRASHED
@@ -152,33 +150,6 @@ def test_storage_that_stops_and_returns_costs_no_image(
     assert outputs(config) == undisturbed
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Starts simulated nodes with one logical GPU each; the driver's Ray is theirs meanwhile."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    shared = ray.is_initialized()
-    ray.shutdown()
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False},
-    )
-
-    def add(**variables):
-        return made.add_node(
-            num_cpus=1, num_gpus=1, object_store_memory=80 << 20, env_vars=variables or None
-        )
-
-    yield SimpleNamespace(add=add, remove=made.remove_node, address=made.address)
-    ray.shutdown()
-    made.shutdown()
-    if shared:
-        start_ray()
-
-
 def on_cluster(config, cluster, **more):
     return replace(config, workers=None, address=cluster.address, **more)
 
@@ -196,8 +167,8 @@ def test_a_node_that_is_lost_and_one_that_joins(
     joined: list[float] = []
 
     def lose():
-        cluster.remove(second, allow_graceful=False)
-        cluster.remove(first, allow_graceful=False)
+        cluster.remove(second)
+        cluster.remove(first)
         cluster.add()
         joined.append(time.monotonic())
 

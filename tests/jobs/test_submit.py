@@ -163,3 +163,33 @@ def test_the_rayjob_calls_the_command_with_flags_that_there_are():
     context = cli.commands["infer"].make_context("infer", arguments)
     assert context.params["max_failures"] == 1000
     assert context.params["resume"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "types"),
+    [
+        ([], ("all",)),
+        (["--size", "800", "1280", "--int8"], ("all",)),
+        (["--gpu-type", "A10G", "--gpu-type", "NVIDIA H100 80GB HBM3"],
+         ("A10G", "NVIDIA H100 80GB HBM3")),
+    ],
+)  # fmt: skip
+def test_the_script_for_engines_submits_an_export_of_a_set(tmp_path, flags, types):
+    from odtk_ray.cli import cli
+
+    show = tmp_path / "show"
+    show.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    show.chmod(0o755)
+    script = ROOT / "jobs" / "build_engines.sh"
+    line = [str(script), "http://head:8265", "/shared/model.pth", "s3://bucket/engines", *flags]
+    done = subprocess.run(
+        line, env=os.environ | {"PYTHON": str(show)}, check=True, capture_output=True, text=True
+    )
+    submit, *middle, model, folder = done.stdout.splitlines()[:8]
+    assert Path(submit) == ROOT / "jobs" / "submit.py"
+    assert middle == ["--address", "http://head:8265", "--", "odtk-ray", "export"]
+    assert (model, folder) == ("/shared/model.pth", "s3://bucket/engines")
+    context = cli.commands["export"].make_context("export", done.stdout.splitlines()[6:])
+    assert context.params["gpu_types"] == types
+    assert context.params["int8"] == ("--int8" in flags)
+    assert subprocess.run(line[:3], check=False, capture_output=True).returncode == 2

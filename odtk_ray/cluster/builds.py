@@ -1,0 +1,106 @@
+"""Calls on the nodes that they are for, such as builds: each fails alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.cluster.failures import task_error
+from odtk_ray.cluster.gpus import NODE_LABEL
+from odtk_ray.errors import OdtkError
+from odtk_ray.report import Reporter
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+_LOOK_INTERVAL = 2.0  # seconds
+# Seconds between two lines that say what is still going on.
+_SPEAK_INTERVAL = 30.0
+# Seconds that calls get to clean up after themselves; a Ray job that is stopped has three.
+_GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call, and where it is made.
+
+    Attributes:
+        name: for people; no two calls have the same.
+        nodes: ids of the nodes any of which will do; none stands for anywhere.
+        arguments: what is called with.
+        gpus: how many to reserve there; all of a node where Ray could give the wrong one.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    arguments: tuple[Any, ...]
+    gpus: int = 1
+
+
+def run_on_nodes(
+    function: Callable[..., Any], calls: Sequence[Call], doing: str, report: Reporter
+) -> dict[str, Any | OdtkError]:
+    """Make all calls at once, each in a process of its own that has its GPU for itself.
+
+    Args:
+        function: runs on the node.
+        calls: where, and with what.
+        doing: what the function does, for people.
+        report: told what is still going on.
+
+    Returns:
+        by name what the function returned, or why it failed.
+    """
+    import ray
+
+    # A process a call: its memory and its CUDA context end with it, whatever became of them.
+    task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(function)
+    refs: dict[ObjectRef[Any], Call] = {}
+    outcomes: dict[str, Any | OdtkError] = {}
+    started = spoken = time.monotonic()
+    try:
+        for call in calls:
+            options: dict[str, Any] = {"num_gpus": call.gpus}
+            if call.nodes:
+                options["label_selector"] = {NODE_LABEL: f"in({','.join(call.nodes)})"}
+            refs[task.options(**options).remote(*call.arguments)] = call
+        while refs:
+            done, _ = ray.wait(list(refs), timeout=_LOOK_INTERVAL)
+            for ref in done:
+                outcomes[refs.pop(ref).name] = _outcome(ref)
+            if refs and time.monotonic() - spoken > _SPEAK_INTERVAL:
+                spoken = time.monotonic()
+                names = ", ".join(call.name for call in refs.values())
+                report.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
+    finally:
+        _cancel(list(refs))
+    return outcomes
+
+
+def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(ref)
+    except RayError as error:
+        failure = task_error(error)
+        # For --debug: its text is the node's traceback. Its own would keep `ref` alive in a cycle,
+        # and collecting that after Ray has ended, in another thread, crashes the process.
+        failure.__cause__ = error.with_traceback(None)
+        return failure
+
+
+def _cancel(refs: list[ObjectRef[Any]]) -> None:
+    """End calls: first as Ctrl-C would, so that they remove what they have begun to write."""
+    import ray
+
+    if not refs:
+        return
+    for ref in refs:
+        ray.cancel(ref)
+    _, busy = ray.wait(refs, num_returns=len(refs), timeout=_GRACE)
+    for ref in busy:
+        ray.cancel(ref, force=True)

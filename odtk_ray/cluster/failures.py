@@ -1,0 +1,58 @@
+"""What Ray raises when a worker fails, in our words."""
+
+from __future__ import annotations
+
+from odtk_ray.cluster.suspects import RESUME
+from odtk_ray.engines.sets import UnfitGpu
+from odtk_ray.errors import OdtkError
+
+
+def reason(error: Exception) -> str:
+    """Why an actor is gone, in one line: the last of Ray's, which names the exit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def worker_error(error: Exception) -> OdtkError:
+    """What a worker raised, as its user should read it."""
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, OdtkError):
+        return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
+    if isinstance(cause, OSError):
+        where = f" ({cause.filename})" if cause.filename else ""
+        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", RESUME)
+    return OdtkError("a worker failed", f"{type(cause).__name__}: {first_line(cause)}", RESUME)
+
+
+def task_error(error: Exception) -> OdtkError:
+    """Why a task that is not tried again failed."""
+    from ray import exceptions
+    from ray.exceptions import RayTaskError
+
+    said = {
+        exceptions.GetTimeoutError: ("it does not answer", ""),
+        exceptions.NodeDiedError: ("its node was lost", ""),
+        exceptions.TaskUnschedulableError: ("its node was lost", ""),
+        exceptions.WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
+    }
+    if not isinstance(error, RayTaskError):
+        return OdtkError(*said.get(type(error), ("it could not run", reason(error))))
+    cause = error.cause
+    if isinstance(cause, OdtkError):
+        return cause
+    if isinstance(cause, OSError):
+        where = f" ({cause.filename})" if cause.filename else ""
+        return OdtkError(f"{cause.strerror or cause}{where}")
+    return OdtkError(f"{type(cause).__name__}: {first_line(cause)}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the stack that Ray adds."""
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+def unfit(error: Exception) -> UnfitGpu | None:
+    """The reason why a worker's constructor refused its GPU; None if it died of something else."""
+    cause = error.args[0] if error.args else None
+    inner = getattr(cause, "cause", None)
+    return inner if isinstance(inner, UnfitGpu) else None

@@ -1,0 +1,219 @@
+"""Which GPUs a cluster has: asked of Ray, and of the nodes themselves.
+
+Ray's types are coarse: every A100 is an `A100`, a Quadro RTX 6000 and an RTX 6000 Ada are both
+`RTX-6000`, and a node says the type of its first GPU. A short task on each GPU node finds names and
+compute capabilities from the driver, and the version of TensorRT.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.cluster.failures import first_line, task_error
+from odtk_ray.engines.devices import Detect, Gpu, Machine
+from odtk_ray.errors import UsageError
+from odtk_ray.model.engine_set import slug
+from odtk_ray.report import Reporter
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+# Labels that Ray gives to nodes.
+NODE_LABEL = "ray.io/node-id"
+_TYPE_LABEL = "ray.io/accelerator-type"
+_TYPE_RESOURCE = "accelerator_type:"  # Ray's older way, on nodes that were started without labels
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+# Seconds for a node to say what it has: a process starts there and imports TensorRT.
+_SURVEY_SECONDS = 120.0
+# Seconds between two looks for nodes that are waited for.
+_LOOK_INTERVAL = 1.0
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class GpuNode:
+    """A node with GPUs.
+
+    Attributes:
+        id: Ray's.
+        address: of the node, for people.
+        kind: Ray's type of its GPUs; empty where Ray does not know.
+        count: how many GPUs Ray hands out there.
+        machine: what the node itself sees.
+    """
+
+    id: str
+    address: str
+    kind: str
+    count: int
+    machine: Machine
+
+    @property
+    def kinds(self) -> tuple[Gpu, ...]:
+        """Its GPUs, each kind once."""
+        return tuple(dict.fromkeys(self.machine.gpus))
+
+    def wanted(self, types: Collection[str]) -> tuple[Gpu, ...]:
+        """Its kinds that some of the types mean."""
+        return tuple(gpu for gpu in self.kinds if any(self.is_a(kind, gpu) for kind in types))
+
+    def is_a(self, kind: str, gpu: Gpu) -> bool:
+        """Whether a type that a user named means a GPU of this node."""
+        names = (ALL, self.kind, gpu.name, slug(gpu.name))
+        return kind.casefold() in {name.casefold() for name in names if name}
+
+
+def gpu_nodes() -> dict[str, dict[str, Any]]:
+    """Ray's description of each node that is alive and has GPUs, by the node's id."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {
+        node["NodeID"]: node
+        for node in nodes
+        if node["Alive"] and int(node["Resources"].get("GPU", 0)) > 0
+    }
+
+
+def node_id() -> str:
+    """Ray's id of the node that this worker process runs on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def ray_type(node: dict[str, Any]) -> str:
+    """Ray's type of a node's GPUs, from its label or its resource; empty if it has neither."""
+    if label := node.get("Labels", {}).get(_TYPE_LABEL):
+        return str(label)
+    marks = (name for name in node["Resources"] if name.startswith(_TYPE_RESOURCE))
+    return next(marks, "").removeprefix(_TYPE_RESOURCE)
+
+
+def survey(nodes: dict[str, dict[str, Any]], detect: Detect, report: Reporter) -> list[GpuNode]:
+    """Ask nodes what they have; one that does not answer is left out, with a warning.
+
+    Args:
+        nodes: of `gpu_nodes`.
+        detect: runs there, without reserving anything.
+        report: told about nodes that do not answer.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    if not nodes:
+        return []
+    task: Any = ray.remote(num_cpus=0, num_gpus=0, max_calls=1)(detect)
+    refs = {i: task.options(label_selector={NODE_LABEL: i}).remote() for i in nodes}
+    ray.wait(list(refs.values()), num_returns=len(refs), timeout=_SURVEY_SECONDS)
+    found = []
+    for i, node in nodes.items():
+        address = str(node["NodeManagerAddress"])
+        try:
+            machine = ray.get(refs[i], timeout=0)
+        except RayError as error:
+            ray.cancel(refs[i], force=True)
+            why = first_line(task_error(error))
+            report.warn(f"node {address} does not say which GPUs it has, and is left out: {why}")
+            continue
+        count = int(node["Resources"]["GPU"])
+        found.append(GpuNode(i, address, ray_type(node), count, machine))
+    return found
+
+
+def find_nodes(
+    types: Sequence[str], wait: float | None, detect: Detect, report: Reporter
+) -> list[GpuNode]:
+    """All GPU nodes, once there is one of each type.
+
+    Args:
+        types: that must be there; may be empty.
+        wait: seconds that nodes of them may take to join, as when an autoscaler starts them; None
+            does not wait.
+        detect: see `survey`.
+        report: likewise.
+
+    Raises:
+        UsageError: no node has a GPU of some type; those that there are are named.
+    """
+    known: set[str] = set()
+    nodes: list[GpuNode] = []
+    deadline = time.monotonic() + (wait or 0.0)
+    with _demands() as demand:
+        while True:
+            here = gpu_nodes()
+            nodes = [node for node in nodes if node.id in here]
+            nodes += survey({i: n for i, n in here.items() if i not in known}, detect, report)
+            known |= set(here)
+            missing = [t for t in types if not any(node.wanted([t]) for node in nodes)]
+            if not missing:
+                return nodes
+            if time.monotonic() >= deadline:
+                raise _absent(missing, nodes, len(here), waited=wait)
+            for kind in missing:
+                if demand(kind):
+                    what = "any GPU" if kind.casefold() == ALL else kind
+                    report.note(f"waiting for a node with {what} ({wait:,.0f} s at most)")
+            time.sleep(_LOOK_INTERVAL)
+
+
+def _absent(
+    missing: Sequence[str], nodes: Sequence[GpuNode], alive: int, waited: float | None
+) -> UsageError:
+    anything = all(kind.casefold() == ALL for kind in missing)
+    named = "" if anything else f" of type {', '.join(missing)}"
+    if not nodes:
+        there = f"{alive} do not say what they have" if alive else "none of those alive has any"
+    else:
+        kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
+        there = f"there are {'; '.join(kinds) or 'GPUs without a driver only'}"
+    hint = "--wait-for-nodes SECONDS waits for an autoscaler to start one"
+    if waited is not None:
+        hint = "the autoscaler may have no such node type, or take longer: `ray status` says more"
+    return UsageError(f"no node has a GPU{named}", there, hint)
+
+
+@contextmanager
+def _demands() -> Iterator[Any]:
+    """Lets an autoscaler know what is missing: by tasks that nothing can run yet.
+
+    Yields a function that takes a type, and says whether it was new. Two tasks ask for a type:
+    labels and resources are independent, and a node type may declare only one of them. The
+    autoscaler finds one node for both where it declares both.
+    """
+    import ray
+
+    refs: dict[str, list[ObjectRef[Any]]] = {}
+
+    def demand(kind: str) -> bool:
+        if kind in refs:
+            return False
+        task: Any = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(_nothing)
+        if kind.casefold() == ALL:
+            refs[kind] = [task.remote()]
+        elif _LABEL_VALUE.fullmatch(kind):
+            resource = {f"{_TYPE_RESOURCE}{kind}": 0.001}
+            refs[kind] = [
+                task.options(label_selector={_TYPE_LABEL: kind}).remote(),
+                task.options(num_gpus=0, resources=resource).remote(),
+            ]
+        else:  # an exact name: no autoscaler knows those
+            refs[kind] = []
+        return True
+
+    try:
+        yield demand
+    finally:
+        for ref in (ref for some in refs.values() for ref in some):
+            ray.cancel(ref)
+
+
+def _nothing() -> None:
+    """What a demand runs."""

@@ -1,0 +1,103 @@
+"""The GPUs and the TensorRT of this process, asked of the driver itself: no torch, no PyCUDA."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.errors import OdtkError, UsageError
+
+# Of CUDA's driver interface, cuda.h.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+
+
+class Gpu(NamedTuple):
+    """What a plan is bound to: a GPU's name and its compute capability, such as `8.9`."""
+
+    name: str
+    capability: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.capability})"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a process sees.
+
+    Attributes:
+        gpus: in CUDA's order; empty without a driver.
+        tensorrt: package and version; empty where there is none.
+        trouble: why there is none.
+    """
+
+    gpus: tuple[Gpu, ...]
+    tensorrt: str
+    trouble: str = ""
+
+
+# Looks at the machine of the process that calls it; a GPU that is given becomes the current one.
+Detect = Callable[..., Machine]
+
+
+def detect_machine(use: Gpu | None = None) -> Machine:
+    """The GPUs that this process may use, and its TensorRT.
+
+    Args:
+        use: of several GPUs the kind that CUDA and TensorRT shall take in this thread.
+
+    Raises:
+        OdtkError: the driver does not let it be used.
+    """
+    gpus = list_gpus()
+    if use is not None and use in gpus[1:] and use != gpus[0]:
+        _make_current(gpus.index(use))
+    try:
+        return Machine(gpus, describe(import_tensorrt()))
+    except UsageError as error:
+        return Machine(gpus, "", error.why)
+    except OSError as error:  # the package is there, and a library that it needs is not
+        return Machine(gpus, "", str(error))
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that CUDA shows to this process; none without a driver."""
+    cuda, count = _driver(), ctypes.c_int()
+    if cuda is None or cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return ()
+    return tuple(_describe(cuda, _device(cuda, index)) for index in range(count.value))
+
+
+def _driver() -> Any:
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+
+
+def _device(cuda: Any, index: int) -> ctypes.c_int:
+    device = ctypes.c_int()
+    cuda.cuDeviceGet(ctypes.byref(device), index)
+    return device
+
+
+def _describe(cuda: Any, device: ctypes.c_int) -> Gpu:
+    text = ctypes.create_string_buffer(256)
+    cuda.cuDeviceGetName(text, len(text), device)
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    for value, attribute in ((major, _CAPABILITY_MAJOR), (minor, _CAPABILITY_MINOR)):
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+    return Gpu(text.value.decode(), f"{major.value}.{minor.value}")
+
+
+def _make_current(index: int) -> None:
+    """As cudaSetDevice does it: the device's primary context becomes that of this thread."""
+    cuda, context = _driver(), ctypes.c_void_p()
+    device = _device(cuda, index)
+    if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) or cuda.cuCtxSetCurrent(
+        context
+    ):
+        raise OdtkError(f"GPU {index} of this node cannot be used", "CUDA gives it no context")

@@ -1,0 +1,146 @@
+"""Engine sets by path or URI, and the engine of a set for the GPU at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from odtk_ray.config import InferConfig
+from odtk_ray.data import storage
+from odtk_ray.engines.base import EngineFactory
+from odtk_ray.engines.devices import Detect, Gpu, Machine
+from odtk_ray.engines.load import load_local, model_file
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.model.engine_set import SET_FILE, EngineSet, parse_set
+from odtk_ray.model.exported import is_onnx
+from odtk_ray.model.sidecar import Sidecar, check_pair, is_plan, read_sidecar, sidecar_path
+
+
+class UnfitGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
+    """A GPU that cannot do its part of a run; the others go on without it.
+
+    Attributes:
+        node: Ray's id of its node; whoever knows it sets it.
+    """
+
+    node = ""
+
+
+def is_engine_set(path: str) -> bool:
+    """Whether a model is an engine set: a folder, or a URI with an `engines.json` below it."""
+    if is_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
+        return False
+    path = storage.absolute(path)
+    if not storage.is_uri(path):
+        return os.path.isdir(path)
+    return storage.exists(storage.join(path, SET_FILE))
+
+
+def read_set(path: str) -> EngineSet:
+    """Reads which plans a set has.
+
+    Raises:
+        UsageError: there is no set, or it is damaged.
+    """
+    try:
+        data = storage.read_bytes(storage.join(storage.absolute(path), SET_FILE))
+    except OSError as error:
+        raise UsageError(
+            f"cannot use engine set {path}",
+            f"{SET_FILE}: {error.strerror or error}",
+            f"odtk-ray export MODEL {path} --gpu-type all",
+        ) from error
+    return parse_set(path, data)
+
+
+def plan_of(folder: str, key: str) -> str:
+    """Path or URI of a plan of a set."""
+    return storage.join(folder, f"{key}.plan")
+
+
+def read_pair(folder: str, key: str) -> Sidecar | None:
+    """What a plan of a set is; None if it is not there, or not whole.
+
+    Raises:
+        OSError: storage does not answer.
+    """
+    plan = plan_of(folder, key)
+    try:
+        beside = storage.read_bytes(sidecar_path(plan))
+        return check_pair(plan, storage.read_bytes(plan), beside)
+    except (FileNotFoundError, UsageError):
+        return None
+
+
+@dataclass(frozen=True)
+class SetLoader:
+    """Makes the engine for the GPU of the process that calls it.
+
+    Attributes:
+        folder: of the set, path or URI.
+        engines: what the driver found there.
+        config: what the user asked for, settled by the set.
+        detect: finds the GPU.
+        make: makes an engine from a plan, or from the fallback's checkpoint, by its local path;
+            None loads it.
+    """
+
+    folder: str
+    engines: EngineSet
+    config: InferConfig
+    detect: Detect
+    make: EngineFactory | None = None
+
+    def __call__(self, settings: dict[str, Any], shapes: Sequence[tuple[int, int]]) -> Any:
+        """Load the plan of this GPU, or the fallback.
+
+        Args:
+            settings: the run's plan's.
+            shapes: (height, width) of the planned network inputs.
+
+        Raises:
+            UnfitGpu: there is no plan for it and no fallback, or it cannot do what was planned.
+            UsageError: the plan is damaged, or not the driver's.
+        """
+        model, sha256 = self._choose(self.detect())
+        with model_file(model) as local:
+            if is_plan(local):
+                read_sidecar(local, sha256)
+            if self.make is not None:
+                return self.make(local)
+            try:
+                return load_local(local, sha256, self.config, settings, shapes)
+            except UsageError:  # of the files, whatever the GPU
+                raise
+            except OdtkError as error:
+                raise UnfitGpu(error.what, error.why, error.hint) from error
+
+    def _choose(self, machine: Machine) -> tuple[str, str]:
+        """Path or URI of the model for a machine, and its SHA-256."""
+        gpu = machine.gpus[0] if machine.gpus else None
+        key = None if gpu is None else self.engines.find(gpu, machine.tensorrt)
+        if key is not None:
+            return plan_of(self.folder, key), self.engines.engines[key].plan_sha256
+        if gpu is None or self.config.fallback is None:
+            raise no_plan(self.folder, gpu, machine)
+        return storage.absolute(self.config.fallback), self.engines.model.checkpoint
+
+
+def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> UnfitGpu:
+    """The error of a GPU that a set has no plan for.
+
+    Args:
+        folder: of the set.
+        gpu: None if the driver shows none.
+        machine: that it is in.
+    """
+    if gpu is None:
+        return UnfitGpu("CUDA finds no GPU", "the driver is missing, or does not work")
+    trt = machine.tensorrt or f"no TensorRT ({machine.trouble})"
+    return UnfitGpu(
+        f"{folder} has no plan for {gpu} with {trt}",
+        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it, and "
+        "--fallback MODEL.pth does without",
+    )

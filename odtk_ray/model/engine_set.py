@@ -1,0 +1,155 @@
+"""`engines.json`: which plan of a folder is for which GPU.
+
+An engine set is one model at one size and precision, built for several kinds of GPUs:
+
+    engines.json        what is here; written last, by the export alone
+    <key>.plan          a TensorRT plan, and its sidecar <key>.plan.json
+    <key>.timing        timings that the next build of this key starts from
+    calibration.json    the ranges of an INT8 set
+
+Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from odtk_ray.errors import UsageError
+from odtk_ray.model.exported import ExportedModel, Precision, describe_exported
+from odtk_ray.model.sidecar import Sidecar, parse_sidecar
+
+SET_FILE = "engines.json"
+FORMAT_VERSION = 1
+# Facts of a sidecar that all plans share, by their names in the file.
+_COMMON = {"plan_format": "format", "onnx_sha256": "onnx_sha256", "model": "model"}
+
+
+def slug(text: str) -> str:
+    """A name without what file names and Ray's labels cannot have: `NVIDIA-H100-80GB-HBM3`."""
+    return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-")
+
+
+def engine_key(
+    gpu: tuple[str, str], tensorrt: str, precision: Precision, size: tuple[int, int]
+) -> str:
+    """The name of a plan in a set: everything that it is bound to.
+
+    Args:
+        gpu: name and compute capability.
+        tensorrt: package and version.
+        precision: of the plan.
+        size: height and width of its input in pixels.
+
+    Returns:
+        such as `NVIDIA-H100-80GB-HBM3_sm90_tensorrt-11.4.0_fp16_800x1280`.
+    """
+    name, capability = gpu
+    capability = capability.replace(".", "")
+    return f"{slug(name)}_sm{capability}_{slug(tensorrt)}_{precision}_{size[0]}x{size[1]}"
+
+
+def key_of(about: Sidecar) -> str:
+    """The key of a plan that was built on a GPU."""
+    if about.gpu is None:
+        raise ValueError("a plan of a set is bound to a GPU")
+    return engine_key(about.gpu, about.tensorrt, about.model.precision, about.model.size)
+
+
+@dataclass(frozen=True)
+class EngineSet:
+    """What `engines.json` says.
+
+    Attributes:
+        engines: sidecars by key, at least one; all have the same `model`.
+    """
+
+    engines: dict[str, Sidecar]
+
+    @classmethod
+    def of(cls, sidecars: Iterable[Sidecar]) -> EngineSet:
+        """A set of plans of one model."""
+        return cls({key: about for key, about in sorted((key_of(s), s) for s in sidecars)})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file: it names the plans by their hashes."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def model(self) -> ExportedModel:
+        """What all plans say about themselves; the set's digest stands for its hash."""
+        return replace(next(iter(self.engines.values())).model, sha256=self.digest)
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """Least and greatest launch that every plan takes."""
+        ranges = [about.batches for about in self.engines.values()]
+        return max(r[0] for r in ranges), min(r[-1] for r in ranges)
+
+    def find(self, gpu: tuple[str, str], tensorrt: str) -> str | None:
+        """The key of the plan for a GPU and a TensorRT; None if there is none."""
+        for key, about in self.engines.items():
+            if (about.gpu, about.tensorrt) == (gpu, tensorrt):
+                return key
+        return None
+
+    def to_json(self) -> str:
+        """The file's text; the same set has the same."""
+        entries, common = {}, {}
+        for key, about in self.engines.items():
+            facts = about.facts()
+            common = {name: facts.pop(fact) for name, fact in _COMMON.items()}
+            entries[key] = {"plan": f"{key}.plan", "identity": about.identity, **facts}
+        document = {"format": FORMAT_VERSION, **common, "engines": entries}
+        return json.dumps(document, indent=1) + "\n"
+
+
+def parse_set(path: str, data: bytes) -> EngineSet:
+    """Reads `engines.json`.
+
+    Args:
+        path: of the set, for the errors.
+        data: the file.
+
+    Raises:
+        UsageError: it is damaged, or of a newer format.
+    """
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT_VERSION:
+            raise _refused(path, f"its format is {document['format']!r}")
+        common = {fact: document[name] for name, fact in _COMMON.items()}
+        entries = document["engines"].values()
+        sidecars = [parse_sidecar(path, {**entry, **common}) for entry in entries]
+        if not sidecars or [key_of(s) for s in sidecars] != list(document["engines"]):
+            raise ValueError("no plans, or their names are others")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused(path, f"{SET_FILE} is damaged") from error
+    engines = EngineSet.of(sidecars)
+    least, greatest = engines.batches
+    if least > greatest:
+        raise _refused(path, "there is no launch that all of its plans take")
+    return engines
+
+
+def _refused(path: str, why: str) -> UsageError:
+    return UsageError(
+        f"cannot use engine set {path}", why, f"odtk-ray export MODEL {path} --gpu-type all"
+    )
+
+
+def describe_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
+    """What a set is, as (name, text) rows for people: one row a plan."""
+    rows = describe_exported(path, engines.model)
+    for key, about in engines.engines.items():
+        least, tuned, greatest = about.batches
+        rows.append(
+            ("plan", f"{key}.plan ({about.plan_bytes / 1e6:.1f} MB): {' '.join(about.gpu or ())}, "
+             f"{about.tensorrt}, batch {least} to {greatest}, tuned for {tuned}")
+        )  # fmt: skip
+    return rows

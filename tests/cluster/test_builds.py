@@ -1,0 +1,122 @@
+"""Calls on nodes: what becomes of each, of those whose node is gone, and of all when stopped."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+
+import pytest
+from machines_for_tests import answer
+from sessions import simulated_cluster
+
+from odtk_ray.cluster import builds
+from odtk_ray.cluster.builds import Call, run_on_nodes
+from odtk_ray.cluster.gpus import gpu_nodes
+from odtk_ray.errors import OdtkError, UsageError
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    with simulated_cluster() as made:
+        made.add(gpus=1)
+        made.add(gpus=2)
+        made.lost = made.add(gpus=3)
+        ray.init(address=made.address, log_to_driver=False)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster):
+    """Ids of the nodes, with one GPU, with two and with three."""
+    found = gpu_nodes()
+    return sorted(found, key=lambda i: found[i]["Resources"]["GPU"])
+
+
+def test_each_call_runs_on_its_node_with_its_gpus(nodes, quiet):
+    one, two, _ = nodes
+    calls = [
+        Call("first", (one,), ("where",)),
+        Call("second", (two,), ("where",), gpus=2),
+        Call("either", (one, two), ("where",)),
+        Call("anywhere", (), ("where",)),
+    ]
+    found = run_on_nodes(answer, calls, "asking", quiet)
+    assert found["first"] == (one, 1)
+    assert found["second"] == (two, 2)
+    assert found["either"][0] in (one, two)
+    assert found["anywhere"][0] in nodes
+    assert run_on_nodes(answer, [], "asking", quiet) == {}
+
+
+def test_failures_are_those_of_their_call_alone(nodes, quiet):
+    kinds = ("ours", "usage", "disk", "bug", "killed", "where")
+    calls = [Call(kind, (nodes[1],), (kind,)) for kind in kinds]
+    found = run_on_nodes(answer, calls, "asking", quiet)
+    assert found.pop("where") == (nodes[1], 1)
+    assert all(isinstance(failure, OdtkError) for failure in found.values())
+    assert isinstance(found["usage"], UsageError)
+    assert {kind: str(failure) for kind, failure in found.items()} == {
+        "ours": "no luck: today\n  hint: tomorrow",
+        "usage": "cannot be",
+        "disk": "No space left on device (/engines/x)",
+        "bug": "ZeroDivisionError: division by zero",
+        "killed": "its process died: killed, or crashed in a library",
+    }
+
+
+def test_failures_leave_no_reference_of_ray_to_the_collector(nodes, quiet):
+    """Ray ends a process in which another thread collects one when Ray itself has ended."""
+    import ray
+
+    calls = [Call(kind, (nodes[1],), (kind,)) for kind in ("ours", "bug", "killed")]
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        run_on_nodes(answer, calls, "asking", quiet)
+        gc.collect()
+        held = [r for found in gc.garbage for r in gc.get_referents(found)]
+        assert not [r for r in held if isinstance(r, ray.ObjectRef)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+class Impatient(Exception):
+    pass
+
+
+def test_calls_end_with_the_driver_and_may_clean_up(nodes, tmp_path, quiet, monkeypatch):
+    """One call notices that it is stopped, the other one has to be killed."""
+    monkeypatch.setattr(builds, "_SPEAK_INTERVAL", 0.0)
+    marks = [tmp_path / name for name in ("tidy", "deaf")]
+    calls = [Call(mark.name, (nodes[1],), (mark.name, str(mark))) for mark in marks]
+
+    def stop(text):
+        assert text.endswith("asking, or waiting for a GPU: tidy, deaf")
+        if all(mark.exists() and mark.read_text() for mark in marks):
+            raise Impatient
+
+    monkeypatch.setattr(quiet, "note", stop)
+    with pytest.raises(Impatient):
+        run_on_nodes(answer, calls, "asking", quiet)
+    deaf = int(marks[1].read_text())
+    assert not marks[0].exists()
+    while os.path.exists(f"/proc/{deaf}"):  # the test's timeout ends this
+        time.sleep(0.1)
+
+
+def test_calls_for_nodes_that_are_gone_are_given_up(cluster, nodes, quiet):
+    """One was there, the other one has never been; other labels would be waited for for ever."""
+    cluster.remove(cluster.lost)
+    never = "0" * len(nodes[0])
+    places = {"was": nodes[2:], "never": (never,), "both": (nodes[2], never), "one": nodes[1:]}
+    calls = [Call(name, tuple(place), ("where",)) for name, place in places.items()]
+    found = run_on_nodes(answer, calls, "asking", quiet)
+    assert found.pop("one") == (nodes[1], 1)
+    lost = {name: str(failure) for name, failure in found.items()}
+    assert lost == dict.fromkeys(("was", "never", "both"), "its node was lost")

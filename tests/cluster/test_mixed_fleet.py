@@ -1,0 +1,285 @@
+"""Runs of an engine set on simulated nodes with several kinds of GPUs.
+
+Plans, their choice and their checks are real; in place of TensorRT an engine says which file it
+was given.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from engines_for_tests import NamedEngine, PixelEngine
+from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
+from synthetic import Quiet, picture, tiny_model
+
+from odtk_ray.cli import cli
+from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
+from odtk_ray.data import objects, storage
+from odtk_ray.engines.devices import Machine
+from odtk_ray.engines.sets import read_pair
+from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.build import build_into
+from odtk_ray.export.planfile import describe_built
+from odtk_ray.export.source import plan_source
+from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of
+from odtk_ray.pipeline import infer
+from odtk_ray.results.store import RunFolder
+
+pytestmark = pytest.mark.cluster
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def plans(checkpoint, tmp_path_factory):
+    """A set for H100 and A10G, and the keys of the two."""
+    pytest.importorskip("tensorrt_rtx")
+    folder = tmp_path_factory.mktemp("sets") / "engines"
+    folder.mkdir()
+    config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
+    source = plan_source(config, Quiet())
+    trt = describe(import_tensorrt())
+    keys = {}
+    for gpu in (H100, A10G):
+        about = describe_built(source.model, source.options, trt, gpu)
+        machine = Machine((gpu,), trt)
+        build_into(str(folder), about, "t", lambda _, m=machine: m, unable, source)
+        keys[gpu] = key_of(about)
+    engines = EngineSet.of(read_pair(str(folder), key) for key in keys.values())
+    (folder / SET_FILE).write_text(engines.to_json())
+    return folder, keys
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """320 small pictures: ten shards."""
+    folder = tmp_path_factory.mktemp("images")
+    for seed in range(320):
+        picture(seed % 40, 40, 32).save(folder / f"{seed:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def config(cluster, plans, images, tmp_path):
+    return InferConfig(
+        str(plans[0]),
+        images=str(images),
+        outputs=(str(tmp_path / "out.json"),),
+        batch=8,
+        threads=1,
+        address=cluster.address,
+        keep_run=True,
+    )
+
+
+def run(config, report, seconds=0.05):
+    return infer(config, report, functools.partial(NamedEngine, seconds), simulated)
+
+
+def makers(config):
+    """The files that made the shards of a finished run."""
+    folder = RunFolder.reopen(config.run_folder)
+    folder.take_over()
+    assert folder.images_done == len(folder.plan.records)
+    return {receipt.engine for receipt in folder.committed.values()}
+
+
+def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
+    cluster, config, plans, checkpoint, images, tmp_path, quiet
+):
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="A10G", **having(A10G))
+    cluster.add(kind="RTX-6000", gpus=2, **having(ADA, ADA))
+    summary = run(config, quiet)
+    assert (summary.images, summary.failed, summary.fleet.workers) == (320, 0, 2)
+    assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
+    (warning,) = quiet.warnings
+    assert warning.startswith(
+        f"2 GPUs left out: {plans[0]} has no plan for {ADA} with tensorrt_rtx"
+    )
+    assert f"--gpu-type '{ADA.name}' builds it" in warning
+
+    # The same pictures, fitted into the plans' size, are found by a CPU worker.
+    there = json.loads(Path(config.outputs[0]).read_text())
+    fitted = InferConfig(
+        str(checkpoint),
+        images=str(images),
+        outputs=(str(tmp_path / "cpu.json"),),
+        threads=1,
+        pre=Preprocessing(fit=SIZE),
+    )
+    infer(fitted, Quiet(), PixelEngine)
+    assert json.loads(Path(fitted.outputs[0]).read_text()) == there
+
+
+def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, quiet):
+    """Each worker finds its own plan; a node is left out where Ray could give the wrong GPU."""
+    cluster.add(kind="H100", gpus=2, **having(H100, A10G))
+    cluster.add(kind="H100", gpus=2, **having(H100, ADA))
+    summary = run(config, quiet)
+    assert summary.fleet.workers == 2
+    assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
+    (warning,) = quiet.warnings
+    assert f"has {H100}, {ADA}, and Ray does not say which" in warning
+    assert warning.endswith(f"; {ADA} has no plan")
+
+
+def test_the_fallback_runs_where_there_is_no_plan(cluster, config, plans, checkpoint, quiet):
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="RTX-6000", **having(ADA))
+    run(replace(config, fallback=str(checkpoint)), quiet)
+    assert makers(config) == {f"{plans[1][H100]}.plan", checkpoint.name}
+    assert quiet.warnings == []
+
+
+def test_types_restrict_a_run_and_a_type_that_is_absent_is_refused(cluster, config, plans, quiet):
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="A10G", **having(A10G))
+    with pytest.raises(UsageError, match="no node has a GPU of type L4: there are A10G: NVIDIA"):
+        run(replace(config, gpu_types=("L4", "H100")), quiet)
+    assert not Path(config.run_folder).exists()
+    run(replace(config, gpu_types=("A10G",)), quiet)
+    assert makers(config) == {f"{plans[1][A10G]}.plan"}
+    assert quiet.warnings == []
+
+
+class At(Quiet):
+    """Does something once, when the first images are done."""
+
+    def __init__(self, action):
+        super().__init__()
+        self._action = action
+
+    def progress(self, done, failed):
+        super().progress(done, failed)
+        if done and self._action is not None:
+            action, self._action = self._action, None
+            action()
+
+
+def test_nodes_join_with_a_plan_and_without(cluster, config, plans):
+    cluster.add(kind="H100", **having(H100))
+
+    def join():
+        cluster.add(kind="RTX-6000", **having(QUADRO))
+        cluster.add(kind="A10G", **having(A10G))
+
+    report = At(join)
+    summary = run(config, report, 0.6)
+    assert summary.failed == 0
+    assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
+    (warning,) = report.warnings
+    assert f"a node is left out: {plans[0]} has no plan for {QUADRO}" in warning
+
+
+def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans):
+    cluster.add(kind="H100", **having(H100))
+    report = At(lambda: cluster.add(kind="A10G", **having(A10G)))
+    run(replace(config, gpu_types=("H100",)), report, 0.4)
+    assert makers(config) == {f"{plans[1][H100]}.plan"}
+    assert [f"{A10G}: --gpu-type is H100" in warning for warning in report.warnings] == [True]
+
+
+def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, tmp_path, quiet):
+    cluster.add(kind="H100", **having(H100))
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    for path in plans[0].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    plan = folder / f"{plans[1][H100]}.plan"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    with pytest.raises(OdtkError, match="bytes and should have"):
+        run(replace(config, model=str(folder)), quiet)
+
+
+def test_a_run_is_resumed_with_the_same_set_only(cluster, config, plans, tmp_path, monkeypatch):
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="A10G", **having(A10G))
+    commit = RunFolder.commit
+
+    def die_after_one(self, *receipts):
+        commit(self, *receipts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "commit", die_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, Quiet())
+    monkeypatch.setattr(RunFolder, "commit", commit)
+    smaller = tmp_path / "engines"
+    smaller.mkdir()
+    about = read_pair(str(plans[0]), plans[1][H100])
+    (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json())
+    resumed = replace(config, resume=True)
+    with pytest.raises(UsageError, match="model differs"):
+        run(replace(resumed, model=str(smaller)), Quiet())
+    summary = run(replace(resumed, gpu_types=("A10G",)), Quiet())
+    assert 0 < summary.detected < 320
+    assert f"{plans[1][A10G]}.plan" in makers(config)
+
+
+def test_a_set_in_a_bucket(s3, cluster, config, plans, quiet):
+    cluster.add(kind="H100", **having(H100))
+    for path in plans[0].iterdir():
+        objects.put(f"{s3.url}/engines/{path.name}", path.read_bytes())
+    run(replace(config, model=f"{s3.url}/engines"), quiet, 0.0)
+    assert makers(config) == {f"{plans[1][H100]}.plan"}
+    assert storage.exists(f"{s3.url}/engines/{SET_FILE}")
+
+
+def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, quiet):
+    with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
+        run(config, quiet)
+    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+        run(replace(config, gpu_types=("all",)), quiet)
+    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+        run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet)
+    assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
+    cluster.add(**having(ADA))
+    with pytest.raises(UsageError, match="here: no node has a GPU that it could run on"):
+        run(config, quiet)
+    assert not Path(config.run_folder).exists()
+
+
+def test_a_mixed_fleet_is_asked_also_for_a_checkpoint(cluster, config, checkpoint, quiet):
+    """Ray's types differ, so that each kind is looked at; nothing is left out."""
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="A10G", **having(A10G))
+    config = replace(config, model=str(checkpoint), pre=Preprocessing(fit=SIZE))
+    summary = infer(config, quiet, PixelEngine, simulated)
+    assert (summary.fleet.workers, summary.failed) == (2, 0)
+    assert quiet.warnings == []
+
+
+def infer_cli(plans, images, *flags):
+    arguments = ["infer", plans[0], "--images", images, *flags]
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = tiny_model(tmp_path / "other.pth", seed=9)
+    (tmp_path / "empty").mkdir()
+    for flags, message in (
+        (["--fallback", other], "other.pth is another model than"),
+        (["--fallback", "none.pth"], "none.pth"),
+        (["--fit", "64", "64"], "--fit contradicts engines"),
+        (["--full-precision"], "--full-precision contradicts engines"),
+        (["--rotated-bbox"], "--rotated-bbox does not fit engines"),
+        (["--wait-for-nodes", "3"], "--wait-for-nodes needs --gpu-type"),
+    ):
+        outcome = infer_cli(plans, images, *flags)
+        assert outcome.exit_code == 2, outcome.output
+        assert message in outcome.output
+    outcome = infer_cli([tmp_path / "empty"], images)
+    assert outcome.exit_code == 2
+    assert "cannot use engine set" in outcome.output
+    assert "--gpu-type all" in outcome.output
+    outcome = infer_cli([other], images, "--fallback", other)
+    assert outcome.exit_code == 2
+    assert "--fallback goes with an engine set" in outcome.output
