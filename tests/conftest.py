@@ -12,9 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from sessions import simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
+
+from odtk_ray.cli import cli
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -82,6 +85,15 @@ def photos(tmp_path_factory) -> Path:
 def checkpoint(tmp_path_factory) -> Path:
     """A ResNet18FPN of 3 classes and 8 channels with seeded weights that detect plenty."""
     return tiny_model(tmp_path_factory.mktemp("checkpoint") / "tiny.pth")
+
+
+@pytest.fixture(scope="session")
+def graph(checkpoint, tmp_path_factory) -> Path:
+    """That model as an ONNX file of 64x96 pixels, which plans are built from."""
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    arguments = ["export", str(checkpoint), str(path), "--size", "64", "96"]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    return path
 
 
 @pytest.fixture(scope="session")

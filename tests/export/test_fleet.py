@@ -41,15 +41,6 @@ def fleet(s3_port):
         yield made
 
 
-@pytest.fixture(scope="module")
-def graph(checkpoint, tmp_path_factory):
-    """The ONNX file that plans of this size are built from."""
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    arguments = ["export", str(checkpoint), str(path), "--size", "64", "96"]
-    assert CliRunner().invoke(cli, arguments).exit_code == 0
-    return path
-
-
 @pytest.fixture
 def export(fleet, checkpoint, monkeypatch):
     """`odtk-ray export` to a set, on those nodes."""

@@ -22,6 +22,7 @@ from odtk_ray.engines.sets import read_pair, read_set
 from odtk_ray.export import fleet as module
 from odtk_ray.model.sidecar import read_sidecar
 
+pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.cluster
 
 TESTS = Path(__file__).parents[1]
@@ -36,24 +37,14 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def source(checkpoint, tmp_path_factory):
-    """An ONNX file, which is exported once for all tests."""
-    pytest.importorskip("tensorrt_rtx")
-    path = tmp_path_factory.mktemp("source") / "model.onnx"
-    arguments = ["export", str(checkpoint), str(path), "--size", "64", "96"]
-    assert CliRunner().invoke(cli, arguments).exit_code == 0
-    return path
-
-
 @pytest.fixture
-def export(cluster, source, monkeypatch):
+def export(cluster, graph, monkeypatch):
     """`odtk-ray export --gpu-type all` on the cluster."""
     with_detect = functools.partial(module.export_set, detect=simulated, open_built=unable)
     monkeypatch.setattr(module, "export_set", with_detect)
 
     def run(folder, *flags):
-        arguments = ["export", source, folder, "--gpu-type", "all", *flags]
+        arguments = ["export", graph, folder, "--gpu-type", "all", *flags]
         return CliRunner().invoke(cli, [*map(str, arguments), "--address", cluster.address])
 
     return run
@@ -182,8 +173,8 @@ def test_a_node_that_is_lost_in_mid_build(cluster, export, tmp_path):
     assert whole(tmp_path / "engines") == {H100}
 
 
-def start(cluster, source, folder):
-    arguments = ["export", source, folder, "--gpu-type", "all", "--address", cluster.address]
+def start(cluster, graph, folder):
+    arguments = ["export", graph, folder, "--gpu-type", "all", "--address", cluster.address]
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
@@ -199,12 +190,12 @@ def wait_for(mark):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_export_ends_its_builds_and_leaves_no_half_file(cluster, source, tmp_path, how):
+def test_a_stopped_export_ends_its_builds_and_leaves_no_half_file(cluster, graph, tmp_path, how):
     mark = tmp_path / "hang"
     mark.touch()
     cluster.add(kind="H100", **having(H100, build=f"hang:{mark}"))
     folder = tmp_path / "engines"
-    process = start(cluster, source, folder)
+    process = start(cluster, graph, folder)
     builder = wait_for(mark)
     process.send_signal(how)
     _, errors = process.communicate()
@@ -215,7 +206,7 @@ def test_a_stopped_export_ends_its_builds_and_leaves_no_half_file(cluster, sourc
         time.sleep(0.1)
 
 
-def test_two_exports_into_one_folder_end_with_a_whole_set(cluster, source, tmp_path):
+def test_two_exports_into_one_folder_end_with_a_whole_set(cluster, graph, tmp_path):
     """Both build both plans at the same time, each on a GPU of its own."""
     for kind, gpu in (("H100", H100), ("A10G", A10G)):
         cluster.add(kind=kind, gpus=2, **having(gpu, gpu))
@@ -225,7 +216,7 @@ def test_two_exports_into_one_folder_end_with_a_whole_set(cluster, source, tmp_p
         return (folder / "engines.json").exists() and len(read_set(str(folder)).engines)
 
     with watching(look) as seen:
-        both = [start(cluster, source, folder) for _ in range(2)]
+        both = [start(cluster, graph, folder) for _ in range(2)]
         outputs = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert whole(folder) == {H100, A10G}
