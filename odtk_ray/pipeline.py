@@ -24,7 +24,7 @@ from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.sets import SetLoader, UnfitGpu
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
 from odtk_ray.report import Reporter
-from odtk_ray.results.outputs import check_outputs, write_failures, write_metrics, write_outputs
+from odtk_ray.results.outputs import Outputs, check_outputs, write_failures, write_metrics
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
 from odtk_ray.results.shardfile import Receipt
@@ -110,9 +110,10 @@ def infer(
         before = run.images_done
         started = time.monotonic()
         worker = only_on(config.gpu_types, detect, worker_engine(run, load))
-        run_shards(config, run, fleet, roster, worker, report)
-        seconds = time.monotonic() - started
-        summary = finish(config, run, fleet, seconds, before, report)
+        with Outputs(config, run) as outputs:
+            run_shards(config, run, outputs, fleet, roster, worker, report)
+            seconds = time.monotonic() - started
+            summary = finish(config, run, outputs, fleet, seconds, before, report)
     if not config.keep_run:
         run.check_owner()
         run.remove()
@@ -122,6 +123,7 @@ def infer(
 def run_shards(
     config: InferConfig,
     run: RunFolder,
+    outputs: Outputs,
     fleet: Fleet,
     roster: Roster,
     make_engine: EngineFactory,
@@ -148,7 +150,7 @@ def run_shards(
             publish(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
-            commit=run.commit,
+            commit=outputs.commit,
             warn=report.warn,
             observer=Observer(config.trace),
             shard_timeout=config.shard_timeout,
@@ -180,6 +182,7 @@ def find_canary(run: RunFolder) -> str | None:
 def finish(
     config: InferConfig,
     run: RunFolder,
+    outputs: Outputs,
     fleet: Fleet,
     seconds: float,
     before: int,
@@ -193,8 +196,8 @@ def finish(
             f"the annotation file has width and height swapped for {transposed:,} of the images: "
             "it was made on pictures turned by their EXIF orientation (--exif apply turns them)"
         )
-    files = write_outputs(config, run)
-    files += write_failures(config, run)
+    outputs.publish()
+    files = [*config.outputs, *write_failures(config, run)]
     if (scores := score_run(config, run)) is not None:
         for remark in scores.remarks:
             report.warn(remark)

@@ -95,8 +95,8 @@ def cut_shards(
     """Cut records into shards.
 
     Images of one padded network size run together, in record order. What fills no launch of its
-    own size shares mixed shards, unsplit, as do images of unknown size. Large inputs go first, so
-    that a shape that does not fit in memory shows early and the tail is made of quick shards.
+    own size shares mixed shards, unsplit, as do images of unknown size. Shards are dispatched in
+    the order of their first records, so that the merge can follow them through the records.
 
     Args:
         records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
@@ -114,13 +114,13 @@ def cut_shards(
         size, unit = tiled_shard_size(len(records)), 1
     pieces: list[NDArray[np.int64]] = []
     rest: list[NDArray[np.int64]] = []
-    areas = {int(s): (int(s) >> 32) * (int(s) & 0xFFFFFFFF) for s in np.unique(shape)}
-    for value in sorted(areas, key=lambda s: (-areas[s], s)):
+    for value in np.unique(shape).tolist():
         rows = np.flatnonzero(shape == value).astype(np.int64)
         whole = len(rows) - len(rows) % unit if value else 0
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
     pieces += _mixed(rest, size)
+    pieces.sort(key=lambda rows: int(rows.min()))
     return [Shard(number, rows) for number, rows in enumerate(pieces)]
 
 

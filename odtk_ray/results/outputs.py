@@ -1,12 +1,15 @@
-"""The files of a finished run: all of them appear at its end, or none does."""
+"""The files of a run: all of them appear at its end, or none does."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import pyarrow.compute as pc
@@ -17,6 +20,7 @@ from odtk_ray.data.patience import patiently
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.results.merge import merged
 from odtk_ray.results.scoring import Scores
+from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
 from odtk_ray.results.writers import FORMATS, OutputContext, make_writer
 
@@ -73,29 +77,133 @@ def _check_place(path: str) -> None:
         raise UsageError(f"cannot write {path}", str(error), hint) from error
 
 
-def write_outputs(config: InferConfig, run: RunFolder) -> list[str]:
-    """Merge the run into its output files; returns their paths.
+class Outputs:
+    """The output files of a run, written by a thread while its shards are committed.
+
+    A context: at its end the thread stops, and what was not published is gone. Until then it lies
+    beside the targets, or, where those are of an object store, in the folder for temporary files.
+    """
+
+    def __init__(self, config: InferConfig, run: RunFolder) -> None:
+        self._run = run
+        self._targets = [storage.absolute(path) for path in config.outputs]
+        self._spool = ""
+        if any(map(storage.is_uri, self._targets)):
+            self._spool = tempfile.mkdtemp(prefix="odtk-ray-")
+        self._drafts = self._drafts_of(run.epoch)
+        self._changed = threading.Condition()
+        self._complete = self._stopped = False
+        self._remove_drafts()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
+        self._written = self._thread.submit(self._write)
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell(stopped=True)
+        self._thread.shutdown()
+        self._remove_drafts()
+        if self._spool:
+            os.rmdir(self._spool)
+
+    def commit(self, *receipts: Receipt) -> None:
+        """Commit shards to the run, and write what can be written with them.
+
+        Raises:
+            OdtkError: as `RunFolder.commit`.
+        """
+        self._run.commit(*receipts)
+        self._tell()
+
+    def publish(self) -> None:
+        """Let the files take their places together; all shards are committed.
+
+        Raises:
+            OdtkError: a shard is not there, or a file cannot be written, for want of room, for
+                example; the run folder stays.
+        """
+        self._tell(complete=True)
+        try:
+            self._written.result()
+            for draft, target in zip(self._drafts, self._targets, strict=True):
+                _publish(draft, target)
+        except OSError as error:
+            raise _unwritten(error) from error
+
+    def _tell(self, *, complete: bool = False, stopped: bool = False) -> None:
+        with self._changed:
+            self._complete |= complete
+            self._stopped |= stopped
+            self._changed.notify_all()
+
+    def _receipt(self, shard: int) -> Receipt | None:
+        """Waits for a shard; None when it does not come any more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: shard in self._run.committed or self._complete or self._stopped
+            )
+        return None if self._stopped else self._run.committed.get(shard)
+
+    def _write(self) -> None:
+        """The thread: records in order, as far as they are there, until all are written."""
+        try:
+            self._write_drafts()
+        except BaseException:
+            self._remove_drafts()  # shards may need the room
+            raise
+
+    def _write_drafts(self) -> None:
+        run = self._run
+        outputs = run.plan.outputs
+        context = OutputContext(
+            outputs["category_ids"],
+            outputs["category_names"],
+            outputs["categories"],
+            integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
+            rotated=run.plan.settings["rotated"],
+        )
+        with contextlib.ExitStack() as stack:
+            pairs = list(zip(self._targets, self._drafts, strict=True))
+            streams = [stack.enter_context(_open(draft, target)) for target, draft in pairs]
+            writers = [
+                make_writer(t, s, context) for t, s in zip(self._targets, streams, strict=True)
+            ]
+            for writer in writers:
+                stack.callback(writer.give_up)
+            for rows in merged(run, self._receipt):
+                for writer in writers:
+                    writer.write(rows)
+            for writer in writers:
+                writer.close(_entries(run))
+            for stream in streams:
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def _drafts_of(self, epoch: int) -> list[str]:
+        """Where one driver of the run writes its outputs; a later one knows the places, too."""
+        mark = f"{hashlib.sha256(self._run.path.encode()).hexdigest()[:8]}-{epoch}.tmp"
+        return [
+            os.path.join(self._spool, str(i)) if storage.is_uri(target) else f"{target}.{mark}"
+            for i, target in enumerate(self._targets)
+        ]
+
+    def _remove_drafts(self) -> None:
+        """Delete what this driver, or one before it that was killed, did not publish."""
+        for epoch in range(1, self._run.epoch + 1):
+            for draft in self._drafts_of(epoch):
+                with contextlib.suppress(OSError):
+                    os.unlink(draft)
+
+
+def write_outputs(config: InferConfig, run: RunFolder) -> None:
+    """Merge a finished run into its output files.
 
     Raises:
-        OdtkError: a file cannot be written, for want of room, for example; the run folder stays.
+        OdtkError: as `Outputs.publish`.
     """
-    outputs = run.plan.outputs
-    context = OutputContext(
-        outputs["category_ids"],
-        outputs["category_names"],
-        outputs["categories"],
-        integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
-        rotated=run.plan.settings["rotated"],
-    )
-    paths = config.outputs
-    with _published(paths) as streams:
-        writers = [make_writer(p, s, context) for p, s in zip(paths, streams, strict=True)]
-        for rows in merged(run):
-            for writer in writers:
-                writer.write(rows)
-        for writer in writers:
-            writer.close(_entries(run))
-    return list(paths)
+    with Outputs(config, run) as outputs:
+        outputs.publish()
 
 
 def _entries(run: RunFolder) -> Iterator[str]:
@@ -103,51 +211,18 @@ def _entries(run: RunFolder) -> Iterator[str]:
         yield from batch["entry"].to_pylist()
 
 
-@contextlib.contextmanager
-def _published(paths: Sequence[str]) -> Iterator[list[IO[Any]]]:
-    """Streams to temporary files that take their targets' places together at the end.
-
-    Those of object stores lie in the local folder for temporary files until they are uploaded.
-    """
-    targets = [storage.absolute(path) for path in paths]
-    spool = tempfile.mkdtemp(prefix="odtk-ray-") if any(map(storage.is_uri, targets)) else ""
-    temporary = [
-        os.path.join(spool, str(i)) if storage.is_uri(target) else f"{target}.{os.getpid()}.tmp"
-        for i, target in enumerate(targets)
-    ]
-    try:
-        with contextlib.ExitStack() as stack:
-            streams = [
-                stack.enter_context(_open(t, p)) for t, p in zip(temporary, targets, strict=True)
-            ]
-            yield streams
-            for stream in streams:
-                stream.flush()
-                os.fsync(stream.fileno())
-        for source, target in zip(temporary, targets, strict=True):
-            _publish(source, target)
-    except OSError as error:
-        raise _unwritten(error) from error
-    finally:
-        for path in temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        if spool:
-            os.rmdir(spool)
-
-
-def _publish(source: str, target: str) -> None:
+def _publish(draft: str, target: str) -> None:
     if storage.is_uri(target):
-        patiently(lambda: objects.upload(source, target))
+        patiently(lambda: objects.upload(draft, target))
         return
-    os.replace(source, target)
+    os.replace(draft, target)
     storage.sync_folder(os.path.dirname(target))
 
 
-def _open(temporary: str, path: str) -> IO[Any]:
-    if path.endswith(".parquet"):
-        return open(temporary, "wb")
-    return open(temporary, "w", encoding="utf-8", newline="")
+def _open(draft: str, target: str) -> IO[Any]:
+    if target.endswith(".parquet"):
+        return open(draft, "wb")
+    return open(draft, "w", encoding="utf-8", newline="")
 
 
 def _unwritten(error: OSError) -> OdtkError:

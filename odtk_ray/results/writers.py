@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,17 +37,22 @@ class OutputContext:
     rotated: bool = False
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Takes merged rows in record order."""
 
+    @abstractmethod
     def write(self, rows: Merged) -> None:
         """Add rows."""
 
+    @abstractmethod
     def close(self, records: Iterator[str]) -> None:
         """End the file; `records` gives the JSON text of every `images` entry once more."""
 
+    def give_up(self) -> None:  # noqa: B027 - most hold nothing
+        """The file will not be ended: let go of its stream."""
 
-class OdtkJson:
+
+class OdtkJson(Writer):
     """ODTK's object: `annotations`, `images`, `categories`, in this order, indented by 4."""
 
     _ENTRY = """
@@ -114,7 +121,7 @@ class OdtkJson:
         self._stream.write("\n}")
 
 
-class CocoResults:
+class CocoResults(Writer):
     """The plain list that pycocotools' `loadRes` takes, one detection a line."""
 
     _LINE = '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
@@ -145,7 +152,7 @@ class CocoResults:
         self._stream.write("[]\n" if self._separator == "[\n" else "\n]\n")
 
 
-class JsonLines:
+class JsonLines(Writer):
     """One line an image, also for images without detections and for failed ones."""
 
     _ENTRY = '{"category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
@@ -184,7 +191,7 @@ class JsonLines:
         """Nothing is left to write."""
 
 
-class Csv:
+class Csv(Writer):
     """One line a detection, with a header."""
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
@@ -213,7 +220,7 @@ class Csv:
         """Nothing is left to write."""
 
 
-class ParquetTable:
+class ParquetTable(Writer):
     """One row a detection; ids are integers where all are, otherwise text."""
 
     def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
@@ -254,6 +261,11 @@ class ParquetTable:
     def close(self, records: Iterator[str]) -> None:
         """Write the footer."""
         self._writer.close()
+
+    def give_up(self) -> None:
+        """Otherwise the writer ends the file when it is collected, and complains."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
 
 
 def _plain(text: str) -> Any:
