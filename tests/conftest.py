@@ -1,4 +1,4 @@
-"""Shared by all tests: pictures, tiny checkpoints, one Ray for the whole session."""
+"""Shared by all tests: pictures, tiny checkpoints, one Ray, one head a module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from sessions import simulated_cluster, start_ray
+from sessions import cluster_head, simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
@@ -53,20 +53,27 @@ def s3(s3_port):
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def ray_session(s3_port):
-    """A Ray of this process, with room for four workers, whatever the machine."""
-    import ray
-
+    """The Ray that tests share."""
     start_ray()
-    yield
-    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def head(s3_port):
+    """The head of a module's simulated clusters.
+
+    Ray cannot come back to it once this process has been on another cluster: actors would be
+    taken for forgotten ones. So a module does first what needs another Ray.
+    """
+    with cluster_head() as made:
+        yield made
 
 
 @pytest.fixture
-def cluster():
+def cluster(head):
     """Starts simulated nodes with logical GPUs; the driver's Ray is theirs meanwhile."""
-    with simulated_cluster() as made:
+    with simulated_cluster(head) as made:
         yield made
 
 

@@ -173,14 +173,15 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     return {"case": asdict(case), "shards": len(refs), "publish": publish, **figures}
 
 
-def dispatch_once(folder: Path, case: Case, profile: bool) -> None:
-    """Work through the plan, whatever was committed before; prints the figures as JSON."""
+def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
+    """Work through the plan once for each case; prints the figures of each as JSON."""
     from odtk_ray.cluster.session import session
 
-    (folder / "detections.json.run" / "commits.jsonl").unlink(missing_ok=True)
     tree = TreeCpu()
-    with session(None, case.actors), tree.watching():
-        print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
+    with session(None, cases[0].actors), tree.watching():
+        for case in cases:
+            (folder / "detections.json.run" / "commits.jsonl").unlink(missing_ok=True)
+            print(json.dumps(dispatch(reopened(folder), case, tree, profile)))
 
 
 def merge_to_parquet(folder: Path) -> None:
@@ -225,8 +226,9 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
         stage(__file__, "--stage=input", place, f"--images={count}")
         for name in STAGES[1:]:
             # The last one writes shard files, which is all that the small run needs.
-            for case in cases if (name, count) == ("dispatch", images) else cases[-1:]:
-                told = f"--case={json.dumps(asdict(case))}"
+            several = (name, count) == ("dispatch", images)
+            for some in (cases[:-1], cases[-1:]) if several else (cases[-1:],):
+                told = f"--cases={json.dumps([asdict(case) for case in some])}"
                 usage = stage(__file__, f"--stage={name}", place, told, *options)
                 said += usage.said
             usages[name, count] = usage
@@ -255,7 +257,7 @@ def report(folder: Path, images: int, cases: Sequence[Case], options: Sequence[s
 @click.option("--profile", is_flag=True, help="Say where the driver's time goes.")
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
-@click.option("--case", hidden=True)
+@click.option("--cases", "told", hidden=True)
 def main(
     images: int,
     size: int,
@@ -265,14 +267,14 @@ def main(
     profile: bool,
     folder: Path,
     name: str | None,
-    case: str,
+    told: str,
 ) -> None:
     """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
     shards._LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":
-        dispatch_once(folder, Case(**json.loads(case)), profile)
+        dispatch_all(folder, [Case(**case) for case in json.loads(told)], profile)
     elif name:
         {"plan": plan, "merge": merge, "merge to Parquet": merge_to_parquet}[name](folder)
     if name:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from sessions import start_ray
 from test_infer import infer, run
 
 from odtk_ray.config import Postprocessing
@@ -23,8 +24,9 @@ SHAPE = (128, 128)
 
 
 @pytest.fixture(scope="module")
-def turned(ray_session, rotated_checkpoint, photos, annotations, tmp_path_factory):
+def turned(s3_port, rotated_checkpoint, photos, annotations, tmp_path_factory):
     """Ground truth made of the model's own detections, moved and turned a little."""
+    start_ray()
     folder = tmp_path_factory.mktemp("turned")
     given = ("--images", photos, "--annotations", annotations, "--nms", "0.3")
     assert infer(rotated_checkpoint, folder, *given).exit_code == 0
@@ -41,47 +43,52 @@ def turned(ray_session, rotated_checkpoint, photos, annotations, tmp_path_factor
     return path
 
 
-@pytest.mark.cluster
-def test_figures_of_pycocotools_and_exact_ones(
-    ray_session, rotated_checkpoint, photos, turned, tmp_path, capsys
-):
-    plain = tmp_path / "out.results.json"
-    given = ("--images", photos, "--annotations", turned, "--output", plain, "--rotated-bbox")
-    outcome = infer(rotated_checkpoint, tmp_path, *given, "--draw", tmp_path / "drawn")
+@pytest.fixture(scope="module")
+def scored(rotated_checkpoint, photos, turned, tmp_path_factory):
+    """The folder of a run with that ground truth, and what it said."""
+    folder = tmp_path_factory.mktemp("scored")
+    plain = ("--output", folder / "out.results.json", "--draw", folder / "drawn")
+    given = ("--images", photos, "--annotations", turned, "--rotated-bbox")
+    outcome = infer(rotated_checkpoint, folder, *given, *plain)
     assert outcome.exit_code == 0, outcome.stderr
+    return folder, outcome.stdout
+
+
+@pytest.mark.cluster
+def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
+    folder, said = scored
     truth = COCO(str(turned))
     truth.dataset["info"] = {}
-    evaluation = COCOeval(truth, truth.loadRes(str(plain)), "segm")
+    evaluation = COCOeval(truth, truth.loadRes(str(folder / "out.results.json")), "segm")
     evaluation.evaluate()
     evaluation.accumulate()
     capsys.readouterr()
     evaluation.summarize()
-    assert outcome.stdout.splitlines()[:12] == capsys.readouterr().out.splitlines()
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert said.splitlines()[:12] == capsys.readouterr().out.splitlines()
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert list(metrics["exact"]["stats"]) == list(metrics["stats"])
     # Many boxes reach out of their picture, where masks end and polygons do not.
     assert metrics["exact"]["stats"]["AP50"] > metrics["stats"]["AP50"] > 0.02
-    assert "the same by exact polygons, without pixels:" in outcome.stdout
-    document = json.loads((tmp_path / "out.json").read_text())
+    assert "the same by exact polygons, without pixels:" in said
+    document = json.loads((folder / "out.json").read_text())
     assert len(document["annotations"]) > 100
     for row in document["annotations"]:
         outline = corners(np.array([row["bbox"]])).ravel().tolist()
         assert row["segmentation"] == [outline]
         assert -math.pi < row["bbox"][4] <= math.pi
     assert len({round(row["bbox"][4], 3) for row in document["annotations"]}) > 50
-    drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    drawn = sorted(path.name for path in (folder / "drawn").iterdir())
     assert drawn == sorted(path.name for path in photos.iterdir())
-    before, after = (np.asarray(Image.open(f / "p000.png")) for f in (photos, tmp_path / "drawn"))
+    before, after = (np.asarray(Image.open(f / "p000.png")) for f in (photos, folder / "drawn"))
     assert before.shape == after.shape
 
 
 @pytest.mark.cluster
 def test_ground_truth_that_lacks_things_is_scored_alike(
-    ray_session, rotated_checkpoint, photos, turned, tmp_path
+    ray_session, rotated_checkpoint, photos, turned, scored, tmp_path
 ):
-    infer(rotated_checkpoint, tmp_path, "--images", photos, "--annotations", turned)
-    expected = json.loads((tmp_path / "metrics.json").read_text())
+    expected = json.loads((scored[0] / "metrics.json").read_text())
     document = json.loads(turned.read_text())
     for n, entry in enumerate(document["annotations"]):
         if n % 3 == 0:
@@ -118,15 +125,14 @@ def test_info_says_that_a_model_is_rotated(rotated_checkpoint):
 
 
 @pytest.mark.cluster
-def test_odtks_suppression_on_demand(ray_session, rotated_checkpoint, photos, tmp_path):
-    found = {}
-    for kind in ("own", "odtk"):
-        outcome = infer(
-            rotated_checkpoint, tmp_path, "--images", photos, "--rotated-nms", kind, "--limit", "4"
-        )
-        assert outcome.exit_code == 0
-        found[kind] = json.loads((tmp_path / "out.json").read_text())["annotations"]
-    assert found["own"] != found["odtk"]
+def test_odtks_suppression_on_demand(
+    ray_session, rotated_checkpoint, photos, turned, scored, tmp_path
+):
+    given = ("--images", photos, "--annotations", turned, "--rotated-nms", "odtk")
+    assert infer(rotated_checkpoint, tmp_path, *given).exit_code == 0
+    own, odtk = (json.loads((f / "out.json").read_text()) for f in (scored[0], tmp_path))
+    assert own["images"] == odtk["images"]
+    assert own["annotations"] != odtk["annotations"]
 
 
 def test_a_rotated_model_does_not_change_others_of_its_process(checkpoint, rotated_checkpoint):

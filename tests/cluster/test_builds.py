@@ -19,10 +19,10 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(head):
     import ray
 
-    with simulated_cluster() as made:
+    with simulated_cluster(head) as made:
         made.add(gpus=1)
         made.add(gpus=2)
         made.lost = made.add(gpus=3)

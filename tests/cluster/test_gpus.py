@@ -63,10 +63,10 @@ def test_a_machine_without_a_driver_has_no_gpus():
 
 
 @pytest.fixture(scope="module")
-def fleet():
+def fleet(head):
     import ray
 
-    with simulated_cluster() as made:
+    with simulated_cluster(head) as made:
         made.add(kind="H100", **having(H100, tensorrt="tensorrt 11.4.0"))
         made.add(kind="A10G", gpus=2, **having(A10G, A10G, tensorrt="tensorrt 11.4.1"))
         made.add(**having(ADA, tensorrt=""))

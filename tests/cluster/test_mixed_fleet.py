@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from engines_for_tests import NamedEngine, PixelEngine
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
+from sessions import start_ray
 from synthetic import Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
@@ -90,9 +91,22 @@ def makers(config):
     return {receipt.engine for receipt in folder.committed.values()}
 
 
-def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
-    cluster, config, plans, checkpoint, images, tmp_path, quiet
-):
+@pytest.fixture(scope="module")
+def by_cpu(s3_port, checkpoint, images, tmp_path_factory):
+    """What a CPU worker on this machine finds in the same pictures, fitted into the plans' size."""
+    start_ray()
+    fitted = InferConfig(
+        str(checkpoint),
+        images=str(images),
+        outputs=(str(tmp_path_factory.mktemp("cpu") / "out.json"),),
+        threads=1,
+        pre=Preprocessing(fit=SIZE),
+    )
+    infer(fitted, Quiet(), PixelEngine)
+    return json.loads(Path(fitted.outputs[0]).read_text())
+
+
+def test_each_gpu_runs_its_own_plan_and_others_are_left_out(by_cpu, cluster, config, plans, quiet):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
     cluster.add(kind="RTX-6000", gpus=2, **having(ADA, ADA))
@@ -104,18 +118,7 @@ def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
         f"2 GPUs left out: {plans[0]} has no plan for {ADA} with tensorrt_rtx"
     )
     assert f"--gpu-type '{ADA.name}' builds it" in warning
-
-    # The same pictures, fitted into the plans' size, are found by a CPU worker.
-    there = json.loads(Path(config.outputs[0]).read_text())
-    fitted = InferConfig(
-        str(checkpoint),
-        images=str(images),
-        outputs=(str(tmp_path / "cpu.json"),),
-        threads=1,
-        pre=Preprocessing(fit=SIZE),
-    )
-    infer(fitted, Quiet(), PixelEngine)
-    assert json.loads(Path(fitted.outputs[0]).read_text()) == there
+    assert json.loads(Path(config.outputs[0]).read_text()) == by_cpu
 
 
 def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, quiet):

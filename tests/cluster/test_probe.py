@@ -45,11 +45,11 @@ def test_remarks_are_said_once_and_kernels_are_needed_everywhere():
 
 
 @pytest.fixture(scope="module")
-def places():
+def places(head):
     """Two nodes: one's GPU has room for five pictures, the other's for a hundred."""
     import ray
 
-    with simulated_cluster() as made:
+    with simulated_cluster(head) as made:
         made.add(TEST_ROOM="5")
         made.add(TEST_ROOM="100")
         ray.init(address=made.address, log_to_driver=False)

@@ -30,10 +30,10 @@ from odtk_ray.model.sidecar import check_pair, read_sidecar
 
 
 @pytest.fixture(scope="module")
-def fleet(s3_port):
+def fleet(head):
     """Four nodes with four GPUs, two of which Ray takes for one type."""
     pytest.importorskip("tensorrt_rtx")
-    with simulated_cluster() as made:
+    with simulated_cluster(head) as made:
         made.add(kind="H100", **having(H100))
         made.add(kind="A10G", **having(A10G))
         made.add(kind="RTX-6000", **having(ADA))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sessions import start_ray
 from synthetic import Quiet
 
 from odtk_ray.cluster import queue
@@ -45,8 +46,9 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ray_session, checkpoint, photos, annotations, tmp_path_factory, small_shards):
+def undisturbed(s3_port, checkpoint, photos, annotations, tmp_path_factory, small_shards):
     """The outputs of one worker that nothing happens to."""
+    start_ray()
     folder = tmp_path_factory.mktemp("undisturbed")
     summary = infer(config(checkpoint, photos, annotations, folder, 1), Quiet())
     assert summary.failed == 0
@@ -66,9 +68,9 @@ def small_shards():
         yield
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet, workers):
-    infer(config(checkpoint, photos, annotations, tmp_path, workers), quiet)
+def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet):
+    """Four; all the others are two."""
+    infer(config(checkpoint, photos, annotations, tmp_path, 4), quiet)
     assert outputs(tmp_path) == undisturbed
 
 
