@@ -110,18 +110,26 @@ def rotated_checkpoint(tmp_path_factory) -> Path:
     return tiny_model(folder / "turned.pth", angles=(-math.pi / 6, 0.0, math.pi / 6))
 
 
-@pytest.fixture(scope="session")
-def ranked_rotated(rotated_checkpoint, tmp_path_factory) -> Path:
-    """The tiny rotated model with scores that are not all 1, but in an order."""
+def with_ranks(source: Path, path: Path) -> Path:
+    """A tiny model's copy whose scores are not all 1, but in an order that rounding keeps."""
     from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 
-    loaded = load_checkpoint(rotated_checkpoint)
+    loaded = load_checkpoint(source)
     model = loaded.build()
     model.get_parameter("cls_head.8.weight").mul_(0.01)
-    path = tmp_path_factory.mktemp("ranked_rotated") / "ranked.pth"
     tables = {name: getattr(loaded, name) for name in ("ratios", "scales", "angles")}
     save_checkpoint(path, model, **tables)
     return path
+
+
+@pytest.fixture(scope="session")
+def ranked(checkpoint, tmp_path_factory) -> Path:
+    return with_ranks(checkpoint, tmp_path_factory.mktemp("ranked") / "ranked.pth")
+
+
+@pytest.fixture(scope="session")
+def ranked_rotated(rotated_checkpoint, tmp_path_factory) -> Path:
+    return with_ranks(rotated_checkpoint, tmp_path_factory.mktemp("rotated") / "ranked.pth")
 
 
 @pytest.fixture(scope="session")

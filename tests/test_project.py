@@ -114,6 +114,18 @@ def test_help_imports_nothing_heavy(command):
     assert not loaded & (HEAVY | {"numpy", "pyarrow", "PIL", "pycocotools", "pandas"})
 
 
+def test_a_network_needs_neither_torchvision_nor_torchs_compiler():
+    """Each of the two would make every process start seconds later."""
+    loaded = modules_after(
+        "import sys",
+        "from odtk_ray.model.checkpoint import load_checkpoint",
+        f"load_checkpoint({str(ROOT / 'odtk_ray/assets/trees.pth')!r})",
+        "assert 'torch._dynamo' not in sys.modules",
+    )
+    assert "torch" in loaded
+    assert "torchvision" not in loaded
+
+
 def light_modules():
     paths = [ROOT / "odtk_ray" / f"{name}.py" for name in ("records", "config", "errors")]
     for package in ("data", "results"):

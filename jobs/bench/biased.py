@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from odtk_ray.model.checkpoint import save_checkpoint
+from odtk_ray.model.resnet import BasicBlock, Bottleneck
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 

@@ -1,6 +1,7 @@
-"""The trunks of ODTK's backbones: torchvision networks tapped at strides 8, 16 and 32.
+"""The trunks of ODTK's backbones: torchvision's networks, tapped at strides 8, 16 and 32.
 
-The modules keep torchvision's names, so that `state_dict()` has ODTK's keys. The layers behind the
+They are built here, since importing torchvision takes as long as importing torch, in every process.
+The modules have torchvision's names, so that `state_dict()` has ODTK's keys. The layers behind the
 last tap (`fc`, `classifier`, MobileNetV2's `features.18`) are in ODTK's files and do nothing there;
 they are left out of the modules, and `unused_tensors` tells what they hold.
 """
@@ -14,13 +15,16 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
-import torchvision.models as networks
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from odtk_ray.errors import UsageError
+from odtk_ray.model.mobilenet import MobileNetV2Trunk
+from odtk_ray.model.resnet import BasicBlock, Bottleneck, ResNetTrunk
 
 Channels = tuple[int, int, int]
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 class _NoDraws(TorchFunctionMode):
@@ -46,75 +50,51 @@ def without_data() -> Iterator[None]:
         yield
 
 
-class ResNetTrunk(nn.Module):
-    """C3, C4 and C5 of a torchvision ResNet or ResNeXt.
-
-    Args:
-        network: a torchvision `ResNet`; its layers are shared, not copied.
-    """
-
-    def __init__(self, network: networks.ResNet) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = network.conv1, network.bn1
-        self.relu, self.maxpool = network.relu, network.maxpool
-        self.layer1, self.layer2 = network.layer1, network.layer2
-        self.layer3, self.layer4 = network.layer3, network.layer4
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Taps after layer2, layer3 and layer4.
-
-        Args:
-            x: float [B, 3, H, W], a normalised image.
-
-        Returns:
-            C3, C4, C5: float [B, channels, H / 8, W / 8], then / 16, then / 32, rounded up.
-        """
-        c2 = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-        c3 = self.layer2(c2)
-        c4 = self.layer3(c3)
-        return c3, c4, self.layer4(c4)
-
-
-class MobileNetV2Trunk(nn.Module):
-    """C3, C4 and C5 of a torchvision MobileNetV2: after its layers 6, 13 and 17.
-
-    Args:
-        network: a torchvision `MobileNetV2`; its layers are shared, not copied.
-    """
-
-    def __init__(self, network: networks.MobileNetV2) -> None:
-        super().__init__()
-        self.features = network.features[:18]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Taps after the layers 6, 13 and 17; shapes as `ResNetTrunk.forward`."""
-        taps = []
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in (6, 13, 17):
-                taps.append(x)
-        c3, c4, c5 = taps
-        return c3, c4, c5
-
-
 @dataclass(frozen=True)
 class _Backbone:
-    network: Callable[..., nn.Module]
+    """How a trunk is made, the channels of its taps, and what ODTK's files hold behind the last.
+
+    Attributes:
+        trunk: makes the module.
+        channels: of C3, C4 and C5.
+        unused: shapes by names inside the trunk.
+    """
+
+    trunk: Callable[[], nn.Module]
     channels: Channels
-    trunk: Callable[[Any], nn.Module] = ResNetTrunk
+    unused: Mapping[str, tuple[int, ...]]
 
 
-_BASIC: Channels = (128, 256, 512)
-_BOTTLENECK: Channels = (512, 1024, 2048)
+def _resnet(
+    block: type[BasicBlock | Bottleneck], *depths: int, groups: int = 1, width: int = 64
+) -> _Backbone:
+    c3, c4, c5 = (planes * block.EXPANSION for planes in (128, 256, 512))
+    return _Backbone(
+        lambda: ResNetTrunk(block, depths, groups, width),
+        (c3, c4, c5),
+        {"fc.weight": (1000, c5), "fc.bias": (1000,)},
+    )
+
+
 _BACKBONES = {
-    "ResNet18FPN": _Backbone(networks.resnet18, _BASIC),
-    "ResNet34FPN": _Backbone(networks.resnet34, _BASIC),
-    "ResNet50FPN": _Backbone(networks.resnet50, _BOTTLENECK),
-    "ResNet101FPN": _Backbone(networks.resnet101, _BOTTLENECK),
-    "ResNet152FPN": _Backbone(networks.resnet152, _BOTTLENECK),
-    "ResNeXt50_32x4dFPN": _Backbone(networks.resnext50_32x4d, _BOTTLENECK),
-    "ResNeXt101_32x8dFPN": _Backbone(networks.resnext101_32x8d, _BOTTLENECK),
-    "MobileNetV2FPN": _Backbone(networks.mobilenet_v2, (32, 96, 320), MobileNetV2Trunk),
+    "ResNet18FPN": _resnet(BasicBlock, 2, 2, 2, 2),
+    "ResNet34FPN": _resnet(BasicBlock, 3, 4, 6, 3),
+    "ResNet50FPN": _resnet(Bottleneck, 3, 4, 6, 3),
+    "ResNet101FPN": _resnet(Bottleneck, 3, 4, 23, 3),
+    "ResNet152FPN": _resnet(Bottleneck, 3, 8, 36, 3),
+    "ResNeXt50_32x4dFPN": _resnet(Bottleneck, 3, 4, 6, 3, groups=32, width=4),
+    "ResNeXt101_32x8dFPN": _resnet(Bottleneck, 3, 4, 23, 3, groups=32, width=8),
+    "MobileNetV2FPN": _Backbone(
+        MobileNetV2Trunk,
+        (32, 96, 320),
+        {
+            "features.18.0.weight": (1280, 320, 1, 1),
+            **{f"features.18.1.{name}": (1280,) for name in _NORM},
+            "features.18.1.num_batches_tracked": (),
+            "classifier.1.weight": (1000, 1280),
+            "classifier.1.bias": (1000,),
+        },
+    ),
 }
 BACKBONES = tuple(_BACKBONES)
 
@@ -134,7 +114,7 @@ def check_backbone(name: str) -> None:
 
 
 def build_trunk(name: str) -> tuple[nn.Module, Channels]:
-    """Builds the trunk of a backbone, with torchvision's random weights.
+    """Builds the trunk of a backbone, with random weights.
 
     Args:
         name: ODTK's factory name, one of `BACKBONES`.
@@ -147,7 +127,7 @@ def build_trunk(name: str) -> tuple[nn.Module, Channels]:
     """
     check_backbone(name)
     backbone = _BACKBONES[name]
-    return backbone.trunk(backbone.network(weights=None)), backbone.channels
+    return backbone.trunk(), backbone.channels
 
 
 def unused_tensors(name: str) -> dict[str, Tensor]:
@@ -159,8 +139,7 @@ def unused_tensors(name: str) -> dict[str, Tensor]:
     Returns:
         Tensors without data (device `meta`), by their names inside the trunk, such as `fc.weight`.
     """
-    backbone = _BACKBONES[name]
-    with without_data():
-        network = backbone.network(weights=None)
-        used = backbone.trunk(network).state_dict()
-    return {key: tensor for key, tensor in network.state_dict().items() if key not in used}
+    return {
+        key: torch.empty(shape, device="meta", dtype=torch.float32 if shape else torch.int64)
+        for key, shape in _BACKBONES[name].unused.items()
+    }

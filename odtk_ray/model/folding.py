@@ -41,7 +41,7 @@ def fold_batch_norms(model: RetinaNet) -> RetinaNet:
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[nn.Conv2d, str, nn.BatchNorm2d]]:
-    """Convolutions with the BatchNorm that takes their output; torchvision declares it next."""
+    """Convolutions with the BatchNorm that takes their output, which is declared next."""
     children = list(parent.named_children())
     for (_, conv), (name, norm) in itertools.pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

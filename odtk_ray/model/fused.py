@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from odtk_ray.model.backbones import ResNetTrunk
+from odtk_ray.model.resnet import BasicBlock, Bottleneck, ResNetTrunk
 from odtk_ray.model.retinanet import RetinaNet
 
 # cuDNN's fused kernels for half precision read channels in groups of eight.
@@ -116,7 +115,7 @@ class PoolAddReLU(nn.Module):
         bias: float [C].
     """
 
-    def __init__(self, pool: nn.MaxPool2d, bias: nn.Parameter) -> None:
+    def __init__(self, pool: nn.Module, bias: nn.Parameter) -> None:
         super().__init__()
         self.pool, self.bias = pool, bias
 
@@ -131,7 +130,7 @@ class Residual(nn.Module):
     Both summands' biases are the last convolution's: a bias without ReLU is a pass of its own.
 
     Args:
-        block: torchvision's, with its BatchNorm folded.
+        block: with its BatchNorm folded.
     """
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
@@ -140,7 +139,8 @@ class Residual(nn.Module):
         self.inner = nn.Sequential(*map(ConvReLU, inner))
         self.downsample = block.downsample or nn.Identity()
         if block.downsample is not None:
-            both = _take_bias(last) + _take_bias(block.downsample[0])
+            shortcut = next(_convolutions(block.downsample))
+            both = _take_bias(last) + _take_bias(shortcut)
             last.bias = nn.Parameter(both, requires_grad=False)
         self.last = ConvAddReLU(last)
 
@@ -156,9 +156,9 @@ def _take_bias(conv: nn.Conv2d) -> nn.Parameter:
     return bias
 
 
-def _convolutions(block: BasicBlock | Bottleneck) -> Iterator[nn.Conv2d]:
-    for name, child in block.named_children():
-        if name.startswith("conv"):
+def _convolutions(parent: nn.Module) -> Iterator[nn.Conv2d]:
+    for child in parent.children():
+        if isinstance(child, nn.Conv2d):
             yield child
 
 

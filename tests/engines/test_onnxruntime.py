@@ -20,7 +20,7 @@ SHAPE = (96, 160)  # no multiple of 128: P6 and P7 cover more than the input
 POST = Postprocessing(0.1, 50, 0.4, 30)
 
 
-@pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
+@pytest.fixture(scope="module", params=["ranked", "ranked_rotated"])
 def trained(request):
     """An axis-aligned checkpoint, and a rotated one."""
     return request.getfixturevalue(request.param)
