@@ -65,12 +65,10 @@ class _Backbone:
     unused: Mapping[str, tuple[int, ...]]
 
 
-def _resnet(
-    block: type[BasicBlock | Bottleneck], *depths: int, groups: int = 1, width: int = 64
-) -> _Backbone:
+def _resnet(block: type[BasicBlock | Bottleneck], *depths: int, **grouping: int) -> _Backbone:
     c3, c4, c5 = (planes * block.EXPANSION for planes in (128, 256, 512))
     return _Backbone(
-        lambda: ResNetTrunk(block, depths, groups, width),
+        lambda: ResNetTrunk(block, depths, **grouping),
         (c3, c4, c5),
         {"fc.weight": (1000, c5), "fc.bias": (1000,)},
     )

@@ -20,24 +20,14 @@ class BasicBlock(nn.Module):
         planes: channels of the stage.
         stride: of the first convolution.
         downsample: what brings the input to the output's shape; None where it has it.
-        groups: 1; a basic block has no groups.
-        width: 64, likewise.
     """
 
     EXPANSION = 1  # output channels over `planes`
 
     def __init__(
-        self,
-        inputs: int,
-        planes: int,
-        stride: int,
-        downsample: nn.Sequential | None,
-        groups: int = 1,
-        width: int = 64,
+        self, inputs: int, planes: int, stride: int, downsample: nn.Sequential | None
     ) -> None:
         super().__init__()
-        if (groups, width) != (1, 64):
-            raise ValueError("basic blocks have neither groups nor another width")
         self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
@@ -103,16 +93,14 @@ class ResNetTrunk(nn.Module):
     Args:
         block: what the stages are made of.
         depths: blocks of each of the four stages.
-        groups: of the blocks' 3x3 convolutions.
-        width: channels of a group of the first stage.
+        grouping: `groups` and `width` of bottlenecks.
     """
 
     def __init__(
         self,
         block: type[BasicBlock | Bottleneck],
         depths: Sequence[int],
-        groups: int = 1,
-        width: int = 64,
+        **grouping: int,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -128,9 +116,9 @@ class ResNetTrunk(nn.Module):
             if stride != 1 or inputs != outputs:
                 shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
                 downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
-            blocks = [block(inputs, planes, stride, downsample, groups, width)]
+            blocks = [block(inputs, planes, stride, downsample, **grouping)]
             inputs = outputs
-            blocks += [block(inputs, planes, 1, None, groups, width) for _ in range(depth - 1)]
+            blocks += [block(inputs, planes, 1, None, **grouping) for _ in range(depth - 1)]
             return nn.Sequential(*blocks)
 
         self.layer1 = stage(64, depths[0], 1)
