@@ -110,13 +110,13 @@ def rotated_checkpoint(tmp_path_factory) -> Path:
     return tiny_model(folder / "turned.pth", angles=(-math.pi / 6, 0.0, math.pi / 6))
 
 
-def with_ranks(source: Path, path: Path) -> Path:
+def with_ranks(source: Path, path: Path, factor: float) -> Path:
     """A tiny model's copy whose scores are not all 1, but in an order that rounding keeps."""
     from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 
     loaded = load_checkpoint(source)
     model = loaded.build()
-    model.get_parameter("cls_head.8.weight").mul_(0.01)
+    model.get_parameter("cls_head.8.weight").mul_(factor)
     tables = {name: getattr(loaded, name) for name in ("ratios", "scales", "angles")}
     save_checkpoint(path, model, **tables)
     return path
@@ -124,12 +124,12 @@ def with_ranks(source: Path, path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def ranked(checkpoint, tmp_path_factory) -> Path:
-    return with_ranks(checkpoint, tmp_path_factory.mktemp("ranked") / "ranked.pth")
+    return with_ranks(checkpoint, tmp_path_factory.mktemp("ranked") / "ranked.pth", 0.003)
 
 
 @pytest.fixture(scope="session")
 def ranked_rotated(rotated_checkpoint, tmp_path_factory) -> Path:
-    return with_ranks(rotated_checkpoint, tmp_path_factory.mktemp("rotated") / "ranked.pth")
+    return with_ranks(rotated_checkpoint, tmp_path_factory.mktemp("rotated") / "ranked.pth", 0.01)
 
 
 @pytest.fixture(scope="session")

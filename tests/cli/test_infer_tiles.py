@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 import weakref
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +19,6 @@ from odtk_ray import tiling
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data import windows
 from odtk_ray.detect import Detector
-from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import Detections
 from odtk_ray.tiling import cut, detect_tiled
 
@@ -124,22 +120,21 @@ def test_a_large_picture_is_gone_before_the_next_is_opened(tmp_path, monkeypatch
     assert len(opened) == 5
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("rotated", [False, True])
 def test_a_picture_that_fits_into_a_tile_is_detected_as_ever(
-    checkpoint, rotated_checkpoint, photos, rotated
+    ray_session, checkpoint, rotated_checkpoint, photos, tmp_path, rotated
 ):
-    model = load_checkpoint(rotated_checkpoint if rotated else checkpoint)
-    prep, post = Preprocessing(resize=64, max_size=128), Postprocessing()
-    engine = functools.partial(PyTorchEngine, model, post, launch_batch=2)
-    detector = Detector(engine, prep, launch_batch=2, threads=1)
-    paths = [str(path) for path in sorted(photos.iterdir())[:6]]
-    whole = detector.detect(paths)
-    tiled = detect_tiled(detector, paths, replace(prep, tile=200), post)
-    assert sum(len(result.detections) for result in whole) > 20
-    for one, other in zip(whole, tiled, strict=True):
-        assert (one.width, one.height) == (other.width, other.height)
-        np.testing.assert_array_equal(one.detections.classes, other.detections.classes)
-        np.testing.assert_allclose(one.detections.boxes, other.detections.boxes, atol=0.05)
+    model = rotated_checkpoint if rotated else checkpoint
+    given_ = ("--images", photos, "--limit", "6")
+    assert infer(model, tmp_path, *given_).exit_code == 0
+    whole = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert infer(model, tmp_path, *given_, "--tile", "200").exit_code == 0
+    tiled = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert len(whole) == len(tiled) > 20
+    for a, b in zip(whole, tiled, strict=True):
+        assert (a["image_id"], a["category_id"]) == (b["image_id"], b["category_id"])
+        np.testing.assert_allclose(a["bbox"], b["bbox"], atol=0.05)
 
 
 @pytest.mark.cluster

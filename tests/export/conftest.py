@@ -43,7 +43,8 @@ def plan_models(checkpoint, rotated_checkpoint, photos, tmp_path_factory):
 def find_truth(photos, tmp_path_factory):
     """Makes annotations of what a checkpoint finds in the first eight pictures.
 
-    Its AP is not 1: random weights give many boxes that clipping inverts, which are left out.
+    Its AP is not 1: random weights give many boxes that clipping inverts or leaves with less than a
+    pixel, which are left out: rounding decides about the overlap of slivers.
     """
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.model.checkpoint import load_checkpoint
@@ -59,7 +60,7 @@ def find_truth(photos, tmp_path_factory):
             boxes = found.boxes.copy()
             boxes[:, :4] /= np.float32(picture.ratio)
             for label, bbox in zip(found.classes.tolist(), to_bbox(boxes), strict=True):
-                if min(bbox[2:4]) > 0:
+                if min(bbox[2:4]) >= 1:
                     entry = {"id": len(annotations) + 1, "image_id": number, "category_id": label,
                              "bbox": bbox.tolist(), "area": bbox[2] * bbox[3]}  # fmt: skip
                     if len(bbox) == 5:

@@ -24,7 +24,7 @@ def odtk_ray(*arguments):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-@pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
+@pytest.fixture(scope="module", params=["ranked", "ranked_rotated"])
 def trained(request):
     """An axis-aligned checkpoint, and a rotated one."""
     return request.getfixturevalue(request.param)
@@ -70,8 +70,7 @@ def test_a_good_export_keeps_the_ap(trained, photos, model, truth):
     found = measured(model, trained, photos, truth)
     assert found.images == 8
     assert found.reference > 0.4
-    # Some scores are equal but for rounding, which is not the same on all CPUs.
-    assert found.kept == pytest.approx(1, abs=2e-2)
+    assert found.kept == pytest.approx(1, abs=5e-3)
     kind = "AP by exact polygons" if found.rotated else "AP"
     line = f"{kind} on 8 annotated images: {found.exported:.4f}, PyTorch {found.reference:.4f} ("
     assert found.line().startswith(line)

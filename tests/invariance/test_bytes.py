@@ -68,9 +68,9 @@ def small_shards():
         yield
 
 
-def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet):
-    """Four; all the others are two."""
-    infer(config(checkpoint, photos, annotations, tmp_path, 4), quiet)
+@pytest.mark.parametrize("workers", [2, 4])
+def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet, workers):
+    infer(config(checkpoint, photos, annotations, tmp_path, workers), quiet)
     assert outputs(tmp_path) == undisturbed
 
 

@@ -78,13 +78,13 @@ def test_scaling():
 
 @pytest.mark.cluster
 def test_tiles():
-    kind = "TIFF, tiles of 256, deflate"
+    kinds = ("TIFF, tiles of 256, deflate", "JPEG and PNG")
     options = ("--side", "300", "--tile", "128", "--resize", "64", "--threads", "1")
-    table, _ = rows("tiles.py", *options, "--kind", kind)
-    assert list(table)[1:] == [kind]
-    pixels, _, peak, failed, *_ = table[kind]
-    assert (pixels, failed) == ("300x300", "0")
-    assert 100 < int(peak.split()[0]) < 4096
+    table, _ = rows("tiles.py", *options, *(f"--kind={kind}" for kind in kinds))
+    assert list(table)[1:] == list(kinds)
+    assert [row[0] for row in table.values()][1:] == ["300x300", "200x200"]
+    assert [row[3] for row in table.values()][1:] == ["0", "0"]  # failed
+    assert all(100 < int(table[kind][2].split()[0]) < 4096 for kind in kinds)
 
 
 def test_every_kind_of_tiles_is_a_whole_picture(tmp_path, monkeypatch):
