@@ -8,7 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev,onnx
 CONSTRAINTS ?= .ci/constraints.txt
-ARGS ?= tests
+# Much of what the tests do is to wait for Ray; a file is one process's, since its tests share a cluster.
+ARGS ?= tests -n 3 --dist loadfile
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
