@@ -259,7 +259,7 @@ def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
         patiently(lambda: storage.write_atomic(path, "".join(lines).encode()))
     except OSError as error:
         raise _unwritten(error) from error
-    return [path]
+    return [_as_given(config, "failures.jsonl")]
 
 
 def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
@@ -275,8 +275,13 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
         patiently(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
-    return [path]
+    return [_as_given(config, "metrics.json")]
 
 
 def _beside(config: InferConfig, name: str) -> str:
     return storage.join(os.path.dirname(storage.absolute(config.outputs[0])), name)
+
+
+def _as_given(config: InferConfig, name: str) -> str:
+    """`_beside` in the user's words: relative if the first output is."""
+    return storage.join(os.path.dirname(config.outputs[0]), name)

@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -238,7 +239,7 @@ def test_all_images_failing_is_a_failed_run(ray_session, checkpoint, tmp_path):
 
 @pytest.mark.cluster
 def test_failed_and_missing_images_are_left_out_of_the_figures(
-    ray_session, checkpoint, few, tmp_path
+    ray_session, checkpoint, few, tmp_path, monkeypatch
 ):
     (few / "broken.jpg").write_bytes(b"x")
     names = ["0.jpg", "broken.jpg", "gone.jpg"]
@@ -255,8 +256,10 @@ def test_failed_and_missing_images_are_left_out_of_the_figures(
     assert refused.exit_code == 2
     assert "1 of 3 images" in refused.stderr
     assert "--allow-missing" in refused.stderr
-    outcome = infer(checkpoint, tmp_path, *given, "--allow-missing")
+    monkeypatch.chdir(tmp_path)
+    outcome = infer(checkpoint, Path(), *given, "--allow-missing")
     assert outcome.exit_code == 3
+    assert outcome.stdout.splitlines()[-1] == "wrote out.json, failures.jsonl, metrics.json"
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["images"] == 1
     assert metrics["images_failed"] == 1
