@@ -9,7 +9,7 @@ VENV ?= .venv
 EXTRAS ?= dev,onnx
 CONSTRAINTS ?= .ci/constraints.txt
 # Much of what the tests do is to wait for Ray; a file is one process's, since its tests share a cluster.
-ARGS ?= tests -n 3 --dist loadfile
+ARGS ?= tests -n 2 --dist loadfile
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

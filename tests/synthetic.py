@@ -105,6 +105,20 @@ class Quiet:
         pass
 
 
+class Acting(Quiet):
+    """Does something once, when the first images are done."""
+
+    def __init__(self, action) -> None:
+        super().__init__()
+        self._action = action
+
+    def progress(self, done: int, failed: int) -> None:
+        super().progress(done, failed)
+        if done and self._action is not None:
+            action, self._action = self._action, None
+            action()
+
+
 def make_records(ids, names=None, sizes=None):
     names = names or [f"{i:06d}.jpg" for i in range(len(ids))]
     sizes = sizes or [SIZES[(i * 7) % len(SIZES)] for i in range(len(ids))]

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from engines_for_tests import NamedEngine, PixelEngine
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
 from sessions import start_ray
-from synthetic import Quiet, picture, tiny_model
+from synthetic import Acting, Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
@@ -79,8 +79,17 @@ def config(cluster, plans, images, tmp_path):
     )
 
 
-def run(config, report, seconds=0.05):
-    return infer(config, report, functools.partial(NamedEngine, seconds), simulated)
+@pytest.fixture
+def signs(tmp_path):
+    """Where each process that detects leaves a file."""
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    return folder
+
+
+def run(config, report, signs, count=1):
+    """A run that goes on when so many files are among the signs."""
+    return infer(config, report, functools.partial(NamedEngine, str(signs), count), simulated)
 
 
 def makers(config):
@@ -106,11 +115,13 @@ def by_cpu(s3_port, checkpoint, images, tmp_path_factory):
     return json.loads(Path(fitted.outputs[0]).read_text())
 
 
-def test_each_gpu_runs_its_own_plan_and_others_are_left_out(by_cpu, cluster, config, plans, quiet):
+def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
+    by_cpu, cluster, config, plans, signs, quiet
+):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
     cluster.add(kind="RTX-6000", gpus=2, **having(ADA, ADA))
-    summary = run(config, quiet)
+    summary = run(config, quiet, signs, 2)
     assert (summary.images, summary.failed, summary.fleet.workers) == (320, 0, 2)
     assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
     (warning,) = quiet.warnings
@@ -121,11 +132,11 @@ def test_each_gpu_runs_its_own_plan_and_others_are_left_out(by_cpu, cluster, con
     assert json.loads(Path(config.outputs[0]).read_text()) == by_cpu
 
 
-def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, quiet):
+def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, signs, quiet):
     """Each worker finds its own plan; a node is left out where Ray could give the wrong GPU."""
     cluster.add(kind="H100", gpus=2, **having(H100, A10G))
     cluster.add(kind="H100", gpus=2, **having(H100, ADA))
-    summary = run(config, quiet)
+    summary = run(config, quiet, signs, 2)
     assert summary.fleet.workers == 2
     assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
     (warning,) = quiet.warnings
@@ -133,63 +144,63 @@ def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, quiet):
     assert warning.endswith(f"; {ADA} has no plan")
 
 
-def test_the_fallback_runs_where_there_is_no_plan(cluster, config, plans, checkpoint, quiet):
+def test_the_fallback_runs_where_there_is_no_plan(cluster, config, plans, checkpoint, signs, quiet):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="RTX-6000", **having(ADA))
-    run(replace(config, fallback=str(checkpoint)), quiet)
+    run(replace(config, fallback=str(checkpoint)), quiet, signs, 2)
     assert makers(config) == {f"{plans[1][H100]}.plan", checkpoint.name}
     assert quiet.warnings == []
 
 
-def test_types_restrict_a_run_and_a_type_that_is_absent_is_refused(cluster, config, plans, quiet):
+def test_types_restrict_a_run_and_a_type_that_is_absent_is_refused(
+    cluster, config, plans, signs, quiet
+):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
     with pytest.raises(UsageError, match="no node has a GPU of type L4: there are A10G: NVIDIA"):
-        run(replace(config, gpu_types=("L4", "H100")), quiet)
+        run(replace(config, gpu_types=("L4", "H100")), quiet, signs)
     assert not Path(config.run_folder).exists()
-    run(replace(config, gpu_types=("A10G",)), quiet)
+    run(replace(config, gpu_types=("A10G",)), quiet, signs)
     assert makers(config) == {f"{plans[1][A10G]}.plan"}
     assert quiet.warnings == []
 
 
-class At(Quiet):
-    """Does something once, when the first images are done."""
+class Joining(Acting):
+    """Adds nodes when the first images are done; a file says that one was left out."""
 
-    def __init__(self, action):
-        super().__init__()
-        self._action = action
+    def __init__(self, add, signs):
+        super().__init__(add)
+        self._signs = signs
 
-    def progress(self, done, failed):
-        super().progress(done, failed)
-        if done and self._action is not None:
-            action, self._action = self._action, None
-            action()
+    def warn(self, text):
+        super().warn(text)
+        (self._signs / "warned").touch()
 
 
-def test_nodes_join_with_a_plan_and_without(cluster, config, plans):
+def test_nodes_join_with_a_plan_and_without(cluster, config, plans, signs):
     cluster.add(kind="H100", **having(H100))
 
     def join():
         cluster.add(kind="RTX-6000", **having(QUADRO))
         cluster.add(kind="A10G", **having(A10G))
 
-    report = At(join)
-    summary = run(config, report, 0.6)
+    report = Joining(join, signs)
+    summary = run(config, report, signs, 3)
     assert summary.failed == 0
     assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
     (warning,) = report.warnings
     assert f"a node is left out: {plans[0]} has no plan for {QUADRO}" in warning
 
 
-def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans):
+def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans, signs):
     cluster.add(kind="H100", **having(H100))
-    report = At(lambda: cluster.add(kind="A10G", **having(A10G)))
-    run(replace(config, gpu_types=("H100",)), report, 0.4)
+    report = Joining(lambda: cluster.add(kind="A10G", **having(A10G)), signs)
+    run(replace(config, gpu_types=("H100",)), report, signs, 2)
     assert makers(config) == {f"{plans[1][H100]}.plan"}
     assert [f"{A10G}: --gpu-type is H100" in warning for warning in report.warnings] == [True]
 
 
-def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, tmp_path, quiet):
+def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, signs, tmp_path, quiet):
     cluster.add(kind="H100", **having(H100))
     folder = tmp_path / "engines"
     folder.mkdir()
@@ -198,10 +209,12 @@ def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, tmp_p
     plan = folder / f"{plans[1][H100]}.plan"
     plan.write_bytes(plan.read_bytes()[:-1])
     with pytest.raises(OdtkError, match="bytes and should have"):
-        run(replace(config, model=str(folder)), quiet)
+        run(replace(config, model=str(folder)), quiet, signs)
 
 
-def test_a_run_is_resumed_with_the_same_set_only(cluster, config, plans, tmp_path, monkeypatch):
+def test_a_run_is_resumed_with_the_same_set_only(
+    cluster, config, plans, signs, tmp_path, monkeypatch
+):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
     commit = RunFolder.commit
@@ -212,7 +225,7 @@ def test_a_run_is_resumed_with_the_same_set_only(cluster, config, plans, tmp_pat
 
     monkeypatch.setattr(RunFolder, "commit", die_after_one)
     with pytest.raises(KeyboardInterrupt):
-        run(config, Quiet())
+        run(config, Quiet(), signs)
     monkeypatch.setattr(RunFolder, "commit", commit)
     smaller = tmp_path / "engines"
     smaller.mkdir()
@@ -220,32 +233,32 @@ def test_a_run_is_resumed_with_the_same_set_only(cluster, config, plans, tmp_pat
     (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json())
     resumed = replace(config, resume=True)
     with pytest.raises(UsageError, match="model differs"):
-        run(replace(resumed, model=str(smaller)), Quiet())
-    summary = run(replace(resumed, gpu_types=("A10G",)), Quiet())
+        run(replace(resumed, model=str(smaller)), Quiet(), signs)
+    summary = run(replace(resumed, gpu_types=("A10G",)), Quiet(), signs)
     assert 0 < summary.detected < 320
     assert f"{plans[1][A10G]}.plan" in makers(config)
 
 
-def test_a_set_in_a_bucket(s3, cluster, config, plans, quiet):
+def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
     cluster.add(kind="H100", **having(H100))
     for path in plans[0].iterdir():
         objects.put(f"{s3.url}/engines/{path.name}", path.read_bytes())
-    run(replace(config, model=f"{s3.url}/engines"), quiet, 0.0)
+    run(replace(config, model=f"{s3.url}/engines"), quiet, signs)
     assert makers(config) == {f"{plans[1][H100]}.plan"}
     assert storage.exists(f"{s3.url}/engines/{SET_FILE}")
 
 
-def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, quiet):
+def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, signs, quiet):
     with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
-        run(config, quiet)
+        run(config, quiet, signs)
     with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
-        run(replace(config, gpu_types=("all",)), quiet)
+        run(replace(config, gpu_types=("all",)), quiet, signs)
     with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
-        run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet)
+        run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet, signs)
     assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
     cluster.add(**having(ADA))
     with pytest.raises(UsageError, match="here: no node has a GPU that it could run on"):
-        run(config, quiet)
+        run(config, quiet, signs)
     assert not Path(config.run_folder).exists()
 
 

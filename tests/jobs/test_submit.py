@@ -49,10 +49,9 @@ def server(tmp_path_factory):
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{jobs}"
-    deadline = time.monotonic() + 90
     listing = [RAY, "job", "list", "--address", address]
     while subprocess.run(listing, check=False, env=environment, capture_output=True).returncode:
-        assert time.monotonic() < deadline, (folder / "log").read_text()
+        assert process.poll() is None, (folder / "log").read_text()
         time.sleep(1)
     yield address, environment
     process.terminate()
@@ -87,9 +86,7 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     line = infer_line(checkpoint, photos_of_40, "--run-dir", tmp_path / "results")
     wrapper = [sys.executable, str(ROOT / "jobs" / "submit.py"), "--address", address]
     wrapper += ["--working-dir", str(ROOT), "--", *line]
-    done = subprocess.run(
-        wrapper, check=False, env=environment, capture_output=True, text=True, timeout=200
-    )
+    done = subprocess.run(wrapper, check=False, env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stdout + done.stderr
     final = last_line(done.stdout)
     assert final.pop("detections") > 0
@@ -105,22 +102,15 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
     line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume")
     submit = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
     first = [*submit, "--no-wait", "--submission-id", "first", "--", *line, "--workers", "1"]
-    subprocess.run(first, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(first, env=environment, check=True, capture_output=True)
     journal = Path(f"{output}.run") / "plan.json"
-    deadline = time.monotonic() + 60
-    while not journal.exists():
-        assert time.monotonic() < deadline
+    while not journal.exists():  # the test's timeout ends this
         time.sleep(0.05)
     stop = [RAY, "job", "stop", "--address", address, "first"]
-    subprocess.run(stop, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(stop, env=environment, check=True, capture_output=True)
     assert not output.exists()
     done = subprocess.run(
-        [*submit, "--", *line],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
+        [*submit, "--", *line], check=False, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(output.read_text().splitlines()) == 40

@@ -180,7 +180,6 @@ def test_two_processes_continue_a_training(job, models, data, start):
         [*command, "--iterations", "3", "--every", "2"],
         capture_output=True,
         text=True,
-        timeout=500,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
