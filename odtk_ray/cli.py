@@ -101,7 +101,8 @@ for _command in (convert, doctor):
 @click.option("--run-dir", help="Where the run keeps its state.  [default: <first output>.run]")
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir.")
 @click.option("--keep-run", is_flag=True, help="Keep --run-dir after success.")
-@click.option("--draw", metavar="DIR", help="Write the pictures with boxes, labels and scores.")
+@click.option("--draw", metavar="DIR", help="Write the pictures with boxes, labels and scores; "
+              "those beyond --max-pixels smaller.")  # fmt: skip
 @click.option("--draw-threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True,
               help="Lowest score that is drawn.")  # fmt: skip
 @click.option("--shard-timeout", type=click.FloatRange(min=1), metavar="SECONDS",

@@ -197,13 +197,16 @@ def finish(
             "it was made on pictures turned by their EXIF orientation (--exif apply turns them)"
         )
     outputs.publish()
-    files = [*config.outputs, *write_failures(config, run)]
+    files = [*config.outputs, *write_failures(config, run, report)]
     if (scores := score_run(config, run)) is not None:
         for remark in scores.remarks:
             report.warn(remark)
         files += write_metrics(config, scores, run)
     if config.draw:
-        files.append(f"{config.draw} ({draw_run(config, run):,} pictures)")
+        drawn, problems = draw_run(config, run)
+        files.append(f"{config.draw} ({drawn:,} pictures)")
+        if problems:
+            report.warn(f"{len(problems):,} pictures were not drawn, first {problems[0]}")
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
         report.note(f"the CPU decoded {decoded_by_pillow:,} images that the GPU's decoder leaves")

@@ -88,7 +88,7 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
                 logging_level=logging.ERROR,
                 object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
             )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises bare ones too, as where a node takes long to start
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         raise OdtkError(
             f"cannot reach {where}" if address else f"cannot start {where}",

@@ -33,6 +33,9 @@ _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVI
 # 16-bit gray that Pillow holds in 32 bits: PNG in old versions, and PGM, scaled to 0..65535.
 _WIDENED_GRAY = ("PNG", "PPM")
 
+# TIFF's StripByteCounts and TileByteCounts.
+_SEGMENT_BYTES = (279, 325)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -244,6 +247,12 @@ def open_image(stream: BinaryIO) -> Image.Image:
         raise ImageError(f"the image header cannot be read: {_clause(error)}") from error
 
 
+def is_sparse(image: Image.Image) -> bool:
+    """Whether a TIFF leaves out strips or tiles, as GDAL does where nothing is."""
+    tags = getattr(image, "tag_v2", {})
+    return any(0 in tags.get(counts, ()) for counts in _SEGMENT_BYTES)
+
+
 def load(data: bytes, prep: Preprocessing) -> Image.Image:
     """Decodes one image file as `decode` does; `to_rgb` converts all of it, or parts."""
     if not data:
@@ -251,8 +260,12 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
     image = open_image(io.BytesIO(data))
     width, height = image.size
     if width * height > prep.max_pixels:
-        limit = f"more than the limit of {prep.max_pixels} pixels"
-        raise ImageError(f"too large: {width}x{height} is {limit}")
+        raise ImageError(
+            f"too large: {width}x{height} is more than the limit of {prep.max_pixels} pixels "
+            "(--max-pixels; --tile reads TIFFs of any size)"
+        )
+    if is_sparse(image):
+        raise ImageError("a TIFF that leaves out parts where nothing is can be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
         raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
     with _decoding():

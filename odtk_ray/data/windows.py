@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
-from odtk_ray.data.images import decode, load, open_image, to_rgb
+from odtk_ray.data.images import decode, is_sparse, load, open_image, to_rgb
 from odtk_ray.errors import ImageError
 
 Pixels = NDArray[np.uint8]
@@ -28,6 +28,7 @@ Pixels = NDArray[np.uint8]
 LARGE = 1 << 25
 _SEGMENT = 1 << 26  # pixels of the largest segment that is read, which takes 7 bytes for each
 _CACHE = 256 << 20  # bytes of decoded segments kept at most
+_BAND = 512  # rows that are made smaller at once
 _ROWS = 1 << 20  # pixels that are read at once of uncompressed strips, which have no other unit
 
 # TIFF 6.0. What a segment needs to be decoded: BitsPerSample, Compression, Photometric, FillOrder,
@@ -62,6 +63,8 @@ class Windowed(Protocol):
 def open_windowed(path: str, prep: Preprocessing) -> Windowed:
     """Open an image file: a large TIFF by its segments, any other decoded as a whole.
 
+    A TIFF that leaves out segments is read so whatever its size: Pillow cannot.
+
     Raises:
         ImageError: it cannot be decoded, or has more than `max_pixels` and no small segments.
         OSError: it cannot be read.
@@ -69,7 +72,8 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
     stream = storage.open_input(path)
     image = open_image(stream)
     pixels = image.width * image.height
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and pixels > min(LARGE, prep.max_pixels):
+    large = pixels > min(LARGE, prep.max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (large or is_sparse(image)):
         try:
             return TiffWindows(stream, image, prep)
         except ImageError:
@@ -77,6 +81,27 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
                 raise
     stream.close()
     return _Whole(load(storage.read_bytes(path), prep))
+
+
+def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
+    """A picture as a whole, and the whole factor by which it is smaller.
+
+    Args:
+        picture: is read in bands of rows, so that it is never in memory at its own size.
+        limit: pixels that the result may have; the factor is the least that does it.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    factor = 1
+    while -(-picture.width // factor) * -(-picture.height // factor) > limit:
+        factor += 1
+    whole = Image.new("RGB", (-(-picture.width // factor), -(-picture.height // factor)))
+    rows = factor * max(1, _BAND // factor)
+    for y in range(0, picture.height, rows):
+        band = picture.read(0, y, picture.width, min(rows, picture.height - y))
+        whole.paste(Image.fromarray(band).reduce(factor), (0, y // factor))
+    return whole, factor
 
 
 class _Whole:
@@ -172,7 +197,10 @@ class TiffWindows:
             data = self._stream.read(self._bytes[number])
             rest = self.height - row * self._size[1]
             height = self._size[1] if self._tiled else min(self._size[1], rest)
-            pixels = decode(self._as_file(data, height), self._prep)
+            if self._bytes[number] == 0:
+                pixels = np.zeros((height, self._size[0], 3), np.uint8)
+            else:
+                pixels = decode(self._as_file(data, height), self._prep)
             self._cache[number] = pixels
             self._cached += pixels.nbytes
             while self._cached > self._limit and len(self._cache) > 1:

@@ -109,7 +109,7 @@ def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, Export
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
     with model_file(config.model) as local:
         checkpoint = load_checkpoint(local, config.anchors)
-    check_rotated(config.model, checkpoint, config.rotated_bbox)
+    check_rotated(config, checkpoint)
     about = describe_export(
         checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
     )

@@ -94,7 +94,7 @@ def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
         raise UsageError(
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
         )
-    check_rotated(config.model, about, config.rotated_bbox)
+    check_rotated(config, about)
     same = {"size"} if config.size == about.size else set()
     if odd := sorted(config.given & _DECIDED - same):
         flag = f"--{odd[0].replace('_', '-')}"

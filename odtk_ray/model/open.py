@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from odtk_ray.config import AnchorGeneration, InferConfig, Postprocessing
+from odtk_ray.config import AnchorGeneration, ExportConfig, InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
 from odtk_ray.model.sidecar import is_plan, read_sidecar
@@ -44,21 +44,23 @@ def open_model(config: InferConfig) -> tuple[Model, InferConfig]:
         model = replace(load_checkpoint(config.model, config.anchors), state_dict={})
         if config.pre.fit:
             _check_fit(config, config.pre.fit)
-        check_rotated(config.model, model, config.rotated_bbox)
+        check_rotated(config, model)
     return model, config
 
 
-def check_rotated(path: str, model: Model, rotated_bbox: bool) -> None:
-    """Refuses `--rotated-bbox` where the model says otherwise.
+def check_rotated(config: InferConfig | ExportConfig, model: Model) -> None:
+    """Refuses flags of rotated boxes where the model says otherwise.
 
     Raises:
         UsageError: it detects axis-aligned boxes.
     """
-    if rotated_bbox and not model.rotated:
-        raise UsageError(
-            f"--rotated-bbox does not fit {os.path.basename(path)}",
-            "the model has no angles: it detects axis-aligned boxes",
-        )
+    stated = {"rotated_bbox": config.rotated_bbox, "rotated_nms": "rotated_nms" in config.given}
+    for name, asked in stated.items():
+        if asked and not model.rotated:
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not fit {os.path.basename(config.model)}",
+                "the model has no angles: it detects axis-aligned boxes",
+            )
 
 
 def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
@@ -74,7 +76,7 @@ def settle(config: InferConfig, model: ExportedModel) -> InferConfig:
     Raises:
         UsageError: a setting that the user stated contradicts it.
     """
-    check_rotated(config.model, model, config.rotated_bbox)
+    check_rotated(config, model)
     height, width = model.size
     short, long = sorted(model.size)
     fixed = [

@@ -18,6 +18,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.data import objects, storage
 from odtk_ray.data.patience import patiently
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.report import Reporter
 from odtk_ray.results.merge import merged
 from odtk_ray.results.scoring import Scores
 from odtk_ray.results.shardfile import Receipt
@@ -233,13 +234,21 @@ def _unwritten(error: OSError) -> OdtkError:
     )
 
 
-def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
+def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> list[str]:
     """`failures.jsonl` beside the first output: one line for each failed image.
 
     Without failures there is no such file, and one of an earlier run is removed.
+
+    Args:
+        config: names the first output.
+        run: with all its shards.
+        report: told about the first failure.
+
+    Returns:
+        the file's name, as the outputs were given, if there is one.
     """
     path = _beside(config, "failures.jsonl")
-    lines = []
+    failures: list[dict[str, Any]] = []
     if run.images_failed:
         for rows in merged(run):
             failed = pc.is_valid(rows.results["error"])
@@ -247,18 +256,21 @@ def write_failures(config: InferConfig, run: RunFolder) -> list[str]:
             errors = rows.results["error"].filter(failed).to_pylist()
             for record, error in zip(records.to_pylist(), errors, strict=True):
                 record["image_id"] = json.loads(record["image_id"])
-                lines.append(json.dumps(record | {"error": error}) + "\n")
-    if not lines:
+                failures.append(record | {"error": error})
+    if not failures:
         if storage.is_uri(path):
             patiently(lambda: objects.remove(path))
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         return []
+    text = "".join(json.dumps(failure) + "\n" for failure in failures)
     try:
-        patiently(lambda: storage.write_atomic(path, "".join(lines).encode()))
+        patiently(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
+    first = failures[0]
+    report.warn(f"{len(failures):,} images failed, first {first['file_name']}: {first['error']}")
     return [_as_given(config, "failures.jsonl")]
 
 

@@ -15,6 +15,7 @@ from odtk_ray.data import storage
 from odtk_ray.data.images import decode
 from odtk_ray.data.rotated import corners
 from odtk_ray.data.storage import write_atomic
+from odtk_ray.data.windows import open_windowed, read_reduced
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.records import to_bbox
 from odtk_ray.results.draw import draw_detections
@@ -44,8 +45,11 @@ def check_drawing(config: InferConfig, records: pa.Table) -> None:
             )
 
 
-def draw_run(config: InferConfig, run: RunFolder) -> int:
-    """Draw every image of a finished run into `--draw`; returns how many.
+def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
+    """Draw every image of a finished run into `--draw`.
+
+    Returns:
+        how many pictures were drawn, and for each that was not its name and why.
 
     Raises:
         OdtkError: a picture cannot be written.
@@ -63,10 +67,11 @@ def draw_run(config: InferConfig, run: RunFolder) -> int:
         file = run.file(run.committed[shard.number])
         parts.append(task.remote(file, records, *shown))
     try:
-        return sum(ray.get(parts))
+        counts, problems = zip(*ray.get(parts), strict=True)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise OdtkError(f"cannot draw into {folder}", str(cause).strip().splitlines()[0]) from error
+    return sum(counts), [problem for some in problems for problem in some]
 
 
 def draw_shard(
@@ -77,8 +82,8 @@ def draw_shard(
     threshold: float,
     prep: Preprocessing,
     rotated: bool,
-) -> int:
-    """Draw the images of one shard; returns how many.
+) -> tuple[int, list[str]]:
+    """Draw the images of one shard; those beyond `max_pixels`, read by windows, become smaller.
 
     Args:
         file: the shard's Parquet file.
@@ -88,32 +93,45 @@ def draw_shard(
         threshold: lowest score that is drawn.
         prep: how the images are decoded.
         rotated: whether the boxes are rotated.
+
+    Returns:
+        how many were drawn, and for each that was not its name and why.
     """
-    drawn = 0
+    drawn, problems = 0, []
     results = pq.read_table(pa.BufferReader(storage.read_bytes(file))).to_pylist()
     for record, result in zip(records.to_pylist(), results, strict=True):
         if result["error"] is not None:
             continue
         try:
-            pixels = decode(storage.read_bytes(record["path"]), prep)
-        except (ImageError, OSError):  # it was there a moment ago; its detections stay
+            picture, factor = _read(record["path"], prep)
+        except (ImageError, OSError) as error:  # it was there a moment ago; its detections stay
+            problems.append(f"{record['file_name']}: {error}")
             continue
         scores = np.array(result["scores"], np.float32)
         shown = scores >= threshold
         boxes = np.array(result["boxes"], np.float32).reshape(len(scores), 6 if rotated else 4)
         boxes = boxes[shown]
         outlines = corners(to_bbox(boxes)) if rotated else None
+        if outlines is not None:
+            boxes = np.hstack([outlines.min(axis=1), outlines.max(axis=1)])
         picture = draw_detections(
-            Image.fromarray(pixels),
-            boxes if outlines is None else np.hstack([outlines.min(axis=1), outlines.max(axis=1)]),
+            picture,
+            boxes / factor,
             scores[shown],
             names,
             np.array(result["classes"], np.int32)[shown],
-            outlines,
+            None if outlines is None else outlines / factor,
         )
         _save(picture, os.path.join(folder, drawn_name(record["file_name"])))
         drawn += 1
-    return drawn
+    return drawn, problems
+
+
+def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
+    """An image as it was detected in, and the factor by which it is smaller."""
+    if prep.tile is None:
+        return Image.fromarray(decode(storage.read_bytes(path), prep)), 1
+    return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 
 def drawn_name(file_name: str) -> str:

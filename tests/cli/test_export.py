@@ -282,13 +282,14 @@ def test_angles_are_compared_as_asked(ray_session, turned, photos, tmp_path):
     assert "--rotated-nms contradicts ended.onnx" in outcome.output
 
 
-def test_exporting_an_axis_aligned_model_as_rotated_is_refused(checkpoint, model, tmp_path):
+@pytest.mark.parametrize("flag", [("--rotated-bbox",), ("--rotated-nms", "odtk")])
+def test_exporting_an_axis_aligned_model_as_rotated_is_refused(checkpoint, model, tmp_path, flag):
     for source, target in ((checkpoint, "m.onnx"), (checkpoint, "m.plan"), (model, "m.plan")):
         pytest.importorskip("tensorrt_rtx" if target == "m.plan" else "onnx")
-        outcome = odtk_ray("export", source, tmp_path / target, "--size", 96, 160, "--rotated-bbox")
+        outcome = odtk_ray("export", source, tmp_path / target, "--size", 96, 160, *flag)
         assert outcome.exit_code == 2, outcome.output
         assert outcome.stderr == (
-            f"error: --rotated-bbox does not fit {source.name}: "
+            f"error: {flag[0]} does not fit {source.name}: "
             "the model has no angles: it detects axis-aligned boxes\n"
         )
     assert os.listdir(tmp_path) == []

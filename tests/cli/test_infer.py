@@ -158,7 +158,7 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
     command = [sys.executable, "-m", "odtk_ray", "infer", str(checkpoint), *SMALL]
     done = subprocess.run(
         [*command, "--images", str(few), "--output", "o.json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -209,7 +209,8 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoi
     assert outcome.exit_code == 3
     failures = [json.loads(x) for x in (tmp_path / "failures.jsonl").read_text().splitlines()]
     assert {f["file_name"]: f["error"] for f in failures} == {
-        "bomb.png": "too large: 15000x15000 is more than the limit of 178000000 pixels",
+        "bomb.png": "too large: 15000x15000 is more than the limit of 178000000 pixels "
+        "(--max-pixels; --tile reads TIFFs of any size)",
         "empty.jpg": "the file is empty (0 bytes)",
         "text.png": "not an image, or its header is damaged",
         "thin.png": "too narrow: 20000x5 would be resized to 1333x0 pixels "
@@ -219,6 +220,7 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoi
     assert "truncated" in failures[-1]["error"]
     assert "10 images" in outcome.stdout
     assert "5 failed" in outcome.stdout
+    assert "warning: 5 images failed, first bomb.png: too large: 15000x15000" in outcome.stderr
     document = json.loads((tmp_path / "out.json").read_text())
     assert len(document["images"]) == 10
     # At the small size the 20,000x50 picture becomes too narrow as well: six failures.

@@ -107,11 +107,12 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     assert "segmentations are lists of points: read as polygons" in outcome.stderr
 
 
-def test_a_flag_that_contradicts_the_file_is_one_sentence(checkpoint, photos, tmp_path):
-    outcome = infer(checkpoint, tmp_path, "--images", photos, "--rotated-bbox")
+@pytest.mark.parametrize("flag", [("--rotated-bbox",), ("--rotated-nms", "odtk")])
+def test_a_flag_that_contradicts_the_file_is_one_sentence(checkpoint, photos, tmp_path, flag):
+    outcome = infer(checkpoint, tmp_path, "--images", photos, *flag)
     assert outcome.exit_code == 2
     assert outcome.stderr == (
-        "error: --rotated-bbox does not fit tiny.pth: "
+        f"error: {flag[0]} does not fit tiny.pth: "
         "the model has no angles: it detects axis-aligned boxes\n"
     )
 

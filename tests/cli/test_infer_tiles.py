@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import weakref
 from itertools import pairwise
@@ -20,6 +21,7 @@ from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.data import windows
 from odtk_ray.detect import Detector
 from odtk_ray.records import Detections
+from odtk_ray.results.draw import draw_detections
 from odtk_ray.tiling import cut, detect_tiled
 
 PREP = Preprocessing(resize=64, max_size=64, stride=64, tile=64, overlap=16)
@@ -137,6 +139,20 @@ def test_a_picture_that_fits_into_a_tile_is_detected_as_ever(
         np.testing.assert_allclose(a["bbox"], b["bbox"], atol=0.05)
 
 
+def drawn_at_half_size(whole, rows):
+    """The picture made smaller as a whole, and a document's boxes drawn into it."""
+    outlines = None
+    boxes = np.array([row["bbox"][:4] for row in rows])
+    boxes[:, 2:] += boxes[:, :2] - 1
+    if len(rows[0]["bbox"]) == 5:
+        outlines = np.array([row["segmentation"] for row in rows]).reshape(-1, 4, 2) / 2
+        boxes = np.hstack([outlines.min(axis=1), outlines.max(axis=1)]) * 2
+    scores, classes = (np.array([row[name] for row in rows]) for name in ("score", "category_id"))
+    return draw_detections(
+        whole.reduce(2), boxes / 2, scores, ["0", "1", "2"], classes.astype(int), outlines
+    )
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("rotated", [False, True])
 def test_large_tiffs_are_read_by_windows(
@@ -150,8 +166,10 @@ def test_large_tiffs_are_read_by_windows(
     large.crop((0, 0, 100, 100)).save(folder / "c.png")
     model = rotated_checkpoint if rotated else checkpoint
     given_ = ("--images", folder, "--tile", "128", "--overlap", "32")
-    outcome = infer(model, tmp_path, *given_, "--max-pixels", "50000")
+    draw = ("--draw", tmp_path / "drawn", "--draw-threshold", "0")
+    outcome = infer(model, tmp_path, *given_, "--max-pixels", "50000", *draw)
     assert outcome.exit_code == 3
+    assert sorted(os.listdir(tmp_path / "drawn")) == ["a.tif.png", "c.png"]
     failures = (tmp_path / "failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["file_name"] for line in failures] == ["b.png"]
     assert "too large: 400x300" in failures[0]
@@ -159,6 +177,13 @@ def test_large_tiffs_are_read_by_windows(
     by_windows = [row["bbox"] for row in document if row["image_id"] == 0]
     assert len(by_windows) > 100  # more than one tile may have
     assert max(box[0] for box in by_windows) > 250
+    # 120,000 pixels were drawn at half the size, which has 50,000 at most
+    drawn = Image.open(tmp_path / "drawn" / "a.tif.png")
+    expected = drawn_at_half_size(large, [row for row in document if row["image_id"] == 0])
+    assert drawn.size == expected.size == (200, 150)
+    same = (np.asarray(drawn) == np.asarray(expected)).all(axis=2)
+    assert same.mean() > 0.99  # corners may be rounded to the next pixel
+    assert (np.asarray(drawn) != np.asarray(large.reduce(2))).any(axis=2).mean() > 0.2
     # decoded as a whole, the same picture gives the same detections
     assert infer(model, tmp_path, *given_).exit_code == 0
     document = json.loads((tmp_path / "out.json").read_text())["annotations"]

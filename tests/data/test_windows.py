@@ -3,6 +3,7 @@
 import io
 import itertools
 import struct
+import tempfile
 import zlib
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from synthetic import picture
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import decode, open_image
-from odtk_ray.data.windows import TiffWindows, open_windowed
+from odtk_ray.data.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.errors import ImageError
 from odtk_ray.tiling import cut
 
@@ -32,8 +33,8 @@ def tiff(mode, compression, rows=32):
     return buffer.getvalue()
 
 
-def tiled_tiff(pixels, side, order="<", deflate=False):
-    """A TIFF in tiles, byte by byte: Pillow cannot write one."""
+def tiled_tiff(pixels, side, order="<", deflate=False, sparse=False):
+    """A TIFF in tiles, byte by byte: Pillow cannot write one. `sparse` leaves out black tiles."""
     height, width, _ = pixels.shape
     padded = np.zeros((-(-height // side) * side, -(-width // side) * side, 3), np.uint8)
     padded[:height, :width] = pixels
@@ -42,8 +43,10 @@ def tiled_tiff(pixels, side, order="<", deflate=False):
         for y in range(0, padded.shape[0], side)
         for x in range(0, padded.shape[1], side)
     ]
+    if sparse:
+        tiles = [tile if any(tile) else b"" for tile in tiles]
     if deflate:
-        tiles = [zlib.compress(tile, 1) for tile in tiles]
+        tiles = [zlib.compress(tile, 1) if tile else b"" for tile in tiles]
     entries = [(256, width), (257, height), (258, 8), (259, 8 if deflate else 1), (262, 2)]
     entries += [(277, 3), (284, 1), (322, side), (323, side)]
     lists = 8 + 2 + 12 * (len(entries) + 2) + 4
@@ -51,7 +54,8 @@ def tiled_tiff(pixels, side, order="<", deflate=False):
     body = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
     body += struct.pack(f"{order}HHII", 324, 4, len(tiles), lists)
     body += struct.pack(f"{order}HHII", 325, 4, len(tiles), lists + 4 * len(tiles))
-    offsets = itertools.accumulate(map(len, tiles[:-1]), initial=first)
+    starts = itertools.accumulate(map(len, tiles[:-1]), initial=first)
+    offsets = [start if tile else 0 for start, tile in zip(starts, tiles, strict=True)]
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
     head += struct.pack(f"{order}H", len(entries) + 2) + body + bytes(4)
     head += struct.pack(f"{order}{2 * len(tiles)}I", *offsets, *[len(t) for t in tiles])
@@ -90,6 +94,39 @@ def test_tiles(order, deflate):
     found = windows_of(data, Preprocessing(max_pixels=64 * 64))
     for x, y, w, h in ((0, 0, 205, 150), (60, 60, 10, 10), (204, 149, 1, 1), (3, 70, 190, 64)):
         np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_tiles_that_are_left_out_are_black(tmp_path, deflate):
+    pixels = np.array(picture(2, 205, 150))
+    pixels[:, 64:150] = 0  # two of three tiles that end there, but for the last column
+    data = tiled_tiff(pixels, 64, deflate=deflate, sparse=True)
+    with pytest.raises(ImageError, match="leaves out parts"):
+        decode(data, Preprocessing())
+    (tmp_path / "sparse.tif").write_bytes(data)
+    found = open_windowed(str(tmp_path / "sparse.tif"), Preprocessing())
+    assert 0 in found._bytes
+    np.testing.assert_array_equal(found.read(0, 0, 205, 150), pixels)
+
+
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 1200),
+    limit=st.integers(1, 40_000),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_pictures_are_made_smaller_by_the_least_factor(width, height, limit, seed):
+    whole = picture(seed, width, height)
+    stream = io.BytesIO()
+    whole.save(stream, "PNG")
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(stream.getvalue())
+        file.flush()
+        smaller, factor = read_reduced(open_windowed(file.name, Preprocessing()), limit)
+    fits = [n for n in range(1, 1300) if -(-width // n) * -(-height // n) <= limit]
+    assert factor == fits[0]
+    np.testing.assert_array_equal(smaller, whole.reduce(factor))
 
 
 @given(x=st.integers(0, 299), y=st.integers(0, 209), w=st.integers(1, 300), h=st.integers(1, 210))

@@ -193,15 +193,16 @@ def test_outputs_appear_together_or_not_at_all(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["good.json", "run"]
 
 
-def test_failures_are_listed_and_an_old_list_goes(tmp_path):
+def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
     config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"),))
     run = make_run(tmp_path / "run", ["x", "y", "z"], make_results(3, failed={1}))
-    (path,) = write_failures(config, run)
+    (path,) = write_failures(config, run, quiet)
     assert [json.loads(line) for line in Path(path).read_text().splitlines()] == [
         {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
     ]
     good = make_run(tmp_path / "run2", ["x"], make_results(1))
-    assert write_failures(config, good) == []
+    assert quiet.warnings == ["1 images failed, first 000001.jpg: broken"]
+    assert write_failures(config, good, quiet) == []
     assert not (tmp_path / "failures.jsonl").exists()
 
 
