@@ -14,7 +14,14 @@ from torch import Tensor
 from odtk_ray.config import AnchorGeneration
 from odtk_ray.model.pth import DEFAULT_CHANNELS, Settings, parse_settings, read_pth, unusable
 from odtk_ray.model.retinanet import RetinaNet
-from odtk_ray.model.weights import COUNTER, check_weights, digest, skeleton, unused_weights
+from odtk_ray.model.weights import (
+    COUNTER,
+    check_weights,
+    digest,
+    settled_angles,
+    skeleton,
+    unused_weights,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,7 @@ def load_checkpoint(
             do not fit the network that it names, or it is not the one expected.
     """
     content = read_pth(Path(path))
-    settings = parse_settings(path, content)
+    settings = settled_angles(parse_settings(path, content), content["state_dict"])
     weights = check_weights(path, settings, content["state_dict"])
     generation, why = _generation(
         anchors, rotated=settings.rotated, has_ratios=content.get("ratios") is not None

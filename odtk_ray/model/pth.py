@@ -53,7 +53,7 @@ class Settings:
 
     @property
     def rotated(self) -> bool:
-        """Whether the boxes are rotated: the file has `angles`."""
+        """Whether the boxes are rotated."""
         return self.angles is not None
 
     @property

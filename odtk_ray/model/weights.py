@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from odtk_ray.model.backbones import unused_tensors, without_data
 from odtk_ray.model.pth import Settings, unusable
 from odtk_ray.model.retinanet import RetinaNet
+from odtk_ray.ops.anchors import DEFAULT_ANGLES
 
 COUNTER = "num_batches_tracked"  # BatchNorm's, not in files of odtk train
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -39,6 +41,18 @@ def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
         for backbone in backbones
         for name, tensor in unused_tensors(backbone).items()
     }
+
+
+def settled_angles(settings: Settings, state: Mapping[Any, Any]) -> Settings:
+    """Settings with ODTK's angles where heads for them tell that a file without any is rotated.
+
+    ODTK 0.2.0 and 0.2.1 did not store them. They decide how many anchors there are and nothing
+    else: a box takes its theta from the head.
+    """
+    turned = replace(settings, angles=DEFAULT_ANGLES)
+    heads = _read_heads(settings, {k: v for k, v in state.items() if _is_plain(v)})
+    lacking = not settings.rotated and heads == (turned.anchors_per_cell, True)
+    return turned if lacking else settings
 
 
 def check_weights(
@@ -92,20 +106,14 @@ def _is_plain(value: object) -> bool:
 
 
 def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Tensor]) -> None:
-    """Explains the commonest misfit, heads for other anchors, from the shapes of their last layer.
-
-    A head has anchors * classes or anchors * box values outputs.
-    """
-    logits, deltas = (weights.get(f"{head}_head.8.weight") for head in ("cls", "box"))
-    if logits is None or deltas is None or not logits.dim() == deltas.dim() == 4:
+    """Explains the commonest misfit, heads for other anchors."""
+    heads = _read_heads(settings, weights)
+    if heads is None:
         return
-    anchors, rest = divmod(logits.shape[0], settings.classes)
-    if anchors == 0 or rest or deltas.shape[0] not in (4 * anchors, 6 * anchors):
-        return
-    rotated = deltas.shape[0] == 6 * anchors
+    anchors, rotated = heads
     if rotated and not settings.rotated:
-        hint = "ODTK 0.2.0 and 0.2.1 did not store them: add 'angles' (-pi/6, 0, pi/6) to the file"
-        raise unusable(path, "its heads are those of a rotated model, but it has no 'angles'", hint)
+        why = f"its heads are those of a rotated model with {anchors} anchors a cell, but it has no"
+        raise unusable(path, f"{why} 'angles'", "store the angles of the training in the file")
     if settings.rotated and not rotated:
         why = "it has 'angles', but its heads are those of an axis-aligned model"
         raise unusable(path, why, "take 'angles' out of the file")
@@ -115,6 +123,20 @@ def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Ten
             f"but its ratios, scales and angles make {settings.anchors_per_cell}"
         )
         raise unusable(path, why, "store the ratios and scales of the training in the file")
+
+
+def _read_heads(settings: Settings, weights: Mapping[str, Tensor]) -> tuple[int, bool] | None:
+    """Anchors of a cell and whether boxes are rotated, as the shapes of the last layers say.
+
+    A head has anchors * classes or anchors * box values outputs.
+    """
+    logits, deltas = (weights.get(f"{head}_head.8.weight") for head in ("cls", "box"))
+    if logits is None or deltas is None or not logits.dim() == deltas.dim() == 4:
+        return None
+    anchors, rest = divmod(logits.shape[0], settings.classes)
+    if anchors == 0 or rest or deltas.shape[0] not in (4 * anchors, 6 * anchors):
+        return None
+    return anchors, deltas.shape[0] == 6 * anchors
 
 
 def _some(names: Sequence[str], most: int = 2) -> str:

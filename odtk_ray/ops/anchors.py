@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 DEFAULT_RATIOS = (1.0, 2.0, 0.5)
 DEFAULT_SCALES = (4.0, 4.0 * 2 ** (1 / 3), 4.0 * 2 ** (2 / 3))
+DEFAULT_ANGLES = (-math.pi / 6, 0.0, math.pi / 6)  # of rotated models
 
 
 def generate_anchors(

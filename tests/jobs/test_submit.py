@@ -67,9 +67,9 @@ def photos_of_40(tmp_path):
     return folder
 
 
-def infer_line(checkpoint, photos, *more):
+def infer_line(checkpoint, photos, *more, resize=64):
     line = ["python", "-m", "odtk_ray", "infer", str(checkpoint), "--images", str(photos)]
-    return [*line, "--resize", "64", "--max-size", "128", "--batch", "1", *map(str, more)]
+    return [*line, "--resize", str(resize), "--max-size", "1000", "--batch", "1", *map(str, more)]
 
 
 def last_line(output):
@@ -97,15 +97,18 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
 
 @pytest.mark.cluster
 def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
+    """Large inputs: the job must go on for as long as Ray's commands take to submit and stop it."""
     address, environment = server
     output = tmp_path / "out.jsonl"
-    line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume")
+    line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume", resize=800)
     submit = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
     first = [*submit, "--no-wait", "--submission-id", "first", "--", *line, "--workers", "1"]
-    subprocess.run(first, env=environment, check=True, capture_output=True)
+    submitting = subprocess.Popen(first, env=environment, stdout=subprocess.DEVNULL)
     journal = Path(f"{output}.run") / "plan.json"
     while not journal.exists():  # the test's timeout ends this
+        assert not output.exists()
         time.sleep(0.05)
+    assert submitting.wait() == 0
     stop = [RAY, "job", "stop", "--address", address, "first"]
     subprocess.run(stop, env=environment, check=True, capture_output=True)
     assert not output.exists()

@@ -139,7 +139,7 @@ def test_another_backbones_tensors(tmp_path, small):
 @pytest.mark.parametrize(
     ("rotated", "changes", "message"),
     [
-        (True, {"angles": None}, "its heads are those of a rotated model, but it has no 'angles'"),
+        (True, {"angles": None, "scales": [4.0]}, "a rotated model with 27 anchors a cell, but it"),
         (False, {"angles": [0.0]}, "it has 'angles', but its heads are those of an axis-aligned"),
         (False, {"scales": [4.0]}, "9 anchors a cell, but its ratios, scales and angles make 3"),
         (True, {"angles": [0.0]}, "27 anchors a cell, but its ratios, scales and angles make 9"),

@@ -81,6 +81,15 @@ def test_rotated(tmp_path):
     assert (logits[0].shape[1], deltas[0].shape[1]) == (27 * 3, 27 * 6)
 
 
+def test_rotated_models_of_odtk_0_2_did_not_store_their_angles(tmp_path):
+    content = odtk_file([SMALL], 3, rotated=True, channels=8)
+    paths = [tmp_path / "new.pth", tmp_path / "old.pth"]
+    for path, angles in zip(paths, (ANGLES, None), strict=True):
+        torch.save({**content, "angles": angles}, path)
+    new, old = map(load_checkpoint, paths)
+    assert (old.angles, old.sha256) == (new.angles, new.sha256)
+
+
 def test_two_backbones_in_the_files_order(tmp_path):
     torch.manual_seed(6)
     names = ["ResNet18FPN", SMALL]
