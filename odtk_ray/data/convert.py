@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 
 from odtk_ray.data import dota, storage
+from odtk_ray.data.dota_writer import write_dota
 from odtk_ray.data.jsonstream import JsonError, scan
 from odtk_ray.data.rotated import Floats, corners, from_opencv, to_le90, to_opencv
 from odtk_ray.errors import UsageError
@@ -18,8 +18,6 @@ from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
 
 Convention = Literal["odtk", "opencv", "le90"]
-
-_BUFFERED = 100_000  # lines of text kept before they are added to their files
 
 
 def _from_le90(boxes: Floats) -> Floats:
@@ -65,7 +63,7 @@ def convert(
             content = _read(source, reads)
         if target.endswith(".json"):
             return _write(target, content, writes)
-        return _write_dota(target, content)
+        return write_dota(target, *content)
     except JsonError as error:
         raise UsageError(f"{source} is no usable COCO annotation file", str(error)) from error
     except OSError as error:
@@ -127,37 +125,3 @@ def _write(target: str, content: _Content, convention: Convention) -> str:
 
 def _list(entries: Iterable[dict[str, Any]]) -> str:
     return "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]"
-
-
-def _write_dota(target: str, content: _Content) -> str:
-    images, categories, annotations = content
-    names = {entry.get("id"): os.path.splitext(str(entry.get("file_name")))[0] for entry in images}
-    classes = {entry.get("id"): str(entry.get("name", entry.get("id"))) for entry in categories}
-    os.makedirs(target, exist_ok=True)
-    if os.listdir(target):
-        raise UsageError(f"{target} is not empty", "DOTA's files are added to, line by line")
-    lines: defaultdict[str, list[str]] = defaultdict(list)
-    count, found = 0, False
-    for entry in annotations:
-        image = names.get(entry.get("image_id"))
-        if image is None:
-            raise UsageError(f"annotation {entry.get('id')} is of no image of the file")
-        category = classes.get(entry.get("category_id"), str(entry.get("category_id")))
-        name, line = dota.object_line(entry, os.path.basename(image), category)
-        lines[name].append(line)
-        count, found = count + 1, "score" in entry
-        if count % _BUFFERED == 0:
-            _append(target, lines)
-    if not found:  # an image without objects has an empty file
-        for name in names.values():
-            lines[f"{os.path.basename(name)}.txt"] += []
-    _append(target, lines)
-    kind = "detections" if found else "labels"
-    return f"wrote {len(os.listdir(target)):,} files to {target}: {count:,} {kind}"
-
-
-def _append(folder: str, lines: dict[str, list[str]]) -> None:
-    for name, some in lines.items():
-        with open(os.path.join(folder, name), "a", encoding="utf-8") as stream:
-            stream.writelines(some)
-    lines.clear()

@@ -1,4 +1,4 @@
-"""DOTA's text format: one file an image with four corners a line, and its results by class.
+"""DOTA's label files read: one file an image, with four corners a line.
 
 Source: the data set's own description, captain-whu.github.io/DOTA/dataset.html: `x1 y1 x2 y2 x3 y3
 x4 y4 category difficult`, corners clockwise on the screen, after lines such as `gsd:0.3`.
@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.data.images import read_size
-from odtk_ray.data.rotated import Floats, corners, enclosing_box
+from odtk_ray.data.rotated import Floats, enclosing_box
 from odtk_ray.data.storage import list_files
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.results.polygons import Polygons, read_rings
-from odtk_ray.results.truth import read_box
+from odtk_ray.results.polygons import Polygons
 
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
@@ -114,45 +113,3 @@ def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
                     "x1 y1 x2 y2 x3 y3 x4 y4 category difficult",
                 ) from None
             yield points, words[8], difficult
-
-
-def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[str, str]:
-    """One COCO annotation or detection as DOTA has it, in thousandths of a pixel.
-
-    Args:
-        annotation: with `segmentation`, or `bbox` of four or five numbers; with `score` it is a
-            detection.
-        image: name of its image, without suffix.
-        category: name of its class; spaces become `-`, as in DOTA.
-
-    Returns:
-        name of the file that the line belongs to, and the line.
-
-    Raises:
-        UsageError: the annotation has no usable outline.
-    """
-    category = category.replace(" ", "-")
-    points = " ".join(f"{value:.3f}" for value in _quadrilateral(annotation).ravel())
-    if "score" in annotation:
-        return f"Task1_{category}.txt", f"{image} {annotation['score']} {points}\n"
-    return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
-
-
-def _quadrilateral(annotation: dict[str, Any]) -> Floats:
-    """Four corners, [4, 2], clockwise on the screen; other outlines are enclosed by a box."""
-    rings, box = read_rings(annotation.get("segmentation")), read_box(annotation.get("bbox"))
-    if rings is None and box is None:
-        raise UsageError(
-            f"annotation {annotation.get('id')} has no usable outline",
-            "neither its segmentation nor its bbox can be read",
-        )
-    if rings is None:
-        points = corners(np.array([box]))[0]
-    else:
-        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
-        if len(points) != 4:
-            points = corners(enclosing_box(points)[None])[0]
-    x, y = points.T
-    signed = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
-    # y is down, so a positive area goes clockwise; the first corner stays the first.
-    return points if signed >= 0 else np.roll(points[::-1], 1, axis=0)

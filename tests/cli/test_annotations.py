@@ -256,3 +256,15 @@ def test_what_cannot_be_converted(folder, monkeypatch, source, target, words):
     assert "Traceback" not in outcome.stderr
     assert not (folder / "b.json").exists()
     assert not list(folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("names", [("a/x.png", "b/x.png"), ("x.png", "x.jpg")])
+def test_two_images_of_one_name_are_not_merged(folder, names):
+    document = rotated_file(folder / "a.json")
+    for entry, name in zip(document["images"], names, strict=True):
+        entry["file_name"] = name
+    (folder / "a.json").write_text(json.dumps(document))
+    outcome = run("convert", folder / "a.json", folder / "labels")
+    assert outcome.exit_code == 2, outcome.output
+    assert f"{names[0]} and {names[1]} have the same name in DOTA" in outcome.stderr
+    assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odtk_ray.data.dota import object_line
+from odtk_ray.data.dota_writer import object_line
 from odtk_ray.data.rotated import to_le90, to_opencv
 
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"

@@ -1,0 +1,135 @@
+"""DOTA's text files written: labels, one file an image, or results, one file a class."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from odtk_ray.data.rotated import Floats, corners, enclosing_box
+from odtk_ray.errors import UsageError
+from odtk_ray.results.polygons import read_rings
+from odtk_ray.results.truth import read_box
+
+_BUFFERED = 100_000  # lines of text kept before they are added to their files
+
+
+def write_dota(
+    target: str,
+    images: Iterable[dict[str, Any]],
+    categories: Iterable[dict[str, Any]],
+    annotations: Iterable[dict[str, Any]],
+) -> str:
+    """Write COCO's entries as DOTA's labels, or as results by class if they are detections.
+
+    Args:
+        target: folder, new or empty.
+        images: COCO's `images`; their names without folder and suffix are those of the labels.
+        categories: COCO's `categories`.
+        annotations: COCO's `annotations` in ODTK's convention, read once.
+
+    Returns:
+        what was written, in words.
+
+    Raises:
+        UsageError: the folder is not empty, or the entries cannot be said in DOTA's words.
+        OSError: a file cannot be written.
+    """
+    names = _image_names(images)
+    classes = {json.dumps(entry.get("id")): _class_name(entry) for entry in categories}
+    os.makedirs(target, exist_ok=True)
+    if os.listdir(target):
+        raise UsageError(f"{target} is not empty", "DOTA's files are added to, line by line")
+    lines: defaultdict[str, list[str]] = defaultdict(list)
+    count, found = 0, False
+    for entry in annotations:
+        image = names.get(json.dumps(entry.get("image_id")))
+        if image is None:
+            raise UsageError(f"annotation {entry.get('id')} is of no image of the file")
+        category = classes.get(json.dumps(entry.get("category_id")), str(entry.get("category_id")))
+        name, line = object_line(entry, image, category)
+        lines[name].append(line)
+        count, found = count + 1, "score" in entry
+        if count % _BUFFERED == 0:
+            _append(target, lines)
+    if not found:  # an image without objects has an empty file
+        for name in names.values():
+            lines[f"{name}.txt"] += []
+    _append(target, lines)
+    kind = "detections" if found else "labels"
+    return f"wrote {len(os.listdir(target)):,} files to {target}: {count:,} {kind}"
+
+
+def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The name of each image without folder and suffix, by the JSON text of its id."""
+    names: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for entry in images:
+        file = str(entry.get("file_name"))
+        name = os.path.splitext(os.path.basename(file))[0]
+        if name in files:
+            raise UsageError(
+                f"{files[name]} and {file} have the same name in DOTA",
+                f"folder and suffix are left out, so that both would be {name}",
+                "rename one of them, or convert the file in parts",
+            )
+        files[name] = file
+        names[json.dumps(entry.get("id"))] = name
+    return names
+
+
+def _class_name(category: dict[str, Any]) -> str:
+    return str(category.get("name", category.get("id")))
+
+
+def _append(folder: str, lines: dict[str, list[str]]) -> None:
+    for name, some in lines.items():
+        with open(os.path.join(folder, name), "a", encoding="utf-8") as stream:
+            stream.writelines(some)
+    lines.clear()
+
+
+def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[str, str]:
+    """One COCO annotation or detection as DOTA has it, in thousandths of a pixel.
+
+    Args:
+        annotation: with `segmentation`, or `bbox` of four or five numbers; with `score` it is a
+            detection.
+        image: name of its image, without suffix.
+        category: name of its class; spaces become `-`, as in DOTA.
+
+    Returns:
+        name of the file that the line belongs to, and the line.
+
+    Raises:
+        UsageError: the annotation has no usable outline.
+    """
+    category = category.replace(" ", "-")
+    points = " ".join(f"{value:.3f}" for value in _quadrilateral(annotation).ravel())
+    if "score" in annotation:
+        return f"Task1_{category}.txt", f"{image} {annotation['score']} {points}\n"
+    return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
+
+
+def _quadrilateral(annotation: dict[str, Any]) -> Floats:
+    """Four corners, [4, 2], clockwise on the screen; other outlines are enclosed by a box."""
+    rings, box = read_rings(annotation.get("segmentation")), read_box(annotation.get("bbox"))
+    if rings is None and box is None:
+        raise UsageError(
+            f"annotation {annotation.get('id')} has no usable outline",
+            "neither its segmentation nor its bbox can be read",
+        )
+    if rings is None:
+        points = corners(np.array([box]))[0]
+    else:
+        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
+        if len(points) != 4:
+            points = corners(enclosing_box(points)[None])[0]
+    x, y = points.T
+    signed = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
+    # y is down, so a positive area goes clockwise; the first corner stays the first.
+    return points if signed >= 0 else np.roll(points[::-1], 1, axis=0)
