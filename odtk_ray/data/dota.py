@@ -7,6 +7,7 @@ x4 y4 category difficult`, corners clockwise on the screen, after lines such as 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from odtk_ray.data.images import read_size
 from odtk_ray.data.rotated import Floats, enclosing_box
+from odtk_ray.data.sources import IMAGE_EXTENSIONS
 from odtk_ray.data.storage import list_files
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.results.polygons import Polygons
@@ -62,28 +64,49 @@ def read_labels(folder: str, images: str) -> Labels:
     """A folder of DOTA's label files and the folder of their images, matched by name.
 
     Raises:
-        UsageError: there are no labels, a line cannot be understood, or an image is missing.
+        UsageError: there are no labels, a line cannot be understood, or a file has no image or
+            several.
     """
     files = [path for path in list_files(folder, recursive=False).names if path.endswith(".txt")]
     if not files:
         raise UsageError(f"no label files in {folder}", "DOTA has a .txt file for each image")
-    by_stem = {
-        os.path.splitext(name)[0]: name
-        for name in sorted(os.listdir(images))
-        if not name.endswith(".txt")
-    }
+    by_stem = _images_by_stem(images)
     paths = [os.path.join(folder, name) for name in sorted(files)]
     entries, names = [], set()
     for number, path in enumerate(paths, 1):
-        stem = os.path.splitext(os.path.basename(path))[0]
-        if stem not in by_stem:
-            raise UsageError(f"there is no image for {path}", f"looked for {stem}.* in {images}")
-        width, height = _size(os.path.join(images, by_stem[stem]))
-        entry = {"id": number, "file_name": by_stem[stem], "width": width, "height": height}
-        entries.append(entry)
+        image = _image_of(path, by_stem, images)
+        width, height = _size(os.path.join(images, image))
+        entries.append({"id": number, "file_name": image, "width": width, "height": height})
         names |= {name for _, name, _ in _lines(path)}
     categories = [{"id": n, "name": name} for n, name in enumerate(sorted(names), 1)]
     return Labels(paths, entries, categories)
+
+
+def _images_by_stem(folder: str) -> dict[str, list[str]]:
+    """Names of the images in a folder, sorted, by their name without suffix."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    with os.scandir(folder) as entries:
+        for name in sorted(entry.name for entry in entries if entry.is_file()):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in IMAGE_EXTENSIONS:
+                found[stem].append(name)
+    return found
+
+
+def _image_of(path: str, by_stem: dict[str, list[str]], images: str) -> str:
+    stem = os.path.splitext(os.path.basename(path))[0]
+    names = by_stem.get(stem, [])
+    if not names:
+        raise UsageError(
+            f"there is no image for {path}", f"looked for an image {stem}.* in {images}"
+        )
+    if len(names) > 1:
+        raise UsageError(
+            f"there are several images for {path}",
+            f"{' and '.join(names)} in {images}",
+            "move those away that the labels are not of",
+        )
+    return names[0]
 
 
 def _size(path: str) -> tuple[int, int]:

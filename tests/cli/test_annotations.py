@@ -268,3 +268,28 @@ def test_two_images_of_one_name_are_not_merged(folder, names):
     assert outcome.exit_code == 2, outcome.output
     assert f"{names[0]} and {names[1]} have the same name in DOTA" in outcome.stderr
     assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
+
+
+def labels_of(folder, text):
+    """A folder of DOTA labels, one file, of the image 0.png."""
+    labels = folder / "labels"
+    labels.mkdir()
+    (labels / "0.txt").write_bytes(text.encode() if isinstance(text, str) else text)
+    return labels
+
+
+SQUARE = "10 10 50 10 50 30 10 30"
+
+
+def test_only_images_are_images_of_labels(folder):
+    labels = labels_of(folder, f"{SQUARE} plane\n")
+    for name in ("0.json", "0.xml", "0.zzz"):
+        (folder / name).write_text("no image")
+    (folder / "0.tif").mkdir()
+    outcome = run("convert", labels, folder / "b.json", "--images", folder)
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads((folder / "b.json").read_text())["images"][0]["file_name"] == "0.png"
+    picture(0, 60, 50).save(folder / "0.JPG")
+    outcome = run("convert", labels, folder / "b.json", "--images", folder)
+    assert outcome.exit_code == 2, outcome.output
+    assert "0.txt: 0.JPG and 0.png in" in outcome.stderr
