@@ -46,8 +46,8 @@ def convert(
         target: a COCO file, if the name ends in .json; otherwise a new or empty folder for DOTA's
             text: labels, or results by class if the source holds detections.
         images: folder of the images of DOTA labels, for their names and sizes.
-        reads: convention of `bbox` in a COCO source.
-        writes: convention of `bbox` in a COCO target.
+        reads: convention of `bbox` in a COCO source; DOTA has none.
+        writes: convention of `bbox` in a COCO target; DOTA has none.
 
     Returns:
         what was done, in words.
@@ -55,21 +55,34 @@ def convert(
     Raises:
         UsageError: something cannot be read, understood or written.
     """
+    from_dota, to_dota = os.path.isdir(source), not target.endswith(".json")
+    if from_dota and reads != "odtk":
+        raise _without_angle("--from", reads, source)
+    if to_dota and writes != "odtk":
+        raise _without_angle("--to", writes, target)
     try:
-        if os.path.isdir(source):
+        if from_dota:
             labels = dota.read_labels(source, images)
             content: _Content = (labels.images, labels.categories, labels.annotations())
         else:
             content = _read(source, reads)
-        if target.endswith(".json"):
-            return _write(target, content, writes)
-        return write_dota(target, *content)
+        if to_dota:
+            return write_dota(target, *content)
+        return _write(target, content, writes)
     except JsonError as error:
         raise UsageError(f"{source} is no usable COCO annotation file", str(error)) from error
     except OSError as error:
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
+
+
+def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
+    return UsageError(
+        f"{flag} {convention} says nothing about {path}",
+        "it is a folder of DOTA's text, which has corners and no angle",
+        f"leave {flag} away; a COCO file's name ends in .json",
+    )
 
 
 # `images`, `categories`, and `annotations` in ODTK's convention, which are read but once.

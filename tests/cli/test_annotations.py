@@ -293,3 +293,16 @@ def test_only_images_are_images_of_labels(folder):
     outcome = run("convert", labels, folder / "b.json", "--images", folder)
     assert outcome.exit_code == 2, outcome.output
     assert "0.txt: 0.JPG and 0.png in" in outcome.stderr
+
+
+def test_dota_has_no_angle_to_choose(folder):
+    rotated_file(folder / "a.json")
+    labels = labels_of(folder, "")
+    for flag, source, target in (
+        ("--to", folder / "a.json", folder / "new"),
+        ("--from", labels, folder / "b.json"),
+    ):
+        outcome = run("convert", source, target, flag, "opencv", "--images", folder)
+        assert outcome.exit_code == 2, outcome.output
+        assert f"{flag} opencv says nothing about" in outcome.stderr
+        assert not target.exists()
