@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,14 @@ import numpy as np
 from odtk_ray.data import dota, storage
 from odtk_ray.data.dota_writer import write_dota
 from odtk_ray.data.jsonstream import JsonError, scan
-from odtk_ray.data.rotated import Floats, corners, from_opencv, to_le90, to_opencv
+from odtk_ray.data.rotated import (
+    Floats,
+    corners,
+    enclosing_box,
+    from_opencv,
+    to_le90,
+    to_opencv,
+)
 from odtk_ray.errors import UsageError
 from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
@@ -50,7 +59,7 @@ def convert(
         writes: convention of `bbox` in a COCO target; DOTA has none.
 
     Returns:
-        what was done, in words.
+        what was done, in words; a line for each note about it follows.
 
     Raises:
         UsageError: something cannot be read, understood or written.
@@ -63,18 +72,25 @@ def convert(
     try:
         if from_dota:
             labels = dota.read_labels(source, images)
-            content: _Content = (labels.images, labels.categories, labels.annotations())
+            content = _Content(labels.images, labels.categories, labels.annotations())
         else:
             content = _read(source, reads)
         if to_dota:
-            return write_dota(target, *content)
-        return _write(target, content, writes)
+            done = write_dota(target, content.images, content.categories, content.annotations)
+        else:
+            done = _write(target, content, writes)
     except JsonError as error:
         raise UsageError(f"{source} is no usable COCO annotation file", str(error)) from error
     except OSError as error:
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
+    notes = (f"note: {text}: {_counted(count)}" for text, count in content.notes.items() if count)
+    return "\n".join([done, *notes])
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} annotation{'s' * (count != 1)}"
 
 
 def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
@@ -85,8 +101,26 @@ def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
     )
 
 
-# `images`, `categories`, and `annotations` in ODTK's convention, which are read but once.
-_Content = tuple[list[dict[str, Any]], list[dict[str, Any]], Iterator[dict[str, Any]]]
+@dataclass
+class _Content:
+    """What a source holds.
+
+    Attributes:
+        images: COCO's `images`.
+        categories: COCO's `categories`.
+        annotations: COCO's `annotations`, to be read once: `bbox` of five numbers in ODTK's
+            convention, `segmentation` of rings.
+        notes: how many annotations were completed, by the words for how; counted as they are read.
+    """
+
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    annotations: Iterator[dict[str, Any]]
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+_BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
+_OUTLINE_FROM_BOX = "segmentation is no polygon (a mask?), the corners of bbox replace it"
 
 
 def _read(path: str, convention: Convention) -> _Content:
@@ -94,38 +128,51 @@ def _read(path: str, convention: Convention) -> _Content:
     with storage.open_input(path) as stream:
         for chunk in scan(stream, tuple(tables)):
             tables[chunk.key] += [item for item in chunk.items if isinstance(item, dict)]
+    notes: Counter[str] = Counter()
 
     def annotations() -> Iterator[dict[str, Any]]:
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                yield from (_to_odtk(item, convention, path) for item in chunk.items)
+                yield from (_to_odtk(item, convention, path, notes) for item in chunk.items)
 
-    return tables["images"], tables["categories"], annotations()
+    return _Content(tables["images"], tables["categories"], annotations(), notes)
 
 
-def _to_odtk(annotation: Any, convention: Convention, path: str) -> dict[str, Any]:
-    """An annotation in ODTK's convention; without an outline it gets the corners of its box."""
+def _to_odtk(
+    annotation: Any, convention: Convention, path: str, notes: Counter[str]
+) -> dict[str, Any]:
+    """An annotation whose `bbox`, in ODTK's convention, and `segmentation` are both there.
+
+    As in an evaluation the segmentation decides where a bbox has no angle, or cannot be read.
+    """
     entry = annotation if isinstance(annotation, dict) else {}
-    box = read_box(entry.get("bbox"))
-    if box is None:
+    given, segmentation = entry.get("bbox"), entry.get("segmentation")
+    box, rings = read_box(given), read_rings(segmentation)
+    five = isinstance(given, list) and len(given) == 5
+    if rings is not None and (box is None or not five):
+        notes[_BOX_FROM_OUTLINE] += 1
+        turned = enclosing_box(np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings]))
+    elif box is not None:
+        turned = _TO_ODTK[convention](np.array([box]))[0]
+    else:
         raise UsageError(
-            f"annotation {entry.get('id')} of {path} has no usable bbox",
-            f"{json.dumps(entry.get('bbox'))[:80]} is not (x, y, w, h, angle)",
+            f"annotation {entry.get('id')} of {path} has no usable bbox and no segmentation",
+            f"{json.dumps(given)[:80]} is not (x, y, w, h, angle)",
         )
-    turned = _TO_ODTK[convention](np.array([box]))
-    if read_rings(entry.get("segmentation")) is None:
-        entry = entry | {"segmentation": corners(turned).reshape(1, 8).tolist()}
-    return entry | {"bbox": turned[0].tolist()}
+    if rings is None:
+        notes[_OUTLINE_FROM_BOX] += bool(segmentation)
+        rings = corners(turned[None]).reshape(1, 8).tolist()
+    return entry | {"bbox": turned.tolist(), "segmentation": rings}
 
 
 def _write(target: str, content: _Content, convention: Convention) -> str:
-    images, categories, annotations = content
+    images, categories = content.images, content.categories
     part, count = f"{target}.{os.getpid()}.tmp", 0
     try:
         with open(part, "w", encoding="utf-8") as stream:
             stream.write(f'{{"images": {_list(images)},\n"categories": {_list(categories)},\n')
             stream.write('"annotations": [')
-            for count, entry in enumerate(annotations, 1):
+            for count, entry in enumerate(content.annotations, 1):
                 box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()
                 stream.write((",\n" if count > 1 else "\n") + json.dumps(entry | {"bbox": box}))
             stream.write("\n]}\n")

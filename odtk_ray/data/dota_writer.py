@@ -12,8 +12,6 @@ import numpy as np
 
 from odtk_ray.data.rotated import Floats, corners, enclosing_box
 from odtk_ray.errors import UsageError
-from odtk_ray.results.polygons import read_rings
-from odtk_ray.results.truth import read_box
 
 _BUFFERED = 100_000  # lines of text kept before they are added to their files
 
@@ -30,7 +28,7 @@ def write_dota(
         target: folder, new or empty.
         images: COCO's `images`; their names without folder and suffix are those of the labels.
         categories: COCO's `categories`.
-        annotations: COCO's `annotations` in ODTK's convention, read once.
+        annotations: COCO's `annotations`, each with a `segmentation` of rings; read once.
 
     Returns:
         what was written, in words.
@@ -97,38 +95,27 @@ def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[
     """One COCO annotation or detection as DOTA has it, in thousandths of a pixel.
 
     Args:
-        annotation: with `segmentation`, or `bbox` of four or five numbers; with `score` it is a
-            detection.
+        annotation: with `segmentation`, a list of rings [x1, y1, x2, y2, ...]; with `score` it is
+            a detection.
         image: name of its image, without suffix.
         category: name of its class; spaces become `-`, as in DOTA.
 
     Returns:
         name of the file that the line belongs to, and the line.
-
-    Raises:
-        UsageError: the annotation has no usable outline.
     """
     category = category.replace(" ", "-")
-    points = " ".join(f"{value:.3f}" for value in _quadrilateral(annotation).ravel())
+    corner = _quadrilateral(annotation["segmentation"])
+    points = " ".join(f"{value:.3f}" for value in corner.ravel())
     if "score" in annotation:
         return f"Task1_{category}.txt", f"{image} {annotation['score']} {points}\n"
     return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
 
 
-def _quadrilateral(annotation: dict[str, Any]) -> Floats:
+def _quadrilateral(rings: list[list[float]]) -> Floats:
     """Four corners, [4, 2], clockwise on the screen; other outlines are enclosed by a box."""
-    rings, box = read_rings(annotation.get("segmentation")), read_box(annotation.get("bbox"))
-    if rings is None and box is None:
-        raise UsageError(
-            f"annotation {annotation.get('id')} has no usable outline",
-            "neither its segmentation nor its bbox can be read",
-        )
-    if rings is None:
-        points = corners(np.array([box]))[0]
-    else:
-        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
-        if len(points) != 4:
-            points = corners(enclosing_box(points)[None])[0]
+    points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
+    if len(points) != 4:
+        points = corners(enclosing_box(points)[None])[0]
     x, y = points.T
     signed = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
     # y is down, so a positive area goes clockwise; the first corner stays the first.

@@ -249,7 +249,7 @@ def test_what_cannot_be_converted(folder, monkeypatch, source, target, words):
         for stem, text in files.items():
             (folder / name / f"{stem}.txt").write_text(text)
     rotated_file(folder / "a.json")
-    rotated_file(folder / "boxless.json", bbox=[1, 2])
+    rotated_file(folder / "boxless.json", bbox=[1, 2], segmentation=None)
     outcome = run("convert", source, target)
     assert outcome.exit_code == 2, outcome.output
     assert words in outcome.stderr
@@ -306,3 +306,45 @@ def test_dota_has_no_angle_to_choose(folder):
         assert outcome.exit_code == 2, outcome.output
         assert f"{flag} opencv says nothing about" in outcome.stderr
         assert not target.exists()
+
+
+DECIDES = "note: the segmentation decides, bbox is the smallest box around it: 1 annotation"
+REPLACED = (
+    "note: segmentation is no polygon (a mask?), the corners of bbox replace it: 1 annotation"
+)
+RLE = {"size": [100, 120], "counts": "01"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"bbox": None}, DECIDES),
+        ({"bbox": [1, 2]}, DECIDES),
+        ({"bbox": BOX}, DECIDES),
+        ({"bbox": BOX, "segmentation": POINTS}, DECIDES),
+        ({"segmentation": None}, None),
+        ({"segmentation": RLE}, REPLACED),
+        ({"segmentation": [POINTS]}, None),
+    ],
+)
+def test_bbox_and_segmentation_complete_each_other(folder, changes, note):
+    before = rotated_file(folder / "before.json")
+    rotated_file(folder / "a.json", **changes)
+    outcome = run("convert", folder / "a.json", folder / "b.json")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.splitlines()[1:] == ([note] if note else [])
+    after = json.loads((folder / "b.json").read_text())
+    same_shapes(before, after, 1e-6)
+    assert all(type(v) is float for a in after["annotations"] for v in a["segmentation"][0])
+    assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
+    *numbers, _, _ = (folder / "labels" / "1.txt").read_text().split()
+    given = shapely.Polygon(np.reshape(np.array(numbers, float), (4, 2)))
+    assert given.symmetric_difference(shapes(before)[1]).area < 0.1
+
+
+def test_an_upright_box_without_an_outline_stays(folder):
+    rotated_file(folder / "a.json", bbox=BOX, segmentation=None)
+    assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
+    entry = json.loads((folder / "b.json").read_text())["annotations"][1]
+    assert entry["bbox"] == [*BOX, 0]
+    assert entry["segmentation"] == corners(np.array([[*BOX, 0]])).reshape(1, 8).tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from odtk_ray.data.dota_writer import object_line
-from odtk_ray.data.rotated import to_le90, to_opencv
+from odtk_ray.data.rotated import corners, to_le90, to_opencv
 
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 
@@ -31,7 +31,7 @@ def test_worked_numbers(row):
     boxes = np.array([odtk])
     np.testing.assert_allclose(to_opencv(boxes)[0], opencv, atol=0.006)
     np.testing.assert_allclose(to_le90(boxes)[0], le90, atol=0.006)
-    _, line = object_line({"bbox": odtk}, "image", "ship")
+    _, line = object_line({"segmentation": corners(boxes).reshape(1, 8).tolist()}, "image", "ship")
     np.testing.assert_allclose([float(v) for v in line.split()[:8]], dota, atol=0.006)
     # by hand: the corner (-39.5, -9.5) from the centre, turned
     sin, cos = math.sin(odtk[4]), math.cos(odtk[4])
