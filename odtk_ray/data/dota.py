@@ -17,9 +17,9 @@ import numpy as np
 from odtk_ray.data.images import read_size
 from odtk_ray.data.rotated import Floats, enclosing_box
 from odtk_ray.data.sources import IMAGE_EXTENSIONS
-from odtk_ray.data.storage import list_files
+from odtk_ray.data.storage import is_text, list_files
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.results.polygons import Polygons
+from odtk_ray.results.polygons import FARTHEST, Polygons
 
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
@@ -119,15 +119,18 @@ def _size(path: str) -> tuple[int, int]:
 
 def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
     """Corners [4, 2], category and whether it is difficult, of each object of a label file."""
-    with open(path, encoding="utf-8-sig") as stream:
+    # Bytes that are no UTF-8 stay as such, so that their line can be named.
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, 1):
             words = line.split()
             if not words or line.lower().startswith(_HEADERS):
                 continue
+            if not is_text(line):
+                raise UsageError(f"{path}, line {number}, is not UTF-8", ascii(line.strip()[:80]))
             try:
                 points = np.array([float(word) for word in words[:8]]).reshape(4, 2)
                 difficult = bool(int(words[9])) if len(words) > 9 else False
-                if not np.isfinite(points).all() or not 9 <= len(words) <= 10:
+                if not (np.abs(points) < FARTHEST).all() or not 9 <= len(words) <= 10:
                     raise ValueError
             except ValueError:
                 raise UsageError(

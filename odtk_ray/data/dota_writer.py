@@ -27,7 +27,7 @@ def write_dota(
     Args:
         target: folder, new or empty.
         images: COCO's `images`; their names without folder and suffix are those of the labels.
-        categories: COCO's `categories`.
+        categories: COCO's `categories`; if there are none, ids take the place of names.
         annotations: COCO's `annotations`, each with a `segmentation` of rings; read once.
 
     Returns:
@@ -48,8 +48,7 @@ def write_dota(
         image = names.get(json.dumps(entry.get("image_id")))
         if image is None:
             raise UsageError(f"annotation {entry.get('id')} is of no image of the file")
-        category = classes.get(json.dumps(entry.get("category_id")), str(entry.get("category_id")))
-        name, line = object_line(entry, image, category)
+        name, line = object_line(entry, image, _class_of(entry, classes))
         lines[name].append(line)
         count, found = count + 1, "score" in entry
         if count % _BUFFERED == 0:
@@ -82,6 +81,17 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 def _class_name(category: dict[str, Any]) -> str:
     return str(category.get("name", category.get("id")))
+
+
+def _class_of(annotation: dict[str, Any], classes: dict[str, str]) -> str:
+    """The name of an annotation's class; its `category_id` where the file has no categories."""
+    category = annotation.get("category_id")
+    if not classes and isinstance(category, int | str):
+        return str(category)
+    name = classes.get(json.dumps(category))
+    if name is None:
+        raise UsageError(f"annotation {annotation.get('id')} is of no category of the file")
+    return name
 
 
 def _append(folder: str, lines: dict[str, list[str]]) -> None:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+# What is farther out is no coordinate. Below it doubles tell pixels apart, products stay finite.
+FARTHEST = 1e15
+
 
 @dataclass(frozen=True)
 class Polygons:
@@ -141,5 +144,6 @@ def _is_points(value: Any) -> bool:
 
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(
-        type(item) in (int, float) and abs(item) < 1e15 and math.isfinite(item) for item in value
+        type(item) in (int, float) and abs(item) < FARTHEST and math.isfinite(item)
+        for item in value
     )

@@ -348,3 +348,46 @@ def test_an_upright_box_without_an_outline_stays(folder):
     entry = json.loads((folder / "b.json").read_text())["annotations"][1]
     assert entry["bbox"] == [*BOX, 0]
     assert entry["segmentation"] == corners(np.array([[*BOX, 0]])).reshape(1, 8).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_id": [1]}, "annotation 11 is of no image of the file"),
+        ({"category_id": [3]}, "annotation 11 is of no category of the file"),
+        ({"category_id": 9}, "annotation 11 is of no category of the file"),
+        ({"bbox": [1e308, 0, 1e308, 9, 0], "segmentation": None}, "annotation 11 of"),
+        ({"bbox": [0, 0, 10**400, 9, 0], "segmentation": None}, "annotation 11 of"),
+    ],
+)
+def test_annotations_that_no_label_can_have(folder, recwarn, changes, words):
+    rotated_file(folder / "a.json", **changes)
+    outcome = run("convert", folder / "a.json", folder / "labels")
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert not recwarn.list
+    assert not any((folder / "labels").glob("*"))
+
+
+def test_ids_take_the_place_of_categories_that_a_file_has_not(folder):
+    document = rotated_file(folder / "a.json")
+    (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
+    assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
+    assert (folder / "labels" / "1.txt").read_text().split()[8] == "4"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{SQUARE} plane\n{SQUARE} cam\xe9ra\n".encode("latin-1"), "0.txt, line 2, is not UTF-8"),
+        (f"{SQUARE} plane\n".encode("utf-16"), "0.txt, line 1, is not UTF-8"),
+        (f"{SQUARE} plane\n1e308{SQUARE[2:]} plane\n", "0.txt, line 2, is no DOTA label"),
+        (f"nan{SQUARE[2:]} plane\n", "0.txt, line 1, is no DOTA label"),
+    ],
+)
+def test_lines_that_are_no_labels(folder, recwarn, text, words):
+    labels = labels_of(folder, text)
+    outcome = run("convert", labels, folder / "b.json", "--images", folder)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert not recwarn.list
