@@ -85,9 +85,12 @@ def to_le90(boxes: Floats) -> Floats:
 
 
 def _parts(boxes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Centres [n, 2], distances between corners [n, 2], angles in degrees [n, 1]."""
+    """Centres [n, 2], distances between corners [n, 2], angles in degrees [n, 1].
+
+    In a side of less than a pixel the corners have changed places. Their distance is positive.
+    """
     sides = boxes[:, 2:4] - 1
-    return boxes[:, :2] + sides / 2, sides, np.degrees(boxes[:, 4:])
+    return boxes[:, :2] + sides / 2, np.abs(sides), np.degrees(boxes[:, 4:])
 
 
 def _hull(points: Floats) -> Floats:

@@ -391,3 +391,18 @@ def test_lines_that_are_no_labels(folder, recwarn, text, words):
     assert outcome.exit_code == 2, outcome.output
     assert words in outcome.stderr
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("convention", ["opencv", "le90"])
+@pytest.mark.parametrize("sides", [(0, 0), (0.25, 30), (30, 1), (0.5, 0.75)])
+def test_boxes_of_less_than_a_pixel_can_be_read_back(folder, convention, sides):
+    rotated_file(folder / "a.json", bbox=[60, 50, *sides, 0.3], segmentation=None)
+    there, back = folder / "there.json", folder / "back.json"
+    assert run("convert", folder / "a.json", there, "--to", convention).exit_code == 0
+    outcome = run("convert", there, back, "--from", convention)
+    assert outcome.exit_code == 0, outcome.output
+    entry = json.loads(back.read_text())["annotations"][1]
+    assert sorted(entry["bbox"][2:4]) == pytest.approx(sorted(abs(v - 1) + 1 for v in sides))
+    outlines = corners(np.array([entry["bbox"], [60, 50, *sides, 0.3]]))
+    one, other = ({tuple(p) for p in outline.round(6).tolist()} for outline in outlines)
+    assert one == other

@@ -23,14 +23,15 @@ def corner_set(boxes):
     return np.sort_complex(np.round(points[..., 0], 6) + 1j * np.round(points[..., 1], 6))
 
 
-def random_boxes(seed, count=500):
+def random_boxes(seed, count=500, shortest=1.5, longest=100):
     rng = np.random.default_rng(seed)
-    low, high = [0, 0, 1.5, 1.5, -math.pi], [500, 500, 100, 100, math.pi]
+    low, high = [0, 0, *[shortest] * 2, -math.pi], [500, 500, *[longest] * 2, math.pi]
     return rng.uniform(low, high, (count, 5))
 
 
-def test_opencv_and_le90_name_the_same_corners():
-    boxes = random_boxes(1)
+@pytest.mark.parametrize("sides", [(1.5, 100), (0, 2)])  # also of less than a pixel
+def test_opencv_and_le90_name_the_same_corners(sides):
+    boxes = random_boxes(1, 500, *sides)
     opencv, le90 = to_opencv(boxes), to_le90(boxes)
     np.testing.assert_allclose(corner_set(from_opencv(opencv)), corner_set(boxes), atol=1e-5)
     le90_degrees = np.hstack([le90[:, :4], np.degrees(le90[:, 4:])])
@@ -38,6 +39,8 @@ def test_opencv_and_le90_name_the_same_corners():
     assert ((opencv[:, 4] > 0) & (opencv[:, 4] <= 90)).all()
     assert ((le90[:, 4] >= -math.pi / 2) & (le90[:, 4] < math.pi / 2)).all()
     assert (le90[:, 2] >= le90[:, 3]).all()
+    assert (opencv[:, 2:4] >= 0).all()
+    assert (le90[:, 3] >= 0).all()
 
 
 @pytest.mark.parametrize(
