@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.data.rotated import Floats, corners, enclosing_box
+from odtk_ray.data.storage import is_text
 from odtk_ray.errors import UsageError
+from odtk_ray.results.truth import read_number
 
+_NO_WORD = re.compile(r"[\s\0]")  # words of a line end at white space, and no file name has a zero
 _BUFFERED = 100_000  # lines of text kept before they are added to their files
 
 
@@ -38,19 +42,18 @@ def write_dota(
         OSError: a file cannot be written.
     """
     names = _image_names(images)
-    classes = {json.dumps(entry.get("id")): _class_name(entry) for entry in categories}
+    classes = _class_names(categories)
     os.makedirs(target, exist_ok=True)
     if os.listdir(target):
         raise UsageError(f"{target} is not empty", "DOTA's files are added to, line by line")
     lines: defaultdict[str, list[str]] = defaultdict(list)
     count, found = 0, False
-    for entry in annotations:
-        image = names.get(json.dumps(entry.get("image_id")))
-        if image is None:
-            raise UsageError(f"annotation {entry.get('id')} is of no image of the file")
-        name, line = object_line(entry, image, _class_of(entry, classes))
+    for count, entry in enumerate(annotations, 1):
+        if count > 1 and found != ("score" in entry):
+            raise _mixed(entry)
+        found = "score" in entry
+        name, line = object_line(entry, _image_of(entry, names), _class_of(entry, classes))
         lines[name].append(line)
-        count, found = count + 1, "score" in entry
         if count % _BUFFERED == 0:
             _append(target, lines)
     if not found:  # an image without objects has an empty file
@@ -66,8 +69,10 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     files: dict[str, str] = {}
     for entry in images:
-        file = str(entry.get("file_name"))
-        name = os.path.splitext(os.path.basename(file))[0]
+        file = entry.get("file_name")
+        name = os.path.splitext(os.path.basename(file))[0] if isinstance(file, str) else ""
+        if not isinstance(file, str) or not name or "\0" in name or not is_text(name):
+            raise UsageError(f"image {entry.get('id')} has no usable file_name", json.dumps(file))
         if name in files:
             raise UsageError(
                 f"{files[name]} and {file} have the same name in DOTA",
@@ -79,15 +84,55 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
     return names
 
 
-def _class_name(category: dict[str, Any]) -> str:
-    return str(category.get("name", category.get("id")))
+def _class_names(categories: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The name of each class as DOTA has it, a word, by the JSON text of its id."""
+    names: dict[str, str] = {}
+    originals: dict[str, str] = {}
+    for entry in categories:
+        original = str(entry.get("name", entry.get("id")))
+        name = _class_name(original)
+        if name in originals:
+            raise UsageError(
+                f"the classes {originals[name]} and {original} have the same name in DOTA",
+                f"spaces become -, so that both would be {name}",
+                "rename one of them",
+            )
+        originals[name] = original
+        names[json.dumps(entry.get("id"))] = name
+    return names
+
+
+def _class_name(original: str) -> str:
+    name = original.replace(" ", "-")
+    if not name or _NO_WORD.search(name) or not is_text(name):
+        raise UsageError(
+            f"{json.dumps(original)} can be no class in DOTA",
+            "a class is one word of a line; spaces become -, other white space cannot stand",
+            "rename the category",
+        )
+    return name
+
+
+def _mixed(annotation: dict[str, Any]) -> UsageError:
+    return UsageError(
+        "some annotations have a score and some have none",
+        f"the first that differs has the id {annotation.get('id')}",
+        "DOTA keeps detections and labels in separate folders: convert them separately",
+    )
+
+
+def _image_of(annotation: dict[str, Any], names: dict[str, str]) -> str:
+    name = names.get(json.dumps(annotation.get("image_id")))
+    if name is None:
+        raise UsageError(f"annotation {annotation.get('id')} is of no image of the file")
+    return name
 
 
 def _class_of(annotation: dict[str, Any], classes: dict[str, str]) -> str:
     """The name of an annotation's class; its `category_id` where the file has no categories."""
     category = annotation.get("category_id")
     if not classes and isinstance(category, int | str):
-        return str(category)
+        return _class_name(str(category))
     name = classes.get(json.dumps(category))
     if name is None:
         raise UsageError(f"annotation {annotation.get('id')} is of no category of the file")
@@ -108,17 +153,36 @@ def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[
         annotation: with `segmentation`, a list of rings [x1, y1, x2, y2, ...]; with `score` it is
             a detection.
         image: name of its image, without suffix.
-        category: name of its class; spaces become `-`, as in DOTA.
+        category: name of its class, one word.
 
     Returns:
         name of the file that the line belongs to, and the line.
+
+    Raises:
+        UsageError: a detection's score is no number, or its names cannot stand in results.
     """
-    category = category.replace(" ", "-")
     corner = _quadrilateral(annotation["segmentation"])
     points = " ".join(f"{value:.3f}" for value in corner.ravel())
-    if "score" in annotation:
-        return f"Task1_{category}.txt", f"{image} {annotation['score']} {points}\n"
-    return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
+    if "score" not in annotation:
+        return f"{image}.txt", f"{points} {category} {int(bool(annotation.get('iscrowd')))}\n"
+    score = annotation["score"]
+    if read_number(score) is None:
+        raise UsageError(
+            f"annotation {annotation.get('id')} has no usable score", json.dumps(score)[:80]
+        )
+    if _NO_WORD.search(image):
+        raise UsageError(
+            f"the image {json.dumps(image)} cannot stand in DOTA's results",
+            "an image is one word of a line there",
+            "rename it, without white space",
+        )
+    if "/" in category:
+        raise UsageError(
+            f"the class {category} cannot have results in DOTA",
+            "they are in a file of the class's name, which can have no /",
+            "rename the category",
+        )
+    return f"Task1_{category}.txt", f"{image} {score} {points}\n"
 
 
 def _quadrilateral(rings: list[list[float]]) -> Floats:

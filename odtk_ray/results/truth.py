@@ -124,7 +124,7 @@ class GroundTruthBuilder:
             if self.first_malformed is None:
                 self.first_malformed = _key(annotation.get("id"))
             return
-        area = _number(annotation.get("area"))
+        area = read_number(annotation.get("area"))
         if area is None:
             self.missing_areas += 1
             area = bbox[2] * bbox[3]
@@ -199,7 +199,7 @@ def read_box(value: object) -> list[float] | None:
     """
     if not isinstance(value, list) or len(value) not in (4, 5):
         return None
-    numbers = [number for item in value if (number := _number(item)) is not None]
+    numbers = [number for item in value if (number := read_number(item)) is not None]
     if len(numbers) != len(value) or numbers[2] < 0 or numbers[3] < 0:
         return None
     return [*numbers, 0.0][:5]
@@ -211,7 +211,8 @@ def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
     return [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
 
 
-def _number(value: object) -> float | None:
+def read_number(value: object) -> float | None:
+    """A finite number of JSON as float64; None if it is none, or true or false."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

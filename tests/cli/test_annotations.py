@@ -374,6 +374,10 @@ def test_ids_take_the_place_of_categories_that_a_file_has_not(folder):
     (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
     assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
     assert (folder / "labels" / "1.txt").read_text().split()[8] == "4"
+    document["annotations"][1]["category_id"] = "storage\ttank"
+    (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
+    outcome = run("convert", folder / "a.json", folder / "again")
+    assert "can be no class in DOTA" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -406,3 +410,68 @@ def test_boxes_of_less_than_a_pixel_can_be_read_back(folder, convention, sides):
     outlines = corners(np.array([entry["bbox"], [60, 50, *sides, 0.3]]))
     one, other = ({tuple(p) for p in outline.round(6).tolist()} for outline in outlines)
     assert one == other
+
+
+def changed(folder, change, *, scores=(0.5, 0.5, 0.5)):
+    """The file of three annotations with scores, changed in place; None leaves a score out."""
+    document = rotated_file(folder / "a.json")
+    for entry, score in zip(document["annotations"], scores, strict=True):
+        if score is not None:
+            entry["score"] = score
+    change(document)
+    (folder / "a.json").write_text(json.dumps(document))
+
+
+def naming(table, **values):
+    return lambda document: document[table][1].update(values)
+
+
+@pytest.mark.parametrize("name", ["", " \t", "storage\ttank", "a\u3000b", "a\nb", "\0", "\ud800"])
+def test_class_names_that_are_no_word(folder, name):
+    changed(folder, naming("categories", name=name))
+    outcome = run("convert", folder / "a.json", folder / "new")
+    assert outcome.exit_code == 2, outcome.output
+    assert "can be no class in DOTA" in outcome.stderr
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "words"),
+    [
+        ("categories", {"name": "ship"}, "the classes ship and ship have the same name"),
+        ("categories", {"name": "ship/tank"}, "the class ship/tank cannot have results"),
+        ("images", {"file_name": "my photo.png"}, 'the image "my photo" cannot stand'),
+        ("images", {"file_name": None}, "image 1 has no usable file_name: null"),
+        ("images", {"file_name": "a/"}, "image 1 has no usable file_name"),
+        ("annotations", {"score": "high"}, 'annotation 11 has no usable score: "high"'),
+        ("annotations", {"score": math.nan}, "annotation 11 has no usable score: NaN"),
+    ],
+)
+def test_results_that_could_not_be_read_back(folder, table, values, words):
+    changed(folder, naming(table, **values))
+    outcome = run("convert", folder / "a.json", folder / "new")
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+
+
+def test_labels_may_have_what_results_may_not(folder):
+    def rename(document):
+        naming("categories", name="ship/tank")(document)
+        naming("images", file_name="my photo.png")(document)
+
+    changed(folder, rename, scores=[None] * 3)
+    picture(1, 120, 100).save(folder / "my photo.png")
+    assert run("convert", folder / "a.json", folder / "new").exit_code == 0
+    assert run("convert", folder / "new", folder / "b.json", "--images", folder).exit_code == 0
+    after = json.loads((folder / "b.json").read_text())
+    assert [image["file_name"] for image in after["images"]] == ["0.png", "my photo.png"]
+    assert [category["name"] for category in after["categories"]] == ["ship", "ship/tank"]
+
+
+@pytest.mark.parametrize("scores", [(0.5, None, 0.5), (None, 0.5, None), (0.5, 0.5, None)])
+def test_detections_and_labels_are_not_mixed(folder, scores):
+    changed(folder, lambda document: None, scores=scores)
+    outcome = run("convert", folder / "a.json", folder / "new")
+    assert outcome.exit_code == 2, outcome.output
+    assert "some annotations have a score and some have none" in outcome.stderr
+    assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
