@@ -58,7 +58,8 @@ def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debu
 def convert(source: str, target: str, debug: bool, **options: Any) -> None:
     """Convert rotated annotations, or detections, from SOURCE to TARGET.
 
-    Each is a COCO file (.json) or a folder of DOTA's text files.
+    Each is a COCO file (.json) or a folder of DOTA's text files. Of infer's outputs take the .json,
+    not the .results.json: it has the images and categories.
     """
 
     def run() -> int:

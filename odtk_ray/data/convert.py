@@ -13,7 +13,7 @@ import numpy as np
 
 from odtk_ray.data import dota, storage
 from odtk_ray.data.dota_writer import write_dota
-from odtk_ray.data.jsonstream import JsonError, scan
+from odtk_ray.data.jsonstream import JsonError, TopLevelArrayError, scan
 from odtk_ray.data.rotated import (
     Floats,
     corners,
@@ -27,6 +27,8 @@ from odtk_ray.results.polygons import FARTHEST, read_rings
 from odtk_ray.results.truth import read_box
 
 Convention = Literal["odtk", "opencv", "le90"]
+
+_RESULTS = "a list of results names no images or categories: take infer's .json output, which does"
 
 
 def _from_le90(boxes: Floats) -> Floats:
@@ -80,7 +82,8 @@ def convert(
         else:
             done = _write(target, content, writes)
     except JsonError as error:
-        raise UsageError(f"{source} is no usable COCO annotation file", str(error)) from error
+        hint = _RESULTS if isinstance(error, TopLevelArrayError) else ""
+        raise UsageError(f"{source} is no usable COCO annotation file", str(error), hint) from error
     except OSError as error:
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"

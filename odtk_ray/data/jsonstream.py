@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from odtk_ray.data.nesting import JsonError, Nesting
+from odtk_ray.data.nesting import JsonError, Nesting, TopLevelArrayError
 
-__all__ = ["Chunk", "HashingReader", "JsonError", "scan"]
+__all__ = ["Chunk", "HashingReader", "JsonError", "TopLevelArrayError", "scan"]
 
 # Arrays and objects are looked at in growing pieces, so that small ones cost little, up to the
 # size from which on NumPy's temporary arrays cost more in page faults than in work.
@@ -91,6 +91,7 @@ def scan(
         The values, at least one chunk for each key of `keys` and `note` that the file has.
 
     Raises:
+        TopLevelArrayError: the file is a list.
         JsonError: the file is no JSON object, is cut off, goes on after its end, is not UTF-8,
             nests more than 500 deep, or has one of these keys twice: what was yielded for the
             first could not be taken back.
@@ -168,7 +169,7 @@ def _enter(source: _Source) -> None:
     if first == _END_OF_FILE:
         raise JsonError(source.offset, "the file is empty")
     if first == _ARRAY:
-        raise source.error("the top level is an array, not an object")
+        raise TopLevelArrayError(source.offset, "the top level is an array, not an object")
     if first != _OBJECT:
         raise source.error("not JSON: an object is expected")
     source.position += 1

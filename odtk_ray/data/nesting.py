@@ -26,6 +26,10 @@ class JsonError(ValueError):
         return f"byte {self.offset}: {self.reason}"
 
 
+class TopLevelArrayError(JsonError):
+    """The file is a list, such as COCO's results, and no object."""
+
+
 class Nesting:
     """Follows brackets and strings through one array or object, piece by piece.
 

@@ -475,3 +475,14 @@ def test_detections_and_labels_are_not_mixed(folder, scores):
     assert outcome.exit_code == 2, outcome.output
     assert "some annotations have a score and some have none" in outcome.stderr
     assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
+
+
+@pytest.mark.parametrize("target", ["b.json", "new"])
+def test_a_list_of_results_is_no_source(folder, target):
+    results = folder / "found.results.json"
+    results.write_text(json.dumps(rotated_file(folder / "a.json")["annotations"]))
+    outcome = run("convert", results, folder / target)
+    assert outcome.exit_code == 2, outcome.output
+    assert "take infer's .json output" in outcome.stderr
+    results.write_text("{")
+    assert "hint" not in run("convert", results, folder / target).stderr
