@@ -114,12 +114,14 @@ class _Content:
         annotations: COCO's `annotations`, to be read once: `bbox` of five numbers in ODTK's
             convention, `segmentation` of rings.
         notes: how many annotations were completed, by the words for how; counted as they are read.
+        others: what else stands at the top level, such as `info` and `licenses`, as it is.
     """
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
     annotations: Iterator[dict[str, Any]]
     notes: Counter[str] = field(default_factory=Counter)
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 _BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
@@ -127,10 +129,17 @@ _OUTLINE_FROM_BOX = "segmentation is no polygon (a mask?), the corners of bbox r
 
 
 def _read(path: str, convention: Convention) -> _Content:
-    tables: dict[str, list[dict[str, Any]]] = {"images": [], "categories": []}
+    others: dict[str, Any] = {}
     with storage.open_input(path) as stream:
-        for chunk in scan(stream, tuple(tables)):
-            tables[chunk.key] += [item for item in chunk.items if isinstance(item, dict)]
+        for chunk in scan(stream, None, note=("annotations",)):
+            if chunk.key == "annotations":
+                if not chunk.is_array:
+                    raise _no_list(path, chunk.key)
+            elif chunk.is_array:
+                others.setdefault(chunk.key, []).extend(chunk.items)
+            else:
+                others[chunk.key] = chunk.items[0]
+    images, categories = (_table(path, others, name) for name in ("images", "categories"))
     notes: Counter[str] = Counter()
 
     def annotations() -> Iterator[dict[str, Any]]:
@@ -138,7 +147,21 @@ def _read(path: str, convention: Convention) -> _Content:
             for chunk in scan(stream, ("annotations",)):
                 yield from (_to_odtk(item, convention, path, notes) for item in chunk.items)
 
-    return _Content(tables["images"], tables["categories"], annotations(), notes)
+    return _Content(images, categories, annotations(), notes, others)
+
+
+def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Takes a list of objects out of a document; an empty one where there is none."""
+    entries = document.pop(name, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _no_list(path, name)
+    return entries
+
+
+def _no_list(path: str, key: str) -> UsageError:
+    return UsageError(
+        f"{path} is no usable COCO annotation file", f"its `{key}` is no list of objects"
+    )
 
 
 def _to_odtk(
@@ -178,7 +201,10 @@ def _write(target: str, content: _Content, convention: Convention) -> str:
     part, count = f"{target}.{os.getpid()}.tmp", 0
     try:
         with open(part, "w", encoding="utf-8") as stream:
-            stream.write(f'{{"images": {_list(images)},\n"categories": {_list(categories)},\n')
+            stream.write("{")
+            for key, value in content.others.items():
+                stream.write(f"{json.dumps(key)}: {json.dumps(value)},\n")
+            stream.write(f'"images": {_list(images)},\n"categories": {_list(categories)},\n')
             stream.write('"annotations": [')
             for count, entry in enumerate(content.annotations, 1):
                 box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()

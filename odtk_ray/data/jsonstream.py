@@ -69,7 +69,7 @@ class HashingReader:
 
 def scan(
     stream: BinaryIO | HashingReader,
-    keys: Collection[str],
+    keys: Collection[str] | None,
     *,
     note: Collection[str] = (),
     chunk_bytes: int = 8 << 20,
@@ -82,7 +82,7 @@ def scan(
 
     Args:
         stream: the file, read once from its position to its end; UTF-8, with or without a mark.
-        keys: the top-level keys whose values are wanted.
+        keys: the top-level keys whose values are wanted; None wants all that are not in `note`.
         note: keys whose presence is reported, by a chunk without items, and whose values are
             skipped.
         chunk_bytes: how much is read at a time.
@@ -104,9 +104,10 @@ def scan(
         source.position += 1
     while after != _END_OF_OBJECT:
         key = _key(source, seen)
-        if key in keys or key in note:
+        wanted = key not in note if keys is None else key in keys
+        if wanted or key in note:
             seen.add(key)
-        if key in keys:
+        if wanted:
             yield from _wanted(source, key)
         else:
             if key in note:

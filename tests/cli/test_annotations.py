@@ -486,3 +486,31 @@ def test_a_list_of_results_is_no_source(folder, target):
     assert "take infer's .json output" in outcome.stderr
     results.write_text("{")
     assert "hint" not in run("convert", results, folder / target).stderr
+
+
+def test_what_else_a_file_has_is_copied(folder):
+    others = {
+        "info": {"year": 2024, "description": "\u6e2f"},
+        "licenses": [{"id": 1}, {"id": 2}],
+        "empty": [],
+        "nothing": None,
+    }
+    document = rotated_file(folder / "a.json")
+    (folder / "a.json").write_text(json.dumps({"version": 3} | document | others))
+    assert run("convert", folder / "a.json", folder / "b.json", "--to", "le90").exit_code == 0
+    after = json.loads((folder / "b.json").read_text())
+    del document["annotations"]
+    assert {key: value for key, value in after.items() if key != "annotations"} == (
+        {"version": 3} | document | others
+    )
+
+
+@pytest.mark.parametrize("key", ["images", "categories", "annotations"])
+@pytest.mark.parametrize("value", [{}, {"id": 1}, 7, None])
+@pytest.mark.parametrize("target", ["b.json", "new"])
+def test_tables_that_are_no_lists(folder, key, value, target):
+    (folder / "a.json").write_text(json.dumps(rotated_file(folder / "a.json") | {key: value}))
+    outcome = run("convert", folder / "a.json", folder / target)
+    assert outcome.exit_code == 2, outcome.output
+    assert f"its `{key}` is no list of objects" in outcome.stderr
+    assert not (folder / target).exists()
