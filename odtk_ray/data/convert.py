@@ -164,14 +164,13 @@ def _no_list(path: str, key: str) -> UsageError:
     )
 
 
-def _to_odtk(
-    annotation: Any, convention: Convention, path: str, notes: Counter[str]
-) -> dict[str, Any]:
+def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str]) -> dict[str, Any]:
     """An annotation whose `bbox`, in ODTK's convention, and `segmentation` are both there.
 
     As in an evaluation the segmentation decides where a bbox has no angle, or cannot be read.
     """
-    entry = annotation if isinstance(annotation, dict) else {}
+    if not isinstance(entry, dict):
+        raise _no_list(path, "annotations")
     given, segmentation = entry.get("bbox"), entry.get("segmentation")
     box, rings = _near(read_box(given)), read_rings(segmentation)
     five = isinstance(given, list) and len(given) == 5

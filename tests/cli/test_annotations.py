@@ -506,11 +506,11 @@ def test_what_else_a_file_has_is_copied(folder):
 
 
 @pytest.mark.parametrize("key", ["images", "categories", "annotations"])
-@pytest.mark.parametrize("value", [{}, {"id": 1}, 7, None])
+@pytest.mark.parametrize("value", [{}, {"id": 1}, 7, None, [7]])
 @pytest.mark.parametrize("target", ["b.json", "new"])
 def test_tables_that_are_no_lists(folder, key, value, target):
     (folder / "a.json").write_text(json.dumps(rotated_file(folder / "a.json") | {key: value}))
     outcome = run("convert", folder / "a.json", folder / target)
     assert outcome.exit_code == 2, outcome.output
     assert f"its `{key}` is no list of objects" in outcome.stderr
-    assert not (folder / target).exists()
+    assert not (folder / "b.json").exists()
