@@ -18,7 +18,7 @@ from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
 from odtk_ray.data.sources import Dataset
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
-from odtk_ray.results.truth import GroundTruth, GroundTruthBuilder
+from odtk_ray.results.truth import FARTHEST, GroundTruth, GroundTruthBuilder
 
 _HASH_CHUNK = 8 << 20
 
@@ -139,6 +139,11 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
         remarks.append(
             f"{builder.malformed_boxes:,} annotations have no valid bbox "
             f"(first: id {builder.first_malformed})"
+        )
+    if builder.far_outlines:
+        remarks.append(
+            f"{builder.far_outlines:,} annotations reach beyond {FARTHEST:,} pixels and are left "
+            f"out (first: id {builder.first_far}): their coordinates should be mended"
         )
     if builder.missing_areas:
         remarks.append(f"{builder.missing_areas:,} annotations have no area: width * height counts")

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from odtk_ray.data.rotated import corners
 from odtk_ray.results.polygons import Polygons, PolygonsBuilder, is_nested, read_rings
 
+# Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
+# steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
+FARTHEST = 1_000_000
+
 
 @dataclass(frozen=True)
 class Category:
@@ -85,6 +89,8 @@ class GroundTruthBuilder:
         missing_areas: annotations without a finite `area`, for which width * height is taken.
         missing_outlines: rotated annotations without an outline, for which the box is taken.
         nested_outlines: outlines that are lists of points instead of numbers.
+        far_outlines: rotated annotations left out because a corner is beyond `FARTHEST`.
+        first_far: JSON text of the id of the first of these; None when there is none.
     """
 
     def __init__(
@@ -104,6 +110,8 @@ class GroundTruthBuilder:
         self.missing_areas = 0
         self.missing_outlines = 0
         self.nested_outlines = 0
+        self.far_outlines = 0
+        self.first_far: str | None = None
 
     def add(self, annotations: Iterable[Mapping[str, Any]]) -> None:
         """Takes parsed entries of the file's `annotations` list, in file order."""
@@ -118,11 +126,8 @@ class GroundTruthBuilder:
                 self._add(image, category, annotation)
 
     def _add(self, image: int, category: int, annotation: Mapping[str, Any]) -> None:
-        bbox = self._rotated(annotation) if self._polygons else _xywh(annotation.get("bbox"))
+        bbox = self._rotated(annotation) if self._polygons else self._upright(annotation)
         if bbox is None:
-            self.malformed_boxes += 1
-            if self.first_malformed is None:
-                self.first_malformed = _key(annotation.get("id"))
             return
         area = _number(annotation.get("area"))
         if area is None:
@@ -134,20 +139,33 @@ class GroundTruthBuilder:
         self._area.append(area)
         self._crowd.append(bool(annotation.get("iscrowd")))
 
+    def _upright(self, annotation: Mapping[str, Any]) -> list[float] | None:
+        bbox = _xywh(annotation.get("bbox"))
+        if bbox is None:
+            self._malformed(annotation)
+        return bbox
+
+    def _malformed(self, annotation: Mapping[str, Any]) -> None:
+        self.malformed_boxes += 1
+        self.first_malformed = self.first_malformed or _key(annotation.get("id"))
+
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
         """Collects an outline; returns the un-rotated box, or the one that encloses the outline."""
         bbox, segmentation = read_box(annotation.get("bbox")), annotation.get("segmentation")
         rings = read_rings(segmentation)
-        if rings is None:
-            if bbox is None:
-                return None
-            self.missing_outlines += 1
-            rings = [corners(np.array([bbox])).ravel().tolist()]
-        elif is_nested(segmentation):
-            self.nested_outlines += 1
+        if rings is None and bbox is None:
+            self._malformed(annotation)
+            return None
+        outline = rings or [corners(np.array([bbox])).ravel().tolist()]
+        if is_far(outline):
+            self.far_outlines += 1
+            self.first_far = self.first_far or _key(annotation.get("id"))
+            return None
+        self.missing_outlines += rings is None
+        self.nested_outlines += rings is not None and is_nested(segmentation)
         if self._polygons is not None:
-            self._polygons.add(rings)
-        return bbox[:4] if bbox else enclosing(rings)
+            self._polygons.add(outline)
+        return bbox[:4] if bbox else enclosing(outline)
 
     def build(self) -> GroundTruth:
         """The ground truth; it takes over the builder's memory, so this is the last call."""
@@ -195,12 +213,12 @@ def _xywh(value: object) -> list[float] | None:
 def read_box(value: object) -> list[float] | None:
     """A `bbox` of four or five numbers as (x, y, w, h, theta); None if it is none.
 
-    Numbers must be finite and sides not negative.
+    Numbers must be finite, less than 1e15 as in `read_rings`, and sides not negative.
     """
     if not isinstance(value, list) or len(value) not in (4, 5):
         return None
     numbers = [number for item in value if (number := _number(item)) is not None]
-    if len(numbers) != len(value) or numbers[2] < 0 or numbers[3] < 0:
+    if len(numbers) != len(value) or max(map(abs, numbers)) >= 1e15 or min(numbers[2:4]) < 0:
         return None
     return [*numbers, 0.0][:5]
 
@@ -209,6 +227,11 @@ def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
     """The (x, y, w, h) around an outline, both end pixels counted."""
     x, y = (sorted(v for ring in rings for v in ring[start::2]) for start in (0, 1))
     return [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
+
+
+def is_far(rings: Sequence[Sequence[float]]) -> bool:
+    """Whether a corner lies where no picture is, further out than `FARTHEST`."""
+    return any(abs(value) > FARTHEST for ring in rings for value in ring)
 
 
 def _number(value: object) -> float | None:

@@ -172,6 +172,20 @@ def test_truth_and_remarks(folder):
     ]
 
 
+def test_remarks_about_rotated_boxes(folder):
+    common = {"image_id": 5, "category_id": 2, "area": 9}
+    boxes = [
+        common | {"id": 1, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]},
+    ]
+    path = write(folder, annotations=boxes, images=[])
+    truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
+    assert len(truth) == 0
+    assert remarks == [
+        "1 annotations reach beyond 1,000,000 pixels and are left out (first: id 1): "
+        "their coordinates should be mended",
+    ]
+
+
 def test_annotations_that_break_off_are_said(folder):
     path = folder.parent / "coco.json"
     path.write_text('{"images": [], "annotations": [{"id": 1 "image_id": 2}]}')

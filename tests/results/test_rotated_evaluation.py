@@ -271,6 +271,22 @@ def test_outlines_follow_their_images():
     )
 
 
+@pytest.mark.parametrize("far", [1e9, -1e14, 1_000_001])
+def test_ground_truth_far_away_is_left_out_and_counted(far):
+    """pycocotools' masks of such an outline kill the process."""
+    dataset, detections = scene(4)
+    common = {"image_id": 0, "category_id": 7, "area": 9}
+    odd = [
+        common | {"id": 77, "segmentation": [[0, 0, far, 0, far, far, 0, far]]},
+        common | {"id": 78, "bbox": [far, 0, 9, 9, 0.1]},
+    ]
+    for measure in ("masks", "exact"):
+        found = ours(dataset | {"annotations": dataset["annotations"] + odd}, detections, measure)
+        assert found == ours(dataset, detections, measure)
+    _, builder = truth_of(dataset | {"annotations": odd})
+    assert (builder.far_outlines, builder.first_far, builder.malformed_boxes) == (2, "77", 0)
+
+
 def test_inverted_boxes_far_away_are_no_match_and_no_crash():
     dataset, detections = scene(4)
     for entry in detections:
