@@ -140,6 +140,11 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
             f"{builder.malformed_boxes:,} annotations have no valid bbox "
             f"(first: id {builder.first_malformed})"
         )
+    if builder.turned_boxes:
+        remarks.append(
+            f"{builder.turned_boxes:,} bboxes have five numbers and are left out: these are "
+            "rotated boxes, and the model's are axis-aligned"
+        )
     if builder.far_outlines:
         remarks.append(
             f"{builder.far_outlines:,} annotations reach beyond {FARTHEST:,} pixels and are left "

@@ -83,9 +83,10 @@ class GroundTruthBuilder:
     Attributes:
         unknown_images: annotations left out because their image is not in `image_index`.
         unknown_categories: annotations left out because their category is not in `category_index`.
-        malformed_boxes: annotations left out because `bbox` is not four finite numbers, or has a
-            negative width or height; of rotated ones, because there is no usable outline either.
+        malformed_boxes: annotations left out because `bbox` is not four or five finite numbers, or
+            has a negative side; of rotated ones, because there is no usable outline either.
         first_malformed: JSON text of the id of the first of these; None when there is none.
+        turned_boxes: annotations left out because `bbox` has five numbers where boxes are upright.
         missing_areas: annotations without a finite `area`, for which width * height is taken.
         missing_outlines: rotated annotations without an outline, for which the box is taken.
         nested_outlines: outlines that are lists of points instead of numbers.
@@ -107,6 +108,7 @@ class GroundTruthBuilder:
         self.unknown_categories = 0
         self.malformed_boxes = 0
         self.first_malformed: str | None = None
+        self.turned_boxes = 0
         self.missing_areas = 0
         self.missing_outlines = 0
         self.nested_outlines = 0
@@ -140,10 +142,14 @@ class GroundTruthBuilder:
         self._crowd.append(bool(annotation.get("iscrowd")))
 
     def _upright(self, annotation: Mapping[str, Any]) -> list[float] | None:
-        bbox = _xywh(annotation.get("bbox"))
+        given = annotation.get("bbox")
+        bbox = read_box(given)
         if bbox is None:
             self._malformed(annotation)
-        return bbox
+        elif len(given) == len(bbox):
+            self.turned_boxes += 1
+            return None
+        return bbox and bbox[:4]
 
     def _malformed(self, annotation: Mapping[str, Any]) -> None:
         self.malformed_boxes += 1
@@ -203,11 +209,6 @@ def image_ranks(image_ids: Sequence[str]) -> NDArray[np.int64]:
 
 def _key(value: object) -> str:
     return str(value) if type(value) is int else json.dumps(value)
-
-
-def _xywh(value: object) -> list[float] | None:
-    box = read_box(value) if isinstance(value, list) and len(value) == 4 else None
-    return box and box[:4]
 
 
 def read_box(value: object) -> list[float] | None:

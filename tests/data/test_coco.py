@@ -159,6 +159,7 @@ def test_truth_and_remarks(folder):
         {"id": 3, "image_id": 5, "category_id": 99, "bbox": [1, 2, 3, 4]},
         {"id": 4, "image_id": 8, "category_id": 7, "bbox": [1, 2, 3]},
         {"id": 5, "image_id": 6, "category_id": 7, "bbox": [1, 2, 3, 4]},
+        {"id": 6, "image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4, 0.5]},
     ]
     path = write(folder, annotations=boxes, images=[])
     truth, remarks = read_truth(path, {"5": 0, "8": 1}, {"7": 0, "2": 1})
@@ -168,6 +169,8 @@ def test_truth_and_remarks(folder):
     assert remarks == [
         "1 annotations have an unknown category_id",
         "1 annotations have no valid bbox (first: id 4)",
+        "1 bboxes have five numbers and are left out: these are rotated boxes, "
+        "and the model's are axis-aligned",
         "1 annotations have no area: width * height counts",
     ]
 
