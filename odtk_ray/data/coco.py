@@ -157,6 +157,8 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
             f"{builder.missing_outlines:,} annotations have no segmentation of polygons: "
             "the corners of their bbox count, theta clockwise"
         )
+    if builder.missing_angles:
+        remarks.append(f"{builder.missing_angles:,} of these bboxes have no theta: 0 counts")
     if builder.nested_outlines:
         remarks.append(
             f"{builder.nested_outlines:,} segmentations are lists of points: read as polygons"

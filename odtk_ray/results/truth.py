@@ -89,6 +89,7 @@ class GroundTruthBuilder:
         turned_boxes: annotations left out because `bbox` has five numbers where boxes are upright.
         missing_areas: annotations without a finite `area`, for which width * height is taken.
         missing_outlines: rotated annotations without an outline, for which the box is taken.
+        missing_angles: of these, boxes of four numbers, for which theta 0 is taken.
         nested_outlines: outlines that are lists of points instead of numbers.
         far_outlines: rotated annotations left out because a corner is beyond `FARTHEST`.
         first_far: JSON text of the id of the first of these; None when there is none.
@@ -111,6 +112,7 @@ class GroundTruthBuilder:
         self.turned_boxes = 0
         self.missing_areas = 0
         self.missing_outlines = 0
+        self.missing_angles = 0
         self.nested_outlines = 0
         self.far_outlines = 0
         self.first_far: str | None = None
@@ -157,8 +159,8 @@ class GroundTruthBuilder:
 
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
         """Collects an outline; returns the un-rotated box, or the one that encloses the outline."""
-        bbox, segmentation = read_box(annotation.get("bbox")), annotation.get("segmentation")
-        rings = read_rings(segmentation)
+        given, segmentation = annotation.get("bbox"), annotation.get("segmentation")
+        bbox, rings = read_box(given), read_rings(segmentation)
         if rings is None and bbox is None:
             self._malformed(annotation)
             return None
@@ -167,8 +169,11 @@ class GroundTruthBuilder:
             self.far_outlines += 1
             self.first_far = self.first_far or _key(annotation.get("id"))
             return None
-        self.missing_outlines += rings is None
-        self.nested_outlines += rings is not None and is_nested(segmentation)
+        if rings is None:
+            self.missing_outlines += 1
+            self.missing_angles += len(given) == 4
+        elif is_nested(segmentation):
+            self.nested_outlines += 1
         if self._polygons is not None:
             self._polygons.add(outline)
         return bbox[:4] if bbox else enclosing(outline)

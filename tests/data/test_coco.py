@@ -179,13 +179,19 @@ def test_remarks_about_rotated_boxes(folder):
     common = {"image_id": 5, "category_id": 2, "area": 9}
     boxes = [
         common | {"id": 1, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]},
+        common | {"id": 2, "bbox": [1, 2, 3, 4]},
+        common | {"id": 3, "bbox": [1, 2, 3, 4, 0.5]},
+        common | {"id": 4, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 3, 2, 3, 5, 1, 5]]},
     ]
     path = write(folder, annotations=boxes, images=[])
     truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
-    assert len(truth) == 0
+    assert len(truth) == 3
     assert remarks == [
         "1 annotations reach beyond 1,000,000 pixels and are left out (first: id 1): "
         "their coordinates should be mended",
+        "2 annotations have no segmentation of polygons: the corners of their bbox count, "
+        "theta clockwise",
+        "1 of these bboxes have no theta: 0 counts",
     ]
 
 
