@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from odtk_ray.data import storage
+from odtk_ray.data.imagepaths import (
+    below,
+    image_folder,
+    image_path,
+    is_file_name,
+    leads_out,
+    outside,
+)
 from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
 from odtk_ray.data.sources import Dataset
 from odtk_ray.errors import OdtkError, UsageError
@@ -57,7 +64,7 @@ def read_coco(
         UsageError: the file is no COCO file, repeats ids, or names files that are missing or
             lie outside `images`.
     """
-    images = images if storage.is_uri(images) else os.path.abspath(os.path.expanduser(images))
+    images = image_folder(images)
     tables: list[pa.Table] = []
     categories: list[dict[str, Any]] | None = None
     has_truth = False
@@ -65,10 +72,10 @@ def read_coco(
         with storage.open_input(path) as raw:
             stream = HashingReader(raw)
             for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
+                if not chunk.is_array:
+                    raise _malformed(path, f"its `{chunk.key}` is no list")
                 if chunk.key == "annotations":
                     has_truth = True
-                elif not chunk.is_array:
-                    raise _malformed(path, f"its `{chunk.key}` is no list")
                 elif chunk.key == "images":
                     tables.append(_records(path, images, chunk.items))
                 else:
@@ -173,7 +180,7 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         if not isinstance(item, dict):
             raise _malformed(path, "an entry of `images` is no object")
         name = item.get("file_name")
-        if not isinstance(name, str) or not name or not storage.is_text(name):
+        if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
         sizes = [v if isinstance(v, int) else 0 for v in (item.get("width"), item.get("height"))]
         known = all(0 < v < 2**31 for v in sizes)
@@ -181,7 +188,7 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
             0,
             _id_text(path, item.get("id"), name),
             name,
-            _inside(images, name),
+            image_path(images, name),
             *(sizes if known else (0, 0)),
             json.dumps(item),
         )
@@ -197,28 +204,6 @@ def _id_text(path: str, value: object, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return str(value)
     raise _malformed(path, f"the id of {name} is {json.dumps(value)}, no text or 64-bit integer")
-
-
-def _inside(root: str, name: str) -> str:
-    """The path of a file below the image folder.
-
-    Raises:
-        UsageError: the name leads out of it.
-    """
-    scheme, mark, bare = root.rpartition("://")
-    folder = bare.rstrip("/") + "/"
-    path = posixpath.join(folder, name)
-    if not posixpath.normpath(path).startswith(folder):
-        raise _outside(name, root)
-    return f"{scheme}{mark}{path}"
-
-
-def _outside(name: str, root: str) -> UsageError:
-    return UsageError(
-        f"{name} leads out of the image folder",
-        f"only files in {root} are read",
-        "give the folder that holds all images as --images",
-    )
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
@@ -254,12 +239,9 @@ def _present(
     if here.all():
         return records, []
     gone = np.flatnonzero(~here)
-    if not storage.is_uri(images):
-        real = os.path.realpath(images)
-        for i in gone:
-            full = records["path"][i].as_py()
-            if os.path.lexists(full) and not storage.inside(full, real):
-                raise _outside(records["file_name"][i].as_py(), images)
+    for i in gone:
+        if leads_out(images, records["path"][i].as_py()):
+            raise outside(records["file_name"][i].as_py(), images)
     if not allow_missing or len(gone) == len(records):
         raise UsageError(
             f"{len(gone):,} of {len(records):,} images of {os.path.basename(path)} "
@@ -272,11 +254,9 @@ def _present(
 
 def _relative(images: str, records: pa.Table) -> Iterator[str]:
     """The normal form of every path, relative to the image folder."""
-    scheme, mark, bare = images.rpartition("://")
-    start, skip = len(scheme + mark), len(bare.rstrip("/")) + 1
     for batch in records.to_batches(max_chunksize=_BATCH):
         for path in batch["path"].to_pylist():
-            yield posixpath.normpath(path[start:])[skip:]
+            yield below(images, path)
 
 
 def _malformed(path: str, why: str) -> UsageError:

@@ -133,7 +133,7 @@ class GroundTruthBuilder:
         bbox = self._rotated(annotation) if self._polygons else self._upright(annotation)
         if bbox is None:
             return
-        area = _number(annotation.get("area"))
+        area = read_number(annotation.get("area"))
         if area is None:
             self.missing_areas += 1
             area = bbox[2] * bbox[3]
@@ -148,7 +148,7 @@ class GroundTruthBuilder:
         bbox = read_box(given)
         if bbox is None:
             self._malformed(annotation)
-        elif len(given) == len(bbox):
+        elif has_theta(given):
             self.turned_boxes += 1
             return None
         return bbox and bbox[:4]
@@ -171,7 +171,7 @@ class GroundTruthBuilder:
             return None
         if rings is None:
             self.missing_outlines += 1
-            self.missing_angles += len(given) == 4
+            self.missing_angles += not has_theta(given)
         elif is_nested(segmentation):
             self.nested_outlines += 1
         if self._polygons is not None:
@@ -223,10 +223,15 @@ def read_box(value: object) -> list[float] | None:
     """
     if not isinstance(value, list) or len(value) not in (4, 5):
         return None
-    numbers = [number for item in value if (number := _number(item)) is not None]
+    numbers = [number for item in value if (number := read_number(item)) is not None]
     if len(numbers) != len(value) or max(map(abs, numbers)) >= 1e15 or min(numbers[2:4]) < 0:
         return None
     return [*numbers, 0.0][:5]
+
+
+def has_theta(bbox: object) -> bool:
+    """Whether a `bbox` has a fifth number."""
+    return isinstance(bbox, list) and len(bbox) == 5
 
 
 def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
@@ -240,7 +245,8 @@ def is_far(rings: Sequence[Sequence[float]]) -> bool:
     return any(abs(value) > FARTHEST for ring in rings for value in ring)
 
 
-def _number(value: object) -> float | None:
+def read_number(value: object) -> float | None:
+    """A finite JSON number; None where a value is none, true and false included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

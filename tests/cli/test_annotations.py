@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -95,6 +96,16 @@ POINTS = corners(np.array([[*BOX, -0.7]]))[0].tolist()
         ({"segmentation": None}, 0, "note: no segmentation of polygons"),
         ({"segmentation": POINTS}, 0, "note: segmentation of points instead of numbers"),
         ({"area": None}, 0, "note: no area"),
+        ({"area": 10**400}, 0, "note: no area"),
+        ({"bbox": BOX}, 0, "note: bbox has no theta: the segmentation counts"),
+        ({"bbox": None}, 0, "note: no bbox: the segmentation counts"),
+        ({"bbox": None, "segmentation": None}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
+        ({"bbox": "text"}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
+        ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]}, 1, "are beyond 1,000,000 pixels"),
+        ({"image_id": True}, 1, "image_id is of no image of the file"),
+        ({"bbox": [*BOX, -40.0], "segmentation": None}, 1, "--from opencv"),
+        ({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}, 1, "--from opencv"),
+        ({"segmentation": MIRRORED}, 1, "hint: negate theta"),
     ],
 )
 def test_what_is_wrong_is_named(folder, changes, code, words):
@@ -105,14 +116,100 @@ def test_what_is_wrong_is_named(folder, changes, code, words):
     assert "the first has id 11" in outcome.stdout
 
 
-def test_axis_aligned_files_and_missing_pictures(folder, annotations):
+@pytest.mark.parametrize("changes", [{"bbox": BOX}, {"bbox": None}])
+def test_a_segmentation_without_theta_is_as_good_as_evaluation_takes_it(folder, changes):
+    rotated_file(folder / "a.json", **changes)
+    outcome = doctor(folder)
+    assert "wrong" not in outcome.stdout.replace("nothing is wrong", "")
+    assert "0 is taken" not in outcome.stdout
+
+
+def test_axis_aligned_files(folder, photos, annotations):
     sheet = folder / "sheet.png"
-    outcome = run("doctor", "--annotations", annotations, "--images", folder, "--samples", sheet)
-    assert outcome.exit_code == 0
+    outcome = run("doctor", "--annotations", annotations, "--images", photos, "--samples", sheet)
+    assert outcome.exit_code == 0, outcome.output
     assert Image.open(sheet).size == (1080, 808)
     rotated_file(folder / "a.json")
-    outcome = run("doctor", "--annotations", folder / "a.json", "--samples", sheet)
+    given = ("--images", folder, "--samples", sheet)
+    outcome = run("doctor", "--annotations", folder / "a.json", *given)
+    assert outcome.exit_code == 0
     assert "bbox of five numbers: give --rotated-bbox: 3 annotations" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (None, "image has no usable file_name: 1 image, the first has id 1"),
+        (5, "image has no usable file_name: 1 image, the first has id 1"),
+        ("a\0b/c.png", "image has no usable file_name: 1 image, the first has id 1"),
+        ("gone.png", 'image file is not there: 1 image, the first is "gone.png"'),
+        (
+            "no/\ud83d\ude00.png",
+            r'image file is not there: 1 image, the first is "no/\ud83d\ude00.png"',
+        ),
+        ("../1.png", 'image leads out of the image folder: 1 image, the first is "../1.png"'),
+        ("link.png", 'image leads out of the image folder: 1 image, the first is "link.png"'),
+        ("note.png", 'image cannot be decoded: 1 image, the first is "note.png" (not an image'),
+    ],
+)
+def test_pictures_that_a_run_would_refuse_are_wrong(folder, name, words):
+    document = rotated_file(folder / "a.json", bbox=[60, 50, 31, 13, -0.7])
+    document["images"][1]["file_name"] = name
+    # Two on the picture that is wrong: images are counted, not annotations.
+    document["annotations"].append(document["annotations"][1] | {"id": 20})
+    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "note.png").write_text("text")
+    (folder / "link.png").symlink_to("/etc/hostname")
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1, outcome.output
+    assert f"wrong: {words}" in outcome.stdout
+    assert "hint: " in outcome.stdout
+
+
+def test_without_any_picture_there_is_nothing_to_draw(folder):
+    rotated_file(folder / "a.json")
+    for n in range(2):
+        (folder / f"{n}.png").unlink()
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1
+    assert 'wrong: image file is not there: 2 images, the first is "0.png"' in outcome.stdout
+    assert not (folder / "sheet.png").exists()
+
+
+def test_entries_that_are_no_objects_are_wrong(folder):
+    document = rotated_file(folder / "a.json")
+    document["images"].append("2.png")
+    document["annotations"] += [None, 3]
+    (folder / "a.json").write_text(json.dumps(document))
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1
+    assert 'entry is no object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
+    assert "2 images, 2 categories, 5 annotations" in outcome.stdout
+
+
+def test_pictures_that_are_too_large_to_be_decoded_are_read_around_the_box(folder):
+    side, start = 20_000, 512
+    tags = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: start}
+    tags |= {277: 1, 278: side, 279: side * side}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    with open(folder / "0.tif", "wb") as stream:  # zeros take no room on the disk
+        stream.write(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4))
+        for row in range(10_000, 10_100):
+            stream.seek(start + row * side + 10_000)
+            stream.write(b"\xff" * 100)
+        stream.truncate(start + side * side)
+    document = rotated_file(folder / "a.json")
+    document["images"][0] |= {"file_name": "0.tif", "width": side, "height": side}
+    del document["annotations"][1:]
+    box = [10_000, 10_000, 100, 100, 0.5]
+    outline = [corners(np.array([box])).ravel().tolist()]
+    document["annotations"][0] |= {"bbox": box, "segmentation": outline}
+    (folder / "a.json").write_text(json.dumps(document))
+    outcome = doctor(folder)
+    assert outcome.exit_code == 0, outcome.output
+    tile = np.asarray(Image.open(folder / "sheet.png"))[:360, :360]
+    assert (tile[0, 0] == 0).all()
+    assert (tile[200, 175] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -122,6 +219,12 @@ def test_axis_aligned_files_and_missing_pictures(folder, annotations):
         ('{"images": []}', "it has no `images`"),
         ('{"images": [{"id": 1}, {"id": 1}], "categories": [{"id": 1}]}', "ids of `images` repeat"),
         (None, "cannot read"),
+        ('{"images": null}', "its `images` is no list"),
+        ('{"images": [{"id": true}], "categories": [{"id": 1}]}', "ids of `images` repeat or are"),
+        (
+            '{"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": {}}',
+            "its `annotations` is no list",
+        ),
     ],
 )
 def test_files_that_cannot_be_examined(folder, text, words):

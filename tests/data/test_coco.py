@@ -122,6 +122,8 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ('{"images": []}', "`images` is empty"),
         ('{"images": {}}', "its `images` is no list"),
         ('{"images": [3]}', "is no object"),
+        ('{"images": [], "annotations": {}}', "its `annotations` is no list"),
+        (r'{"images": [{"id": 1, "file_name": "a\u0000b/c.jpg"}]}', "has no usable file_name"),
         ('{"images": [{"id": 1}]}', "image 1 has no usable file_name"),
         (r'{"images": [{"id": 1, "file_name": "\ud800.jpg"}]}', "image 1 has no usable file_name"),
         (
