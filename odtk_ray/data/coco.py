@@ -182,7 +182,7 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         name = item.get("file_name")
         if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
-        sizes = [v if isinstance(v, int) else 0 for v in (item.get("width"), item.get("height"))]
+        sizes = [v if type(v) is int else 0 for v in (item.get("width"), item.get("height"))]
         known = all(0 < v < 2**31 for v in sizes)
         row = (
             0,

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
+import warnings
 
 import numpy as np
 import pytest
 import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
 from test_infer import run
 
+from odtk_ray.data.coco import read_coco, read_truth
 from odtk_ray.data.rotated import corners
+from odtk_ray.errors import UsageError
+from odtk_ray.results.doctor import examine
+from odtk_ray.results.evaluate import CocoEvaluator
+from odtk_ray.results.overlap import BoxOverlap, MaskOverlap, PolygonOverlap
+from odtk_ray.results.samples import write_samples
+from odtk_ray.results.truth import Category
 
 
 def rotated_file(path, **changes):
@@ -213,6 +224,33 @@ def test_pictures_that_are_too_large_to_be_decoded_are_read_around_the_box(folde
 
 
 @pytest.mark.parametrize(
+    ("sheet", "words"),
+    [
+        ("sheet.jpg", "hint: give a name that ends in .png"),
+        ("a.json", "hint: give a name that ends in .png"),
+        ("same.PNG", "it is the annotation file"),
+        ("0.png", "it is an image of the file"),
+        ("link/0.png", "it is an image of the file"),
+        ("gone/sheet.png", "there is no folder"),
+        ("folder.png", "it is a folder"),
+    ],
+)
+def test_a_sheet_replaces_no_input_and_has_a_place(folder, sheet, words):
+    rotated_file(folder / "same.PNG")
+    rotated_file(folder / "a.json")
+    (folder / "link").symlink_to(folder)
+    (folder / "folder.png").mkdir()
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    given = ("--annotations", folder / "same.PNG", "--images", folder, "--rotated-bbox")
+    outcome = run("doctor", *given, "--samples", folder / sheet)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert outcome.stdout == ""
+    after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert before == after
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "no usable COCO annotation file"),
@@ -234,6 +272,71 @@ def test_files_that_cannot_be_examined(folder, text, words):
     assert outcome.exit_code == 2
     assert words in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+NUMBERS = (
+    st.floats() | st.integers(-200, 200) | st.integers() | st.sampled_from([10**400, -(10**30)])
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.text(st.characters(), max_size=3) | NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+RINGS = st.lists(st.lists(NUMBERS, min_size=6, max_size=8), min_size=1, max_size=2)
+BOXES = st.lists(NUMBERS, min_size=4, max_size=5)
+FIELDS = {
+    "images": {"id": VALUES, "file_name": VALUES, "width": VALUES, "height": VALUES},
+    "categories": {"id": VALUES, "name": VALUES},
+    "annotations": {
+        "id": VALUES,
+        "image_id": VALUES,
+        "category_id": VALUES,
+        "bbox": VALUES | BOXES,
+        "segmentation": VALUES | RINGS,
+        "area": VALUES,
+        "iscrowd": VALUES,
+    },
+}
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_file_holds_is_a_finding_and_no_failure(folder, rotated, data):
+    """Doctor and the evaluation read any JSON value in any field."""
+    document = rotated_file(folder / "a.json")
+    for name, fields in FIELDS.items():
+        for key in data.draw(st.sets(st.sampled_from(sorted(fields)), max_size=2), label=name):
+            document[name][1][key] = data.draw(fields[key], label=key)
+        if data.draw(st.integers(0, 9)) == 9:
+            document[name][data.draw(st.integers(0, 1))] = data.draw(VALUES)
+    (folder / "a.json").write_text(json.dumps(document))
+    path = str(folder / "a.json")
+    with warnings.catch_warnings(), contextlib.suppress(UsageError):
+        warnings.simplefilter("error")
+        report = examine(path, str(folder), rotated=rotated)
+        assert all(str(finding).isascii() for finding in report.findings)
+        if report.samples:
+            write_samples(report, str(folder), str(folder / "sheet.png"))
+        dataset = read_coco(path, str(folder), allow_missing=True)
+        places = {json.dumps(c["id"]): n for n, c in enumerate(dataset.categories)}
+        ids = dataset.records["image_id"].to_pylist()
+        truth, _ = read_truth(path, {key: n for n, key in enumerate(ids)}, places, rotated)
+        sizes = np.full((len(ids), 2), 100)
+        both = (
+            [MaskOverlap(truth, sizes), PolygonOverlap(truth)] if rotated else [BoxOverlap(truth)]
+        )
+        for overlap in both:
+            categories = [Category(c["id"], "") for c in dataset.categories]
+            evaluator = CocoEvaluator(truth, categories, np.arange(len(ids)), overlap)
+            box = np.array([[30, 20, 41, 11, 0.5][: 5 if rotated else 4]] * len(ids))
+            ones = np.ones(len(ids), np.int64)
+            evaluator.add(np.arange(len(ids)), ones, ones / 2, 0 * ones.astype(np.int32), box)
+            assert -1 <= evaluator.result().stats["AP"] <= 1
 
 
 # ------------------------------------------------------------------------------------- conversion

@@ -45,7 +45,7 @@ def test_images_in_order_of_the_file(folder):
 
 
 @pytest.mark.parametrize(
-    "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}]
+    "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}, {"width": True}]
 )
 def test_unusable_sizes_are_read_from_the_file_later(folder, size):
     entry = {"id": 1, "file_name": "a.jpg"} | size
