@@ -52,7 +52,9 @@ def read_tables(path: str) -> dict[str, list[dict[str, Any]]]:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(f"cannot use {path}", "it is no COCO annotation file", hint) from error
     entries = [entry for rows in tables.values() for entry in rows]
-    if not all(isinstance(entry, dict) and "id" in entry for entry in entries):
+    if not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), int | str) for entry in entries
+    ):
         raise UsageError(f"cannot use {path}", "an image or a category has no id", hint)
     return tables
 

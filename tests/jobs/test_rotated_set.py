@@ -153,6 +153,10 @@ def test_the_report_without_detections_and_without_angles(jobs, data, tmp_path):
         (b'{"images": [], "categories": null}', "it is no COCO annotation file"),
         (b'{"images": [3], "categories": []}', "an image or a category has no id"),
         (b'{"images": [{}], "categories": []}', "an image or a category has no id"),
+        (
+            b'{"images": [{"id": 1}, {"id": null}], "categories": []}',
+            "an image or a category has no id",
+        ),
         (b'{"images": "\xff"}', "it is no COCO annotation file"),
         (b"", "it is no COCO annotation file"),
     ],
