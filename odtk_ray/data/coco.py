@@ -124,18 +124,21 @@ def read_truth(
         OdtkError: the file cannot be read to its end. That shows late, since planning passes over
             the annotations without parsing them.
     """
-    builder = GroundTruthBuilder(image_index, category_index, rotated)
+    builder, others = GroundTruthBuilder(image_index, category_index, rotated), 0
     try:
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                builder.add(item for item in chunk.items if isinstance(item, dict))
+                entries = [item for item in chunk.items if isinstance(item, dict)]
+                others += len(chunk.items) - len(entries)
+                builder.add(entries)
     except (OSError, JsonError) as error:
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
             "the detections are written all the same: mend the file and run again",
         ) from error
-    return builder.build(), _remarks(builder)
+    remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
+    return builder.build(), remarks + _remarks(builder)
 
 
 def _remarks(builder: GroundTruthBuilder) -> list[str]:

@@ -197,6 +197,11 @@ def test_remarks_about_rotated_boxes(folder):
     ]
 
 
+def test_annotations_that_are_no_objects_are_said(folder):
+    path = write(folder, annotations=[None, 3], images=[])
+    assert read_truth(path, {}, {})[1] == ["2 entries of `annotations` are no objects"]
+
+
 def test_annotations_that_break_off_are_said(folder):
     path = folder.parent / "coco.json"
     path.write_text('{"images": [], "annotations": [{"id": 1 "image_id": 2}]}')
