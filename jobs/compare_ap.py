@@ -38,6 +38,27 @@ def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
     return [numbers.setdefault(json.dumps(image[key]), len(numbers)) for image in images]
 
 
+def read_tables(path: str) -> dict[str, list[dict[str, Any]]]:
+    """The `images` and `categories` of a COCO file, objects that have an `id`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    hint = "odtk-ray doctor says what is wrong with an annotation file"
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        tables = {name: list(content[name]) for name in ("images", "categories")}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(f"cannot use {path}", "it is no COCO annotation file", hint) from error
+    entries = [entry for rows in tables.values() for entry in rows]
+    if not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), int | str) for entry in entries
+    ):
+        raise UsageError(f"cannot use {path}", "an image or a category has no id", hint)
+    return tables
+
+
 def read_table(
     path: str, images: dict[str, int], categories: dict[str, int], numbers: int = 4
 ) -> DetectionTable:
@@ -108,13 +129,12 @@ def _of_image(table: DetectionTable, image: int) -> Detections:
 def main(
     a: str, b: str, annotations: str, group_by: str | None, draws: int, level: float, seed: int
 ) -> None:
-    with open(annotations) as file:
-        content = json.load(file)
-    ids = [json.dumps(image["id"]) for image in content["images"]]
-    order = np.argsort(image_ranks(ids))  # equal scores are ordered by image id, as COCOeval does
-    images = {ids[place]: index for index, place in enumerate(order.tolist())}
-    categories = {json.dumps(c["id"]): i for i, c in enumerate(content["categories"])}
     try:
+        content = read_tables(annotations)
+        ids = [json.dumps(image["id"]) for image in content["images"]]
+        order = np.argsort(image_ranks(ids))  # equal scores by image id, as COCOeval has them
+        images = {ids[place]: index for index, place in enumerate(order.tolist())}
+        categories = {json.dumps(c["id"]): i for i, c in enumerate(content["categories"])}
         truth, remarks = read_truth(annotations, images, categories)
         tables = [read_table(path, images, categories) for path in (a, b)]
         groups = np.array(groups_of(content["images"], group_by), np.int64)[order]

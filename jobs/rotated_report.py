@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 import click
-from compare_ap import read_table
+from compare_ap import read_table, read_tables
 
 from odtk_ray.data.coco import read_truth
 from odtk_ray.errors import OdtkError
@@ -24,10 +24,12 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
     Raises:
         OdtkError: a file cannot be used.
     """
-    with open(annotations) as file:
-        content = json.load(file)
+    content = read_tables(annotations)
     images = {json.dumps(image["id"]): i for i, image in enumerate(content["images"])}
-    categories = [Category(entry["id"], entry["name"]) for entry in content["categories"]]
+    categories = [
+        Category(entry["id"], str(entry.get("name", entry["id"])))
+        for entry in content["categories"]
+    ]
     places = {json.dumps(category.id): i for i, category in enumerate(categories)}
     truth, remarks = read_truth(annotations, images, places, rotated=True)
     table = read_table(path, images, places, numbers=5)

@@ -14,30 +14,32 @@ _CONVENTION = click.Choice(["odtk", "opencv", "le90"])
 
 @click.command()
 @click.option("--annotations", required=True, help="COCO file to examine.")
-@click.option("--images", default=".", show_default=True, help="Folder of its images.")
+@click.option("--images", default=".", show_default=True, help="Folder or URI of its images.")
 @click.option("--rotated-bbox", is_flag=True, help="Its boxes are rotated.")
 @click.option("--samples", default="doctor.png", show_default=True,
-              help="Picture to write, six annotations in it.")  # fmt: skip
+              help="PNG to write, six annotations in it.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debug: bool) -> None:
     """Say what is wrong with an annotation file, and draw six of its annotations.
 
-    Exit codes: 0 nothing is wrong, 1 something is, 2 the file cannot be read.
+    Exit codes: 0 nothing is wrong, 1 something is, 2 the file cannot be read, or the PNG written.
     """
 
     def check() -> int:
         from odtk_ray.results.doctor import examine
-        from odtk_ray.results.samples import draw_samples
+        from odtk_ray.results.samples import check_sheet, write_samples
 
-        report = examine(annotations, rotated=rotated_bbox)
+        check_sheet(samples, annotations)
+        report = examine(annotations, images, rotated=rotated_bbox)
+        if report.samples:
+            write_samples(report, images, samples)
         click.echo(
             f"{annotations}: {len(report.images):,} images, {len(report.categories):,} categories, "
             f"{report.annotations:,} annotations, {report.turned:,} of them turned"
         )
         for finding in report.findings:
-            click.echo(f"{'wrong' if finding.wrong else 'note'}: {finding}")
+            click.echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding}")
         if report.samples:
-            draw_samples(report.samples, report.images, images).save(samples, "PNG")
             click.echo(f"wrote {samples}: {len(report.samples)} annotations")
         click.echo("nothing is wrong" if report.healthy else "the file should be mended")
         return EXIT_OK if report.healthy else EXIT_FAILED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,11 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from odtk_ray.data import storage
+from odtk_ray.data.imagepaths import (
+    below,
+    image_folder,
+    image_path,
+    is_file_name,
+    leads_out,
+    outside,
+)
 from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
 from odtk_ray.data.sources import Dataset
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
-from odtk_ray.results.truth import GroundTruth, GroundTruthBuilder
+from odtk_ray.results.truth import FARTHEST, GroundTruth, GroundTruthBuilder
 
 _HASH_CHUNK = 8 << 20
 
@@ -57,7 +64,7 @@ def read_coco(
         UsageError: the file is no COCO file, repeats ids, or names files that are missing or
             lie outside `images`.
     """
-    images = images if storage.is_uri(images) else os.path.abspath(os.path.expanduser(images))
+    images = image_folder(images)
     tables: list[pa.Table] = []
     categories: list[dict[str, Any]] | None = None
     has_truth = False
@@ -65,10 +72,10 @@ def read_coco(
         with storage.open_input(path) as raw:
             stream = HashingReader(raw)
             for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
+                if not chunk.is_array:
+                    raise _malformed(path, f"its `{chunk.key}` is no list")
                 if chunk.key == "annotations":
                     has_truth = True
-                elif not chunk.is_array:
-                    raise _malformed(path, f"its `{chunk.key}` is no list")
                 elif chunk.key == "images":
                     tables.append(_records(path, images, chunk.items))
                 else:
@@ -117,18 +124,21 @@ def read_truth(
         OdtkError: the file cannot be read to its end. That shows late, since planning passes over
             the annotations without parsing them.
     """
-    builder = GroundTruthBuilder(image_index, category_index, rotated)
+    builder, others = GroundTruthBuilder(image_index, category_index, rotated), 0
     try:
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                builder.add(item for item in chunk.items if isinstance(item, dict))
+                entries = [item for item in chunk.items if isinstance(item, dict)]
+                others += len(chunk.items) - len(entries)
+                builder.add(entries)
     except (OSError, JsonError) as error:
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
             "the detections are written all the same: mend the file and run again",
         ) from error
-    return builder.build(), _remarks(builder)
+    remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
+    return builder.build(), remarks + _remarks(builder)
 
 
 def _remarks(builder: GroundTruthBuilder) -> list[str]:
@@ -140,6 +150,16 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
             f"{builder.malformed_boxes:,} annotations have no valid bbox "
             f"(first: id {builder.first_malformed})"
         )
+    if builder.turned_boxes:
+        remarks.append(
+            f"{builder.turned_boxes:,} bboxes have five numbers and are left out: these are "
+            "rotated boxes, and the model's are axis-aligned"
+        )
+    if builder.far_outlines:
+        remarks.append(
+            f"{builder.far_outlines:,} annotations reach beyond {FARTHEST:,} pixels and are left "
+            f"out (first: id {builder.first_far}): their coordinates should be mended"
+        )
     if builder.missing_areas:
         remarks.append(f"{builder.missing_areas:,} annotations have no area: width * height counts")
     if builder.missing_outlines:
@@ -147,6 +167,8 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
             f"{builder.missing_outlines:,} annotations have no segmentation of polygons: "
             "the corners of their bbox count, theta clockwise"
         )
+    if builder.missing_angles:
+        remarks.append(f"{builder.missing_angles:,} of these bboxes have no theta: 0 counts")
     if builder.nested_outlines:
         remarks.append(
             f"{builder.nested_outlines:,} segmentations are lists of points: read as polygons"
@@ -161,15 +183,15 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         if not isinstance(item, dict):
             raise _malformed(path, "an entry of `images` is no object")
         name = item.get("file_name")
-        if not isinstance(name, str) or not name or not storage.is_text(name):
+        if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
-        sizes = [v if isinstance(v, int) else 0 for v in (item.get("width"), item.get("height"))]
+        sizes = [v if type(v) is int else 0 for v in (item.get("width"), item.get("height"))]
         known = all(0 < v < 2**31 for v in sizes)
         row = (
             0,
             _id_text(path, item.get("id"), name),
             name,
-            _inside(images, name),
+            image_path(images, name),
             *(sizes if known else (0, 0)),
             json.dumps(item),
         )
@@ -185,28 +207,6 @@ def _id_text(path: str, value: object, name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return str(value)
     raise _malformed(path, f"the id of {name} is {json.dumps(value)}, no text or 64-bit integer")
-
-
-def _inside(root: str, name: str) -> str:
-    """The path of a file below the image folder.
-
-    Raises:
-        UsageError: the name leads out of it.
-    """
-    scheme, mark, bare = root.rpartition("://")
-    folder = bare.rstrip("/") + "/"
-    path = posixpath.join(folder, name)
-    if not posixpath.normpath(path).startswith(folder):
-        raise _outside(name, root)
-    return f"{scheme}{mark}{path}"
-
-
-def _outside(name: str, root: str) -> UsageError:
-    return UsageError(
-        f"{name} leads out of the image folder",
-        f"only files in {root} are read",
-        "give the folder that holds all images as --images",
-    )
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
@@ -242,12 +242,9 @@ def _present(
     if here.all():
         return records, []
     gone = np.flatnonzero(~here)
-    if not storage.is_uri(images):
-        real = os.path.realpath(images)
-        for i in gone:
-            full = records["path"][i].as_py()
-            if os.path.lexists(full) and not storage.inside(full, real):
-                raise _outside(records["file_name"][i].as_py(), images)
+    for i in gone:
+        if leads_out(images, records["path"][i].as_py()):
+            raise outside(records["file_name"][i].as_py(), images)
     if not allow_missing or len(gone) == len(records):
         raise UsageError(
             f"{len(gone):,} of {len(records):,} images of {os.path.basename(path)} "
@@ -260,11 +257,9 @@ def _present(
 
 def _relative(images: str, records: pa.Table) -> Iterator[str]:
     """The normal form of every path, relative to the image folder."""
-    scheme, mark, bare = images.rpartition("://")
-    start, skip = len(scheme + mark), len(bare.rstrip("/")) + 1
     for batch in records.to_batches(max_chunksize=_BATCH):
         for path in batch["path"].to_pylist():
-            yield posixpath.normpath(path[start:])[skip:]
+            yield below(images, path)
 
 
 def _malformed(path: str, why: str) -> UsageError:

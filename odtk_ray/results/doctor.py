@@ -4,65 +4,34 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from odtk_ray.data import storage
+from odtk_ray.data.imagepaths import below, image_folder, image_path, is_file_name, leads_out
 from odtk_ray.data.jsonstream import JsonError, scan
 from odtk_ray.data.rotated import corners
 from odtk_ray.errors import UsageError
+from odtk_ray.results.findings import Finding, Problem, shown
 from odtk_ray.results.overlap import PolygonOverlap
 from odtk_ray.results.polygons import is_nested, read_rings
-from odtk_ray.results.truth import GroundTruthBuilder, read_box
+from odtk_ray.results.truth import (
+    GroundTruthBuilder,
+    enclosing,
+    has_theta,
+    is_far,
+    read_box,
+    read_number,
+)
 
 _SAMPLES = 6
+_DRAWN = 5000  # pixels of a side: what lies around a larger box may not fit in memory
 # IoU of a box and its outline. Sides counted from corner to corner are a pixel shorter, and an
 # outline that is no rectangle fills only a part of its box.
 _ALIKE, _CLEAR = 0.5, 0.1
-
-# What an annotation can be found guilty of; the first list makes the file unusable as it is.
-_WRONG = (
-    "image_id is of no image of the file",
-    "category_id is of no category of the file",
-    "bbox is not 4 or 5 finite numbers, or has a negative side",
-    "box lies outside of its image",
-    "box has a side of less than a pixel",
-    "theta is beyond 2 pi: it is in radians",
-    "segmentation has no area: its corners are on a line, or its edges cross",
-    "segmentation is turned the other way: theta is positive clockwise, it goes anti-clockwise",
-    "segmentation is not the box turned by theta",
-)
-_ODD = (
-    "bbox has no theta: 0 is taken",
-    "no segmentation of polygons: the corners of the box count",
-    "segmentation of points instead of numbers: read as polygons",
-    "no area: width * height counts",
-    "bbox of five numbers: give --rotated-bbox",
-)
-
-
-@dataclass
-class Finding:
-    """One kind of problem.
-
-    Attributes:
-        text: what is the matter with them.
-        wrong: whether they should be mended; otherwise it is only good to know.
-        count: number of annotations.
-        first: id of the first of them, as the file has it.
-    """
-
-    text: str
-    wrong: bool
-    count: int = 0
-    first: object = None
-
-    def __str__(self) -> str:
-        number = f"{self.count:,} annotation{'s' * (self.count != 1)}"
-        return f"{self.text}: {number}, the first has id {self.first}"
 
 
 @dataclass
@@ -72,30 +41,41 @@ class Report:
     Attributes:
         images: entries of `images` by id.
         categories: name by id.
+        lost: ids of the images that cannot be read.
         annotations: how many there are.
         turned: how many have a theta that is not 0.
-        findings: problems that were met, the worst first.
         samples: some annotations, chosen at random, angles that show their sign first.
     """
 
     images: dict[Any, Mapping[str, Any]]
     categories: dict[Any, str]
+    lost: set[Any] = field(default_factory=set)
     annotations: int = 0
     turned: int = 0
-    findings: list[Finding] = field(default_factory=list)
     samples: list[Mapping[str, Any]] = field(default_factory=list)
+    _findings: dict[Problem, Finding] = field(default_factory=dict)
+
+    def add(self, problem: Problem, first: str) -> None:
+        """Counts a problem; `first` says where it is, should it be the first."""
+        self._findings.setdefault(problem, Finding(problem, first)).count += 1
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Problems that were met, the worst first."""
+        return [self._findings[problem] for problem in Problem if problem in self._findings]
 
     @property
     def healthy(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(finding.wrong for finding in self.findings)
+        return not any(problem.value.wrong for problem in self._findings)
 
 
-def examine(path: str, *, rotated: bool) -> Report:
+def examine(path: str, images: str, *, rotated: bool) -> Report:
     """Check a COCO file, entry by entry, without keeping the annotations.
 
     Args:
         path: the file.
+        images: folder or URI that `file_name` is relative to.
         rotated: whether its boxes are rotated.
 
     Raises:
@@ -103,56 +83,91 @@ def examine(path: str, *, rotated: bool) -> Report:
     """
     tables: dict[str, list[Any]] = {"images": [], "categories": []}
     try:
-        with storage.open_input(path) as stream:
-            for chunk in scan(stream, tuple(tables)):
-                tables[chunk.key] += [item for item in chunk.items if isinstance(item, dict)]
-        report = Report(
-            {_key(entry): entry for entry in tables["images"]},
-            {_key(entry): str(entry.get("name", "")) for entry in tables["categories"]},
-        )
-        _check_tables(path, tables, report)
-        with storage.open_input(path) as stream:
-            for chunk in scan(stream, ("annotations",)):
-                _examine(report, (i for i in chunk.items if isinstance(i, dict)), rotated)
+        for key, items in _lists(path, tuple(tables)):
+            tables[key] += items
+        report = _tables(path, tables)
+        _examine_files(report, image_folder(images))
+        for _, items in _lists(path, ("annotations",)):
+            _examine(report, items, rotated)
     except JsonError as error:
         raise UsageError(f"{path} is no usable COCO annotation file", str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
-    order = [*_WRONG, *_ODD]
-    report.findings.sort(key=lambda finding: order.index(finding.text))
     return report
 
 
+def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
+    with storage.open_input(path) as stream:
+        for chunk in scan(stream, keys):
+            if not chunk.is_array:
+                why = f"its `{chunk.key}` is no list"
+                raise UsageError(f"{path} is no usable COCO annotation file", why)
+            yield chunk.key, chunk.items
+
+
 def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
+    """An id, or None where it is none: JSON's true is no number 1, and 64 bits are the limit."""
     value = entry.get(name)
-    return value if isinstance(value, int | str) else None
+    usable = isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
+    return value if usable else None
 
 
-def _check_tables(path: str, tables: Mapping[str, list[Any]], report: Report) -> None:
+def _tables(path: str, tables: Mapping[str, list[Any]]) -> Report:
+    entries = {name: [e for e in rows if isinstance(e, dict)] for name, rows in tables.items()}
+    report = Report(
+        {_key(entry): entry for entry in entries["images"]},
+        {_key(entry): str(entry.get("name", "")) for entry in entries["categories"]},
+    )
     for name, known in (("images", report.images), ("categories", report.categories)):
-        if not tables[name]:
+        if not entries[name]:
             raise UsageError(f"{path} is no usable COCO annotation file", f"it has no `{name}`")
-        if len(known) < len(tables[name]) or None in known:
+        if len(known) < len(entries[name]) or None in known:
             raise UsageError(
                 f"{path} is no usable COCO annotation file",
                 f"ids of `{name}` repeat or are missing",
             )
+        for row in tables[name]:
+            if not isinstance(row, dict):
+                report.add(Problem.NO_OBJECT, f"is {shown(row)} in `{name}`")
+    return report
 
 
-def _examine(report: Report, annotations: Iterator[Mapping[str, Any]], rotated: bool) -> None:
-    known = {finding.text: finding for finding in report.findings}
+def _examine_files(report: Report, images: str) -> None:
+    """Whether the image files are where a run looks for them."""
+    paths: dict[Any, str] = {}
+    for key, entry in report.images.items():
+        name = entry.get("file_name")
+        if not is_file_name(name):
+            report.add(Problem.NO_NAME, f"has id {shown(entry.get('id'))}")
+            continue
+        try:
+            paths[key] = image_path(images, name)
+        except UsageError:
+            report.add(Problem.OUTSIDE, f"is {shown(name)}")
+    there = storage.existing(images, (below(images, path) for path in paths.values()))
+    lost = {key for key, here in zip(paths, there, strict=True) if not here}
+    for key, path in paths.items():
+        if key in lost:
+            problem = Problem.OUTSIDE if leads_out(images, path) else Problem.NO_FILE
+            report.add(problem, f"is {shown(report.images[key]['file_name'])}")
+    report.lost = lost | (report.images.keys() - paths.keys())
+
+
+def _examine(report: Report, annotations: Sequence[Any], rotated: bool) -> None:
     chance = random.Random(report.annotations)  # noqa: S311 - of samples
     for entry in annotations:
         report.annotations += 1
-        for text in _problems(report, entry, rotated):
-            if text not in known:
-                known[text] = Finding(text, text in _WRONG, first=entry.get("id"))
-                report.findings.append(known[text])
-            known[text].count += 1
-        box = read_box(entry.get("bbox"))
-        if box is not None and _key(entry, "image_id") in report.images:
+        if not isinstance(entry, dict):
+            report.add(Problem.NO_OBJECT, f"is {shown(entry)} in `annotations`")
+            continue
+        for problem in _problems(report, entry, rotated):
+            report.add(problem, f"has id {shown(entry.get('id'))}")
+        box, image = read_box(entry.get("bbox")), _key(entry, "image_id")
+        if box is not None and image in report.images:
             report.turned += box[4] != 0
-            _sample(report, entry, chance)
+            drawable = not is_far([box]) and max(box[2:4]) <= _DRAWN
+            if drawable and image not in report.lost:
+                _sample(report, entry, chance)
 
 
 def _sample(report: Report, entry: Mapping[str, Any], chance: random.Random) -> None:
@@ -174,61 +189,92 @@ def _telling(entry: Mapping[str, Any]) -> bool:
     return box is not None and min(box[2:4]) > 8 and abs(math.sin(2 * box[4])) > 0.3
 
 
-def _problems(report: Report, entry: Mapping[str, Any], rotated: bool) -> Iterator[str]:
+def _problems(report: Report, entry: Mapping[str, Any], rotated: bool) -> Iterator[Problem]:
     image = report.images.get(_key(entry, "image_id"))
     if image is None:
-        yield _WRONG[0]
+        yield Problem.IMAGE
     if _key(entry, "category_id") not in report.categories:
-        yield _WRONG[1]
-    given = entry.get("bbox")
-    five = isinstance(given, list) and len(given) == 5
-    box = read_box(given) if rotated or not five else None
-    if five and not rotated:
-        yield _ODD[4]
-    elif box is None:
-        yield _WRONG[2]
+        yield Problem.CATEGORY
+    yield from (_rotated if rotated else _upright)(entry, image)
+    if read_number(entry.get("area")) is None:
+        yield Problem.AREA
+
+
+def _upright(entry: Mapping[str, Any], image: Mapping[str, Any] | None) -> Iterator[Problem]:
+    box = read_box(entry.get("bbox"))
+    if box is None:
+        yield Problem.BOX
+    elif has_theta(entry["bbox"]):
+        yield Problem.FIVE
     else:
-        if image is not None and _outside(box, image):
-            yield _WRONG[3]
-        if min(box[2:4]) < 1:
-            yield _WRONG[4]
-        if rotated:
-            yield from _turn_problems(entry, box, five)
-    area = entry.get("area")
-    if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
-        yield _ODD[3]
+        yield from _place([_ring(box)], box, image)
 
 
-def _outside(box: list[float], image: Mapping[str, Any]) -> bool:
-    """Whether a box and its image have no point in common, as far as the image's size is known."""
-    width, height = image.get("width"), image.get("height")
-    if not isinstance(width, int) or not isinstance(height, int):
+def _rotated(entry: Mapping[str, Any], image: Mapping[str, Any] | None) -> Iterator[Problem]:
+    box, rings = read_box(entry.get("bbox")), read_rings(entry.get("segmentation"))
+    yield from _forms(entry, box, rings)
+    outline = rings if rings or box is None else [_ring(box)]
+    if outline:
+        yield from _place(outline, box, image)
+    if box and abs(box[4]) > 2 * math.pi:
+        yield Problem.DEGREES
+    if rings and not is_far(rings):
+        yield from _turn(entry, box)
+
+
+def _forms(
+    entry: Mapping[str, Any], box: list[float] | None, rings: list[list[float]] | None
+) -> Iterator[Problem]:
+    """What an annotation of a rotated box lacks, or has in another form."""
+    if entry.get("bbox") is None and rings:
+        yield Problem.NO_BOX
+    elif box is None:
+        yield Problem.BOX
+    elif not has_theta(entry["bbox"]):
+        yield Problem.FLAT if rings else Problem.NO_THETA
+    if rings and is_nested(entry.get("segmentation")):
+        yield Problem.POINTS
+    elif box and not rings:
+        yield Problem.NO_OUTLINE
+
+
+def _place(
+    outline: Sequence[Sequence[float]], box: list[float] | None, image: Mapping[str, Any] | None
+) -> Iterator[Problem]:
+    if is_far(outline):
+        yield Problem.FAR
+    elif image is not None and _outside(outline, image):
+        yield Problem.PLACE
+    if box and min(box[2:4]) < 1:
+        yield Problem.THIN
+
+
+def _ring(box: list[float]) -> list[float]:
+    ring: list[float] = corners(np.array([box])).ravel().tolist()
+    return ring
+
+
+def _outside(outline: Sequence[Sequence[float]], image: Mapping[str, Any]) -> bool:
+    """Whether an outline and its image are apart, as far as the image's size is known."""
+    width, height = read_number(image.get("width")), read_number(image.get("height"))
+    if not width or not height:
         return False
-    x, y = corners(np.array([box]))[0].T
-    return bool(x.max() < 0 or y.max() < 0 or x.min() >= width or y.min() >= height)
+    x, y, w, h = enclosing(outline)
+    return x + w < 1 or y + h < 1 or x >= width or y >= height
 
 
-def _turn_problems(entry: Mapping[str, Any], box: list[float], five: bool) -> Iterator[str]:
-    segmentation = entry.get("segmentation")
-    rings = read_rings(segmentation)
-    if not five:
-        yield _ODD[0]
-    if abs(box[4]) > 2 * math.pi:
-        yield _WRONG[5]
-    if rings is None:
-        yield _ODD[1]
-        return
-    if is_nested(segmentation):
-        yield _ODD[2]
+def _turn(entry: Mapping[str, Any], box: list[float] | None) -> Iterator[Problem]:
+    """What is wrong with an outline, and with the box that it should be, if that has an angle."""
     builder = GroundTruthBuilder({"0": 0}, {"0": 0}, rotated=True)
     builder.add([{**entry, "image_id": 0, "category_id": 0}])
     truth = builder.build()
-    ways = np.array([box, [*box[:4], -box[4]]])
-    iou = PolygonOverlap(truth).pairs(ways, np.zeros(2, np.int64), np.zeros(1, np.int64))
-    same, mirrored = iou(np.arange(2), np.zeros(2, np.int64))
     if truth.polygons is not None and truth.polygons.edges().area[0] < 0.5:
-        yield _WRONG[6]
-    elif mirrored > max(same + _CLEAR, _ALIKE):
-        yield _WRONG[7]
-    elif same < _ALIKE:
-        yield _WRONG[8]
+        yield Problem.NO_AREA
+    elif box is not None and has_theta(entry["bbox"]):
+        ways = np.array([box, [*box[:4], -box[4]]])
+        iou = PolygonOverlap(truth).pairs(ways, np.zeros(2, np.int64), np.zeros(1, np.int64))
+        same, mirrored = iou(np.arange(2), np.zeros(2, np.int64))
+        if mirrored > max(same + _CLEAR, _ALIKE):
+            yield Problem.MIRRORED
+        elif same < _ALIKE:
+            yield Problem.OTHER

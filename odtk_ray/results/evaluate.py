@@ -26,11 +26,11 @@ from odtk_ray.results.matching import (
     match,
     places,
 )
-from odtk_ray.results.overlap import BoxOverlap, Overlap
+from odtk_ray.results.overlap import COCO_LIMIT, BoxOverlap, Overlap
 from odtk_ray.results.truth import Category, GroundTruth
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_LIMITS = (1, 10, 100)  # detections of an image and class that count, best first
+_LIMITS = (1, 10, COCO_LIMIT)  # detections of an image and class that count, best first
 
 # Name: (measure, IoU threshold or None for the mean over all, area range, limit).
 _STATS = {
@@ -80,11 +80,13 @@ class Metrics:
         images: number of evaluated images.
         stats: COCO's twelve figures by name, AP to ARl, in pycocotools' order; -1 where undefined.
         classes: one row a category, in the order of the file.
+        limit: detections of an image and class that count for precision; None where all do.
     """
 
     images: int
     stats: dict[str, float]
     classes: tuple[ClassMetrics, ...]
+    limit: int | None = COCO_LIMIT
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain dictionaries and lists."""
@@ -102,11 +104,12 @@ class Metrics:
         return {"images": self.images, "stats": dict(self.stats), "classes": classes}
 
     def lines(self) -> list[str]:
-        """The twelve lines that pycocotools' summarize() prints, character for character."""
+        """The twelve lines of pycocotools' summarize(); `all` detections where none are cut."""
         lines = []
         for name, (measure, threshold, area, limit) in _STATS.items():
             iou = "0.50:0.95" if threshold is None else f"{THRESHOLDS[threshold]:.2f}"
-            setting = f"IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d}"
+            shown = "all" if self.limit is None and measure == "Precision" else str(limit)
+            setting = f"IoU={iou:<9} | area={area:>6s} | maxDets={shown:>3s}"
             value = f"{self.stats[name]:.3f}"
             lines.append(f" {'Average ' + measure:<18} (A{measure[0]}) @[ {setting} ] = {value}")
         return lines
@@ -124,8 +127,8 @@ class Metrics:
 class CocoEvaluator:
     """Evaluates detections chunk by chunk; the chunks' order and size make no difference.
 
-    Equal to COCOeval with default parameters. Images that are never added do not count, nor does
-    their ground truth.
+    Equal to COCOeval with default parameters, but for `overlap.limit`. Images that are never added
+    do not count, nor does their ground truth.
 
     Args:
         truth: the boxes to find.
@@ -183,10 +186,12 @@ class CocoEvaluator:
         group = owner * n_classes + classes_category
         rows = known[np.lexsort((-scores[known], group[known]))]
         rank = places(group[rows])
-        rows, rank = rows[rank < _LIMITS[-1]], rank[rank < _LIMITS[-1]]
+        counted = rank < (self._overlap.limit or np.inf)
+        rows, rank = rows[counted], rank[counted]
 
         kept = np.empty(len(rows), _KEPT)
-        kept["score"], kept["rank"] = scores[rows], rank
+        # Of ranks only those below the limits of recall are told apart.
+        kept["score"], kept["rank"] = scores[rows], np.minimum(rank, _LIMITS[-1])
         kept["image_rank"] = self._image_rank[images[owner[rows]]]
         found = Found(bbox[rows, 2] * bbox[rows, 3], group[rows], rank)
         wanted, truth_rows = self._wanted(images)
@@ -243,7 +248,7 @@ class CocoEvaluator:
                 strict=True,
             )
         )
-        return Metrics(int(self._seen.sum()), stats, classes)
+        return Metrics(int(self._seen.sum()), stats, classes, self._overlap.limit)
 
 
 def _check_lengths(

@@ -40,12 +40,12 @@ def check_outputs(config: InferConfig) -> None:
             )
         if not storage.is_uri(path) and os.path.isdir(path):
             raise UsageError(f"cannot write {path}", "it is a folder")
-        _check_place(path)
+        check_place(path)
     if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
         raise UsageError("one output is named twice", ", ".join(config.outputs))
-    _check_place(config.run_folder)
+    check_place(config.run_folder)
     for other in filter(None, (config.draw, config.trace)):
-        _check_place(other)
+        check_place(other)
     if config.draw and _holds(config.run_folder, config.draw):
         raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
     for path in config.outputs:
@@ -57,8 +57,12 @@ def _holds(folder: str, path: str) -> bool:
     return storage.absolute(path).startswith(storage.absolute(folder) + "/")
 
 
-def _check_place(path: str) -> None:
-    """See that something may be written beside `path`."""
+def check_place(path: str) -> None:
+    """See that something may be written beside `path`.
+
+    Raises:
+        UsageError: otherwise.
+    """
     folder = os.path.dirname(storage.absolute(path))
     probe = storage.join(folder, f".odtk-ray.{os.getpid()}.tmp")
     if not storage.is_uri(path) and not os.path.isdir(folder):

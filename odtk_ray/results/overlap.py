@@ -19,8 +19,19 @@ from odtk_ray.results.truth import GroundTruth
 _FARTHEST = 1e5
 
 
+# COCO's last limit: the best detections of an image and class that count.
+COCO_LIMIT = 100
+
+
 class Overlap(Protocol):
-    """Compares detections with ground truth."""
+    """Compares detections with ground truth.
+
+    Attributes:
+        limit: how many detections of an image and class count for precision, best first; None
+            where all do.
+    """
+
+    limit: int | None
 
     def pairs(self, bbox: Floats, images: Ints, rows: Ints) -> PairIou:
         """Prepare some detections and some ground truth.
@@ -39,6 +50,8 @@ class Overlap(Protocol):
 class BoxOverlap:
     """Axis-aligned boxes: pycocotools' iouType "bbox"."""
 
+    limit: int | None = COCO_LIMIT
+
     def __init__(self, truth: GroundTruth) -> None:
         self._truth = truth
 
@@ -49,7 +62,9 @@ class BoxOverlap:
 
 
 class PolygonOverlap:
-    """Rotated boxes against outlines, by their exact areas."""
+    """Rotated boxes against outlines, by their exact areas; as in DOTA all detections count."""
+
+    limit: int | None = None
 
     def __init__(self, truth: GroundTruth) -> None:
         self._crowd = truth.crowd
@@ -93,6 +108,8 @@ class MaskOverlap:
         truth: with polygons.
         sizes: int64 [n_records, 2], (height, width) of each image in pixels.
     """
+
+    limit: int | None = COCO_LIMIT
 
     def __init__(self, truth: GroundTruth, sizes: Ints) -> None:
         self._crowd, self._polygons, self._sizes = truth.crowd, _outlines(truth), sizes

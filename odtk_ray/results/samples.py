@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
-from odtk_ray.data.images import decode
+from odtk_ray.data.imagepaths import below, image_folder, image_path
 from odtk_ray.data.rotated import Floats, corners
-from odtk_ray.errors import ImageError
+from odtk_ray.data.windows import Windowed, open_windowed
+from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.results.doctor import Report
+from odtk_ray.results.findings import Problem, shown
+from odtk_ray.results.outputs import check_place
 from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
 
@@ -22,47 +27,85 @@ _TILE, _CAPTION, _COLUMNS = 360, 44, 3  # pixels, pixels, tiles
 _BOX, _OUTLINE, _GRAY = (255, 64, 64), (64, 255, 96), (96, 96, 96)
 
 
-def draw_samples(
-    annotations: Sequence[Mapping[str, Any]], images: Mapping[Any, Mapping[str, Any]], folder: str
-) -> Image.Image:
-    """A sheet of annotations: the box as odtk-ray reads it in red, the file's outline in green.
+def check_sheet(path: str, annotations: str) -> None:
+    """See that the sheet has a place, before any work is done.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    if not path.lower().endswith(".png"):
+        hint = "give a name that ends in .png"
+        raise UsageError(f"cannot write the samples to {path}", "they are a PNG", hint)
+    if not storage.is_uri(path) and os.path.isdir(path):
+        raise UsageError(f"cannot write {path}", "it is a folder")
+    if _real(path) == _real(annotations):
+        raise UsageError(f"cannot write the samples to {path}", "it is the annotation file")
+    check_place(path)
+
+
+def write_samples(report: Report, images: str, path: str) -> None:
+    """Write the sheet of a report's samples; pictures that cannot be read become findings.
+
+    Args:
+        report: of a file; its samples have usable boxes, and images that are there.
+        images: the image folder.
+        path: of the sheet, a PNG.
+
+    Raises:
+        UsageError: the file names an image that the sheet would replace.
+        OSError: it cannot be written.
+    """
+    root = image_folder(images)
+    paths = {
+        key: image_path(root, str(entry["file_name"]))
+        for key, entry in report.images.items()
+        if key not in report.lost
+    }
+    # The folder resolved, and not each of a million names.
+    if _real(path) in {storage.join(_real(root), below(root, image)) for image in paths.values()}:
+        raise UsageError(f"cannot write the samples to {path}", "it is an image of the file")
+    buffer = io.BytesIO()
+    _sheet(report, paths).save(buffer, "PNG")
+    storage.write_atomic(path, buffer.getvalue())
+
+
+def _real(path: str) -> str:
+    path = storage.absolute(path)
+    return path if storage.is_uri(path) else os.path.realpath(path)
+
+
+def _sheet(report: Report, paths: Mapping[Any, str]) -> Image.Image:
+    """The box as odtk-ray reads it in red, the file's outline in green.
 
     The red box has its first corner (top left before the turn) marked by a dot, and an arrow along
     its width: theta is the angle from the x axis to the arrow, clockwise where it is positive.
-
-    Args:
-        annotations: with a usable `bbox`, of four or five numbers.
-        images: the file's `images` by id.
-        folder: of the images; one that is not there is drawn as gray.
     """
-    rows = -(-max(len(annotations), 1) // _COLUMNS)
+    rows = -(-len(report.samples) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _CAPTION)), "white")
-    for n, entry in enumerate(annotations):
-        picture = _open(folder, str(images[entry["image_id"]].get("file_name")))
+    broken = set()
+    for n, entry in enumerate(report.samples):
         at = (n % _COLUMNS * _TILE, n // _COLUMNS * (_TILE + _CAPTION))
-        sheet.paste(_tile(entry, picture), at)
+        try:
+            picture = open_windowed(paths[entry["image_id"]], Preprocessing())
+            tile = _tile(entry, picture)
+        except (ImageError, OSError) as error:
+            if entry["image_id"] not in broken:
+                broken.add(entry["image_id"])
+                name = shown(report.images[entry["image_id"]]["file_name"])
+                report.add(Problem.NO_PICTURE, f"is {name} ({error})")
+            tile = Image.new("RGB", (_TILE, _TILE), _GRAY)
+        sheet.paste(tile, at)
         _caption(ImageDraw.Draw(sheet), entry, (at[0] + 6, at[1] + _TILE + 4))
     return sheet
 
 
-def _open(folder: str, name: str) -> Image.Image | None:
-    try:
-        pixels = decode(storage.read_bytes(os.path.join(folder, name)), Preprocessing())
-    except (ImageError, OSError):
-        return None
-    return Image.fromarray(pixels)
-
-
-def _tile(entry: Mapping[str, Any], picture: Image.Image | None) -> Image.Image:
+def _tile(entry: Mapping[str, Any], picture: Windowed) -> Image.Image:
     box = np.array([read_box(entry["bbox"])])
     outline = corners(box)[0]
     side = max(float(np.ptp(outline, axis=0).max()) * 1.5, 32.0)
     origin = outline.mean(axis=0) - side / 2
     scale = _TILE / side
-    tile = Image.new("RGB", (_TILE, _TILE), _GRAY)
-    if picture is not None:
-        window = (*origin.tolist(), *(origin + side).tolist())
-        tile = picture.transform((_TILE, _TILE), Image.Transform.EXTENT, window, fillcolor=_GRAY)
+    tile = _part(picture, origin, side)
     pen = ImageDraw.Draw(tile)
 
     def shown(points: Floats) -> list[tuple[float, float]]:
@@ -75,6 +118,25 @@ def _tile(entry: Mapping[str, Any], picture: Image.Image | None) -> Image.Image:
     pen.line([*around, around[0]], fill=_BOX, width=3)
     _dot(pen, around[0], 7)
     _arrow(pen, *shown(np.stack([outline.mean(axis=0), outline[2:].mean(axis=0)])))
+    return tile
+
+
+def _part(picture: Windowed, origin: Floats, side: float) -> Image.Image:
+    """A square of a picture, scaled to a tile; gray where the picture ends.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    limits = np.array([picture.width, picture.height])
+    left, top = np.clip(np.floor(origin), 0, limits).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(origin + side), [left, top], limits).astype(int).tolist()
+    width, height = right - left, bottom - top
+    tile = Image.new("RGB", (_TILE, _TILE), _GRAY)
+    if width and height:
+        pixels = Image.fromarray(picture.read(left, top, width, height))
+        x, y = (origin - [left, top]).tolist()
+        window = (x, y, x + side, y + side)
+        tile = pixels.transform((_TILE, _TILE), Image.Transform.EXTENT, window, fillcolor=_GRAY)
     return tile
 
 
@@ -95,6 +157,8 @@ def _caption(
     pen: ImageDraw.ImageDraw, entry: Mapping[str, Any], where: tuple[float, float]
 ) -> None:
     theta = (read_box(entry["bbox"]) or [0.0])[-1]
-    text = f"id {entry.get('id')}: theta {theta:+.3f} rad ({math.degrees(theta):+.0f} degrees)"
+    text = (
+        f"id {shown(entry.get('id'))}: theta {theta:+.3f} rad ({math.degrees(theta):+.0f} degrees)"
+    )
     lines = f"{text}\nred: bbox, theta clockwise   green: segmentation"
     pen.multiline_text(where, lines, fill="black", font=ImageFont.load_default(13))

@@ -14,9 +14,15 @@ from odtk_ray.config import InferConfig
 from odtk_ray.data.coco import read_truth
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.merge import Merged, merged
-from odtk_ray.results.overlap import BoxOverlap, MaskOverlap, Overlap, PolygonOverlap
+from odtk_ray.results.overlap import (
+    COCO_LIMIT,
+    BoxOverlap,
+    MaskOverlap,
+    Overlap,
+    PolygonOverlap,
+)
 from odtk_ray.results.store import RunFolder
-from odtk_ray.results.truth import Category, image_ranks
+from odtk_ray.results.truth import Category, GroundTruth, image_ranks
 
 # Images scored at a time where masks are made: a mask takes some hundred bytes.
 _SLICE = 256
@@ -71,7 +77,22 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     for rows in merged(run):
         _add(evaluators, rows, positions)
     results = [evaluator.result() for evaluator in evaluators]
+    remarks += crowded(truth)
     return Scores(results[0], results[1] if rotated else None, remarks)
+
+
+def crowded(truth: GroundTruth) -> list[str]:
+    """A remark where COCO's limit leaves objects without a detection, however good the model is."""
+    wanted = np.stack([truth.image, truth.category], axis=1)[~truth.crowd]
+    groups, objects = np.unique(wanted, axis=0, return_counts=True)
+    images = len(np.unique(groups[objects > COCO_LIMIT, 0]))
+    if not images:
+        return []
+    return [
+        f"{images:,} images have more than {COCO_LIMIT} objects of a class: COCO's figures count "
+        f"the best {COCO_LIMIT} detections of an image and class"
+        + (", the exact ones all" if truth.polygons is not None else "")
+    ]
 
 
 def _sizes(run: RunFolder) -> NDArray[np.int64]:

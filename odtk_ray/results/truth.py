@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from odtk_ray.data.rotated import corners
 from odtk_ray.results.polygons import Polygons, PolygonsBuilder, is_nested, read_rings
 
+# Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
+# steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
+FARTHEST = 1_000_000
+
 
 @dataclass(frozen=True)
 class Category:
@@ -79,12 +83,16 @@ class GroundTruthBuilder:
     Attributes:
         unknown_images: annotations left out because their image is not in `image_index`.
         unknown_categories: annotations left out because their category is not in `category_index`.
-        malformed_boxes: annotations left out because `bbox` is not four finite numbers, or has a
-            negative width or height; of rotated ones, because there is no usable outline either.
+        malformed_boxes: annotations left out because `bbox` is not four or five finite numbers, or
+            has a negative side; of rotated ones, because there is no usable outline either.
         first_malformed: JSON text of the id of the first of these; None when there is none.
+        turned_boxes: annotations left out because `bbox` has five numbers where boxes are upright.
         missing_areas: annotations without a finite `area`, for which width * height is taken.
         missing_outlines: rotated annotations without an outline, for which the box is taken.
+        missing_angles: of these, boxes of four numbers, for which theta 0 is taken.
         nested_outlines: outlines that are lists of points instead of numbers.
+        far_outlines: rotated annotations left out because a corner is beyond `FARTHEST`.
+        first_far: JSON text of the id of the first of these; None when there is none.
     """
 
     def __init__(
@@ -101,9 +109,13 @@ class GroundTruthBuilder:
         self.unknown_categories = 0
         self.malformed_boxes = 0
         self.first_malformed: str | None = None
+        self.turned_boxes = 0
         self.missing_areas = 0
         self.missing_outlines = 0
+        self.missing_angles = 0
         self.nested_outlines = 0
+        self.far_outlines = 0
+        self.first_far: str | None = None
 
     def add(self, annotations: Iterable[Mapping[str, Any]]) -> None:
         """Takes parsed entries of the file's `annotations` list, in file order."""
@@ -118,11 +130,8 @@ class GroundTruthBuilder:
                 self._add(image, category, annotation)
 
     def _add(self, image: int, category: int, annotation: Mapping[str, Any]) -> None:
-        bbox = self._rotated(annotation) if self._polygons else _xywh(annotation.get("bbox"))
+        bbox = self._rotated(annotation) if self._polygons else self._upright(annotation)
         if bbox is None:
-            self.malformed_boxes += 1
-            if self.first_malformed is None:
-                self.first_malformed = _key(annotation.get("id"))
             return
         area = read_number(annotation.get("area"))
         if area is None:
@@ -134,20 +143,40 @@ class GroundTruthBuilder:
         self._area.append(area)
         self._crowd.append(bool(annotation.get("iscrowd")))
 
+    def _upright(self, annotation: Mapping[str, Any]) -> list[float] | None:
+        given = annotation.get("bbox")
+        bbox = read_box(given)
+        if bbox is None:
+            self._malformed(annotation)
+        elif has_theta(given):
+            self.turned_boxes += 1
+            return None
+        return bbox and bbox[:4]
+
+    def _malformed(self, annotation: Mapping[str, Any]) -> None:
+        self.malformed_boxes += 1
+        self.first_malformed = self.first_malformed or _key(annotation.get("id"))
+
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
         """Collects an outline; returns the un-rotated box, or the one that encloses the outline."""
-        bbox, segmentation = read_box(annotation.get("bbox")), annotation.get("segmentation")
-        rings = read_rings(segmentation)
+        given, segmentation = annotation.get("bbox"), annotation.get("segmentation")
+        bbox, rings = read_box(given), read_rings(segmentation)
+        if rings is None and bbox is None:
+            self._malformed(annotation)
+            return None
+        outline = rings or [corners(np.array([bbox])).ravel().tolist()]
+        if is_far(outline):
+            self.far_outlines += 1
+            self.first_far = self.first_far or _key(annotation.get("id"))
+            return None
         if rings is None:
-            if bbox is None:
-                return None
             self.missing_outlines += 1
-            rings = [corners(np.array([bbox])).ravel().tolist()]
+            self.missing_angles += not has_theta(given)
         elif is_nested(segmentation):
             self.nested_outlines += 1
         if self._polygons is not None:
-            self._polygons.add(rings)
-        return bbox[:4] if bbox else enclosing(rings)
+            self._polygons.add(outline)
+        return bbox[:4] if bbox else enclosing(outline)
 
     def build(self) -> GroundTruth:
         """The ground truth; it takes over the builder's memory, so this is the last call."""
@@ -187,22 +216,22 @@ def _key(value: object) -> str:
     return str(value) if type(value) is int else json.dumps(value)
 
 
-def _xywh(value: object) -> list[float] | None:
-    box = read_box(value) if isinstance(value, list) and len(value) == 4 else None
-    return box and box[:4]
-
-
 def read_box(value: object) -> list[float] | None:
     """A `bbox` of four or five numbers as (x, y, w, h, theta); None if it is none.
 
-    Numbers must be finite and sides not negative.
+    Numbers must be finite, less than 1e15 as in `read_rings`, and sides not negative.
     """
     if not isinstance(value, list) or len(value) not in (4, 5):
         return None
     numbers = [number for item in value if (number := read_number(item)) is not None]
-    if len(numbers) != len(value) or numbers[2] < 0 or numbers[3] < 0:
+    if len(numbers) != len(value) or max(map(abs, numbers)) >= 1e15 or min(numbers[2:4]) < 0:
         return None
     return [*numbers, 0.0][:5]
+
+
+def has_theta(bbox: object) -> bool:
+    """Whether a `bbox` has a fifth number."""
+    return isinstance(bbox, list) and len(bbox) == 5
 
 
 def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
@@ -211,8 +240,13 @@ def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
     return [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
 
 
+def is_far(rings: Sequence[Sequence[float]]) -> bool:
+    """Whether a corner lies where no picture is, further out than `FARTHEST`."""
+    return any(abs(value) > FARTHEST for ring in rings for value in ring)
+
+
 def read_number(value: object) -> float | None:
-    """A finite number of JSON as float64; None if it is none, or true or false."""
+    """A finite JSON number; None where a value is none, true and false included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

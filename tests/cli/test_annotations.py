@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import struct
+import warnings
 
 import numpy as np
 import pytest
 import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
 from test_infer import run
 
+from odtk_ray.data.coco import read_coco, read_truth
 from odtk_ray.data.rotated import corners
+from odtk_ray.errors import UsageError
+from odtk_ray.results.doctor import examine
+from odtk_ray.results.evaluate import CocoEvaluator
+from odtk_ray.results.overlap import BoxOverlap, MaskOverlap, PolygonOverlap
+from odtk_ray.results.samples import write_samples
+from odtk_ray.results.truth import Category
 
 
 def rotated_file(path, **changes):
@@ -95,6 +107,16 @@ POINTS = corners(np.array([[*BOX, -0.7]]))[0].tolist()
         ({"segmentation": None}, 0, "note: no segmentation of polygons"),
         ({"segmentation": POINTS}, 0, "note: segmentation of points instead of numbers"),
         ({"area": None}, 0, "note: no area"),
+        ({"area": 10**400}, 0, "note: no area"),
+        ({"bbox": BOX}, 0, "note: bbox has no theta: the segmentation counts"),
+        ({"bbox": None}, 0, "note: no bbox: the segmentation counts"),
+        ({"bbox": None, "segmentation": None}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
+        ({"bbox": "text"}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
+        ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]}, 1, "are beyond 1,000,000 pixels"),
+        ({"image_id": True}, 1, "image_id is of no image of the file"),
+        ({"bbox": [*BOX, -40.0], "segmentation": None}, 1, "--from opencv"),
+        ({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}, 1, "--from opencv"),
+        ({"segmentation": MIRRORED}, 1, "hint: negate theta"),
     ],
 )
 def test_what_is_wrong_is_named(folder, changes, code, words):
@@ -105,14 +127,127 @@ def test_what_is_wrong_is_named(folder, changes, code, words):
     assert "the first has id 11" in outcome.stdout
 
 
-def test_axis_aligned_files_and_missing_pictures(folder, annotations):
+@pytest.mark.parametrize("changes", [{"bbox": BOX}, {"bbox": None}])
+def test_a_segmentation_without_theta_is_as_good_as_evaluation_takes_it(folder, changes):
+    rotated_file(folder / "a.json", **changes)
+    outcome = doctor(folder)
+    assert "wrong" not in outcome.stdout.replace("nothing is wrong", "")
+    assert "0 is taken" not in outcome.stdout
+
+
+def test_axis_aligned_files(folder, photos, annotations):
     sheet = folder / "sheet.png"
-    outcome = run("doctor", "--annotations", annotations, "--images", folder, "--samples", sheet)
-    assert outcome.exit_code == 0
+    outcome = run("doctor", "--annotations", annotations, "--images", photos, "--samples", sheet)
+    assert outcome.exit_code == 0, outcome.output
     assert Image.open(sheet).size == (1080, 808)
     rotated_file(folder / "a.json")
-    outcome = run("doctor", "--annotations", folder / "a.json", "--samples", sheet)
+    given = ("--images", folder, "--samples", sheet)
+    outcome = run("doctor", "--annotations", folder / "a.json", *given)
+    assert outcome.exit_code == 0
     assert "bbox of five numbers: give --rotated-bbox: 3 annotations" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (None, "image has no usable file_name: 1 image, the first has id 1"),
+        (5, "image has no usable file_name: 1 image, the first has id 1"),
+        ("a\0b/c.png", "image has no usable file_name: 1 image, the first has id 1"),
+        ("gone.png", 'image file is not there: 1 image, the first is "gone.png"'),
+        (
+            "no/\ud83d\ude00.png",
+            r'image file is not there: 1 image, the first is "no/\ud83d\ude00.png"',
+        ),
+        ("../1.png", 'image leads out of the image folder: 1 image, the first is "../1.png"'),
+        ("link.png", 'image leads out of the image folder: 1 image, the first is "link.png"'),
+        ("note.png", 'image cannot be decoded: 1 image, the first is "note.png" (not an image'),
+    ],
+)
+def test_pictures_that_a_run_would_refuse_are_wrong(folder, name, words):
+    document = rotated_file(folder / "a.json", bbox=[60, 50, 31, 13, -0.7])
+    document["images"][1]["file_name"] = name
+    # Two on the picture that is wrong: images are counted, not annotations.
+    document["annotations"].append(document["annotations"][1] | {"id": 20})
+    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "note.png").write_text("text")
+    (folder / "link.png").symlink_to("/etc/hostname")
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1, outcome.output
+    assert f"wrong: {words}" in outcome.stdout
+    assert "hint: " in outcome.stdout
+
+
+def test_without_any_picture_there_is_nothing_to_draw(folder):
+    rotated_file(folder / "a.json")
+    for n in range(2):
+        (folder / f"{n}.png").unlink()
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1
+    assert 'wrong: image file is not there: 2 images, the first is "0.png"' in outcome.stdout
+    assert not (folder / "sheet.png").exists()
+
+
+def test_entries_that_are_no_objects_are_wrong(folder):
+    document = rotated_file(folder / "a.json")
+    document["images"].append("2.png")
+    document["annotations"] += [None, 3]
+    (folder / "a.json").write_text(json.dumps(document))
+    outcome = doctor(folder)
+    assert outcome.exit_code == 1
+    assert 'entry is no object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
+    assert "2 images, 2 categories, 5 annotations" in outcome.stdout
+
+
+def test_pictures_that_are_too_large_to_be_decoded_are_read_around_the_box(folder):
+    side, start = 20_000, 512
+    tags = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: start}
+    tags |= {277: 1, 278: side, 279: side * side}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    with open(folder / "0.tif", "wb") as stream:  # zeros take no room on the disk
+        stream.write(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4))
+        for row in range(10_000, 10_100):
+            stream.seek(start + row * side + 10_000)
+            stream.write(b"\xff" * 100)
+        stream.truncate(start + side * side)
+    document = rotated_file(folder / "a.json")
+    document["images"][0] |= {"file_name": "0.tif", "width": side, "height": side}
+    del document["annotations"][1:]
+    box = [10_000, 10_000, 100, 100, 0.5]
+    outline = [corners(np.array([box])).ravel().tolist()]
+    document["annotations"][0] |= {"bbox": box, "segmentation": outline}
+    (folder / "a.json").write_text(json.dumps(document))
+    outcome = doctor(folder)
+    assert outcome.exit_code == 0, outcome.output
+    tile = np.asarray(Image.open(folder / "sheet.png"))[:360, :360]
+    assert (tile[0, 0] == 0).all()
+    assert (tile[200, 175] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("sheet", "words"),
+    [
+        ("sheet.jpg", "hint: give a name that ends in .png"),
+        ("a.json", "hint: give a name that ends in .png"),
+        ("same.PNG", "it is the annotation file"),
+        ("0.png", "it is an image of the file"),
+        ("link/0.png", "it is an image of the file"),
+        ("gone/sheet.png", "there is no folder"),
+        ("folder.png", "it is a folder"),
+    ],
+)
+def test_a_sheet_replaces_no_input_and_has_a_place(folder, sheet, words):
+    rotated_file(folder / "same.PNG")
+    rotated_file(folder / "a.json")
+    (folder / "link").symlink_to(folder)
+    (folder / "folder.png").mkdir()
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    given = ("--annotations", folder / "same.PNG", "--images", folder, "--rotated-bbox")
+    outcome = run("doctor", *given, "--samples", folder / sheet)
+    assert outcome.exit_code == 2, outcome.output
+    assert words in outcome.stderr
+    assert outcome.stdout == ""
+    after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert before == after
 
 
 @pytest.mark.parametrize(
@@ -122,6 +257,12 @@ def test_axis_aligned_files_and_missing_pictures(folder, annotations):
         ('{"images": []}', "it has no `images`"),
         ('{"images": [{"id": 1}, {"id": 1}], "categories": [{"id": 1}]}', "ids of `images` repeat"),
         (None, "cannot read"),
+        ('{"images": null}', "its `images` is no list"),
+        ('{"images": [{"id": true}], "categories": [{"id": 1}]}', "ids of `images` repeat or are"),
+        (
+            '{"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": {}}',
+            "its `annotations` is no list",
+        ),
     ],
 )
 def test_files_that_cannot_be_examined(folder, text, words):
@@ -131,6 +272,71 @@ def test_files_that_cannot_be_examined(folder, text, words):
     assert outcome.exit_code == 2
     assert words in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+NUMBERS = (
+    st.floats() | st.integers(-200, 200) | st.integers() | st.sampled_from([10**400, -(10**30)])
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.text(st.characters(), max_size=3) | NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+RINGS = st.lists(st.lists(NUMBERS, min_size=6, max_size=8), min_size=1, max_size=2)
+BOXES = st.lists(NUMBERS, min_size=4, max_size=5)
+FIELDS = {
+    "images": {"id": VALUES, "file_name": VALUES, "width": VALUES, "height": VALUES},
+    "categories": {"id": VALUES, "name": VALUES},
+    "annotations": {
+        "id": VALUES,
+        "image_id": VALUES,
+        "category_id": VALUES,
+        "bbox": VALUES | BOXES,
+        "segmentation": VALUES | RINGS,
+        "area": VALUES,
+        "iscrowd": VALUES,
+    },
+}
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_a_file_holds_is_a_finding_and_no_failure(folder, rotated, data):
+    """Doctor and the evaluation read any JSON value in any field."""
+    document = rotated_file(folder / "a.json")
+    for name, fields in FIELDS.items():
+        for key in data.draw(st.sets(st.sampled_from(sorted(fields)), max_size=2), label=name):
+            document[name][1][key] = data.draw(fields[key], label=key)
+        if data.draw(st.integers(0, 9)) == 9:
+            document[name][data.draw(st.integers(0, 1))] = data.draw(VALUES)
+    (folder / "a.json").write_text(json.dumps(document))
+    path = str(folder / "a.json")
+    with warnings.catch_warnings(), contextlib.suppress(UsageError):
+        warnings.simplefilter("error")
+        report = examine(path, str(folder), rotated=rotated)
+        assert all(str(finding).isascii() for finding in report.findings)
+        if report.samples:
+            write_samples(report, str(folder), str(folder / "sheet.png"))
+        dataset = read_coco(path, str(folder), allow_missing=True)
+        places = {json.dumps(c["id"]): n for n, c in enumerate(dataset.categories)}
+        ids = dataset.records["image_id"].to_pylist()
+        truth, _ = read_truth(path, {key: n for n, key in enumerate(ids)}, places, rotated)
+        sizes = np.full((len(ids), 2), 100)
+        both = (
+            [MaskOverlap(truth, sizes), PolygonOverlap(truth)] if rotated else [BoxOverlap(truth)]
+        )
+        for overlap in both:
+            categories = [Category(c["id"], "") for c in dataset.categories]
+            evaluator = CocoEvaluator(truth, categories, np.arange(len(ids)), overlap)
+            box = np.array([[30, 20, 41, 11, 0.5][: 5 if rotated else 4]] * len(ids))
+            ones = np.ones(len(ids), np.int64)
+            evaluator.add(np.arange(len(ids)), ones, ones / 2, 0 * ones.astype(np.int32), box)
+            assert -1 <= evaluator.result().stats["AP"] <= 1
 
 
 # ------------------------------------------------------------------------------------- conversion

@@ -95,13 +95,18 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
             del entry["segmentation"], entry["area"]
         elif n % 3 == 1:
             entry["segmentation"] = np.reshape(entry["segmentation"][0], (-1, 2)).tolist()
+    third = -(-len(document["annotations"]) // 3)
+    # COCO's mask of this one would kill the process.
+    far = {"id": 9999, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]}
+    document["annotations"].append(document["annotations"][0] | far)
     lacking = tmp_path / "lacking.json"
     lacking.write_text(json.dumps(document))
     outcome = infer(rotated_checkpoint, tmp_path, "--images", photos, "--annotations", lacking)
     assert outcome.exit_code == 0
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == expected
-    third = -(-len(document["annotations"]) // 3)
+    assert (tmp_path / "out.json").exists()
+    assert "warning: 1 annotations reach beyond 1,000,000 pixels and are left out" in outcome.stderr
     assert f"warning: {third} annotations have no area" in outcome.stderr
     assert f"warning: {third} annotations have no segmentation of polygons" in outcome.stderr
     assert "segmentations are lists of points: read as polygons" in outcome.stderr

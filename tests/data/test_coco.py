@@ -45,7 +45,7 @@ def test_images_in_order_of_the_file(folder):
 
 
 @pytest.mark.parametrize(
-    "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}]
+    "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}, {"width": True}]
 )
 def test_unusable_sizes_are_read_from_the_file_later(folder, size):
     entry = {"id": 1, "file_name": "a.jpg"} | size
@@ -122,6 +122,8 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ('{"images": []}', "`images` is empty"),
         ('{"images": {}}', "its `images` is no list"),
         ('{"images": [3]}', "is no object"),
+        ('{"images": [], "annotations": {}}', "its `annotations` is no list"),
+        (r'{"images": [{"id": 1, "file_name": "a\u0000b/c.jpg"}]}', "has no usable file_name"),
         ('{"images": [{"id": 1}]}', "image 1 has no usable file_name"),
         (r'{"images": [{"id": 1, "file_name": "\ud800.jpg"}]}', "image 1 has no usable file_name"),
         (
@@ -159,6 +161,7 @@ def test_truth_and_remarks(folder):
         {"id": 3, "image_id": 5, "category_id": 99, "bbox": [1, 2, 3, 4]},
         {"id": 4, "image_id": 8, "category_id": 7, "bbox": [1, 2, 3]},
         {"id": 5, "image_id": 6, "category_id": 7, "bbox": [1, 2, 3, 4]},
+        {"id": 6, "image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4, 0.5]},
     ]
     path = write(folder, annotations=boxes, images=[])
     truth, remarks = read_truth(path, {"5": 0, "8": 1}, {"7": 0, "2": 1})
@@ -168,8 +171,35 @@ def test_truth_and_remarks(folder):
     assert remarks == [
         "1 annotations have an unknown category_id",
         "1 annotations have no valid bbox (first: id 4)",
+        "1 bboxes have five numbers and are left out: these are rotated boxes, "
+        "and the model's are axis-aligned",
         "1 annotations have no area: width * height counts",
     ]
+
+
+def test_remarks_about_rotated_boxes(folder):
+    common = {"image_id": 5, "category_id": 2, "area": 9}
+    boxes = [
+        common | {"id": 1, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]},
+        common | {"id": 2, "bbox": [1, 2, 3, 4]},
+        common | {"id": 3, "bbox": [1, 2, 3, 4, 0.5]},
+        common | {"id": 4, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 3, 2, 3, 5, 1, 5]]},
+    ]
+    path = write(folder, annotations=boxes, images=[])
+    truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
+    assert len(truth) == 3
+    assert remarks == [
+        "1 annotations reach beyond 1,000,000 pixels and are left out (first: id 1): "
+        "their coordinates should be mended",
+        "2 annotations have no segmentation of polygons: the corners of their bbox count, "
+        "theta clockwise",
+        "1 of these bboxes have no theta: 0 counts",
+    ]
+
+
+def test_annotations_that_are_no_objects_are_said(folder):
+    path = write(folder, annotations=[None, 3], images=[])
+    assert read_truth(path, {}, {})[1] == ["2 entries of `annotations` are no objects"]
 
 
 def test_annotations_that_break_off_are_said(folder):

@@ -51,7 +51,8 @@ def test_no_held_out_photograph_is_trained_on(jobs):
 
 def test_doctor_finds_nothing_to_say(jobs, data, tmp_path):
     content = make(jobs, data, tmp_path / "set")
-    report = examine(str(tmp_path / "set" / "scenes.json"), rotated=True)
+    scenes = tmp_path / "set" / "scenes"
+    report = examine(f"{scenes}.json", str(scenes), rotated=True)
     assert report.healthy
     assert report.findings == []
     assert report.turned == len(content["annotations"]) >= 40
@@ -141,3 +142,33 @@ def test_the_report_without_detections_and_without_angles(jobs, data, tmp_path):
     result = judge(jobs, tmp_path, upright)
     assert result.exit_code == 1
     assert "have 4 numbers, not 5" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("job", ["rotated_report", "compare_ap"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[1, 2]", "it is no COCO annotation file"),
+        (b'"text"', "it is no COCO annotation file"),
+        (b'{"images": [], "categories": null}', "it is no COCO annotation file"),
+        (b'{"images": [3], "categories": []}', "an image or a category has no id"),
+        (b'{"images": [{}], "categories": []}', "an image or a category has no id"),
+        (
+            b'{"images": [{"id": 1}, {"id": null}], "categories": []}',
+            "an image or a category has no id",
+        ),
+        (b'{"images": "\xff"}', "it is no COCO annotation file"),
+        (b"", "it is no COCO annotation file"),
+    ],
+)
+def test_annotations_that_cannot_be_used_are_one_sentence(jobs, tmp_path, job, content, words):
+    results, annotations = tmp_path / "found.json", tmp_path / "a.json"
+    results.write_text("[]")
+    annotations.write_bytes(content)
+    found = [str(results)] * (1 if job == "rotated_report" else 2)
+    given = [*found, "--annotations", str(annotations)]
+    outcome = CliRunner().invoke(jobs[job].main, given)
+    assert isinstance(outcome.exception, SystemExit)
+    assert outcome.exit_code == 1
+    assert words in outcome.output
+    assert "hint: odtk-ray doctor" in outcome.output

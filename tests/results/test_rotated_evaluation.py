@@ -17,6 +17,7 @@ from odtk_ray.data.rotated import corners
 from odtk_ray.results.evaluate import CocoEvaluator
 from odtk_ray.results.overlap import MaskOverlap, PolygonOverlap
 from odtk_ray.results.polygons import read_rings
+from odtk_ray.results.scoring import crowded
 from odtk_ray.results.truth import Category, GroundTruthBuilder, image_ranks
 
 CATEGORIES = [{"id": 7, "name": "ship"}, {"id": 2, "name": "plane"}]
@@ -229,6 +230,42 @@ def test_forms_of_a_segmentation(segmentation, rings):
     assert read_rings(segmentation) == rings
 
 
+def test_more_than_a_hundred_objects_of_a_class():
+    """COCO's 100 detections of an image and class find half of 200; the exact figures have none."""
+    boxes = [[8 * (n % 20), 11 * (n // 20), 6, 9, 0.0] for n in range(200)]
+    common = {"image_id": 0, "category_id": 7, "area": 54, "iscrowd": 0}
+    objects = [
+        common | {"id": n + 1, "bbox": box, "segmentation": [polygon(box)]}
+        for n, box in enumerate(boxes)
+    ]
+    dataset = {"images": [{"id": 0, "height": 120, "width": 160}], "categories": CATEGORIES}
+    dataset["annotations"] = objects
+    found = [row | {"score": 0.9 - 0.001 * n} for n, row in enumerate(objects)]
+    masks, exact = (ours(dataset, found, measure) for measure in ("masks", "exact"))
+    assert (
+        masks.stats["AP"]
+        == pytest.approx(pycocotools(dataset, found)[0])
+        == pytest.approx(51 / 101)
+    )
+    assert exact.stats["AP"] == pytest.approx(1)
+    assert exact.stats["AR100"] == pytest.approx(0.5)
+    assert exact.classes[0].ap == pytest.approx(1)
+    assert "area=   all | maxDets=100 ] = 0.505" in masks.lines()[0]
+    assert "area=   all | maxDets=all ] = 1.000" in exact.lines()[0]
+    assert "maxDets=100 ] = 0.500" in exact.lines()[8]
+    assert crowded(truth_of(dataset)[0]) == [
+        "1 images have more than 100 objects of a class: COCO's figures count the best 100 "
+        "detections of an image and class, the exact ones all"
+    ]
+    # The hundred and first is a crowd region, which nothing has to find.
+    assert (
+        crowded(
+            truth_of(dataset | {"annotations": [*objects[:100], objects[100] | {"iscrowd": 1}]})[0]
+        )
+        == []
+    )
+
+
 def test_what_an_annotation_may_lack():
     common = {"image_id": 0, "category_id": 7}
     annotations = [
@@ -269,6 +306,22 @@ def test_outlines_follow_their_images():
     assert json.dumps([truth.polygons.rings(n) for n in range(len(truth))]) == json.dumps(
         [entry["segmentation"] for entry in in_order]
     )
+
+
+@pytest.mark.parametrize("far", [1e9, -1e14, 1_000_001])
+def test_ground_truth_far_away_is_left_out_and_counted(far):
+    """pycocotools' masks of such an outline kill the process."""
+    dataset, detections = scene(4)
+    common = {"image_id": 0, "category_id": 7, "area": 9}
+    odd = [
+        common | {"id": 77, "segmentation": [[0, 0, far, 0, far, far, 0, far]]},
+        common | {"id": 78, "bbox": [far, 0, 9, 9, 0.1]},
+    ]
+    for measure in ("masks", "exact"):
+        found = ours(dataset | {"annotations": dataset["annotations"] + odd}, detections, measure)
+        assert found == ours(dataset, detections, measure)
+    _, builder = truth_of(dataset | {"annotations": odd})
+    assert (builder.far_outlines, builder.first_far, builder.malformed_boxes) == (2, "77", 0)
 
 
 def test_inverted_boxes_far_away_are_no_match_and_no_crash():

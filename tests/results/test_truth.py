@@ -87,7 +87,9 @@ def test_unknown_images_and_categories_are_left_out_and_counted(annotation, expe
         None,
         "1234",
         [1, 2, 3],
-        [1, 2, 3, 4, 5],
+        [1, 2, 3, 4, 5, 6],
+        [1, 2, 3, 4, None],
+        [1e300, 2, 3, 4],
         [1, 2, "3", 4],
         [1, 2, None, 4],
         [1, 2, True, 4],
@@ -104,6 +106,13 @@ def test_malformed_boxes_are_left_out_and_the_first_is_named(bbox):
     assert truth.area.tolist() == [1, 2]
     assert counts(builder) == (0, 0, 2, 0)
     assert builder.first_malformed == "5"
+
+
+def test_rotated_boxes_where_upright_ones_are_to_be_found_are_counted_by_themselves():
+    builder, truth = build([entry(bbox=(1, 2, 3, 4, 0.5)), entry(area=1)])
+    assert truth.area.tolist() == [1]
+    assert counts(builder) == (0, 0, 0, 0)
+    assert builder.turned_boxes == 1
 
 
 def test_a_missing_bbox_is_malformed_and_names_a_string_id_as_json():

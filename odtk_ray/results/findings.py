@@ -1,0 +1,93 @@
+"""What an annotation file can be found guilty of, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass
+
+_OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is said of a problem.
+
+    Attributes:
+        text: what is the matter with them.
+        remedy: what to do; empty where the text says it.
+        wrong: whether they should be mended; otherwise it is only good to know.
+        of: what is counted.
+    """
+
+    text: str
+    remedy: str = ""
+    wrong: bool = True
+    of: str = "annotation"
+
+
+class Problem(enum.Enum):
+    """All of them, the worst first."""
+
+    NO_OBJECT = Kind("entry is no object", of="entry")
+    NO_NAME = Kind(
+        "image has no usable file_name", "give its path below the image folder", of="image"
+    )
+    OUTSIDE = Kind(
+        "image leads out of the image folder", "--images must hold all images", of="image"
+    )
+    NO_FILE = Kind("image file is not there", "check --images", of="image")
+    NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
+    IMAGE = Kind("image_id is of no image of the file")
+    CATEGORY = Kind("category_id is of no category of the file")
+    BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
+    FAR = Kind(
+        "coordinates are beyond 1,000,000 pixels",
+        "mend them: rotated boxes so far away are not evaluated",
+    )
+    PLACE = Kind("box lies outside of its image")
+    THIN = Kind("box has a side of less than a pixel")
+    DEGREES = Kind("theta is beyond 2 pi: it is in radians", _OPENCV)
+    NO_AREA = Kind("segmentation has no area: its corners are on a line, or its edges cross")
+    MIRRORED = Kind(
+        "segmentation is turned the other way: theta is positive clockwise, it goes anti-clockwise",
+        "negate theta",
+    )
+    OTHER = Kind(
+        "segmentation is not the box turned by theta", f"{_OPENCV}, MMRotate's with --from le90"
+    )
+    NO_BOX = Kind("no bbox: the segmentation counts", wrong=False)
+    FLAT = Kind("bbox has no theta: the segmentation counts", wrong=False)
+    NO_THETA = Kind("bbox has no theta: 0 is taken", wrong=False)
+    NO_OUTLINE = Kind("no segmentation of polygons: the corners of the box count", wrong=False)
+    POINTS = Kind("segmentation of points instead of numbers: read as polygons", wrong=False)
+    AREA = Kind("no area: width * height counts", wrong=False)
+    FIVE = Kind("bbox of five numbers: give --rotated-bbox", wrong=False)
+
+
+@dataclass
+class Finding:
+    """A problem that was met.
+
+    Attributes:
+        problem: which one.
+        first: the first of them, such as `has id 17`.
+        count: how many there are.
+    """
+
+    problem: Problem
+    first: str
+    count: int = 0
+
+    def __str__(self) -> str:
+        kind = self.problem.value
+        plural = {"entry": "entries"}.get(kind.of, f"{kind.of}s")
+        number = f"{self.count:,} {kind.of if self.count == 1 else plural}"
+        text = f"{kind.text}: {number}, the first {self.first}"
+        return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
+
+
+def shown(value: object) -> str:
+    """A JSON value as short ASCII text: a file may hold anything."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
