@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from odtk_ray.errors import OdtkError, UsageError
@@ -41,8 +45,7 @@ def describe(trt: Any) -> str:
 class Interruption:
     """What was raised in one of TensorRT's callbacks, which are run inside it.
 
-    A signal's handler runs in the first Python code that there is: a callback. TensorRT would print
-    the exception and go on.
+    TensorRT would print the exception and go on.
 
     Attributes:
         error: the last exception.
@@ -57,6 +60,34 @@ class Interruption:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self.error = error or self.error
         return True
+
+    @contextlib.contextmanager
+    def holding_signals(self) -> Iterator[None]:
+        """Keeps what the handlers of signals raise meanwhile, and raises it at the end.
+
+        Python runs a handler when a callback is entered, before any line of it.
+        """
+
+        def held(handler: Callable[..., object]) -> Callable[..., None]:
+            def note(number: int, frame: FrameType | None) -> None:
+                with self:
+                    handler(number, frame)
+
+            return note
+
+        main = threading.current_thread() is threading.main_thread()
+        here = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if main}
+        try:
+            for number, handler in here.items():
+                if callable(handler):
+                    signal.signal(number, held(handler))
+            yield
+        finally:
+            for number, handler in here.items():
+                if callable(handler):
+                    signal.signal(number, handler)
+        if self.error is not None:
+            raise self.error
 
 
 def make_logger(

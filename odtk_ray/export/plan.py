@@ -103,10 +103,11 @@ def build_plan(
     builder = start(trt, trt.Builder, log)
     network = builder.create_network(_network_flags(trt, typed))
     parser = trt.OnnxParser(network, log)
-    if not parser.parse(onnx_file):
+    with interruption.holding_signals():
+        parsed = parser.parse(onnx_file)
+    if not parsed:
         found = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise OdtkError("TensorRT cannot read the model", "; ".join(found or messages)[:500])
-    _check_network(network, about)
     if not typed and options.precision == "int8":
         resize_floats(trt, network)
     network.name = name
@@ -121,9 +122,8 @@ def build_plan(
         monitor = _monitor(trt, interruption, progress)
         if monitor is not None:
             config.progress_monitor = monitor
-        plan = builder.build_serialized_network(network, config)
-        if interruption.error is not None:
-            raise interruption.error
+        with interruption.holding_signals():
+            plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise OdtkError("TensorRT cannot build the plan", "; ".join(messages)[-500:])
     return bytes(memoryview(plan))
@@ -145,18 +145,6 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
             f"the model is {about.precision.upper()} and the plan is to be "
             f"{options.precision.upper()}",
             "INT8 is decided when the checkpoint is exported",
-        )
-
-
-def _check_network(network: Any, about: ExportedModel) -> None:
-    """Refuses a graph that is not the one that its description tells of."""
-    ends = [network.get_input(i).name for i in range(network.num_inputs)]
-    ends += [network.get_output(i).name for i in range(network.num_outputs)]
-    if set(ends) != {INPUT_NAME, *about.output_names}:
-        raise UsageError(
-            "the model is another one than its description says",
-            f"its ends are called {', '.join(ends)[:100]}",
-            "export it again",
         )
 
 
@@ -249,9 +237,6 @@ def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], Non
             pass
 
         def step_complete(self, phase: str, step: int) -> bool:
-            with interruption:
-                for _ in range(2):  # a signal that arrived meanwhile is raised here, in Python
-                    pass
             return interruption.error is None
 
     return Monitor()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.model.protobuf import metadata_props
+from odtk_ray.model.protobuf import graph_ends, metadata_props
 
 FORMAT_VERSION = 1
 _PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the values are JSON
@@ -132,6 +132,15 @@ class ExportedModel:
             for level in levels
         ]
 
+    @property
+    def end_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Dimensions of the graph's input and outputs by name, without that of the batch."""
+        shapes: list[tuple[int, ...]] = [*self.raw_shapes]
+        if self.outputs == "detections":
+            count = self.post.detections
+            shapes = [(count,), (count, self.box_values), (count,)]
+        return {INPUT_NAME: (3, *self.size)} | dict(zip(self.output_names, shapes, strict=True))
+
     def to_metadata(self) -> dict[str, str]:
         """The `metadata_props` of an ONNX file: one key for each fact, values in JSON."""
         facts = {"format": FORMAT_VERSION, **asdict(self)}
@@ -190,7 +199,7 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             sha256 = hashlib.sha256(data).hexdigest()
-            metadata = dict(metadata_props(data))
+            metadata, ends = dict(metadata_props(data)), graph_ends(data)
     except OSError as error:
         raise unusable(name, error.strerror or str(error)) from error
     except (ValueError, IndexError) as error:  # an empty file cannot be mapped
@@ -202,7 +211,11 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
     if not facts:
         raise unusable(name, "odtk-ray did not write it, so its anchors and classes are unknown",
                        "odtk-ray export model.pth model.onnx")  # fmt: skip
-    return parse_facts(name, facts, sha256)
+    model = parse_facts(name, facts, sha256)
+    if {end: dims[1:] for end, dims in ends.items()} != model.end_shapes:
+        why = f"its graph is another one than its description says, from {', '.join(ends)[:80]}"
+        raise unusable(name, why, _AGAIN)
+    return model
 
 
 def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedModel:

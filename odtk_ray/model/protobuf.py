@@ -26,6 +26,43 @@ def metadata_props(data: _Bytes) -> Iterator[tuple[str, str]]:
             yield entry[1], entry.get(2, "")
 
 
+def graph_ends(data: _Bytes) -> dict[str, tuple[int | None, ...]]:
+    """Name and dimensions of each input and output of an ONNX file's graph; None is a free one.
+
+    Source: onnx.proto, ModelProto.graph = 7; GraphProto.input = 11, output = 12; ValueInfoProto
+    name = 1, type = 2; TypeProto.tensor_type = 1; Tensor.shape = 2; TensorShapeProto.dim = 1;
+    Dimension.dim_value = 1.
+
+    Args:
+        data: the file.
+
+    Raises:
+        ValueError: it is not protobuf, or cut off (IndexError too).
+    """
+    ends = {}
+    for start, end in _inner(data, 0, len(data), 7):
+        for field in (11, 12):
+            for s, e in _inner(data, start, end, field):
+                (name,) = [data[a:b].decode() for a, b in _inner(data, s, e, 1)]
+                dims = [_dimension(data, a, b) for a, b in _inner(data, s, e, 2, 1, 2, 1)]
+                ends[name] = tuple(dims)
+    return ends
+
+
+def _inner(data: _Bytes, at: int, end: int, *path: int) -> Iterator[tuple[int, int]]:
+    """Start and end of what lies under these numbers, one message within the other."""
+    for field, start, stop in _messages(data, at, end):
+        if field == path[0]:
+            if len(path) == 1:
+                yield start, stop
+            else:
+                yield from _inner(data, start, stop, *path[1:])
+
+
+def _dimension(data: _Bytes, at: int, end: int) -> int | None:
+    return _varint(data, at + 1)[0] if at < end and data[at] == 1 << 3 else None
+
+
 def _messages(data: _Bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, start and end of each length-delimited field; protobuf's wire format."""
     while at < end:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -12,13 +14,14 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from synthetic import Quiet
 
 from odtk_ray.cli import cli
-from odtk_ray.config import Postprocessing
+from odtk_ray.config import ExportConfig, Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.export.halving import to_half
 from odtk_ray.export.onnx import describe_export, to_onnx
-from odtk_ray.export.planfile import pixels_used
+from odtk_ray.export.planfile import export_plan, pixels_used
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.sidecar import read_sidecar
 
@@ -50,6 +53,40 @@ def test_plans_are_built(rtx, plan_models, tmp_path, source, flags, precision, c
     assert sorted(os.listdir(tmp_path)) == ["m.plan", "m.plan.json"]
     rows = odtk_ray("info", path).output
     assert f"precision           {precision}" in rows
+
+
+class Stopping(Quiet):
+    """Has a signal sent soon after the build has begun, in the middle of TensorRT's work."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+
+    def note(self, text):
+        super().note(text)
+        if len(self.notes) == 1:
+            self._timer.start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_build_and_leaves_no_file(rtx, graph, tmp_path, number):
+    """Python runs the handler as a callback is entered: TensorRT swallows what it raises."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, stop)
+    path = str(tmp_path / "m.plan")
+    config = ExportConfig(str(graph), path, full_precision=True, capabilities=("8.9",))
+    report = Stopping(number)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            export_plan(config, report)
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+    assert report.notes
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ from odtk_ray.model.exported import (
 )
 
 
-def onnx_bytes(metadata, weights=1000):
-    """A model of another kind with this metadata: only that is read."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+def onnx_bytes(metadata, weights=1000, about=ABOUT):
+    """A model with this metadata and these ends, which are all that is read."""
+    ends = {name: ["batch", *dims] for name, dims in about.end_shapes.items()}
+    x, *y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, d) for n, d in ends.items())
     table = onnx.numpy_helper.from_array(np.arange(weights, dtype=np.float32), "w")
-    nodes = [helper.make_node("Identity", ["x"], ["y"])]
-    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], [table]))
+    nodes = [helper.make_node("Identity", ["input_1"], [name]) for name in about.output_names]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], y, [table]))
     helper.set_model_props(model, metadata)
     return model.SerializeToString()
 
@@ -51,6 +51,24 @@ def test_metadata_is_what_the_onnx_package_reads(tmp_path):
     assert props["odtk_ray.size"] == [64, 96]
     assert props["odtk_ray.format"] == 1
     assert len(props) == len(dataclasses.fields(ExportedModel))  # sha256 left out, format added
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"classes": 5, "class_names": None, "category_ids": None}, {"size": (64, 64)},
+     {"outputs": "detections"}, {"precision": "int8"}],
+)  # fmt: skip
+def test_a_graph_that_is_not_the_described_one_is_refused(tmp_path, changes):
+    """The last one changes nothing that is seen from outside."""
+    path = tmp_path / "model.onnx"
+    other = dataclasses.replace(ABOUT, **changes)
+    for graph, facts in ((ABOUT, other), (other, ABOUT)):
+        path.write_bytes(onnx_bytes(facts.to_metadata(), about=graph))
+        if "precision" in changes:
+            read_exported(path)
+            continue
+        with pytest.raises(UsageError, match="its graph is another one than its description says"):
+            read_exported(path)
 
 
 def test_levels_and_outputs():
