@@ -132,7 +132,7 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--dynamic-batch-opts", "batches", type=click.IntRange(1), multiple=True,
               metavar="MIN OPT MAX", default=[1, 1, 16], show_default=True,
               help="Batches that a plan accepts, and the one it is tuned for.")  # fmt: skip
-@click.option("--workspace", type=click.IntRange(1), metavar="MIB",
+@click.option("--workspace", type=click.IntRange(1, 1 << 20), metavar="MIB",
               help="Memory that a layer of a plan may use.  [default: TensorRT's]")  # fmt: skip
 @click.option("--timing-cache", metavar="FILE", help="Timings that builds of plans share.")
 @click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
@@ -161,7 +161,8 @@ def infer(debug: bool, **flags: Any) -> None:
 @click.option("--recalibrate", is_flag=True, help="Write the table anew.")
 @click.option("--int8-exclude", multiple=True, metavar="PATTERN",
               help="Operations that stay out of INT8, such as 'box_head.8*'.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the choice of images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of the choice of images.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Calibrate on so many Ray workers.  [default: in this process]")  # fmt: skip
 @click.option("--address", help="Ray cluster to calibrate on, and to build an engine set on.")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from odtk_ray.errors import EXIT_FAILED, OdtkError, UsageError
+from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
@@ -84,33 +84,28 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
     signal.signal(signal.SIGTERM, stop)
     try:
         code = command()
-    except OdtkError as error:
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        click.echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
-        code = EXIT_FAILED
-    except OSError as error:
-        if debug:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
-        click.echo(f"error: {error.strerror or error}{where}{hint}", err=True)
-        code = EXIT_FAILED
-    except Exception as error:
-        if debug:
-            raise
-        cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
-        first = (str(cause).strip() or "no message").splitlines()[0]
-        click.echo(
-            f"error: {type(cause).__name__}: {first}\n"
-            "  hint: this is a defect of odtk-ray; --debug shows where it happened",
-            err=True,
-        )
-        code = EXIT_FAILED
+        text, code = _told(error, resumable)
+        click.echo(text, err=True)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _told(error: BaseException, resumable: bool) -> tuple[str, int]:
+    """What is said of a failure, and the exit code."""
+    if isinstance(error, OdtkError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return f"stopped: {_KEPT} to go on" if resumable else "stopped", EXIT_FAILED
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
+        return f"error: {error.strerror or error}{where}{hint}", EXIT_FAILED
+    if isinstance(error, ModuleNotFoundError):
+        return f"error: this needs the Python package {error.name}, which is missing", EXIT_USAGE
+    cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
+    first = (str(cause).strip() or "no message").splitlines()[0]
+    hint = "\n  hint: this is a defect of odtk-ray; --debug shows where it happened"
+    return f"error: {type(cause).__name__}: {first}{hint}", EXIT_FAILED

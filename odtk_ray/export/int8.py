@@ -6,15 +6,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__
+from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
 from odtk_ray.data import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import Sample, collect, draw_sample
+from odtk_ray.export.files import check_place
 from odtk_ray.export.graph import trace
 from odtk_ray.export.histograms import Histogram
-from odtk_ray.export.quantize import quantization_points
-from odtk_ray.export.table import CalibrationTable, check_table, read_table
+from odtk_ray.export.quantize import exclude, quantization_points
+from odtk_ray.export.table import CalibrationTable, check_replaceable, check_table, read_table
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 
@@ -26,9 +28,15 @@ def check_int8(config: ExportConfig) -> None:
     """Refuses INT8 without anything to calibrate from.
 
     Raises:
-        UsageError: neither images nor a table that exists.
+        UsageError: neither images nor a table that exists, or no place for the table.
     """
     table = config.calibration_table
+    if table is not None:
+        check_place(table)
+        if storage.absolute(table) == storage.absolute(config.output):
+            raise UsageError(f"the table and the export are both to be {table}")
+        if config.recalibrate:
+            check_replaceable(table)
     if config.calibration_images is None and (table is None or config.recalibrate):
         raise UsageError(
             "--int8 needs --calibration-images, or the --calibration-table of an earlier export"
@@ -47,7 +55,9 @@ def int8_ranges(
     Raises:
         UsageError: the table is not for this export, or there are too few images.
     """
-    points = quantization_points(trace(fold_batch_norms(checkpoint.build())))
+    network = trace(fold_batch_norms(checkpoint.build()))
+    points = quantization_points(network)
+    exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
     keys = [point.key for point in points]
     sample = None
     if config.calibration_images is not None:
@@ -59,19 +69,21 @@ def int8_ranges(
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)
+        asked = sample is not None or "calibration_method" in config.given
         check_table(
             path,
             table,
             model=checkpoint.sha256,
             size=config.size,
             keys=keys,
-            method=config.calibration_method if sample else None,
+            method=config.calibration_method if asked else None,
             images=sample.hashes if sample else None,
         )
         report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
         return table, False
     if sample is None:
         raise ValueError("check_int8 comes first")
+    report.note(f"calibrating on {len(sample.paths)} images")
     histograms = _calibrate(config, checkpoint, sample)
     return CalibrationTable(
         method=config.calibration_method,
@@ -104,7 +116,10 @@ def _calibrate(
         task: Any = ray.remote(**options)(collect)
         shares = [batches[i :: fleet.workers] for i in range(fleet.workers)]
         device = "cuda" if fleet.gpus else "cpu"
-        parts = ray.get([task.remote(*model, share, device) for share in shares if share])
+        try:
+            parts = ray.get([task.remote(*model, share, device) for share in shares if share])
+        except ray.exceptions.RayError as error:
+            raise task_error(error) from error
     return {key: sum((part[key] for part in parts), Histogram.empty()) for key in parts[0]}
 
 

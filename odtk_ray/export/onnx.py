@@ -23,7 +23,6 @@ from odtk_ray.ops.anchors import generate_anchors
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-OPSETS = (13, 17)  # TensorRT 8.6 reads up to 17; quantisation by channel begins at 13
 DEFAULT_OPSET = 17
 
 # The oldest file format that may carry an opset: https://onnx.ai/onnx/repo-docs/Versioning.html

@@ -7,11 +7,12 @@ the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odtk_ray.engines.trt import Interruption, import_tensorrt, make_logger, start
+from odtk_ray.engines.trt import PACKAGES, Interruption, import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.files import writing
 from odtk_ray.export.resizes import resize_floats
@@ -49,6 +50,14 @@ class PlanOptions:
             raise UsageError(
                 f"--dynamic-batch-opts {shown} is no range", "it is MIN OPT MAX, in rising order"
             )
+        for capability in self.capabilities:
+            if not re.fullmatch(r"[0-9]+\.[0-9]", capability):
+                raise UsageError(f"--compute-capability {capability} is none", "8.9 is one")
+
+
+def builder_package(capabilities: Sequence[str]) -> Any:
+    """TensorRT, or, where plans are for GPUs that need not be here, rather that for RTX."""
+    return import_tensorrt(*(PACKAGES[::-1] if capabilities else PACKAGES))
 
 
 def is_strongly_typed(trt: Any) -> bool:
@@ -93,7 +102,7 @@ def build_plan(
         OdtkError: TensorRT cannot build it; the message is its own.
     """
     check_plan(about, options)
-    trt = import_tensorrt()
+    trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt)
     if typed and options.precision != "fp32":
         onnx_file = _halve(onnx_file)
@@ -203,7 +212,7 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
         yield
         return
     content = b""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
         content = file.read()
     # A cache of another GPU or version is refused by TensorRT; then it starts a new one.
     if not config.set_timing_cache(config.create_timing_cache(content), False):

@@ -14,10 +14,10 @@ from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.data.sources import find_images
 from odtk_ray.engines.devices import list_gpus
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.trt import describe
 from odtk_ray.export.files import check_output, writing
 from odtk_ray.export.layers import Layers, graph_layers, read_layers
-from odtk_ray.export.plan import PlanOptions, build_plan, is_strongly_typed
+from odtk_ray.export.plan import PlanOptions, build_plan, builder_package, is_strongly_typed
 from odtk_ray.export.runners import PlanOpener, RunningPlan, open_plan
 from odtk_ray.export.source import Source, plan_source
 from odtk_ray.export.verdict import Unavailable, Verdict, judge
@@ -95,7 +95,7 @@ def export_plan(
         OdtkError: the build failed, or the files cannot be written.
     """
     check_output(config.output)
-    trt = import_tensorrt()
+    trt = builder_package(config.capabilities)
     source = plan_source(config, report)
     gpu = None if config.capabilities else next(iter(list_gpus()), None)
     about = describe_built(source.model, source.options, describe(trt), gpu)
@@ -131,7 +131,8 @@ def build_checked(
     )
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
     _write(path, plan, about)
-    typed = is_strongly_typed(import_tensorrt()) or options.precision == "fp32"
+    trt = builder_package(options.capabilities)
+    typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
     try:
         with open_built(path, about, source.material.batch) as running:

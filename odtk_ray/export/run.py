@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,18 @@ from odtk_ray.report import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+# Settings that mean nothing without --int8, and flags that mean nothing for an ONNX file.
+_OF_INT8 = frozenset(
+    """calibration_images calibration_batches calibration_batch_size calibration_table
+    calibration_method recalibrate int8_exclude""".split()
+)
+_OF_PLANS = {
+    "batches": "--dynamic-batch-opts",
+    "workspace": "--workspace",
+    "timing_cache": "--timing-cache",
+    "capabilities": "--compute-capability",
+}
 
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
 
@@ -93,17 +105,24 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     return Exported(config.output, size, written, config.opset, layers, verdict)
 
 
-def onnx_for_plan(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
-    """The ONNX file that plans of a checkpoint are built from, in memory.
+def onnx_for_plan(
+    config: ExportConfig, report: Reporter
+) -> tuple[ExportedModel, Callable[[], bytes]]:
+    """The ONNX file that plans of a checkpoint are built from: what it says, and what makes it.
 
     Raises:
-        UsageError: as `export`.
+        UsageError: as `export`; making it raises for the calibration's settings.
     """
     check_settings(config)
     checkpoint, about = _describe(config)
-    model = _network(config, checkpoint, about, report)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data, replace(about, sha256=hashlib.sha256(data).hexdigest())
+
+    def make() -> bytes:
+        data: bytes = _network(config, checkpoint, about, report).SerializeToString(
+            deterministic=True
+        )
+        return data
+
+    return about, make
 
 
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
@@ -137,8 +156,10 @@ def check_settings(config: ExportConfig) -> None:
         )
     if config.int8:
         check_int8(config)
-    elif config.int8_exclude or config.calibration_images or config.calibration_table:
+    elif config.given & _OF_INT8:
         raise UsageError("calibration and --int8-exclude are of use with --int8 only")
+    if is_onnx(config.output) and (of_plans := sorted(config.given & _OF_PLANS.keys())):
+        raise UsageError(f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is none")
     try:
         import onnx  # noqa: F401 - needed below, and said here
     except ImportError as error:

@@ -6,7 +6,9 @@ The latter needs no torch, as on a Jetson.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,19 +61,23 @@ def plan_source(config: ExportConfig, report: Reporter) -> Source:
         batches=config.batches,
         workspace=None if config.workspace is None else config.workspace << 20,
         timing_cache=config.timing_cache,
-        capabilities=config.capabilities,
+        capabilities=tuple(dict.fromkeys(config.capabilities)),
         verbose=config.verbose,
     )
-    data, model = _onnx_file(config, report)
+    model, make = _onnx_file(config, report)
     if model.precision == "int8" and not config.full_precision:
         options = replace(options, precision="int8")
     check_plan(model, options)
+    material = gather(config, model)
+    data = make()  # last: a calibration takes minutes
+    model = replace(model, sha256=hashlib.sha256(data).hexdigest())
     # Nodes have a working directory of their own.
     reference = functools.partial(open_source, storage.absolute(config.model), model)
-    return Source(data, model, options, gather(config, model), reference)
+    return Source(data, model, options, material, reference)
 
 
-def _onnx_file(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedModel]:
+def _onnx_file(config: ExportConfig, report: Reporter) -> tuple[ExportedModel, Callable[[], bytes]]:
+    """What the ONNX file says about itself, and what makes it."""
     if not is_onnx(config.model):
         try:
             from odtk_ray.export.run import onnx_for_plan
@@ -85,7 +91,8 @@ def _onnx_file(config: ExportConfig, report: Reporter) -> tuple[bytes, ExportedM
     with model_file(config.model) as local:
         about = read_exported(local)
         _check_flags(config, about)
-        return Path(local).read_bytes(), about
+        data = Path(local).read_bytes()
+    return about, lambda: data
 
 
 def _check_flags(config: ExportConfig, about: ExportedModel) -> None:

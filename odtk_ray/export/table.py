@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from odtk_ray.data import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.export.histograms import Method
 
 _FORMAT = 1
+_HEAD = b'{\n "format": '  # which the tables of `to_json` begin with
 _AGAIN = "--recalibrate makes a new one from --calibration-images"
 
 
@@ -52,12 +53,31 @@ def read_table(path: str) -> CalibrationTable:
         content = json.loads(storage.read_bytes(path))
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
-    except ValueError as error:  # broken JSON, or bytes that are no text
+    except (ValueError, RecursionError) as error:  # broken JSON, or bytes that are no text
         raise _refused(path, "it is not JSON: damaged, or not a table of odtk-ray") from error
     try:
         return _parse(path, content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(path, "it is not a calibration table of odtk-ray") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        why = "it is not a calibration table of odtk-ray"
+        raise UsageError(f"cannot use {path}", why, "name another file") from error
+
+
+def check_replaceable(path: str) -> None:
+    """Refuses to write a table over a file that is something else.
+
+    Raises:
+        UsageError: there is such a file; a damaged table may be replaced.
+    """
+    try:
+        content = storage.read_bytes(path)
+    except OSError:
+        return
+    if content and not content.startswith(_HEAD):
+        try:
+            read_table(path)
+        except UsageError as error:
+            why = "the file there is no calibration table"
+            raise UsageError(f"cannot write {path}", why, "name another file") from error
 
 
 def check_table(
@@ -118,6 +138,8 @@ def _parse(path: str, content: dict[str, Any]) -> CalibrationTable:
         amax=amax,
         version=content["version"],
     )
-    if not all(isinstance(text, str) for text in (table.method, table.model, table.version)):
+    if not all(isinstance(text, str) for text in (table.model, table.version)):
         raise TypeError("texts are expected")
+    if table.method not in get_args(Method):
+        raise ValueError("the method is unknown")
     return table

@@ -84,7 +84,7 @@ class Verdict:
         check, accuracy = self.check, self.accuracy
         if check is not None and not check.finite:
             return ["some outputs are not finite: the export is off"]
-        if accuracy is not None and accuracy.reference is not None:
+        if accuracy is not None and accuracy.reference:  # of 0 there is nothing to lose
             if accuracy.kept >= LEAST_KEPT:
                 return []
             return [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]

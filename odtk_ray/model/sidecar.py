@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.model.exported import ExportedModel, describe_exported, parse_facts, unusable
 
@@ -101,13 +103,14 @@ def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = No
     """
     try:
         sidecar = parse_sidecar(plan, json.loads(beside))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise unusable(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
+    again = f"copy both files again, or build the plan again: {rebuild_command(plan, sidecar)}"
     if len(content) != sidecar.plan_bytes:
         why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
-        raise unusable(plan, why, _AGAIN)
+        raise unusable(plan, why, again)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
-        raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", _AGAIN)
+        raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
     if expect is not None and sidecar.plan_sha256 != expect:
         why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
         raise unusable(plan, why, "put the same file on every machine, and leave it there")
@@ -146,11 +149,16 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
         "fp16": "",
         "int8": " --int8 --calibration-table TABLE",
     }[about.model.precision]
-    batches = " ".join(map(str, about.batches))
-    return (
-        f"odtk-ray export MODEL.pth {plan} --size {height} {width}{flags} "
-        f"--dynamic-batch-opts {batches}"
-    )
+    command = f"odtk-ray export MODEL.pth {shlex.quote(plan)} --size {height} {width}{flags}"
+    command += f" --dynamic-batch-opts {' '.join(map(str, about.batches))}"
+    if about.workspace is not None:
+        command += f" --workspace {about.workspace >> 20}"
+    for capability in about.capabilities:
+        command += f" --compute-capability {capability}"
+    for name, value in asdict(about.model.post).items():
+        if value != getattr(Postprocessing, name):
+            command += f" --{name.replace('_', '-')} {value}"
+    return command
 
 
 def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
@@ -164,6 +172,8 @@ def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
     return describe_exported(path, plan.model) + [(name, text) for name, text in bound if text]
 
 
+# What reading edited JSON can raise.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL OUTPUT.plan"
 
 

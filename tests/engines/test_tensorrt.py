@@ -18,6 +18,7 @@ from synthetic import ABOUT
 
 import cuda_ops
 from odtk_ray.cli import cli
+from odtk_ray.config import Postprocessing
 from odtk_ray.engines.launches import Launches
 from odtk_ray.engines.plan import check_engine
 from odtk_ray.errors import ImageError, UsageError
@@ -115,6 +116,19 @@ def test_the_command_that_rebuilds_names_the_precision():
         with pytest.raises(UsageError) as caught:
             check_machine("m.plan", about, "tensorrt 9", GPU)
         assert f"--size 64 96 {flags}" in caught.value.hint
+
+
+def test_the_command_that_rebuilds_has_all_that_was_asked_for():
+    model = replace(ABOUT, post=Postprocessing(threshold=0.3, detections=7), precision="fp16")
+    about = replace(ABOUT_PLAN, model=model, workspace=64 << 20,
+                    gpu=None, capabilities=("8.0", "8.9"))  # fmt: skip
+    with pytest.raises(UsageError) as caught:
+        check_machine("my m.plan", about, "tensorrt 9", GPU)
+    assert caught.value.hint == (
+        "build it here: odtk-ray export MODEL.pth 'my m.plan' --size 64 96 "
+        "--dynamic-batch-opts 1 4 8 --workspace 64 --compute-capability 8.0 "
+        "--compute-capability 8.9 --threshold 0.3 --detections 7"
+    )
 
 
 class Engine:

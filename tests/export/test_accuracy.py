@@ -66,6 +66,11 @@ def test_images_that_this_machine_does_not_see_give_no_ap(trained, photos, model
     assert Verdict(off, found).warnings() == Verdict(off).warnings() != []
 
 
+def test_an_ap_of_nothing_decides_nothing():
+    off = Check(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
+    assert Verdict(off, Accuracy(4, 0.0, 0.0, "PyTorch")).warnings() == Verdict(off).warnings()
+
+
 def test_a_good_export_keeps_the_ap(trained, photos, model, truth):
     found = measured(model, trained, photos, truth)
     assert found.images == 8

@@ -48,6 +48,7 @@ def odtk_ray(*arguments):
         (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is no range"),
         (["fp32.onnx", "--dynamic-batch-opts", "4", "8"], "takes three numbers"),
         (["fp32.onnx", "--compute-capability", "9.0"], "does not build for 9.0"),
+        (["fp32.onnx", "--compute-capability", "89"], "--compute-capability 89 is none: 8.9 is"),
         (["fp32.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["none.onnx"], "No such file"),
     ],
@@ -116,8 +117,9 @@ def test_a_full_disk_leaves_the_old_plan_and_its_sidecar(rtx, plan_models, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
-def test_timings_that_cannot_be_kept_cost_no_plan(rtx, plan_models, tmp_path):
-    flags = ("--compute-capability", "8.9", "--timing-cache", tmp_path / "none" / "cache")
+@pytest.mark.parametrize("cache", ["none/cache", "."])
+def test_timings_that_cannot_be_kept_cost_no_plan(rtx, plan_models, tmp_path, cache):
+    flags = ("--compute-capability", "8.9", "--timing-cache", tmp_path / cache)
     outcome = odtk_ray("export", plan_models / "fp32.onnx", tmp_path / "m.plan", *flags)
     assert outcome.exit_code == 0, outcome.output
     assert "timings are not kept: cannot write" in outcome.stderr
@@ -133,6 +135,12 @@ def test_a_checkpoint_needs_torch_to_become_a_plan(rtx, checkpoint, tmp_path):
     assert run.returncode == 2
     assert "a plan of a checkpoint needs PyTorch" in run.stderr
     assert "export it to ONNX where PyTorch is" in run.stderr
+    run = subprocess.run(
+        [sys.executable, "-c", code, "info", checkpoint], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr == "error: this needs the Python package torch, which is missing\n"
 
 
 def test_damaged_plans_are_refused(rtx, plan_models, tmp_path):

@@ -128,6 +128,57 @@ def test_a_table_is_reused_with_the_same_images_only(table, checkpoint, images, 
     assert table.read_bytes() == before
 
 
+def test_another_method_than_the_tables_is_refused(table, checkpoint, tmp_path):
+    flags = ("--calibration-table", table, "--calibration-method", "mse")
+    outcome = export(checkpoint, tmp_path / "m.onnx", *flags)
+    assert outcome.exit_code == 2
+    assert "its method is max, and mse is asked for" in outcome.output
+
+
+@pytest.mark.parametrize("content", [b"PK of a checkpoint", b'{"images": [], "annotations": []}'])
+def test_what_is_no_table_is_not_replaced(checkpoint, images, tmp_path, content):
+    path = tmp_path / "t.json"
+    path.write_bytes(content)
+    flags = ("--calibration-images", images, "--calibration-table", path)
+    for more in ((), ("--recalibrate",)):
+        outcome = export(checkpoint, tmp_path / "m.onnx", *flags, *more)
+        assert outcome.exit_code == 2
+        assert path.read_bytes() == content
+    assert f"cannot write {path}: the file there is no calibration table" in outcome.output
+    assert os.listdir(tmp_path) == ["t.json"]
+
+
+def test_a_damaged_table_is_made_anew(table, checkpoint, images, tmp_path):
+    path = tmp_path / "t.json"
+    path.write_bytes(table.read_bytes()[:200])
+    flags = ("--calibration-images", images, "--calibration-table", path, "--recalibrate",
+             "--calibration-batches", 2, "--calibration-method", "max")  # fmt: skip
+    assert export(checkpoint, tmp_path / "m.onnx", *flags).exit_code == 0
+    assert read_table(str(path)) == read_table(str(table))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--int8-exclude", "nothing*"), "--int8-exclude nothing* matches nothing"),
+        (("--calibration-table", "no/t.json"), "there is no folder no"),
+        (("--calibration-table", "./m.onnx"), "the table and the export are both to be ./m.onnx"),
+        (("--workspace", 1), "--workspace is for plans: m.onnx is none"),
+        (("--dynamic-batch-opts", 1, 2, 4), "--dynamic-batch-opts is for plans"),
+        (("--seed", -1), "--seed"),
+    ],
+)
+def test_wrong_usage_is_said_before_the_calibration(
+    checkpoint, images, tmp_path, monkeypatch, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = export(checkpoint, "m.onnx", "--calibration-images", images, *flags)
+    assert outcome.exit_code == 2
+    assert message in outcome.output
+    assert "calibrating on" not in outcome.output
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_table_and_a_checkpoint_in_a_bucket(s3, table, checkpoint, images, tmp_path):
     objects.upload(str(checkpoint), f"{s3.url}/model.pth")
     there = f"{s3.url}/table.json"
@@ -157,6 +208,19 @@ def test_workers_add_up_to_the_same_table(ray_session, checkpoint, images, tmp_p
     assert ranges[0].keys() == ranges[1].keys()
     for key, value in ranges[0].items():  # another number of threads moves the last bits
         assert value == pytest.approx(ranges[1][key], rel=2e-2), key
+
+
+def test_what_a_worker_raises_is_one_sentence(ray_session, checkpoint, images, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    for name, weight in content["state_dict"].items():
+        if name.endswith("conv1.weight"):
+            weight.mul_(1e30)
+    torch.save(content, tmp_path / "huge.pth")
+    flags = ("--calibration-images", images, "--calibration-batches", 1, "--workers", 1)
+    outcome = export(tmp_path / "huge.pth", tmp_path / "m.onnx", *flags)
+    assert outcome.exit_code == 1
+    (said,) = [x for x in outcome.stderr.splitlines() if not x.startswith(("note: ", "warning: "))]
+    assert said.startswith("error: calibration met NaN or infinity in ")
 
 
 @pytest.mark.parametrize(
