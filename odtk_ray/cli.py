@@ -211,7 +211,7 @@ def info(file: str, anchors: Any, debug: bool) -> None:
             click.echo(f"{name:<{width}}  {text}")
         return EXIT_OK
 
-    guarded(show, debug)
+    guarded(show, debug, resumable=False)
 
 
 def _export(flags: dict[str, Any]) -> int:

@@ -73,7 +73,10 @@ def _percentile(counts: Counts) -> float | None:
 
 
 def _mse(counts: Counts) -> float | None:
-    """Least mean squared error of rounding and clipping, over ranges that end between bins."""
+    """Least mean squared error of rounding and clipping, over ranges that end between bins.
+
+    They begin at an eighth of the greatest magnitude.
+    """
     last = int(np.flatnonzero(counts)[-1]) + 1
     values = np.arange(last) + 0.5
     ends = np.unique(np.linspace(max(last / 8, 1), last, 256))
