@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def small_shards():
 def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet, workers):
     infer(config(checkpoint, photos, annotations, tmp_path, workers), quiet)
     assert outputs(tmp_path) == undisturbed
+
+
+def test_tiles_of_a_rotated_model(
+    ray_session, rotated_checkpoint, photos, annotations, tmp_path, quiet
+):
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        prep = replace(PREP, tile=80, overlap=16)
+        run = config(rotated_checkpoint, photos, annotations, folder, workers, pre=prep, limit=6)
+        assert infer(run, quiet).detections > 100
+        found.append(outputs(folder))
+    assert found[0] == found[1]
 
 
 def test_order_of_dispatch(
