@@ -25,7 +25,7 @@ from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
 from odtk_ray.data.sources import Dataset
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
-from odtk_ray.results.truth import FARTHEST, GroundTruth, GroundTruthBuilder
+from odtk_ray.results.truth import FAR, GroundTruth, GroundTruthBuilder
 
 _HASH_CHUNK = 8 << 20
 
@@ -157,7 +157,7 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
         )
     if builder.far_outlines:
         remarks.append(
-            f"{builder.far_outlines:,} annotations reach beyond {FARTHEST:,} pixels and are left "
+            f"{builder.far_outlines:,} annotations reach beyond {FAR:,} pixels and are left "
             f"out (first: id {builder.first_far}): their coordinates should be mended"
         )
     if builder.missing_areas:

@@ -23,7 +23,7 @@ from odtk_ray.data.rotated import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
-from odtk_ray.results.polygons import FARTHEST, read_rings
+from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
 
 Convention = Literal["odtk", "opencv", "le90"]
@@ -172,7 +172,7 @@ def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str])
     if not isinstance(entry, dict):
         raise _no_list(path, "annotations")
     given, segmentation = entry.get("bbox"), entry.get("segmentation")
-    box, rings = _near(read_box(given)), read_rings(segmentation)
+    box, rings = read_box(given), read_rings(segmentation)
     five = isinstance(given, list) and len(given) == 5
     if rings is not None and (box is None or not five):
         notes[_BOX_FROM_OUTLINE] += 1
@@ -188,11 +188,6 @@ def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str])
         notes[_OUTLINE_FROM_BOX] += bool(segmentation)
         rings = corners(turned[None]).reshape(1, 8).tolist()
     return entry | {"bbox": turned.tolist(), "segmentation": rings}
-
-
-def _near(box: list[float] | None) -> list[float] | None:
-    """The box, unless its numbers are beyond those of a picture, where arithmetic overflows."""
-    return box if box and all(abs(value) < FARTHEST for value in box) else None
 
 
 def _write(target: str, content: _Content, convention: Convention) -> str:

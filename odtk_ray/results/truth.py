@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.data.rotated import corners
-from odtk_ray.results.polygons import Polygons, PolygonsBuilder, is_nested, read_rings
+from odtk_ray.results.polygons import FARTHEST, Polygons, PolygonsBuilder, is_nested, read_rings
 
 # Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
 # steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
-FARTHEST = 1_000_000
+FAR = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class GroundTruthBuilder:
         missing_outlines: rotated annotations without an outline, for which the box is taken.
         missing_angles: of these, boxes of four numbers, for which theta 0 is taken.
         nested_outlines: outlines that are lists of points instead of numbers.
-        far_outlines: rotated annotations left out because a corner is beyond `FARTHEST`.
+        far_outlines: rotated annotations left out because a corner is beyond `FAR`.
         first_far: JSON text of the id of the first of these; None when there is none.
     """
 
@@ -219,12 +219,12 @@ def _key(value: object) -> str:
 def read_box(value: object) -> list[float] | None:
     """A `bbox` of four or five numbers as (x, y, w, h, theta); None if it is none.
 
-    Numbers must be finite, less than 1e15 as in `read_rings`, and sides not negative.
+    Numbers must be finite, less than `FARTHEST` as in `read_rings`, and sides not negative.
     """
     if not isinstance(value, list) or len(value) not in (4, 5):
         return None
     numbers = [number for item in value if (number := read_number(item)) is not None]
-    if len(numbers) != len(value) or max(map(abs, numbers)) >= 1e15 or min(numbers[2:4]) < 0:
+    if len(numbers) != len(value) or max(map(abs, numbers)) >= FARTHEST or min(numbers[2:4]) < 0:
         return None
     return [*numbers, 0.0][:5]
 
@@ -241,8 +241,8 @@ def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
 
 
 def is_far(rings: Sequence[Sequence[float]]) -> bool:
-    """Whether a corner lies where no picture is, further out than `FARTHEST`."""
-    return any(abs(value) > FARTHEST for ring in rings for value in ring)
+    """Whether a corner lies where no picture is, further out than `FAR`."""
+    return any(abs(value) > FAR for ring in rings for value in ring)
 
 
 def read_number(value: object) -> float | None:
