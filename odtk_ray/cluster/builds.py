@@ -40,7 +40,11 @@ class Call:
 
 
 def run_on_nodes(
-    function: Callable[..., Any], calls: Sequence[Call], doing: str, report: Reporter
+    function: Callable[..., Any],
+    calls: Sequence[Call],
+    doing: str,
+    report: Reporter,
+    shared: Any = None,
 ) -> dict[str, Any | OdtkError]:
     """Make all calls at once, each in a process of its own that has its GPU for itself.
 
@@ -49,6 +53,8 @@ def run_on_nodes(
         calls: where, and with what.
         doing: what the function does, for people.
         report: told what is still going on.
+        shared: the last argument of every call, however large: it is sent to each node once. None
+            is not passed.
 
     Returns:
         by name what the function returned, or why it failed.
@@ -56,16 +62,17 @@ def run_on_nodes(
     import ray
 
     # A process a call: its memory and its CUDA context end with it, whatever became of them.
-    task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(function)
+    task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_call)
+    content = [] if shared is None else [ray.put(shared)]
     refs: dict[ObjectRef[Any], Call] = {}
     outcomes: dict[str, Any | OdtkError] = {}
     started = spoken = time.monotonic()
     try:
         for call in calls:
-            options: dict[str, Any] = {"num_gpus": call.gpus}
+            options: dict[str, Any] = {"num_gpus": call.gpus, "name": call.name}
             if call.nodes:
                 options["label_selector"] = {NODE_LABEL: f"in({','.join(call.nodes)})"}
-            refs[task.options(**options).remote(*call.arguments)] = call
+            refs[task.options(**options).remote(function, call.arguments, content)] = call
         while refs:
             done, _ = ray.wait(list(refs), timeout=_LOOK_INTERVAL)
             for ref in done:
@@ -77,6 +84,20 @@ def run_on_nodes(
     finally:
         _cancel(list(refs))
     return outcomes
+
+
+def _call(
+    function: Callable[..., Any], arguments: tuple[Any, ...], shared: list[ObjectRef[Any]]
+) -> Any:
+    """What runs on a node.
+
+    The reference comes in a list. One that is an argument itself is pinned in the node's memory,
+    and stays so for ever if the driver dies meanwhile (Ray issue 64627): a few of those, and the
+    node waits for memory instead of running anything.
+    """
+    import ray
+
+    return function(*arguments, *ray.get(shared))
 
 
 def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:

@@ -139,8 +139,6 @@ def build_missing(
     report: Reporter,
 ) -> list[Row]:
     """Build what is not there yet, or is of another model or other settings."""
-    import ray
-
     kept = [key for key, order in orders.items() if find_plan(folder, order.about)]
     missing = {key: order for key, order in orders.items() if key not in kept}
     rows = [Row(key, "kept") for key in kept]
@@ -150,10 +148,10 @@ def build_missing(
         return rows
     report.note(f"building: {', '.join(missing)}")
     tag = secrets.token_hex(4)
-    shared = (tag, detect, open_built, ray.put(source))
-    calls = [Call(k, o.nodes, (folder, o.about, *shared), o.gpus) for k, o in missing.items()]
+    same = (tag, detect, open_built)
+    calls = [Call(k, o.nodes, (folder, o.about, *same), o.gpus) for k, o in missing.items()]
     try:
-        outcomes = run_on_nodes(build_into, calls, "building", report)
+        outcomes = run_on_nodes(build_into, calls, "building", report, source)
     finally:
         for key in missing:
             remove_parts(folder, key, tag)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -84,6 +86,46 @@ def test_failures_leave_no_reference_of_ray_to_the_collector(nodes, quiet):
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+
+
+# A driver with a call that does not end, and much that it needs.
+_DRIVER = """
+import sys
+import ray
+from machines_for_tests import answer
+from synthetic import Quiet
+from odtk_ray.cluster.builds import Call, run_on_nodes
+address, node, mark = sys.argv[1:]
+ray.init(address=address, log_to_driver=False)
+call = Call("one", (node,), ("deaf", mark))
+run_on_nodes(answer, [call], "waiting", Quiet(), bytes(45_000_000))
+"""
+
+
+def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, quiet, tmp_path):
+    """A node of these tests has no room for two such contents."""
+    for number in range(2):
+        mark = tmp_path / f"pid{number}"
+        arguments = [sys.executable, "-c", _DRIVER, cluster.address, nodes[0], str(mark)]
+        with subprocess.Popen(arguments) as driver:
+            while not (mark.exists() and mark.read_text()):  # the test's timeout ends this
+                assert driver.poll() is None
+                time.sleep(0.1)
+            driver.kill()
+    mark = tmp_path / "pid"
+    call = Call("one", nodes[:1], ("failing", str(mark)))
+    found = run_on_nodes(answer, [call], "failing", quiet, bytes(45_000_000))
+    assert str(found["one"]) == "45000000 bytes are too many"
+
+
+def test_failed_calls_end_although_much_was_sent(nodes, quiet, tmp_path):
+
+    mark = tmp_path / "pid"
+    call = Call("one", nodes[:1], ("failing", str(mark)))
+    found = run_on_nodes(answer, [call], "failing", quiet, bytes(1_000_000))
+    assert str(found["one"]) == "1000000 bytes are too many"
+    while os.path.exists(f"/proc/{mark.read_text()}"):  # the test's timeout ends this
+        time.sleep(0.1)
 
 
 class Impatient(Exception):
