@@ -73,13 +73,7 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
         name = os.path.splitext(os.path.basename(file))[0] if isinstance(file, str) else ""
         if not isinstance(file, str) or not name or "\0" in name or not is_text(name):
             raise UsageError(f"image {entry.get('id')} has no usable file_name", json.dumps(file))
-        if name in files:
-            raise UsageError(
-                f"{files[name]} and {file} have the same name in DOTA",
-                f"folder and suffix are left out, so that both would be {name}",
-                "rename one of them, or convert the file in parts",
-            )
-        files[name] = file
+        _claim(files, name, file, "folder and suffix are left out")
         names[json.dumps(entry.get("id"))] = name
     return names
 
@@ -91,15 +85,20 @@ def _class_names(categories: Iterable[dict[str, Any]]) -> dict[str, str]:
     for entry in categories:
         original = str(entry.get("name", entry.get("id")))
         name = _class_name(original)
-        if name in originals:
-            raise UsageError(
-                f"the classes {originals[name]} and {original} have the same name in DOTA",
-                f"spaces become -, so that both would be {name}",
-                "rename one of them",
-            )
-        originals[name] = original
+        _claim(originals, name, f"class {original}", "spaces become -")
         names[json.dumps(entry.get("id"))] = name
     return names
+
+
+def _claim(taken: dict[str, str], name: str, original: str, rule: str) -> None:
+    """Gives a name in DOTA to an original, unless another one has it already."""
+    if name in taken:
+        raise UsageError(
+            f"{taken[name]} and {original} have the same name in DOTA",
+            f"{rule}, so that both would be {name}",
+            "rename one of them, or convert the file in parts",
+        )
+    taken[name] = original
 
 
 def _class_name(original: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from odtk_ray.data import storage
+from odtk_ray.data.places import check_file
 from odtk_ray.errors import OdtkError, UsageError
 
 _ENDINGS = (".onnx", ".plan")
@@ -48,7 +49,7 @@ def check_output(path: str) -> None:
     """Refuses a target that cannot be written to.
 
     Raises:
-        UsageError: its name has another ending, it is no local file, or see `check_place`.
+        UsageError: its name has another ending, it is no local file, or cannot be written.
     """
     if not path.lower().endswith(_ENDINGS):
         endings = " or ".join(_ENDINGS)
@@ -59,21 +60,4 @@ def check_output(path: str) -> None:
         )
     if storage.is_uri(path):
         raise UsageError(f"cannot write {path}", "exports are written to local files")
-    check_place(path)
-
-
-def check_place(path: str) -> None:
-    """Refuses a file that cannot be written, as far as that can be seen before; URIs pass.
-
-    Raises:
-        UsageError: its folder is not there or may not be written to, or it is a folder.
-    """
-    if storage.is_uri(path):
-        return
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise UsageError(f"cannot write {path}", f"there is no folder {folder}")
-    if os.path.isdir(path):
-        raise UsageError(f"cannot write {path}", "it is a folder")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {path}", f"{folder} may not be written to")
+    check_file(path)

@@ -10,9 +10,9 @@ from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
 from odtk_ray.data import storage
+from odtk_ray.data.places import check_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import Sample, collect, draw_sample
-from odtk_ray.export.files import check_place
 from odtk_ray.export.graph import trace
 from odtk_ray.export.histograms import Histogram
 from odtk_ray.export.quantize import exclude, quantization_points
@@ -25,18 +25,12 @@ if TYPE_CHECKING:
 
 
 def check_int8(config: ExportConfig) -> None:
-    """Refuses INT8 without anything to calibrate from.
+    """Refuses INT8 without anything to calibrate from, or without a place for the table.
 
     Raises:
-        UsageError: neither images nor a table that exists, or no place for the table.
+        UsageError: neither images nor a table that exists, or the table cannot be written.
     """
     table = config.calibration_table
-    if table is not None:
-        check_place(table)
-        if storage.absolute(table) == storage.absolute(config.output):
-            raise UsageError(f"the table and the export are both to be {table}")
-        if config.recalibrate:
-            check_replaceable(table)
     if config.calibration_images is None and (table is None or config.recalibrate):
         raise UsageError(
             "--int8 needs --calibration-images, or the --calibration-table of an earlier export"
@@ -45,6 +39,11 @@ def check_int8(config: ExportConfig) -> None:
         raise UsageError(
             f"there is no calibration table {table}", hint="--calibration-images makes it"
         )
+    if table is not None and storage.absolute(table) == storage.absolute(config.output):
+        raise UsageError(f"the table and the export are both to be {table}")
+    if table is not None and (config.recalibrate or not storage.exists(table)):
+        check_file(table)  # one that is read may lie where nobody may write
+        check_replaceable(table)
 
 
 def int8_ranges(

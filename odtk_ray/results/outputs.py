@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from odtk_ray.config import InferConfig
 from odtk_ray.data import objects, storage
 from odtk_ray.data.patience import patiently
+from odtk_ray.data.places import check_file, check_place
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.report import Reporter
 from odtk_ray.results.merge import merged
@@ -38,9 +39,7 @@ def check_outputs(config: InferConfig) -> None:
                 f"unknown output format: {os.path.basename(path)}",
                 f"the name must end in one of {', '.join(FORMATS)}",
             )
-        if not storage.is_uri(path) and os.path.isdir(path):
-            raise UsageError(f"cannot write {path}", "it is a folder")
-        check_place(path)
+        check_file(path)
     if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
         raise UsageError("one output is named twice", ", ".join(config.outputs))
     check_place(config.run_folder)
@@ -55,31 +54,6 @@ def check_outputs(config: InferConfig) -> None:
 
 def _holds(folder: str, path: str) -> bool:
     return storage.absolute(path).startswith(storage.absolute(folder) + "/")
-
-
-def check_place(path: str) -> None:
-    """See that something may be written beside `path`.
-
-    Raises:
-        UsageError: otherwise.
-    """
-    folder = os.path.dirname(storage.absolute(path))
-    probe = storage.join(folder, f".odtk-ray.{os.getpid()}.tmp")
-    if not storage.is_uri(path) and not os.path.isdir(folder):
-        raise UsageError(f"cannot write {path}", f"there is no folder {folder}")
-    try:
-        if storage.is_uri(probe):
-            objects.put(probe, b"")
-            objects.remove(probe)
-        else:
-            os.close(os.open(probe, os.O_CREAT | os.O_WRONLY))
-            os.unlink(probe)
-    except OSError as error:
-        why = f"{folder}: {error.strerror or error}"
-        raise UsageError(f"cannot write {path}", why, "choose a folder you may write") from error
-    except (ImportError, ValueError, NotImplementedError) as error:
-        hint = "s3:// needs `pip install odtk-ray[s3]`, gs:// `odtk-ray[gcs]`, on every node"
-        raise UsageError(f"cannot write {path}", str(error), hint) from error
 
 
 class Outputs:

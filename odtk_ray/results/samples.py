@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 from odtk_ray.config import Preprocessing
 from odtk_ray.data import storage
 from odtk_ray.data.imagepaths import below, image_folder, image_path
+from odtk_ray.data.places import check_file
 from odtk_ray.data.rotated import Floats, corners
 from odtk_ray.data.windows import Windowed, open_windowed
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.results.doctor import Report
 from odtk_ray.results.findings import Problem, shown
-from odtk_ray.results.outputs import check_place
 from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
 
@@ -36,11 +36,9 @@ def check_sheet(path: str, annotations: str) -> None:
     if not path.lower().endswith(".png"):
         hint = "give a name that ends in .png"
         raise UsageError(f"cannot write the samples to {path}", "they are a PNG", hint)
-    if not storage.is_uri(path) and os.path.isdir(path):
-        raise UsageError(f"cannot write {path}", "it is a folder")
     if _real(path) == _real(annotations):
         raise UsageError(f"cannot write the samples to {path}", "it is the annotation file")
-    check_place(path)
+    check_file(path)
 
 
 def write_samples(report: Report, images: str, path: str) -> None:

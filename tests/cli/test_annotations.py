@@ -644,7 +644,7 @@ def test_class_names_that_are_no_word(folder, name):
 @pytest.mark.parametrize(
     ("table", "values", "words"),
     [
-        ("categories", {"name": "ship"}, "the classes ship and ship have the same name"),
+        ("categories", {"name": "ship"}, "class ship and class ship have the same name"),
         ("categories", {"name": "ship/tank"}, "the class ship/tank cannot have results"),
         ("images", {"file_name": "my photo.png"}, 'the image "my photo" cannot stand'),
         ("images", {"file_name": None}, "image 1 has no usable file_name: null"),

@@ -114,6 +114,13 @@ def test_a_table_is_reused_without_images(table, checkpoint, tmp_path):
     assert (tmp_path / "m.onnx").read_bytes() == first.read_bytes()
 
 
+def test_a_table_is_read_where_nobody_may_write(table, checkpoint, tmp_path):
+    with open(table) as file:
+        there = f"/proc/self/fd/{file.fileno()}"
+        outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-table", there)
+    assert outcome.exit_code == 0, outcome.output
+
+
 def test_a_table_is_reused_with_the_same_images_only(table, checkpoint, images, tmp_path):
     common = ("--calibration-table", table, "--calibration-images", images,
               "--calibration-method", "max")  # fmt: skip
@@ -162,6 +169,8 @@ def test_a_damaged_table_is_made_anew(table, checkpoint, images, tmp_path):
     [
         (("--int8-exclude", "nothing*"), "--int8-exclude nothing* matches nothing"),
         (("--calibration-table", "no/t.json"), "there is no folder no"),
+        (("--calibration-table", ".", "--recalibrate"), "cannot write .: it is a folder"),
+        (("--calibration-table", "/proc/self/fd/t.json"), "choose a folder you may write"),
         (("--calibration-table", "./m.onnx"), "the table and the export are both to be ./m.onnx"),
         (("--workspace", 1), "--workspace is for plans: m.onnx is none"),
         (("--dynamic-batch-opts", 1, 2, 4), "--dynamic-batch-opts is for plans"),

@@ -1,0 +1,44 @@
+"""Where results are to go: seen to be writable before any work is done."""
+
+from __future__ import annotations
+
+import os
+
+from odtk_ray.data import objects, storage
+from odtk_ray.errors import UsageError
+
+
+def check_file(path: str) -> None:
+    """See that a file may be written, local or behind a URI.
+
+    Raises:
+        UsageError: it is a folder, or as `check_place`.
+    """
+    if not storage.is_uri(path) and os.path.isdir(path):
+        raise UsageError(f"cannot write {path}", "it is a folder")
+    check_place(path)
+
+
+def check_place(path: str) -> None:
+    """See that something may be written beside `path`.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    folder = os.path.dirname(storage.absolute(path))
+    probe = storage.join(folder, f".odtk-ray.{os.getpid()}.tmp")
+    if not storage.is_uri(path) and not os.path.isdir(folder):
+        raise UsageError(f"cannot write {path}", f"there is no folder {os.path.dirname(path)}")
+    try:
+        if storage.is_uri(probe):
+            objects.put(probe, b"")
+            objects.remove(probe)
+        else:
+            os.close(os.open(probe, os.O_CREAT | os.O_WRONLY))
+            os.unlink(probe)
+    except OSError as error:
+        why = f"{folder}: {error.strerror or error}"
+        raise UsageError(f"cannot write {path}", why, "choose a folder you may write") from error
+    except (ImportError, ValueError, NotImplementedError) as error:
+        hint = "s3:// needs `pip install odtk-ray[s3]`, gs:// `odtk-ray[gcs]`, on every node"
+        raise UsageError(f"cannot write {path}", str(error), hint) from error
