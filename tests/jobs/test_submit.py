@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,6 +48,10 @@ def server(tmp_path_factory):
     command += ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000"]
     # The default port belongs to the agent of the Ray that other tests of this process run on.
     command += [f"--dashboard-agent-listen-port={free_port()}"]
+    # Ray's jobs connect to the newest cluster of this folder, whichever server they were given to,
+    # and a path in pytest's own is too long for a socket.
+    temporary = tempfile.mkdtemp(prefix="ray-")
+    command += [f"--temp-dir={temporary}"]
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{jobs}"
@@ -56,6 +62,7 @@ def server(tmp_path_factory):
     yield address, environment
     process.terminate()
     process.wait(60)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.fixture
@@ -102,15 +109,17 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
     output = tmp_path / "out.jsonl"
     line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume", resize=800)
     submit = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
-    first = [*submit, "--no-wait", "--submission-id", "first", "--", *line, "--workers", "1"]
-    submitting = subprocess.Popen(first, env=environment, stdout=subprocess.DEVNULL)
+    first = [*submit, "--submission-id", "first", "--", *line, "--workers", "1"]
+    log = tmp_path / "log"
+    with log.open("w") as sink:
+        running = subprocess.Popen(first, env=environment, stdout=sink, stderr=sink)
     journal = Path(f"{output}.run") / "plan.json"
     while not journal.exists():  # the test's timeout ends this
-        assert not output.exists()
+        assert running.poll() is None, log.read_text()
         time.sleep(0.05)
-    assert submitting.wait() == 0
     stop = [RAY, "job", "stop", "--address", address, "first"]
     subprocess.run(stop, env=environment, check=True, capture_output=True)
+    running.wait()
     assert not output.exists()
     done = subprocess.run(
         [*submit, "--", *line], check=False, env=environment, capture_output=True, text=True
