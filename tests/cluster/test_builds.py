@@ -119,7 +119,6 @@ def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, qui
 
 
 def test_failed_calls_end_although_much_was_sent(nodes, quiet, tmp_path):
-
     mark = tmp_path / "pid"
     call = Call("one", nodes[:1], ("failing", str(mark)))
     found = run_on_nodes(answer, [call], "failing", quiet, bytes(1_000_000))
