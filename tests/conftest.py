@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import socket
 import uuid
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from sessions import cluster_head, simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
+from odtk_ray.engines.devices import list_gpus
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -162,3 +165,23 @@ def annotations(photos, tmp_path_factory) -> Path:
 @pytest.fixture
 def quiet() -> Quiet:
     return Quiet()
+
+
+@functools.cache
+def there_is_a_gpu() -> bool:
+    return bool(list_gpus())
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not there_is_a_gpu():
+        pytest.skip("needs an NVIDIA GPU")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests were skipped for which reason: a test that cannot run here is no pass."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count:4}: {reason}")

@@ -28,14 +28,3 @@ def test_lines_are_shown_when_the_block_raises(capfd):
     with pytest.raises(ValueError, match="no"):
         fail()
     assert capfd.readouterr().err == "the reason\n"
-
-
-def test_importing_the_codec_says_nothing_of_other_formats(capfd):
-    pytest.importorskip("nvidia.nvimgcodec", reason="nvImageCodec is not installed")
-    capfd.readouterr()
-    from odtk_ray.data.gpu_jpeg import _import_codec
-
-    _import_codec()
-    said = capfd.readouterr().err.lower()
-    assert "tiff" not in said
-    assert "jpeg2000" not in said

@@ -93,3 +93,13 @@ def test_what_it_cannot_decode_is_none_and_harms_nobody(decode):
     first, none, last = decode([good, junk, good])
     assert none is None
     assert first.tobytes() == last.tobytes()
+
+
+def test_importing_the_codec_says_nothing_of_other_formats(codec, capfd):
+    capfd.readouterr()
+    from odtk_ray.data.gpu_jpeg import _import_codec
+
+    _import_codec()
+    said = capfd.readouterr().err.lower()
+    assert "tiff" not in said
+    assert "jpeg2000" not in said
