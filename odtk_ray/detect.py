@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.images import Picture, input_size, load_picture
-from odtk_ray.data.patience import read_image
-from odtk_ray.data.storage import read_bytes
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.records import Detections
+from odtk_ray.storage import read_bytes
+from odtk_ray.storage.retry import read_image
 
 # A file, or decoded pixels, uint8 [h, w, 3], RGB.
 Content = bytes | NDArray[np.uint8]

@@ -10,8 +10,8 @@ import json
 import os
 from dataclasses import replace
 
+from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.data import storage
 from odtk_ray.errors import UsageError
 
 # Set by Ray for the command of a job, and by nothing else.

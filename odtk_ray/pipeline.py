@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from odtk_ray import storage
 from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.probe import MakeEngine
 from odtk_ray.cluster.queue import Dispatcher
@@ -15,20 +16,19 @@ from odtk_ray.cluster.roster import Roster, muster, only_on
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
-from odtk_ray.data import storage
-from odtk_ray.data.patience import touch
 from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.devices import Detect, detect_machine
 from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.sets import SetLoader, UnfitGpu
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 from odtk_ray.results.outputs import Outputs, check_outputs, write_failures, write_metrics
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage.retry import touch
 
 # So many images are tried before it is assumed that the driver's machine does not see them.
 _CANARIES = 16

@@ -29,7 +29,7 @@ from odtk_ray.results.store import Plan, RunFolder
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.model.open import Model
-    from odtk_ray.report import Reporter
+    from odtk_ray.reporter import Reporter
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
 from odtk_ray.data.images import Picture, load_picture, padded_size
-from odtk_ray.data.storage import read_bytes
 from odtk_ray.engines.base import Engine, EngineFactory
 from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
+from odtk_ray.storage import read_bytes
 
 DETECTIONS = 20
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.gpus import NODE_LABEL
 from odtk_ray.errors import OdtkError
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
     from ray import ObjectRef

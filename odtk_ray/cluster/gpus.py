@@ -18,7 +18,7 @@ from odtk_ray.cluster.failures import first_line, task_error
 from odtk_ray.engines.devices import Detect, Gpu, Machine
 from odtk_ray.errors import UsageError
 from odtk_ray.model.engine_set import slug
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -6,10 +6,10 @@ import json
 import time
 from typing import Any
 
+from odtk_ray import storage
 from odtk_ray.cluster.lanes import Lane, Task
-from odtk_ray.data import storage
-from odtk_ray.data.patience import patiently
 from odtk_ray.results.shardfile import Receipt
+from odtk_ray.storage.retry import patiently
 
 _MICRO = 1e6
 

@@ -15,7 +15,7 @@ from odtk_ray.cluster.roster import Place
 from odtk_ray.config import Decoder
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 # Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
 # pictures, for the graphs of the other shapes and for what else allocates.

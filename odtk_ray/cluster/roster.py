@@ -22,7 +22,7 @@ from odtk_ray.engines.devices import Detect
 from odtk_ray.engines.sets import UnfitGpu, no_plan
 from odtk_ray.errors import UsageError
 from odtk_ray.model.engine_set import EngineSet
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 # Ids of nodes any of which will do; none stands for anywhere.
 Place = tuple[str, ...]

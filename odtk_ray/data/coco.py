@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from odtk_ray.data import storage
+from odtk_ray import storage
 from odtk_ray.data.imagepaths import (
     below,
     image_folder,

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from odtk_ray.data import dota, storage
+from odtk_ray import storage
+from odtk_ray.data import dota
 from odtk_ray.data.dota_writer import write_dota
 from odtk_ray.data.jsonstream import JsonError, TopLevelArrayError, scan
 from odtk_ray.data.rotated import (

@@ -6,7 +6,7 @@ import os
 import posixpath
 from typing import TypeGuard
 
-from odtk_ray.data import storage
+from odtk_ray import storage
 from odtk_ray.errors import UsageError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from odtk_ray import storage
 from odtk_ray.config import ExifPolicy
-from odtk_ray.data import storage
 from odtk_ray.data.images import read_size
 
 # A header takes a tenth of a millisecond, the process of a task a second to start: so many are

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from odtk_ray.data import storage
+from odtk_ray import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.records import PLAN_SCHEMA
 

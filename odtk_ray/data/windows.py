@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import decode, is_sparse, load, open_image, to_rgb
 from odtk_ray.errors import ImageError
 

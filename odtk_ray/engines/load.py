@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from odtk_ray import storage
 from odtk_ray.config import Decoder, InferConfig
-from odtk_ray.data import storage
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.exported import is_onnx

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.data import storage
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.devices import Detect, Gpu, Machine
 from odtk_ray.engines.load import load_local, model_file

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.classes import map_classes
 from odtk_ray.data.coco import read_coco, read_truth
 from odtk_ray.data.images import Picture, load_picture

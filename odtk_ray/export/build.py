@@ -9,8 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from odtk_ray.data import storage
-from odtk_ray.data.patience import patiently
+from odtk_ray import storage
 from odtk_ray.engines.devices import Detect
 from odtk_ray.engines.sets import plan_of, read_pair
 from odtk_ray.errors import OdtkError
@@ -19,6 +18,7 @@ from odtk_ray.export.runners import PlanOpener
 from odtk_ray.export.source import Source
 from odtk_ray.model.engine_set import key_of
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
+from odtk_ray.storage.retry import patiently
 
 
 def build_into(

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from odtk_ray import storage
 from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import load_picture
 from odtk_ray.data.sources import find_images
 from odtk_ray.engines.load import model_file

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import load_picture
 from odtk_ray.data.rotated import corners
 from odtk_ray.data.sources import find_images

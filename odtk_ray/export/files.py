@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from odtk_ray.data import storage
-from odtk_ray.data.places import check_file
+from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.storage.writable import check_file
 
 _ENDINGS = (".onnx", ".plan")
 

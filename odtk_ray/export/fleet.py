@@ -7,11 +7,11 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from odtk_ray import storage
 from odtk_ray.cluster.builds import Call, run_on_nodes
 from odtk_ray.cluster.gpus import find_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
-from odtk_ray.data import storage
 from odtk_ray.engines.devices import Detect, detect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 from odtk_ray.export.build import build_into, remove_parts
@@ -23,7 +23,7 @@ from odtk_ray.export.source import Source, plan_source
 from odtk_ray.model.engine_set import EngineSet
 from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.sidecar import is_plan
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 _TABLE = "calibration.json"
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray import __version__
+from odtk_ray import __version__, storage
 from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
-from odtk_ray.data import storage
-from odtk_ray.data.places import check_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import Sample, collect, draw_sample
 from odtk_ray.export.graph import trace
@@ -19,9 +17,10 @@ from odtk_ray.export.quantize import exclude, quantization_points
 from odtk_ray.export.table import CalibrationTable, check_replaceable, check_table, read_table
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
-    from odtk_ray.report import Reporter
+    from odtk_ray.reporter import Reporter
 
 
 def check_int8(config: ExportConfig) -> None:

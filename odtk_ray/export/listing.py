@@ -7,8 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from odtk_ray.data import storage
-from odtk_ray.data.patience import patiently
+from odtk_ray import storage
 from odtk_ray.engines.sets import read_pair
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import write_file
@@ -17,7 +16,8 @@ from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source
 from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of, parse_set
 from odtk_ray.model.sidecar import Sidecar
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
+from odtk_ray.storage.retry import patiently
 
 # Looks, a second apart, at a plan that is not what was written: another export may be at it, or a
 # network file system may need a moment to show it here.

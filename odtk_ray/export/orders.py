@@ -13,7 +13,7 @@ from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source
 from odtk_ray.model.engine_set import key_of
 from odtk_ray.model.sidecar import Sidecar
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from odtk_ray.export.source import Source, plan_source
 from odtk_ray.export.verdict import Unavailable, Verdict, judge
 from odtk_ray.model.exported import ExportedModel, Precision
 from odtk_ray.model.sidecar import Sidecar, sidecar_path
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
 _WELL_USED = 0.85  # share of the input's pixels

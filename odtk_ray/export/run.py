@@ -21,7 +21,7 @@ from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.open import check_rotated
 from odtk_ray.model.sidecar import is_plan
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from odtk_ray import storage
 from odtk_ray.config import ExportConfig
-from odtk_ray.data import storage
 from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.plan import PlanOptions, check_plan
@@ -21,7 +21,7 @@ from odtk_ray.export.runners import open_source
 from odtk_ray.export.verdict import Material, Opener, gather
 from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.open import check_rotated
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 
 # Settings that an ONNX file has in it.
 _DECIDED = frozenset(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from odtk_ray.data import storage
+from odtk_ray import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.export.histograms import Method
 

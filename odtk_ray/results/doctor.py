@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.data import storage
+from odtk_ray import storage
 from odtk_ray.data.imagepaths import below, image_folder, image_path, is_file_name, leads_out
 from odtk_ray.data.jsonstream import JsonError, scan
 from odtk_ray.data.rotated import corners

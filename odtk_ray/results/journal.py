@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from odtk_ray.data import storage
-from odtk_ray.data.patience import patiently
+from odtk_ray import storage
+from odtk_ray.storage.retry import patiently
 
 _FILE = "commits.jsonl"
 _FOLDER = "commits"

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from odtk_ray.data import storage
-from odtk_ray.data.patience import patiently
+from odtk_ray import storage
 from odtk_ray.data.rotated import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA, to_bbox
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage.retry import patiently
 
 # Records merged at a time: with 100 detections each their text takes 25 MB on its way out, and no
 # step of it keeps the driver's other thread from the interpreter for more than some 10 ms.

@@ -14,17 +14,18 @@ from typing import IO, Any
 
 import pyarrow.compute as pc
 
+from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.data import objects, storage
-from odtk_ray.data.patience import patiently
-from odtk_ray.data.places import check_file, check_place
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.report import Reporter
+from odtk_ray.reporter import Reporter
 from odtk_ray.results.merge import merged
 from odtk_ray.results.scoring import Scores
 from odtk_ray.results.shardfile import Receipt
 from odtk_ray.results.store import RunFolder
 from odtk_ray.results.writers import FORMATS, OutputContext, make_writer
+from odtk_ray.storage import object_stores
+from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.writable import check_file, check_place
 
 
 def check_outputs(config: InferConfig) -> None:
@@ -192,7 +193,7 @@ def _entries(run: RunFolder) -> Iterator[str]:
 
 def _publish(draft: str, target: str) -> None:
     if storage.is_uri(target):
-        patiently(lambda: objects.upload(draft, target))
+        patiently(lambda: object_stores.upload(draft, target))
         return
     os.replace(draft, target)
     storage.sync_folder(os.path.dirname(target))
@@ -237,7 +238,7 @@ def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> lis
                 failures.append(record | {"error": error})
     if not failures:
         if storage.is_uri(path):
-            patiently(lambda: objects.remove(path))
+            patiently(lambda: object_stores.remove(path))
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from odtk_ray import storage
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.images import decode
 from odtk_ray.data.rotated import corners
-from odtk_ray.data.storage import write_atomic
 from odtk_ray.data.windows import open_windowed, read_reduced
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.records import to_bbox
 from odtk_ray.results.draw import draw_detections
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage import write_atomic
 
 # Formats that are drawn as they came; everything else becomes PNG.
 _KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import storage
 from odtk_ray.data.imagepaths import below, image_folder, image_path
-from odtk_ray.data.places import check_file
 from odtk_ray.data.rotated import Floats, corners
 from odtk_ray.data.windows import Windowed, open_windowed
 from odtk_ray.errors import ImageError, UsageError
@@ -22,6 +21,7 @@ from odtk_ray.results.doctor import Report
 from odtk_ray.results.findings import Problem, shown
 from odtk_ray.results.polygons import read_rings
 from odtk_ray.results.truth import read_box
+from odtk_ray.storage.writable import check_file
 
 _TILE, _CAPTION, _COLUMNS = 360, 44, 3  # pixels, pixels, tiles
 _BOX, _OUTLINE, _GRAY = (255, 64, 64), (64, 255, 96), (96, 96, 96)

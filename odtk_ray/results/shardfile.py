@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
-from odtk_ray.data.patience import patiently
-from odtk_ray.data.storage import join, write_atomic
 from odtk_ray.detect import ImageResult
 from odtk_ray.records import RESULT_SCHEMA
+from odtk_ray.storage import join, write_atomic
+from odtk_ray.storage.retry import patiently
 
 SHARDS = "shards"  # sub-folder of the run folder
 

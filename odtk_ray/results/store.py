@@ -30,15 +30,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import objects, storage
-from odtk_ray.data.patience import patiently
 from odtk_ray.data.shards import Shard
-from odtk_ray.data.storage import sync_folder, write_atomic
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
 from odtk_ray.results.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.results.shardfile import SHARDS, Receipt
+from odtk_ray.storage import object_stores, sync_folder, write_atomic
+from odtk_ray.storage.retry import patiently
 
 _FORMAT = 1
 _PLAN = "plan.json"
@@ -205,8 +205,8 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder after its outputs are published."""
         if storage.is_uri(self.path):
-            objects.remove(storage.join(self.path, _PLAN))  # without it, it is no run folder
-            objects.remove_tree(self.path)
+            object_stores.remove(storage.join(self.path, _PLAN))  # without it, it is no run folder
+            object_stores.remove_tree(self.path)
             return
         doomed = f"{self.path}.{os.getpid()}.tmp"
         os.rename(self.path, doomed)  # so that a kill in between leaves no half run folder
@@ -258,7 +258,7 @@ def _create_local(path: str, plan: Plan) -> bytes:
 def _create_remote(path: str, plan: Plan) -> bytes:
     """Write a plan to an object store, plan.json last and only if there is none; returns it."""
     document = _write_records(path, plan)
-    if not objects.create(storage.join(path, _PLAN), document):
+    if not object_stores.create(storage.join(path, _PLAN), document):
         RunFolder.refuse_existing(path)
     return document
 
@@ -310,7 +310,7 @@ def _claim(path: str, token: str) -> int:
 def _create(path: str, data: bytes) -> bool:
     """Write a file of the run folder unless it is there."""
     if storage.is_uri(path):
-        return patiently(lambda: objects.create(path, data))
+        return patiently(lambda: object_stores.create(path, data))
     try:
         with open(path, "xb") as stream:
             stream.write(data)

@@ -18,9 +18,9 @@ from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unabl
 from sessions import start_ray
 from synthetic import Acting, Quiet, picture, tiny_model
 
+from odtk_ray import storage
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
-from odtk_ray.data import objects, storage
 from odtk_ray.engines.devices import Machine
 from odtk_ray.engines.sets import read_pair
 from odtk_ray.engines.trt import describe, import_tensorrt
@@ -31,6 +31,7 @@ from odtk_ray.export.source import plan_source
 from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage import object_stores
 
 pytestmark = pytest.mark.cluster
 
@@ -242,7 +243,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
 def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
     cluster.add(kind="H100", **having(H100))
     for path in plans[0].iterdir():
-        objects.put(f"{s3.url}/engines/{path.name}", path.read_bytes())
+        object_stores.put(f"{s3.url}/engines/{path.name}", path.read_bytes())
     run(replace(config, model=f"{s3.url}/engines"), quiet, signs)
     assert makers(config) == {f"{plans[1][H100]}.plan"}
     assert storage.exists(f"{s3.url}/engines/{SET_FILE}")

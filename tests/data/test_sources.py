@@ -136,8 +136,8 @@ def test_names_that_are_no_text_are_skipped(tree):
 
 
 def test_uris_reach_their_filesystem_as_it_wants_them():
-    from odtk_ray.data import storage
+    from odtk_ray.storage import files
 
-    assert storage._inner("http", "http://host/a/b.jpg?x=1") == "http://host/a/b.jpg?x=1"
-    assert storage._inner("s3", "s3://bucket/key.jpg") == "bucket/key.jpg"
-    assert storage._inner("file", "file:///data/a.jpg") == "/data/a.jpg"
+    assert files._inner("http", "http://host/a/b.jpg?x=1") == "http://host/a/b.jpg?x=1"
+    assert files._inner("s3", "s3://bucket/key.jpg") == "bucket/key.jpg"
+    assert files._inner("file", "file:///data/a.jpg") == "/data/a.jpg"

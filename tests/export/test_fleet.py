@@ -20,13 +20,14 @@ from sessions import simulated_cluster
 from standins_for_tests import spoil, standing_in
 from synthetic import tiny_model
 
+from odtk_ray import storage
 from odtk_ray.cli import cli
-from odtk_ray.data import objects, storage
 from odtk_ray.engines.sets import is_engine_set, read_set
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.export import fleet as module
 from odtk_ray.export.verdict import Unavailable
 from odtk_ray.model.sidecar import check_pair, read_sidecar
+from odtk_ray.storage import object_stores
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
 
 @pytest.mark.cluster
 def test_a_set_in_a_bucket(export, checkpoint, s3):
-    objects.upload(str(checkpoint), f"{s3.url}/model.pth")
+    object_stores.upload(str(checkpoint), f"{s3.url}/model.pth")
     flags = ("--gpu-type", "A10G", "--gpu-type", "H100")
     folder = f"{s3.url}/engines"
     assert not is_engine_set(folder)

@@ -16,7 +16,6 @@ from torch import nn
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
-from odtk_ray.data import objects
 from odtk_ray.data.images import load_picture
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import collect, draw_sample
@@ -24,6 +23,7 @@ from odtk_ray.export.table import read_table
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.exported import read_exported
 from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.storage import object_stores
 
 SIZE = (64, 96)
 
@@ -189,7 +189,7 @@ def test_wrong_usage_is_said_before_the_calibration(
 
 
 def test_a_table_and_a_checkpoint_in_a_bucket(s3, table, checkpoint, images, tmp_path):
-    objects.upload(str(checkpoint), f"{s3.url}/model.pth")
+    object_stores.upload(str(checkpoint), f"{s3.url}/model.pth")
     there = f"{s3.url}/table.json"
     outcome = export(
         f"{s3.url}/model.pth", tmp_path / "m.onnx", "--calibration-images", images,

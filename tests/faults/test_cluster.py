@@ -19,12 +19,13 @@ from engines_for_tests import (
 from PIL import Image
 from synthetic import Acting, picture
 
+from odtk_ray import storage
 from odtk_ray.cluster.workers import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data import objects, patience, storage
 from odtk_ray.errors import OdtkError
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage import object_stores, retry
 
 pytestmark = pytest.mark.cluster
 
@@ -132,7 +133,7 @@ def test_storage_that_stops_and_returns_costs_no_image(
     undisturbed, checkpoint, images, tmp_path, quiet, monkeypatch, s3
 ):
     for path in images.iterdir():
-        objects.put(f"{s3.url}/images/{path.name}", path.read_bytes())
+        object_stores.put(f"{s3.url}/images/{path.name}", path.read_bytes())
     config = replace(
         setup_run(checkpoint, tmp_path, images),
         images=f"{s3.url}/images",
@@ -181,7 +182,7 @@ def test_a_node_that_is_lost_and_one_that_joins(
 def test_a_node_that_cannot_see_the_storage_is_named(
     checkpoint, images, tmp_path, quiet, monkeypatch, cluster, s3
 ):
-    monkeypatch.setattr(patience, "OUTAGE", 1.0)
+    monkeypatch.setattr(retry, "OUTAGE", 1.0)
     cluster.add(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster, run_dir=f"{s3.url}/run")
     with pytest.raises(OdtkError, match=r"on a worker: node \S+ \(.+\) cannot read the run folder"):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from engines_for_tests import PixelEngine
 
+from odtk_ray import storage
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data import objects, storage
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
+from odtk_ray.storage import object_stores
 
 pytestmark = pytest.mark.cluster
 
@@ -42,9 +43,9 @@ def local(checkpoint, photos, annotations, tmp_path):
 def remote(local, s3):
     """The same run with everything in a bucket."""
     for path in Path(local.images).iterdir():
-        objects.put(f"{s3.url}/images/{path.name}", path.read_bytes())
-    objects.upload(local.model, f"{s3.url}/model.pth")
-    objects.upload(local.annotations, f"{s3.url}/boxes.json")
+        object_stores.put(f"{s3.url}/images/{path.name}", path.read_bytes())
+    object_stores.upload(local.model, f"{s3.url}/model.pth")
+    object_stores.upload(local.annotations, f"{s3.url}/boxes.json")
     return replace(
         local,
         model=f"{s3.url}/model.pth",
@@ -118,7 +119,7 @@ def test_the_older_of_two_drivers_on_one_bucket_stops(ray_session, remote, quiet
 def test_what_a_half_removed_run_left_is_no_run(ray_session, local, remote, quiet):
     infer(local, quiet, PixelEngine)
     infer(replace(remote, keep_run=True), quiet, PixelEngine)
-    objects.remove(f"{remote.run_folder}/plan.json")
+    object_stores.remove(f"{remote.run_folder}/plan.json")
     infer(remote, quiet, PixelEngine)
     same_outputs(remote, local)
     assert not storage.exists(remote.run_folder)

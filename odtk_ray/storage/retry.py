@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from odtk_ray.data import storage
 from odtk_ray.errors import OdtkError
+from odtk_ray.storage import files
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ def touch(path: str) -> None:
     Raises:
         OSError: it cannot be read.
     """
-    with storage.open_input(path) as stream:
+    with files.open_input(path) as stream:
         stream.read(1)
 
 

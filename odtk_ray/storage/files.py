@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from odtk_ray.data import objects
+from odtk_ray.storage import object_stores
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -229,7 +229,7 @@ def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
         OSError: no room, no permission; nothing is left behind.
     """
     if is_uri(path):
-        objects.put(path, data)
+        object_stores.put(path, data)
         return
     temporary = part_of(path, tag or str(os.getpid()))
     try:

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from odtk_ray.data import objects, patience, storage
+from odtk_ray import storage
 from odtk_ray.errors import OdtkError
+from odtk_ray.storage import object_stores, retry
 
 
 def test_what_is_put_can_be_read_listed_replaced_and_removed(s3):
@@ -20,15 +21,15 @@ def test_what_is_put_can_be_read_listed_replaced_and_removed(s3):
     assert storage.exists(uri)
     with storage.local_copy(uri) as path, open(path, "rb") as stream:
         assert stream.read() == b"second"
-    objects.remove(uri)
-    objects.remove(uri)
+    object_stores.remove(uri)
+    object_stores.remove(uri)
     assert not storage.exists(uri)
 
 
 def test_of_many_that_create_an_object_one_does(s3):
     uri = f"{s3.url}/epoch-0001"
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda i: objects.create(uri, b"%d" % i), range(8)))
+        made = list(pool.map(lambda i: object_stores.create(uri, b"%d" % i), range(8)))
     assert made.count(True) == 1
     assert storage.read_bytes(uri) == b"%d" % made.index(True)
 
@@ -36,7 +37,7 @@ def test_of_many_that_create_an_object_one_does(s3):
 def test_a_file_of_several_parts_arrives_whole(s3, tmp_path):
     data = bytes(range(256)) * (60 << 12)  # 60 MiB
     (tmp_path / "big").write_bytes(data)
-    objects.upload(str(tmp_path / "big"), f"{s3.url}/big")
+    object_stores.upload(str(tmp_path / "big"), f"{s3.url}/big")
     assert storage.read_bytes(f"{s3.url}/big") == data
 
 
@@ -44,9 +45,9 @@ def test_a_store_that_does_not_answer_raises_os_errors(s3):
     s3.server.stop()
     try:
         with pytest.raises(OSError, match="connect"):
-            objects.put(f"{s3.url}/x", b"")
+            object_stores.put(f"{s3.url}/x", b"")
         with pytest.raises(OSError, match="connect"):
-            objects.create(f"{s3.url}/x", b"")
+            object_stores.create(f"{s3.url}/x", b"")
     finally:
         s3.server.start()
 
@@ -59,8 +60,8 @@ def test_patience_ends_when_storage_is_back_and_with_definite_answers(monkeypatc
             raise failure
         return "there"
 
-    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.01)
-    assert patience.patiently(call) == "there"
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
+    assert retry.patiently(call) == "there"
     for definite in (FileNotFoundError("x"), OSError(errno.ENOSPC, "full")):
         calls = []
 
@@ -69,17 +70,17 @@ def test_patience_ends_when_storage_is_back_and_with_definite_answers(monkeypatc
             raise error
 
         with pytest.raises(type(definite)):
-            patience.patiently(fail)
+            retry.patiently(fail)
         assert len(calls) == 1
 
 
 def test_an_image_fails_alone_only_while_another_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
     canary = tmp_path / "canary"
     canary.write_bytes(b"x")
     with pytest.raises(FileNotFoundError):
-        patience.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)
+        retry.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)
     canary.unlink()
-    monkeypatch.setattr(patience, "OUTAGE", 0.05)
+    monkeypatch.setattr(retry, "OUTAGE", 0.05)
     with pytest.raises(OdtkError, match="cannot be read any more"):
-        patience.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)
+        retry.read_image(str(tmp_path / "missing"), str(canary), storage.read_bytes)

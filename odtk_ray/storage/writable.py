@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from odtk_ray.data import objects, storage
 from odtk_ray.errors import UsageError
+from odtk_ray.storage import files, object_stores
 
 
 def check_file(path: str) -> None:
@@ -14,7 +14,7 @@ def check_file(path: str) -> None:
     Raises:
         UsageError: it is a folder, or as `check_place`.
     """
-    if not storage.is_uri(path) and os.path.isdir(path):
+    if not files.is_uri(path) and os.path.isdir(path):
         raise UsageError(f"cannot write {path}", "it is a folder")
     check_place(path)
 
@@ -25,14 +25,14 @@ def check_place(path: str) -> None:
     Raises:
         UsageError: otherwise.
     """
-    folder = os.path.dirname(storage.absolute(path))
-    probe = storage.join(folder, f".odtk-ray.{os.getpid()}.tmp")
-    if not storage.is_uri(path) and not os.path.isdir(folder):
+    folder = os.path.dirname(files.absolute(path))
+    probe = files.join(folder, f".odtk-ray.{os.getpid()}.tmp")
+    if not files.is_uri(path) and not os.path.isdir(folder):
         raise UsageError(f"cannot write {path}", f"there is no folder {os.path.dirname(path)}")
     try:
-        if storage.is_uri(probe):
-            objects.put(probe, b"")
-            objects.remove(probe)
+        if files.is_uri(probe):
+            object_stores.put(probe, b"")
+            object_stores.remove(probe)
         else:
             os.close(os.open(probe, os.O_CREAT | os.O_WRONLY))
             os.unlink(probe)

@@ -1,0 +1,43 @@
+"""Bytes by path or URI: reading, listing, writing whole files, waiting for storage that is away."""
+
+from odtk_ray.storage.files import (
+    Listing,
+    absolute,
+    existing,
+    exists,
+    filesystem,
+    inside,
+    is_folder,
+    is_text,
+    is_uri,
+    join,
+    list_files,
+    local_copy,
+    open_input,
+    part_of,
+    read_bytes,
+    sync_folder,
+    write_atomic,
+    write_synced,
+)
+
+__all__ = [
+    "Listing",
+    "absolute",
+    "existing",
+    "exists",
+    "filesystem",
+    "inside",
+    "is_folder",
+    "is_text",
+    "is_uri",
+    "join",
+    "list_files",
+    "local_copy",
+    "open_input",
+    "part_of",
+    "read_bytes",
+    "sync_folder",
+    "write_atomic",
+    "write_synced",
+]
