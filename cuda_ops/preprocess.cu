@@ -1,6 +1,6 @@
 // Resize, normalise and pad: decoded pictures of any size become the input tensor of the network.
 //
-// Pillow's bilinear resize with the horizontal pass first (odtk_ray/data/images.py): integer sums of
+// Pillow's bilinear resize with the horizontal pass first (odtk_ray/images/decode.py): integer sums of
 // coefficients from the host, uint8 between the passes. A block makes a tile of one picture: the
 // source rows under it are resized horizontally into shared memory, slab after slab, and summed
 // vertically in registers. Sums of integers do not depend on where the slabs are cut.

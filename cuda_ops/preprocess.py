@@ -1,4 +1,4 @@
-"""Resize, normalise and pad on the GPU, bit for bit as `odtk_ray.data.images.resize` resizes."""
+"""Resize, normalise and pad on the GPU, bit for bit as `odtk_ray.images.resize.resize` resizes."""
 
 from __future__ import annotations
 

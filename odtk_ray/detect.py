@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import Picture, input_size, load_picture
 from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.resize import input_size
 from odtk_ray.records import Detections
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data.windows import LARGE, Windowed, open_windowed
 from odtk_ray.detect import Content, Detector, ImageResult, attempt
 from odtk_ray.errors import ImageError
+from odtk_ray.images.windows import LARGE, Windowed, open_windowed
 from odtk_ray.records import Detections
 from odtk_ray.storage.retry import read_image
 

@@ -12,10 +12,10 @@ from PIL import Image
 from synthetic import picture
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.gpu_images import load_source
 from odtk_ray.detect import Detector
 from odtk_ray.engines.base import Outcome, StreamingEngine
 from odtk_ray.errors import ImageError
+from odtk_ray.images.gpu_loader import load_source
 from odtk_ray.records import Detections
 
 PREP = Preprocessing(resize=64, max_size=128)

@@ -21,7 +21,7 @@ from endtoend import write_picture
 from measure import machine, table
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegKind
+from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 
 SHAPE = (896, 1152)
 MODEL = Path(__file__).parents[2] / "odtk_ray/assets/trees.pth"
@@ -32,7 +32,7 @@ def decode_times(
 ) -> tuple[float, list[float]]:
     """Seconds of `decoders` * `rounds` batches, and of each batch."""
     import cuda_ops
-    from odtk_ray.data.gpu_jpeg import JpegDecoder
+    from odtk_ray.images.nvimagecodec import JpegDecoder
 
     # The decoders are made one after the other, and begin together.
     making, ready = threading.Lock(), threading.Barrier(decoders + 1)

@@ -33,7 +33,7 @@ from PIL import Image
 from traced import lateness, traced_engine
 
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data.images import network_size, padded_size
+from odtk_ray.images.resize import network_size, padded_size
 from odtk_ray.model.open import open_model
 from odtk_ray.model.sidecar import is_plan
 
@@ -224,7 +224,7 @@ def write_model(folder: Path) -> float:
     from biased import write_biased_model
 
     from odtk_ray.config import MEAN, STD
-    from odtk_ray.data.images import load_picture
+    from odtk_ray.images.decode import load_picture
 
     batch = torch.zeros(2, 3, 896, 1152, device="cuda")
     for slot, path in zip(batch, sorted((folder / "a").iterdir()), strict=False):

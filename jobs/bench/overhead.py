@@ -28,8 +28,9 @@ from measure import Timing, TreeCpu, load, machine, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
-from odtk_ray.data.images import Picture, load_picture, padded_size
 from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.resize import padded_size
 from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
 from odtk_ray.storage import read_bytes

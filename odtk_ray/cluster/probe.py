@@ -169,7 +169,7 @@ def _abilities(decoder: Decoder | None) -> Ability:
 
 def _decoders(device: Any) -> Ability:
     """Each kind of the GPU's decoders is opened: they differ in their pixels."""
-    from odtk_ray.data.gpu_jpeg import JPEG_KINDS, JpegDecoder
+    from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegDecoder
 
     keys: list[str] = []
     reasons: dict[str, None] = {}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray.config import CompileMode, Preprocessing
-from odtk_ray.data.images import network_sizes
+from odtk_ray.images.resize import network_sizes
 from odtk_ray.records import WORK_COLUMNS
 
 if TYPE_CHECKING:

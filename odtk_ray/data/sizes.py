@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import ExifPolicy
-from odtk_ray.data.images import read_size
+from odtk_ray.images.decode import read_size
 
 # A header takes a tenth of a millisecond, the process of a task a second to start: so many are
 # read by the driver itself, and by each task.

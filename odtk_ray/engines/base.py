@@ -13,7 +13,7 @@ from odtk_ray.errors import ImageError
 from odtk_ray.records import Detections
 
 if TYPE_CHECKING:
-    from odtk_ray.data.gpu_images import Source
+    from odtk_ray.images.gpu_loader import Source
 
 
 class Engine(Protocol):

@@ -15,10 +15,10 @@ from odtk_ray.model.exported import is_onnx
 from odtk_ray.model.sidecar import is_plan, sidecar_path
 
 if TYPE_CHECKING:
-    from odtk_ray.data.gpu_jpeg import JpegKind
     from odtk_ray.engines.cuda import CudaEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.engines.tensorrt import TensorRTEngine
+    from odtk_ray.images.nvimagecodec import JpegKind
     from odtk_ray.model.checkpoint import Checkpoint
 
 GpuEngine: TypeAlias = "CudaEngine | TensorRTEngine"
@@ -120,7 +120,7 @@ def decoder_kind(key: str) -> Decoder:
 def _checked(make: Callable[..., GpuEngine], settings: dict[str, Any], *args: Any) -> GpuEngine:
     """An engine of the GPU, where it can be made and decodes as was planned."""
     from cuda_ops import CudaUnavailable
-    from odtk_ray.data.gpu_jpeg import DecoderUnavailable
+    from odtk_ray.images.nvimagecodec import DecoderUnavailable
 
     try:
         engine = make(*args)
@@ -177,6 +177,6 @@ def _plan_engine(
 
 
 def _jpeg_kinds(settings: dict[str, Any]) -> list[JpegKind]:
-    from odtk_ray.data.gpu_jpeg import JPEG_KINDS
+    from odtk_ray.images.nvimagecodec import JPEG_KINDS
 
     return [kind for kind in JPEG_KINDS if settings["decoder"].endswith(kind)]

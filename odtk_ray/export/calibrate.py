@@ -14,13 +14,13 @@ from torch import Tensor, fx
 
 from odtk_ray import storage
 from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.data.sources import find_images
 from odtk_ray.engines.load import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.histograms import BINS, Histogram
 from odtk_ray.export.quantize import Point, quantization_points
+from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 

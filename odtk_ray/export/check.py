@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.data.rotated import corners
 from odtk_ray.data.sources import find_images
 from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.images.decode import load_picture
 from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap

@@ -23,10 +23,10 @@ from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.records import Detections
 
 if TYPE_CHECKING:
-    from odtk_ray.data.gpu_images import Source
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.engines.tensorrt import TensorRTEngine
+    from odtk_ray.images.gpu_loader import Source
     from odtk_ray.model.checkpoint import Checkpoint
 
 
@@ -205,7 +205,7 @@ class PlanRunner:
 
 def _source(picture: NDArray[np.uint8]) -> Source:
     """A picture that stays as it is: the network input is that of the other engines."""
-    from odtk_ray.data.gpu_images import Source
+    from odtk_ray.images.gpu_loader import Source
 
     height, width = picture.shape[:2]
     return Source(np.ascontiguousarray(picture), width, height, (width, height), 1.0)

@@ -12,10 +12,10 @@ from PIL import Image
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data.images import decode
 from odtk_ray.data.rotated import corners
-from odtk_ray.data.windows import open_windowed, read_reduced
 from odtk_ray.errors import ImageError, OdtkError, UsageError
+from odtk_ray.images.decode import decode
+from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.records import to_bbox
 from odtk_ray.results.draw import draw_detections
 from odtk_ray.results.store import RunFolder

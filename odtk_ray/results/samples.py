@@ -15,8 +15,8 @@ from odtk_ray import storage
 from odtk_ray.config import Preprocessing
 from odtk_ray.data.imagepaths import below, image_folder, image_path
 from odtk_ray.data.rotated import Floats, corners
-from odtk_ray.data.windows import Windowed, open_windowed
 from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.images.windows import Windowed, open_windowed
 from odtk_ray.results.doctor import Report
 from odtk_ray.results.findings import Problem, shown
 from odtk_ray.results.polygons import read_rings

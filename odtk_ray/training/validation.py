@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data.images import network_size, padded_size, resize
 from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.images.resize import network_size, padded_size, resize
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import to_bbox
 from odtk_ray.results.angles import AngleReport, report_angles

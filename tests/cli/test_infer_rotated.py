@@ -165,9 +165,9 @@ def test_a_rotated_model_does_not_change_others_of_its_process(checkpoint, rotat
 
 
 def test_boxes_scale_and_angles_do_not(rotated_checkpoint):
-    from odtk_ray.data.images import Picture
     from odtk_ray.detect import _to_image
     from odtk_ray.engines.base import Outcome
+    from odtk_ray.images.decode import Picture
 
     pixels = np.random.default_rng(7).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     model = PyTorchEngine(load_checkpoint(rotated_checkpoint), Postprocessing(), launch_batch=1)

@@ -18,8 +18,8 @@ from test_infer import infer
 
 from odtk_ray import tiling
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data import windows
 from odtk_ray.detect import Detector
+from odtk_ray.images import windows
 from odtk_ray.records import Detections
 from odtk_ray.results.draw import draw_detections
 from odtk_ray.tiling import cut, detect_tiled

@@ -7,7 +7,7 @@ from launches import on_stream
 
 from cuda_ops import Preprocess, Source
 from odtk_ray.config import MEAN, STD
-from odtk_ray.data.images import resize
+from odtk_ray.images.resize import resize
 
 pytestmark = pytest.mark.gpu
 

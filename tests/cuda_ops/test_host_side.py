@@ -10,7 +10,7 @@ from cuda_ops import Level, Postprocess
 from cuda_ops.postprocess import cut_bits
 from cuda_ops.preprocess import normalised_levels, resize_coefficients
 from odtk_ray.config import MEAN, STD
-from odtk_ray.data.images import resize
+from odtk_ray.images.resize import resize
 
 
 def resize_axis(pixels, new_size):

@@ -19,7 +19,7 @@ import json, sys
 from pathlib import Path
 from engines_for_tests import PixelEngine
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data import windows
+from odtk_ray.images import windows
 from odtk_ray.detect import Detector
 from odtk_ray.tiling import detect_tiled
 import odtk_ray.ops.sparse_nms  # torch, before the clock starts

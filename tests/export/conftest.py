@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.data.rotated import corners
+from odtk_ray.images.decode import load_picture
 from odtk_ray.records import to_bbox
 
 SIZE = (64, 96)

@@ -12,9 +12,9 @@ from synthetic import picture
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.export.check import match
+from odtk_ray.images.decode import load_picture
 from odtk_ray.model.exported import read_exported
 from odtk_ray.records import Detections
 

@@ -16,10 +16,10 @@ from torch import nn
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.errors import UsageError
 from odtk_ray.export.calibrate import collect, draw_sample
 from odtk_ray.export.table import read_table
+from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.exported import read_exported
 from odtk_ray.model.folding import fold_batch_norms

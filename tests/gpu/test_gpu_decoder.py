@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gpu_helpers import decoded, jpeg
 
-from odtk_ray.data.jpeg import read_plain_header
+from odtk_ray.images.jpeg_header import read_plain_header
 
 pytestmark = pytest.mark.gpu
 
@@ -19,7 +19,7 @@ def decode(codec):
     import torch
 
     import cuda_ops
-    from odtk_ray.data.gpu_jpeg import JpegDecoder
+    from odtk_ray.images.nvimagecodec import JpegDecoder
 
     device = cuda_ops.Device()
     decoder = JpegDecoder(device, threads=4)
@@ -97,7 +97,7 @@ def test_what_it_cannot_decode_is_none_and_harms_nobody(decode):
 
 def test_importing_the_codec_says_nothing_of_other_formats(codec, capfd):
     capfd.readouterr()
-    from odtk_ray.data.gpu_jpeg import _import_codec
+    from odtk_ray.images.nvimagecodec import _import_codec
 
     _import_codec()
     said = capfd.readouterr().err.lower()

@@ -10,8 +10,8 @@ from gpu_helpers import POST, jpeg, matched, raw
 
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import load_picture
 from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.gpu

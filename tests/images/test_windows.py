@@ -15,9 +15,9 @@ from PIL import Image, TiffImagePlugin
 from synthetic import picture
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import decode, open_image
-from odtk_ray.data.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.errors import ImageError
+from odtk_ray.images.decode import decode, open_image
+from odtk_ray.images.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.tiling import cut
 
 SMALL = Preprocessing(max_pixels=30_000)
@@ -138,7 +138,7 @@ def test_any_window(x, y, w, h):
 
 
 def test_only_what_is_needed_is_kept(monkeypatch):
-    monkeypatch.setattr("odtk_ray.data.windows._CACHE", 300 * 32 * 3 * 2)
+    monkeypatch.setattr("odtk_ray.images.windows._CACHE", 300 * 32 * 3 * 2)
     found = windows_of(tiff("RGB", "tiff_lzw"))
     found.read(0, 0, 300, 210)
     assert len(found._cache) == 2
@@ -153,7 +153,7 @@ def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, 
         decoded.append(data)
         return decode(data, prep)
 
-    monkeypatch.setattr("odtk_ray.data.windows.decode", counted)
+    monkeypatch.setattr("odtk_ray.images.windows.decode", counted)
     pixels = np.asarray(picture(1, 300, 210))
     data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
     found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))
@@ -167,8 +167,8 @@ def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, 
 
 
 def test_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("odtk_ray.data.windows.LARGE", 50_000)
-    monkeypatch.setattr("odtk_ray.data.windows._SEGMENT", 50_000)
+    monkeypatch.setattr("odtk_ray.images.windows.LARGE", 50_000)
+    monkeypatch.setattr("odtk_ray.images.windows._SEGMENT", 50_000)
     pixels = np.asarray(picture(1, 300, 210))
     (tmp_path / "large.tif").write_bytes(tiff("RGB", "tiff_lzw"))
     (tmp_path / "one.tif").write_bytes(tiff("RGB", "tiff_lzw", rows=210))

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import input_size, network_size, network_sizes, padded_size, resize
 from odtk_ray.errors import ImageError
+from odtk_ray.images.resize import input_size, network_size, network_sizes, padded_size, resize
 
 PREP = Preprocessing()
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from odtk_ray.data.gpu_jpeg import hold_lines
+from odtk_ray.images.nvimagecodec import hold_lines
 
 
 def test_only_matching_lines_are_held_back(capfd):

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import _high_byte, decode, load_picture, read_size, resize
 from odtk_ray.errors import ImageError
+from odtk_ray.images.decode import _high_byte, decode, load_picture, read_size
+from odtk_ray.images.resize import resize
 
 PREP = Preprocessing()
 UPRIGHT = Preprocessing(exif="apply")
@@ -274,7 +275,7 @@ def test_threads_agree():
 SILENT = """
 import sys
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.images import decode
+from odtk_ray.images.decode import decode
 from odtk_ray.errors import ImageError
 for text in sys.stdin.read().split():
     try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.data.jpeg import JpegHeader, read_plain_header
+from odtk_ray.images.jpeg_header import JpegHeader, read_plain_header
 
 
 def jpeg(width=33, height=17, mode="RGB", **options) -> bytes:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.config import Decoder, Preprocessing
-from odtk_ray.data.gpu_jpeg import JpegDecoder, JpegKind
-from odtk_ray.data.images import decode, network_size, orientation
-from odtk_ray.data.jpeg import read_plain_header
 from odtk_ray.errors import ImageError
+from odtk_ray.images.decode import decode, orientation
+from odtk_ray.images.jpeg_header import read_plain_header
+from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
+from odtk_ray.images.resize import network_size
 
 # Kernels read pictures from addresses of at least this alignment.
 _ALIGNMENT = 256

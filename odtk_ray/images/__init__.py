@@ -1,0 +1,1 @@
+"""From image files to pixels: headers, decoding, resizing, windows, nvImageCodec."""

@@ -1,0 +1,122 @@
+"""The size at which a picture enters the network, and the resize itself, with ODTK's arithmetic.
+
+Sizes are (width, height) in pixels; arrays are uint8 [height, width, 3], RGB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from odtk_ray.config import Preprocessing
+from odtk_ray.errors import ImageError
+
+
+def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int, float]:
+    """Size of an image after resizing, as ODTK's `odtk/data.py` computes it in float64.
+
+    ratio = resize / short side, or max_size / long side where the long side would be longer than
+    max_size; each new side is int(ratio * side). The truncation is part of the behaviour: some
+    short sides give resize - 1. With `fit` the ratio is the largest with which both sides fit.
+
+    Args:
+        width: pixels of the image, at least 1.
+        height: pixels of the image, at least 1.
+        prep: the settings.
+
+    Returns:
+        The new width and height in pixels, before padding, and the ratio (net / img).
+
+    Raises:
+        ImageError: a new side would be 0 pixels long.
+    """
+    if prep.fit:
+        ratio = min(prep.fit[1] / width, prep.fit[0] / height)
+    else:
+        ratio = prep.resize / min(width, height)
+        if ratio * max(width, height) > prep.max_size:
+            ratio = prep.max_size / max(width, height)
+    new_w, new_h = int(ratio * width), int(ratio * height)
+    if not (new_w and new_h):
+        rule = f"resize {prep.resize}, max size {prep.max_size}"
+        if prep.fit:
+            rule = f"fit {prep.fit[0]} {prep.fit[1]}"
+        raise ImageError(
+            f"too narrow: {width}x{height} would be resized to {new_w}x{new_h} pixels ({rule})"
+        )
+    return new_w, new_h, ratio
+
+
+def padded_size(width: int, height: int, stride: int) -> tuple[int, int]:
+    """Both sides rounded up to multiples of `stride` pixels: the (width, height) of the input."""
+    return -(-width // stride) * stride, -(-height // stride) * stride
+
+
+def input_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
+    """The (width, height) of the network input for a resized picture: `fit`, or `padded_size`."""
+    return prep.fit[::-1] if prep.fit else padded_size(width, height, prep.stride)
+
+
+def network_sizes(
+    widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Padded network sizes of many images, or of their windows: `network_size`, `input_size`.
+
+    Args:
+        widths: integers [n], pixels; 0 where unknown.
+        heights: integers [n], pixels; 0 where unknown.
+        prep: the settings.
+
+    Returns:
+        Padded widths and heights, int64 [n] each; both 0 where the size is unknown or where a
+        resized side would be 0 pixels long.
+    """
+    known = (widths > 0) & (heights > 0)
+    sides = np.stack([np.where(known, widths, 1), np.where(known, heights, 1)]).astype(np.float64)
+    if prep.tile is not None:
+        sides = np.minimum(sides, prep.tile)
+    if prep.fit:
+        ratio = np.minimum(prep.fit[1] / sides[0], prep.fit[0] / sides[1])
+    else:
+        short, long = sides.min(axis=0), sides.max(axis=0)
+        ratio = prep.resize / short
+        ratio = np.where(ratio * long > prep.max_size, prep.max_size / long, ratio)
+    resized = (ratio * sides).astype(np.int64)  # truncates, as int() does
+    usable = known & (resized > 0).all(axis=0)
+    if prep.fit:
+        sizes = np.array(prep.fit[::-1])[:, None]
+    else:
+        sizes = -(-resized // prep.stride) * prep.stride
+    padded = np.where(usable, sizes, 0)
+    return padded[0], padded[1]
+
+
+def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint8]:
+    """Pillow's antialiased BILINEAR resize, horizontal pass first.
+
+    A pass whose size does not change is skipped.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        new_w: width of the result in pixels, at least 1.
+        new_h: height of the result in pixels, at least 1.
+
+    Returns:
+        uint8 [new_h, new_w, 3], possibly read-only; `pixels` itself if the size is the same.
+    """
+    if pixels.shape[:2] == (new_h, new_w):
+        return pixels
+    return np.asarray(resize_image(Image.fromarray(pixels), new_w, new_h))
+
+
+def resize_image(image: Image.Image, new_w: int, new_h: int) -> Image.Image:
+    """Resize as `resize` does, from and to Pillow's pictures."""
+    # Two calls: from Pillow 13 on, a single one may run the vertical pass first.
+    if image.width != new_w:
+        image = image.resize((new_w, image.height), Image.Resampling.BILINEAR)
+    if image.height != new_h:
+        image = image.resize((new_w, new_h), Image.Resampling.BILINEAR)
+    return image
