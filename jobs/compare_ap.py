@@ -15,12 +15,12 @@ from typing import Any
 import click
 import numpy as np
 
-from odtk_ray.data.coco import read_truth
+from odtk_ray.datasets.coco import read_truth
+from odtk_ray.datasets.ground_truth import image_ranks
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.check import match
 from odtk_ray.records import Detections
 from odtk_ray.results.bootstrap import DetectionTable, compare
-from odtk_ray.results.truth import image_ranks
 
 
 def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:

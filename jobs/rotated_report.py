@@ -12,10 +12,10 @@ import json
 import click
 from compare_ap import read_table, read_tables
 
-from odtk_ray.data.coco import read_truth
+from odtk_ray.datasets.coco import read_truth
+from odtk_ray.datasets.ground_truth import Category
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.angles import AngleReport, report_angles
-from odtk_ray.results.truth import Category
 
 
 def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:

@@ -65,7 +65,7 @@ def convert(source: str, target: str, debug: bool, **options: Any) -> None:
     """
 
     def run() -> int:
-        from odtk_ray.data.convert import convert as converted
+        from odtk_ray.datasets.convert import convert as converted
 
         click.echo(converted(source, target, **options))
         return EXIT_OK

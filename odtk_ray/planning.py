@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.cluster.probe import MakeEngine, Trial, probe_gpus
 from odtk_ray.cluster.roster import Place
 from odtk_ray.config import InferConfig
-from odtk_ray.data.classes import ClassMap, map_classes
-from odtk_ray.data.coco import file_digest, read_coco
 from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.data.sizes import fill_sizes
-from odtk_ray.data.sources import Dataset, find_images
+from odtk_ray.datasets.classes import ClassMap, map_classes
+from odtk_ray.datasets.coco import file_digest, read_coco
+from odtk_ray.datasets.image_sources import Dataset, find_images
 from odtk_ray.engines.load import PILLOW, decoder_kind, model_file
 from odtk_ray.engines.sets import is_engine_set, read_set
 from odtk_ray.errors import UsageError

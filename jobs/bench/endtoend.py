@@ -38,7 +38,7 @@ from odtk_ray.model.open import open_model
 from odtk_ray.model.sidecar import is_plan
 
 PREP = Preprocessing()
-SIZES_FILE = Path(__file__).parents[2] / "tests/data/cocoapi/instances_val2014_100.json"
+SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val2014_100.json"
 
 
 def write_picture(path: str, seed: int, width: int, height: int) -> int:

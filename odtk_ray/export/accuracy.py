@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.classes import map_classes
-from odtk_ray.data.coco import read_coco, read_truth
+from odtk_ray.datasets.classes import map_classes
+from odtk_ray.datasets.coco import read_coco, read_truth
+from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.export.check import PICTURES, reference_name
@@ -22,7 +23,6 @@ from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.results.evaluate import CocoEvaluator
 from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
-from odtk_ray.results.truth import Category, GroundTruth, image_ranks
 
 IMAGES = 200  # evaluated at most
 LEAST_KEPT = 0.985  # of the AP; an export that keeps less is off

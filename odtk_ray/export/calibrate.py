@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from odtk_ray import storage
 from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
-from odtk_ray.data.sources import find_images
+from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.engines.load import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.graph import NetworkGraph, trace

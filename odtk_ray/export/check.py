@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.rotated import corners
-from odtk_ray.data.sources import find_images
+from odtk_ray.datasets.ground_truth import GroundTruth
+from odtk_ray.datasets.image_sources import find_images
+from odtk_ray.datasets.polygons import Polygons
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode import load_picture
 from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
-from odtk_ray.results.polygons import Polygons
-from odtk_ray.results.truth import GroundTruth
 
 PICTURES = 4  # compared at most
 SAME_IOU, COUNTED_SCORE = 0.9, 0.3  # what a matched detection is, and which ones are counted

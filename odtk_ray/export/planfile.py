@@ -12,7 +12,7 @@ import numpy as np
 
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
-from odtk_ray.data.sources import find_images
+from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.engines.devices import list_gpus
 from odtk_ray.engines.trt import describe
 from odtk_ray.export.files import check_output, writing

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odtk_ray.datasets.ground_truth import Category, GroundTruth
+from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.results.bootstrap import DetectionTable
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.matching import Floats, Ints
 from odtk_ray.results.overlap import PolygonOverlap
-from odtk_ray.results.polygons import Polygons
-from odtk_ray.results.truth import Category, GroundTruth
 
 _MATCHED = 0.5  # IoU
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.results.matching import (
     THRESHOLDS,
     Floats,
@@ -27,7 +28,6 @@ from odtk_ray.results.matching import (
     places,
 )
 from odtk_ray.results.overlap import BoxOverlap
-from odtk_ray.results.truth import GroundTruth
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _LIMIT = 100  # detections of an image and class that count, best first

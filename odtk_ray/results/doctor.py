@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from odtk_ray import storage
-from odtk_ray.data.imagepaths import below, image_folder, image_path, is_file_name, leads_out
-from odtk_ray.data.jsonstream import JsonError, scan
-from odtk_ray.data.rotated import corners
-from odtk_ray.errors import UsageError
-from odtk_ray.results.findings import Finding, Problem, shown
-from odtk_ray.results.overlap import PolygonOverlap
-from odtk_ray.results.polygons import is_nested, read_rings
-from odtk_ray.results.truth import (
+from odtk_ray.datasets.annotation_paths import (
+    below,
+    image_folder,
+    image_path,
+    is_file_name,
+    leads_out,
+)
+from odtk_ray.datasets.ground_truth import (
     GroundTruthBuilder,
     enclosing,
     has_theta,
@@ -26,6 +26,12 @@ from odtk_ray.results.truth import (
     read_box,
     read_number,
 )
+from odtk_ray.datasets.json_stream import JsonError, scan
+from odtk_ray.datasets.polygons import is_nested, read_rings
+from odtk_ray.datasets.rotated_boxes import corners
+from odtk_ray.errors import UsageError
+from odtk_ray.results.findings import Finding, Problem, shown
+from odtk_ray.results.overlap import PolygonOverlap
 
 _SAMPLES = 6
 _DRAWN = 5000  # pixels of a side: what lies around a larger box may not fit in memory

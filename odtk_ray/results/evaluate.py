@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.datasets.ground_truth import Category, GroundTruth
 from odtk_ray.results.matching import (
     AREAS,
     THRESHOLDS,
@@ -27,7 +28,6 @@ from odtk_ray.results.matching import (
     places,
 )
 from odtk_ray.results.overlap import COCO_LIMIT, BoxOverlap, Overlap
-from odtk_ray.results.truth import Category, GroundTruth
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _LIMITS = (1, 10, COCO_LIMIT)  # detections of an image and class that count, best first

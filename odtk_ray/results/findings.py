@@ -6,7 +6,7 @@ import enum
 import json
 from dataclasses import dataclass
 
-from odtk_ray.results import truth
+from odtk_ray.datasets import ground_truth
 
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 
@@ -44,7 +44,7 @@ class Problem(enum.Enum):
     CATEGORY = Kind("category_id is of no category of the file")
     BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
     FAR = Kind(
-        f"coordinates are beyond {truth.FAR:,} pixels",
+        f"coordinates are beyond {ground_truth.FAR:,} pixels",
         "mend them: rotated boxes so far away are not evaluated",
     )
     PLACE = Kind("box lies outside of its image")

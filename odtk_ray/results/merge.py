@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from odtk_ray import storage
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA, to_bbox
 from odtk_ray.results.shardfile import Receipt

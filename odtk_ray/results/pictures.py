@@ -12,7 +12,7 @@ from PIL import Image
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.images.decode import decode
 from odtk_ray.images.windows import open_windowed, read_reduced

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
-from odtk_ray.data.coco import read_truth
+from odtk_ray.datasets.coco import read_truth
+from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.results.merge import Merged, merged
 from odtk_ray.results.overlap import (
@@ -22,7 +23,6 @@ from odtk_ray.results.overlap import (
     PolygonOverlap,
 )
 from odtk_ray.results.store import RunFolder
-from odtk_ray.results.truth import Category, GroundTruth, image_ranks
 
 # Images scored at a time where masks are made: a mask takes some hundred bytes.
 _SLICE = 256

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.training.scenes import VERSION, Scene
 from odtk_ray.training.silhouettes import NAMES
 

@@ -17,14 +17,14 @@ from PIL import Image
 from synthetic import picture
 from test_infer import run
 
-from odtk_ray.data.coco import read_coco, read_truth
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.coco import read_coco, read_truth
+from odtk_ray.datasets.ground_truth import Category
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import UsageError
 from odtk_ray.results.doctor import examine
 from odtk_ray.results.evaluate import CocoEvaluator
 from odtk_ray.results.overlap import BoxOverlap, MaskOverlap, PolygonOverlap
 from odtk_ray.results.samples import write_samples
-from odtk_ray.results.truth import Category
 
 
 def rotated_file(path, **changes):

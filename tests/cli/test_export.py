@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from synthetic import picture
 
 from odtk_ray.cli import cli
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.model.exported import read_exported
 
 

@@ -17,7 +17,7 @@ from plain_network import SIZE, PlainNetwork, pictures
 from synthetic import picture
 
 from odtk_ray.cli import cli
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.export.layers import read_layers
 from odtk_ray.export.runners import open_plan
 from odtk_ray.model.sidecar import read_sidecar

@@ -9,8 +9,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.results.bootstrap import DetectionTable, compare
-from odtk_ray.results.truth import GroundTruth
 
 IMAGES, CLASSES = 9, 3
 EACH = np.arange(IMAGES)  # every image on its own

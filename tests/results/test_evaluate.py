@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
 from odtk_ray.results import matching
 from odtk_ray.results.evaluate import CocoEvaluator
-from odtk_ray.results.truth import Category, GroundTruthBuilder, image_ranks
 
-DATA = Path(__file__).parents[1] / "data" / "cocoapi"
+DATA = Path(__file__).parents[1] / "datasets" / "cocoapi"
 TOLERANCE = {"rtol": 0, "atol": 1e-9}
 
 

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from synthetic import make_results, make_run
 
 from odtk_ray.config import InferConfig
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.columns import numbers
 from odtk_ray.results.outputs import write_failures, write_outputs

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from odtk_ray.data.rotated import corners
+from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.training.scenes import Style, draw_scene
 from odtk_ray.training.silhouettes import NAMES, SILHOUETTES
 

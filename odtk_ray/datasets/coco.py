@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from odtk_ray import storage
-from odtk_ray.data.imagepaths import (
+from odtk_ray.datasets.annotation_paths import (
     below,
     image_folder,
     image_path,
@@ -21,11 +21,11 @@ from odtk_ray.data.imagepaths import (
     leads_out,
     outside,
 )
-from odtk_ray.data.jsonstream import HashingReader, JsonError, scan
-from odtk_ray.data.sources import Dataset
+from odtk_ray.datasets.ground_truth import FAR, GroundTruth, GroundTruthBuilder
+from odtk_ray.datasets.image_sources import Dataset
+from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import PLAN_SCHEMA
-from odtk_ray.results.truth import FAR, GroundTruth, GroundTruthBuilder
 
 _HASH_CHUNK = 8 << 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odtk_ray.data.dota_writer import object_line
-from odtk_ray.data.rotated import corners, to_le90, to_opencv
+from odtk_ray.datasets.dota_writer import object_line
+from odtk_ray.datasets.rotated_boxes import corners, to_le90, to_opencv
 
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from odtk_ray.data.coco import file_digest, read_coco, read_truth
+from odtk_ray.datasets.coco import file_digest, read_coco, read_truth
 from odtk_ray.errors import OdtkError, UsageError
 
 CATEGORIES = [{"id": 7, "name": "seven"}, {"id": 2, "name": "two"}]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odtk_ray.results.truth import GroundTruth, GroundTruthBuilder, image_ranks
+from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder, image_ranks
 
 IMAGES = {"17": 0, '"a17"': 1, "9": 2}
 CATEGORIES = {"3": 0, '"cat"': 1}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from odtk_ray.data.nesting import JsonError, Nesting, TopLevelArrayError
+from odtk_ray.datasets.json_nesting import JsonError, Nesting, TopLevelArrayError
 
 __all__ = ["Chunk", "HashingReader", "JsonError", "TopLevelArrayError", "scan"]
 

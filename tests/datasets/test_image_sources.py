@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from odtk_ray.data.sources import find_images
+from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.errors import UsageError
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.data.rotated import Floats, corners, enclosing_box
+from odtk_ray.datasets.ground_truth import read_number
+from odtk_ray.datasets.rotated_boxes import Floats, corners, enclosing_box
 from odtk_ray.errors import UsageError
-from odtk_ray.results.truth import read_number
 from odtk_ray.storage import is_text
 
 _NO_WORD = re.compile(r"[\s\0]")  # words of a line end at white space, and no file name has a zero

@@ -12,10 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from odtk_ray import storage
-from odtk_ray.data import dota
-from odtk_ray.data.dota_writer import write_dota
-from odtk_ray.data.jsonstream import JsonError, TopLevelArrayError, scan
-from odtk_ray.data.rotated import (
+from odtk_ray.datasets import dota_labels
+from odtk_ray.datasets.dota_writer import write_dota
+from odtk_ray.datasets.ground_truth import read_box
+from odtk_ray.datasets.json_stream import JsonError, TopLevelArrayError, scan
+from odtk_ray.datasets.polygons import read_rings
+from odtk_ray.datasets.rotated_boxes import (
     Floats,
     corners,
     enclosing_box,
@@ -24,8 +26,6 @@ from odtk_ray.data.rotated import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
-from odtk_ray.results.polygons import read_rings
-from odtk_ray.results.truth import read_box
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -74,7 +74,7 @@ def convert(
         raise _without_angle("--to", writes, target)
     try:
         if from_dota:
-            labels = dota.read_labels(source, images)
+            labels = dota_labels.read_labels(source, images)
             content = _Content(labels.images, labels.categories, labels.annotations())
         else:
             content = _read(source, reads)

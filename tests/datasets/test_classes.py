@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from odtk_ray.data.classes import map_classes
+from odtk_ray.datasets.classes import map_classes
 from odtk_ray.errors import UsageError
 
 FILE = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "seven"}]

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.data.rotated import Floats, enclosing_box
-from odtk_ray.data.sources import IMAGE_EXTENSIONS
+from odtk_ray.datasets.image_sources import IMAGE_EXTENSIONS
+from odtk_ray.datasets.polygons import FARTHEST, Polygons
+from odtk_ray.datasets.rotated_boxes import Floats, enclosing_box
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode import read_size
-from odtk_ray.results.polygons import FARTHEST, Polygons
 from odtk_ray.storage import is_text, list_files
 
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.data.rotated import (
+from odtk_ray.datasets.rotated_boxes import (
     corners,
     enclosing_box,
     from_opencv,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.data.rotated import corners
-from odtk_ray.results.polygons import FARTHEST, Polygons, PolygonsBuilder, is_nested, read_rings
+from odtk_ray.datasets.polygons import FARTHEST, Polygons, PolygonsBuilder, is_nested, read_rings
+from odtk_ray.datasets.rotated_boxes import corners
 
 # Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
 # steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
