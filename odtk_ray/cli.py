@@ -203,7 +203,7 @@ def info(file: str, anchors: Any, debug: bool) -> None:
     """Say what a checkpoint, exported model or engine set FILE is."""
 
     def show() -> int:
-        from odtk_ray.describe import describe_model
+        from odtk_ray.model.describe import describe_model
 
         rows = describe_model(file, anchors)
         width = max(len(name) for name, _ in rows)
@@ -259,7 +259,7 @@ def _infer(flags: dict[str, Any]) -> int:
 
 
 def _export_file(config: ExportConfig, console: Console) -> tuple[list[str], int]:
-    from odtk_ray.model.sidecar import is_plan
+    from odtk_ray.artifacts.sidecar import is_plan
 
     if is_plan(config.output):
         from odtk_ray.export.planfile import export_plan  # needs no torch

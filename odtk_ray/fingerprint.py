@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from odtk_ray import __version__
+from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.load import decoder_kind
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import is_onnx
 from odtk_ray.results.store import RunFolder
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.export.halving import to_half
-from odtk_ray.model.sidecar import read_sidecar
 
 INFORMATION = json.dumps(
     {"Layers": [

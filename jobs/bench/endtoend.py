@@ -32,10 +32,10 @@ from overhead import Stages
 from PIL import Image
 from traced import lateness, traced_engine
 
+from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.images.resize import network_size, padded_size
 from odtk_ray.model.open import open_model
-from odtk_ray.model.sidecar import is_plan
 
 PREP = Preprocessing()
 SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val2014_100.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.model.sidecar import is_plan
 
 
 def traced_engine(trace: str, model: str, prep: Preprocessing, options: dict[str, Any]) -> Any:

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
 from odtk_ray.engines.devices import Detect, Gpu, Machine
 from odtk_ray.errors import UsageError
-from odtk_ray.model.engine_set import slug
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:

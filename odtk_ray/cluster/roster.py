@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.cluster.gpus import (
     NODE_LABEL,
     GpuNode,
@@ -21,7 +22,6 @@ from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.devices import Detect
 from odtk_ray.engines.sets import UnfitGpu, no_plan
 from odtk_ray.errors import UsageError
-from odtk_ray.model.engine_set import EngineSet
 from odtk_ray.reporter import Reporter
 
 # Ids of nodes any of which will do; none stands for anywhere.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from odtk_ray import storage
+from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.config import Decoder, InferConfig
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.model.exported import is_onnx
-from odtk_ray.model.sidecar import is_plan, sidecar_path
+from odtk_ray.errors import OdtkError
 
 if TYPE_CHECKING:
     from odtk_ray.engines.cuda import CudaEngine
@@ -24,31 +22,6 @@ if TYPE_CHECKING:
 GpuEngine: TypeAlias = "CudaEngine | TensorRTEngine"
 
 PILLOW = "pillow"
-
-
-@contextlib.contextmanager
-def model_file(model: str) -> Iterator[str]:
-    """The local path of a model; one behind a URI is copied for as long as the context lasts.
-
-    A plan's sidecar comes with it.
-
-    Raises:
-        UsageError: it cannot be read; those that the context raises name the URI, not the copy.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            path = storage.absolute(model)
-            local = stack.enter_context(storage.local_copy(path))
-            if is_plan(path) and storage.is_uri(path):
-                beside = storage.read_bytes(sidecar_path(path))
-                Path(sidecar_path(local)).write_bytes(beside)
-        except (OSError, ValueError, ImportError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise UsageError(f"cannot read {model}", why) from error
-        try:
-            yield local
-        except UsageError as error:
-            raise UsageError(error.what.replace(local, model), error.why, error.hint) from error
 
 
 def load_engine(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, read_exported, unusable
 from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import INPUT_NAME, ExportedModel, read_exported, unusable
 from odtk_ray.records import Detections
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from odtk_ray.artifacts.exported_model import INPUT_NAME, unusable
+from odtk_ray.artifacts.sidecar import Sidecar, rebuild_command
 from odtk_ray.engines.trt import make_logger, start
 from odtk_ray.errors import OdtkError
-from odtk_ray.model.exported import INPUT_NAME, unusable
-from odtk_ray.model.sidecar import Sidecar, rebuild_command
 
 
 class Plan:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray import storage
+from odtk_ray.artifacts.engine_set import EngineSet, plan_of
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.base import EngineFactory
 from odtk_ray.engines.devices import Detect, Gpu, Machine
-from odtk_ray.engines.load import load_local, model_file
+from odtk_ray.engines.load import load_local
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.model.engine_set import SET_FILE, EngineSet, parse_set
-from odtk_ray.model.exported import is_onnx
-from odtk_ray.model.sidecar import Sidecar, check_pair, is_plan, read_sidecar, sidecar_path
 
 
 class UnfitGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
@@ -26,52 +25,6 @@ class UnfitGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
     """
 
     node = ""
-
-
-def is_engine_set(path: str) -> bool:
-    """Whether a model is an engine set: a folder, or a URI with an `engines.json` below it."""
-    if is_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
-        return False
-    path = storage.absolute(path)
-    if not storage.is_uri(path):
-        return os.path.isdir(path)
-    return storage.exists(storage.join(path, SET_FILE))
-
-
-def read_set(path: str) -> EngineSet:
-    """Reads which plans a set has.
-
-    Raises:
-        UsageError: there is no set, or it is damaged.
-    """
-    try:
-        data = storage.read_bytes(storage.join(storage.absolute(path), SET_FILE))
-    except OSError as error:
-        raise UsageError(
-            f"cannot use engine set {path}",
-            f"{SET_FILE}: {error.strerror or error}",
-            f"odtk-ray export MODEL {path} --gpu-type all",
-        ) from error
-    return parse_set(path, data)
-
-
-def plan_of(folder: str, key: str) -> str:
-    """Path or URI of a plan of a set."""
-    return storage.join(folder, f"{key}.plan")
-
-
-def read_pair(folder: str, key: str) -> Sidecar | None:
-    """What a plan of a set is; None if it is not there, or not whole.
-
-    Raises:
-        OSError: storage does not answer.
-    """
-    plan = plan_of(folder, key)
-    try:
-        beside = storage.read_bytes(sidecar_path(plan))
-        return check_pair(plan, storage.read_bytes(plan), beside)
-    except (FileNotFoundError, UsageError):
-        return None
 
 
 @dataclass(frozen=True)

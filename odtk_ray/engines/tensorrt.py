@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cuda_ops
+from odtk_ray.artifacts.engine_set import engine_key
+from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
+from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.launches import Launches, Results
@@ -20,9 +23,6 @@ from odtk_ray.engines.plan import Plan
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.images.gpu_loader import GpuLoader, Source
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
-from odtk_ray.model.engine_set import engine_key
-from odtk_ray.model.exported import INPUT_NAME, ExportedModel
-from odtk_ray.model.sidecar import check_machine, read_sidecar
 
 _BYTES = 4  # both ends of a plan are float32
 

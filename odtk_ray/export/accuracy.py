@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray import storage
+from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.classes import map_classes
 from odtk_ray.datasets.coco import read_coco, read_truth
@@ -19,7 +20,6 @@ from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.export.check import PICTURES, reference_name
 from odtk_ray.images.decode import Picture, load_picture
-from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.results.evaluate import CocoEvaluator
 from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap

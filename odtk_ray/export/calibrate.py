@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from odtk_ray import storage
+from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
 from odtk_ray.datasets.image_sources import find_images
-from odtk_ray.engines.load import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.histograms import BINS, Histogram

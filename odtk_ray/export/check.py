@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray import storage
+from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.datasets.image_sources import find_images
@@ -22,7 +23,6 @@ from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.base import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode import load_picture
-from odtk_ray.model.exported import ExportedModel
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
 

@@ -8,6 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from odtk_ray import storage
+from odtk_ray.artifacts.engine_set import EngineSet
+from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.cluster.builds import Call, run_on_nodes
 from odtk_ray.cluster.gpus import find_nodes
 from odtk_ray.cluster.session import session
@@ -20,9 +23,6 @@ from odtk_ray.export.orders import Order, Row, place_orders
 from odtk_ray.export.planfile import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.runners import PlanOpener
 from odtk_ray.export.source import Source, plan_source
-from odtk_ray.model.engine_set import EngineSet
-from odtk_ray.model.exported import is_onnx
-from odtk_ray.model.sidecar import is_plan
 from odtk_ray.reporter import Reporter
 
 _TABLE = "calibration.json"

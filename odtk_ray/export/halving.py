@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odtk_ray.artifacts.exported_model import INPUT_NAME
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import INPUT_NAME
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

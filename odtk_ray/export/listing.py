@@ -8,14 +8,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from odtk_ray import storage
-from odtk_ray.engines.sets import read_pair
+from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, parse_set, read_pair
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import write_file
 from odtk_ray.export.orders import Order, Row
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source
-from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of, parse_set
-from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.reporter import Reporter
 from odtk_ray.storage.retry import patiently
 

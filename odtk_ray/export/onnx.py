@@ -9,13 +9,13 @@ import numpy as np
 from torch import fx, nn
 
 from odtk_ray import __version__
+from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, check_size
 from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.export.builder import GraphBuilder
 from odtk_ray.export.graph import NetworkGraph, trace
 from odtk_ray.export.postprocess import add_postprocess
 from odtk_ray.export.quantize import Quantizer, exclude, quantization_points
 from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.exported import INPUT_NAME, ExportedModel, check_size
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fpn import STRIDES
 from odtk_ray.ops.anchors import generate_anchors

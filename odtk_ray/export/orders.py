@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from odtk_ray.artifacts.engine_set import key_of
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.gpus import GpuNode
 from odtk_ray.engines.devices import Gpu
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source
-from odtk_ray.model.engine_set import key_of
-from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.reporter import Reporter
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, Precision
 from odtk_ray.engines.trt import PACKAGES, Interruption, import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.files import writing
 from odtk_ray.export.resizes import resize_floats
-from odtk_ray.model.exported import INPUT_NAME, ExportedModel, Precision
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
 _FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")

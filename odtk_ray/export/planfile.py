@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from odtk_ray.artifacts.exported_model import ExportedModel, Precision
+from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.datasets.image_sources import find_images
@@ -21,8 +23,6 @@ from odtk_ray.export.plan import PlanOptions, build_plan, builder_package, is_st
 from odtk_ray.export.runners import PlanOpener, RunningPlan, open_plan
 from odtk_ray.export.source import Source, plan_source
 from odtk_ray.export.verdict import Unavailable, Verdict, judge
-from odtk_ray.model.exported import ExportedModel, Precision
-from odtk_ray.model.sidecar import Sidecar, sidecar_path
 from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedModel, Level
 from odtk_ray.export.builder import GraphBuilder
 from odtk_ray.export.expressions import Scope, Value
 from odtk_ray.export.suppression import add_nms
-from odtk_ray.model.exported import DETECTION_NAMES, ExportedModel, Level
 
 _FLOAT, _DOUBLE = 1, 11  # of TensorProto
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.files import check_output, write_file, writing
 from odtk_ray.export.int8 import check_int8, int8_ranges
@@ -18,9 +20,7 @@ from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.export.runners import open_checkpoint, open_onnx
 from odtk_ray.export.verdict import Unavailable, Verdict, gather, judge
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
-from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.open import check_rotated
-from odtk_ray.model.sidecar import is_plan
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:

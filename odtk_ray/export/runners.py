@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.session import physical_cores
 from odtk_ray.config import AnchorGeneration, Preprocessing
-from odtk_ray.engines.load import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.check import Comparable
 from odtk_ray.export.verdict import Unavailable
-from odtk_ray.model.exported import ExportedModel, is_onnx
-from odtk_ray.model.sidecar import Sidecar
 from odtk_ray.records import Detections
 
 if TYPE_CHECKING:

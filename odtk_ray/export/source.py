@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odtk_ray import storage
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
+from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.load import model_file
 from odtk_ray.errors import UsageError
 from odtk_ray.export.plan import PlanOptions, check_plan
 from odtk_ray.export.runners import open_source
 from odtk_ray.export.verdict import Material, Opener, gather
-from odtk_ray.model.exported import ExportedModel, is_onnx, read_exported
 from odtk_ray.model.open import check_rotated
 from odtk_ray.reporter import Reporter
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedModel
 from odtk_ray.export.builder import GraphBuilder
 from odtk_ray.export.expressions import Scope
 from odtk_ray.export.overlaps import Overlaps, axis_aligned, rotated
-from odtk_ray.model.exported import DETECTION_NAMES, ExportedModel
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
 from odtk_ray.export.accuracy import (
@@ -20,7 +21,6 @@ from odtk_ray.export.accuracy import (
     read_annotated,
 )
 from odtk_ray.export.check import PICTURES, Check, Comparable, check_pictures, compare
-from odtk_ray.model.exported import ExportedModel
 
 # Below this share of matched detections an export is said to be off. INT8 keeps more than that.
 LEAST_MATCHED = 0.97

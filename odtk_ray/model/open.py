@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from odtk_ray.artifacts.exported_model import ExportedModel, check_size, is_onnx, read_exported
+from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
 from odtk_ray.config import AnchorGeneration, ExportConfig, InferConfig, Postprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import ExportedModel, check_size, is_onnx, read_exported
-from odtk_ray.model.sidecar import is_plan, read_sidecar
 
 if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint

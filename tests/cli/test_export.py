@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from synthetic import picture
 
+from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.model.exported import read_exported
 
 
 def odtk_ray(*arguments):

@@ -19,16 +19,15 @@ from sessions import start_ray
 from synthetic import Acting, Quiet, picture, tiny_model
 
 from odtk_ray import storage
+from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_pair
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
 from odtk_ray.engines.devices import Machine
-from odtk_ray.engines.sets import read_pair
 from odtk_ray.engines.trt import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.build import build_into
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import plan_source
-from odtk_ray.model.engine_set import SET_FILE, EngineSet, key_of
 from odtk_ray.pipeline import infer
 from odtk_ray.results.store import RunFolder
 from odtk_ray.storage import object_stores

@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from synthetic import ABOUT
 
 import cuda_ops
+from odtk_ray.artifacts.exported_model import read_exported
+from odtk_ray.artifacts.sidecar import Sidecar, check_machine, read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import Postprocessing
 from odtk_ray.engines.launches import Launches
 from odtk_ray.engines.plan import check_engine
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.model.exported import read_exported
-from odtk_ray.model.sidecar import Sidecar, check_machine, read_sidecar
 
 GPU = ("NVIDIA H100", "9.0")
 ABOUT_PLAN = Sidecar(

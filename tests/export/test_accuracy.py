@@ -9,13 +9,13 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
 from odtk_ray.export.accuracy import Accuracy, measure_accuracy, read_annotated
 from odtk_ray.export.check import PICTURES, Check
 from odtk_ray.export.runners import open_checkpoint, open_onnx
 from odtk_ray.export.verdict import Verdict
 from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.model.exported import read_exported
 
 SIZE = ("--size", "96", "160")
 

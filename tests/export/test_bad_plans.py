@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.errors import UsageError
 from odtk_ray.export.plan import PlanOptions
-from odtk_ray.model.sidecar import read_sidecar
 
 SIZE = (64, 96)
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from synthetic import picture
 from torch import nn
 
+from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
 from odtk_ray.config import Preprocessing
 from odtk_ray.errors import UsageError
@@ -21,7 +22,6 @@ from odtk_ray.export.calibrate import collect, draw_sample
 from odtk_ray.export.table import read_table
 from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.model.exported import read_exported
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.storage import object_stores
 

@@ -10,6 +10,7 @@ import pytest
 from machines_for_tests import A10G, ADA, H100, QUADRO, unable
 from synthetic import ABOUT, Quiet
 
+from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.cluster.gpus import GpuNode
 from odtk_ray.config import ExportConfig, Postprocessing
 from odtk_ray.engines.devices import Machine
@@ -23,7 +24,6 @@ from odtk_ray.export.plan import PlanOptions
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source, plan_source
 from odtk_ray.export.verdict import Material
-from odtk_ray.model.engine_set import key_of
 
 TRT = "tensorrt 11.4.0"
 MODEL = replace(ABOUT, sha256="cd" * 32)

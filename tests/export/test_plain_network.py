@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from plain_network import SIZE, PlainNetwork, pictures
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.model.sidecar import read_sidecar
 
 
 @pytest.mark.parametrize("rotated", [False, True])

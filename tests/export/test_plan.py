@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from synthetic import Quiet
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, Postprocessing
 from odtk_ray.errors import UsageError
@@ -23,7 +24,6 @@ from odtk_ray.export.halving import to_half
 from odtk_ray.export.onnx import describe_export, to_onnx
 from odtk_ray.export.planfile import export_plan, pixels_used
 from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.model.sidecar import read_sidecar
 
 SIZE = (64, 96)
 

@@ -17,10 +17,10 @@ import pytest
 from standins_for_tests import half, overflow, spoil, standing_in
 from synthetic import Quiet
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.config import ExportConfig
 from odtk_ray.export.planfile import export_plan
 from odtk_ray.export.verdict import Unavailable
-from odtk_ray.model.sidecar import read_sidecar
 
 SIZE = (96, 160)
 

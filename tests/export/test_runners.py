@@ -14,6 +14,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from odtk_ray.artifacts.exported_model import read_exported
+from odtk_ray.artifacts.sidecar import read_sidecar, sidecar_path
 from odtk_ray.cli import cli
 from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.devices import Gpu
@@ -22,8 +24,6 @@ from odtk_ray.export import planfile, runners
 from odtk_ray.export.planfile import open_here
 from odtk_ray.export.runners import PlanRunner, open_plan, open_source
 from odtk_ray.export.verdict import Unavailable
-from odtk_ray.model.exported import read_exported
-from odtk_ray.model.sidecar import read_sidecar, sidecar_path
 from odtk_ray.records import Detections
 
 SIZE = (64, 96)
@@ -139,7 +139,7 @@ def test_a_checkpoint_is_not_compared_with_without_torch(checkpoint, plan_models
         "import sys; sys.modules['torch'] = None\n"
         "from odtk_ray.export.runners import open_source\n"
         "from odtk_ray.export.verdict import Unavailable\n"
-        "from odtk_ray.model.exported import read_exported\n"
+        "from odtk_ray.artifacts.exported_model import read_exported\n"
         "try: open_source(sys.argv[1], read_exported(sys.argv[2]), 4).__enter__()\n"
         "except Unavailable as error: print(error)"
     )

@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
 
+from odtk_ray.artifacts.engine_set import read_pair, read_set
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.engines.sets import read_pair, read_set
 from odtk_ray.export import fleet as module
-from odtk_ray.model.sidecar import read_sidecar
 
 pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.cluster

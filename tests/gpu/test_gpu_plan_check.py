@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from plain_network import SIZE, PlainNetwork, pictures
 from synthetic import picture
 
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.export.layers import read_layers
 from odtk_ray.export.runners import open_plan
-from odtk_ray.model.sidecar import read_sidecar
 
 pytestmark = pytest.mark.gpu
 

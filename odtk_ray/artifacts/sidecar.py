@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable
 from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import ExportedModel, describe_exported, parse_facts, unusable
 
 FORMAT_VERSION = 1
 
@@ -159,17 +159,6 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
         if value != getattr(Postprocessing, name):
             command += f" --{name.replace('_', '-')} {value}"
     return command
-
-
-def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
-    """What a plan is, as (name, text) rows for people."""
-    bound = [
-        ("batch", f"{plan.batches[0]} to {plan.batches[2]}, tuned for {plan.batches[1]}"),
-        ("TensorRT", plan.tensorrt),
-        ("GPU", " ".join(plan.gpu or ())),
-        ("compute capability", ", ".join(plan.capabilities)),
-    ]
-    return describe_exported(path, plan.model) + [(name, text) for name, text in bound if text]
 
 
 # What reading edited JSON can raise.

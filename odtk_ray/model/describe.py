@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from odtk_ray.artifacts.describe import describe_exported, describe_plan, describe_set
+from odtk_ray.artifacts.engine_set import is_engine_set, read_set
+from odtk_ray.artifacts.exported_model import is_onnx, read_exported
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
 from odtk_ray.config import AnchorGeneration
-from odtk_ray.engines.load import model_file
-from odtk_ray.engines.sets import is_engine_set, read_set
-from odtk_ray.model.engine_set import describe_set
-from odtk_ray.model.exported import describe_exported, is_onnx, read_exported
-from odtk_ray.model.sidecar import describe_plan, is_plan, read_sidecar
 
 
 def describe_model(path: str, anchors: AnchorGeneration) -> list[tuple[str, str]]:

@@ -16,9 +16,9 @@ from typing import Any, Literal, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.artifacts.onnx_metadata import graph_ends, metadata_props
 from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.model.protobuf import graph_ends, metadata_props
 
 FORMAT_VERSION = 1
 _PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the values are JSON
@@ -243,34 +243,6 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
 def unusable(path: str, why: str, hint: str = "") -> UsageError:
     """The error that every unusable exported model ends in."""
     return UsageError(f"cannot use model {path}", why, hint)
-
-
-def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
-    """What the file holds, as (name, text) rows for people."""
-    names, post = model.class_names, model.post
-    values = asdict(post)
-    if not model.rotated:
-        del values["rotated_nms"]
-    made = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in values.items())
-    rows = [
-        ("file", path),
-        ("backbone", ", ".join(model.backbones)),
-        ("classes", f"{model.classes}" + (f": {', '.join(names)}" if names else "")),
-        ("category ids", ", ".join(map(str, model.category_ids or ()))),
-        ("boxes", "rotated" if model.rotated else "axis-aligned"),
-        ("input", f"{model.size[0]}x{model.size[1]} (height x width)"),
-        ("precision", model.precision),
-        ("outputs", ", ".join(model.output_names)),
-        ("anchors", model.anchors),
-        ("ratios", ", ".join(f"{value:.4g}" for value in model.ratios)),
-        ("scales", ", ".join(f"{value:.4g}" for value in model.scales)),
-        ("angles", ", ".join(f"{value:.4g}" for value in model.angles or ())),
-        ("post-processing", made + (" (fixed)" if model.outputs == "detections" else "")),
-        ("checkpoint", model.checkpoint[:12]),
-        ("written by", f"odtk-ray {model.version}"),
-        ("sha256", model.sha256[:12]),
-    ]
-    return [(name, text) for name, text in rows if text]
 
 
 _AGAIN = "copy the file again, or export the model again"

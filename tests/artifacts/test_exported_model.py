@@ -11,14 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
+from odtk_ray.artifacts.describe import describe_exported
+from odtk_ray.artifacts.exported_model import ExportedModel, check_size, level_sizes, read_exported
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import (
-    ExportedModel,
-    check_size,
-    describe_exported,
-    level_sizes,
-    read_exported,
-)
 
 
 def onnx_bytes(metadata, weights=1000, about=ABOUT):

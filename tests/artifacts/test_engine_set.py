@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import ABOUT
 
+from odtk_ray.artifacts.engine_set import EngineSet, engine_key, key_of, parse_set, slug
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
-from odtk_ray.model.engine_set import EngineSet, engine_key, key_of, parse_set, slug
-from odtk_ray.model.sidecar import Sidecar
 
 H100 = Sidecar(
     model=replace(ABOUT, precision="fp16", sha256="cd" * 32), batches=(1, 4, 8),

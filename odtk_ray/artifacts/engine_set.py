@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from odtk_ray import storage
+from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
+from odtk_ray.artifacts.sidecar import Sidecar, check_pair, is_plan, parse_sidecar, sidecar_path
 from odtk_ray.errors import UsageError
-from odtk_ray.model.exported import ExportedModel, Precision, describe_exported
-from odtk_ray.model.sidecar import Sidecar, parse_sidecar
 
 SET_FILE = "engines.json"
 FORMAT_VERSION = 1
@@ -143,13 +145,47 @@ def _refused(path: str, why: str) -> UsageError:
     )
 
 
-def describe_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
-    """What a set is, as (name, text) rows for people: one row a plan."""
-    rows = describe_exported(path, engines.model)
-    for key, about in engines.engines.items():
-        least, tuned, greatest = about.batches
-        rows.append(
-            ("plan", f"{key}.plan ({about.plan_bytes / 1e6:.1f} MB): {' '.join(about.gpu or ())}, "
-             f"{about.tensorrt}, batch {least} to {greatest}, tuned for {tuned}")
-        )  # fmt: skip
-    return rows
+def is_engine_set(path: str) -> bool:
+    """Whether a model is an engine set: a folder, or a URI with an `engines.json` below it."""
+    if is_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
+        return False
+    path = storage.absolute(path)
+    if not storage.is_uri(path):
+        return os.path.isdir(path)
+    return storage.exists(storage.join(path, SET_FILE))
+
+
+def read_set(path: str) -> EngineSet:
+    """Reads which plans a set has.
+
+    Raises:
+        UsageError: there is no set, or it is damaged.
+    """
+    try:
+        data = storage.read_bytes(storage.join(storage.absolute(path), SET_FILE))
+    except OSError as error:
+        raise UsageError(
+            f"cannot use engine set {path}",
+            f"{SET_FILE}: {error.strerror or error}",
+            f"odtk-ray export MODEL {path} --gpu-type all",
+        ) from error
+    return parse_set(path, data)
+
+
+def plan_of(folder: str, key: str) -> str:
+    """Path or URI of a plan of a set."""
+    return storage.join(folder, f"{key}.plan")
+
+
+def read_pair(folder: str, key: str) -> Sidecar | None:
+    """What a plan of a set is; None if it is not there, or not whole.
+
+    Raises:
+        OSError: storage does not answer.
+    """
+    plan = plan_of(folder, key)
+    try:
+        beside = storage.read_bytes(sidecar_path(plan))
+        return check_pair(plan, storage.read_bytes(plan), beside)
+    except (FileNotFoundError, UsageError):
+        return None
