@@ -17,10 +17,10 @@ from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.data.shards import network_shapes, publish
-from odtk_ray.engines.base import EngineFactory
-from odtk_ray.engines.devices import Detect, detect_machine
 from odtk_ray.engines.load import load_engine
-from odtk_ray.engines.sets import SetLoader, UnfitGpu
+from odtk_ray.engines.local_gpus import Detect, detect_machine
+from odtk_ray.engines.protocol import EngineFactory
+from odtk_ray.engines.set_loader import SetLoader, UnfitGpu
 from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
 from odtk_ray.reporter import Reporter
 from odtk_ray.results.outputs import Outputs, check_outputs, write_failures, write_metrics

@@ -88,3 +88,30 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+
+_NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image.
+
+    Attributes:
+        error: why it failed; None when it was detected.
+        width: decoded width in pixels, 0 when it failed.
+        height: likewise.
+        detections: boxes_img; empty when it failed.
+        by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
+    """
+
+    error: str | None
+    width: int
+    height: int
+    detections: Detections
+    by_pillow: bool = False
+
+    @classmethod
+    def failed(cls, error: str) -> ImageResult:
+        """The result of an image that cannot be processed."""
+        return cls(error, 0, 0, _NOTHING)

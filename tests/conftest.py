@@ -20,7 +20,7 @@ from sessions import cluster_head, simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
 
 from odtk_ray.cli import cli
-from odtk_ray.engines.devices import list_gpus
+from odtk_ray.engines.local_gpus import list_gpus
 
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

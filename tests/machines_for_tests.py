@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from odtk_ray.cluster.probe import Ability
-from odtk_ray.engines.devices import Gpu, Machine
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.local_gpus import Gpu, Machine
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.verdict import Unavailable
 

@@ -13,8 +13,7 @@ from PIL import Image
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import MEAN, STD, Postprocessing, Preprocessing
 from odtk_ray.data.shards import cut_shards
-from odtk_ray.detect import ImageResult
-from odtk_ray.records import PLAN_SCHEMA, Detections
+from odtk_ray.records import PLAN_SCHEMA, Detections, ImageResult
 from odtk_ray.results.shardfile import Receipt, write_shard
 from odtk_ray.results.store import Plan, RunFolder
 

@@ -133,8 +133,7 @@ def plan(folder: Path) -> None:
 
 def make_up_shards(folder: Path, detections: int) -> None:
     """In the workers' place: made-up results, some of them near the ground truth."""
-    from odtk_ray.detect import ImageResult
-    from odtk_ray.records import Detections
+    from odtk_ray.records import Detections, ImageResult
     from odtk_ray.results.shardfile import Receipt, write_shard
 
     def result(image: int) -> ImageResult:

@@ -39,7 +39,7 @@ class SleepingEngine:
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `odtk_ray.engines.base.Engine`."""
+        """See `odtk_ray.engines.protocol.Engine`."""
         time.sleep(self._seconds * len(pictures))
         nothing = Detections(
             np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32)

@@ -28,7 +28,7 @@ from measure import Timing, TreeCpu, load, machine, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
-from odtk_ray.engines.base import Engine, EngineFactory
+from odtk_ray.engines.protocol import Engine, EngineFactory
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.images.resize import padded_size
 from odtk_ray.pipeline import infer
@@ -53,7 +53,7 @@ class StoredEngine:
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `odtk_ray.engines.base.Engine`."""
+        """See `odtk_ray.engines.protocol.Engine`."""
         return [self._found] * len(pictures)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
-from odtk_ray.engines.devices import Detect, Gpu, Machine
+from odtk_ray.engines.local_gpus import Detect, Gpu, Machine
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 

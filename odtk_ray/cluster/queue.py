@@ -22,7 +22,7 @@ from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.suspects import RESUME, Suspects
 from odtk_ray.cluster.workers import DEPTH, WATCH, Work
 from odtk_ray.data.shards import ShardRef
-from odtk_ray.engines.sets import UnfitGpu
+from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.results.shardfile import Receipt
 

@@ -18,9 +18,9 @@ from odtk_ray.cluster.gpus import (
     ray_type,
 )
 from odtk_ray.config import InferConfig
-from odtk_ray.engines.base import EngineFactory
-from odtk_ray.engines.devices import Detect
-from odtk_ray.engines.sets import UnfitGpu, no_plan
+from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.engines.protocol import EngineFactory
+from odtk_ray.engines.set_loader import UnfitGpu, no_plan
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from odtk_ray.cluster.gpus import node_id
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.detect import Detector, ImageResult
-from odtk_ray.engines.base import EngineFactory
-from odtk_ray.engines.sets import UnfitGpu
+from odtk_ray.detect.detector import Detector
+from odtk_ray.detect.tiling import detect_tiled
+from odtk_ray.engines.protocol import EngineFactory
+from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
+from odtk_ray.records import ImageResult
 from odtk_ray.results.shardfile import Receipt, write_shard
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import is_waiting, patiently, touch
-from odtk_ray.tiling import detect_tiled
 
 if TYPE_CHECKING:
     import pyarrow as pa

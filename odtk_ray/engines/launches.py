@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cuda_ops
-from odtk_ray.engines.base import Outcome
+from odtk_ray.engines.protocol import Outcome
 from odtk_ray.errors import ImageError
 from odtk_ray.images.gpu_loader import GpuLoader, Source
 from odtk_ray.records import Detections

@@ -17,10 +17,10 @@ from odtk_ray.artifacts.engine_set import engine_key
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.engines.base import Outcome
 from odtk_ray.engines.launches import Launches, Results
-from odtk_ray.engines.plan import Plan
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.loaded_plan import Plan
+from odtk_ray.engines.protocol import Outcome
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.images.gpu_loader import GpuLoader, Source
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 

@@ -16,7 +16,7 @@ from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.classes import map_classes
 from odtk_ray.datasets.coco import read_coco, read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
-from odtk_ray.engines.base import Engine
+from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.export.check import PICTURES, reference_name
 from odtk_ray.images.decode import Picture, load_picture

@@ -12,7 +12,7 @@ from pathlib import Path
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import key_of, plan_of, read_pair
 from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
-from odtk_ray.engines.devices import Detect
+from odtk_ray.engines.local_gpus import Detect
 from odtk_ray.errors import OdtkError
 from odtk_ray.export.planfile import BuiltPlan, build_checked
 from odtk_ray.export.runners import PlanOpener

@@ -20,7 +20,7 @@ from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.engines.base import Engine
+from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import Detections, to_bbox

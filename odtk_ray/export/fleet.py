@@ -15,7 +15,7 @@ from odtk_ray.cluster.builds import Call, run_on_nodes
 from odtk_ray.cluster.gpus import find_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.devices import Detect, detect_machine
+from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 from odtk_ray.export.build import build_into, remove_parts
 from odtk_ray.export.listing import find_plan, list_plans

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, Precision
-from odtk_ray.engines.trt import PACKAGES, Interruption, import_tensorrt, make_logger, start
+from odtk_ray.engines.tensorrt_package import (
+    PACKAGES,
+    Interruption,
+    import_tensorrt,
+    make_logger,
+    start,
+)
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.files import writing
 from odtk_ray.export.resizes import resize_floats

@@ -15,8 +15,8 @@ from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
 from odtk_ray.config import ExportConfig
 from odtk_ray.data.sizes import read_sizes
 from odtk_ray.datasets.image_sources import find_images
-from odtk_ray.engines.devices import list_gpus
-from odtk_ray.engines.trt import describe
+from odtk_ray.engines.local_gpus import list_gpus
+from odtk_ray.engines.tensorrt_package import describe
 from odtk_ray.export.files import check_output, writing
 from odtk_ray.export.layers import Layers, graph_layers, read_layers
 from odtk_ray.export.plan import PlanOptions, build_plan, builder_package, is_strongly_typed

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
-from odtk_ray.detect import ImageResult
-from odtk_ray.records import RESULT_SCHEMA
+from odtk_ray.records import RESULT_SCHEMA, ImageResult
 from odtk_ray.storage import join, write_atomic
 from odtk_ray.storage.retry import patiently
 

@@ -9,7 +9,7 @@ from synthetic import Quiet
 
 from odtk_ray.cluster import gpus
 from odtk_ray.cluster.gpus import GpuNode, find_nodes, ray_type
-from odtk_ray.engines.devices import Machine, detect_machine
+from odtk_ray.engines.local_gpus import Machine, detect_machine
 from odtk_ray.errors import UsageError
 
 

@@ -22,8 +22,8 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_pair
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
-from odtk_ray.engines.devices import Machine
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.local_gpus import Machine
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.build import build_into
 from odtk_ray.export.planfile import describe_built

@@ -22,7 +22,7 @@ from odtk_ray.artifacts.sidecar import Sidecar, check_machine, read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import Postprocessing
 from odtk_ray.engines.launches import Launches
-from odtk_ray.engines.plan import check_engine
+from odtk_ray.engines.loaded_plan import check_engine
 from odtk_ray.errors import ImageError, UsageError
 
 GPU = ("NVIDIA H100", "9.0")

@@ -24,7 +24,7 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import is_engine_set, read_set
 from odtk_ray.artifacts.sidecar import check_pair, read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.export import fleet as module
 from odtk_ray.export.verdict import Unavailable
 from odtk_ray.storage import object_stores
@@ -305,7 +305,7 @@ def test_sets_are_built_and_read_without_torch():
     code = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
-        "import odtk_ray.model.describe, odtk_ray.engines.sets, odtk_ray.export.fleet\n"
+        "import odtk_ray.model.describe, odtk_ray.engines.set_loader, odtk_ray.export.fleet\n"
         "import odtk_ray.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,8 @@ from synthetic import ABOUT, Quiet
 from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.cluster.gpus import GpuNode
 from odtk_ray.config import ExportConfig, Postprocessing
-from odtk_ray.engines.devices import Machine
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.local_gpus import Machine
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError
 from odtk_ray.export import listing
 from odtk_ray.export.build import build_into, remove_parts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from odtk_ray.engines.trt import Interruption, make_logger
+from odtk_ray.engines.tensorrt_package import Interruption, make_logger
 from odtk_ray.export.resizes import resize_floats
 
 

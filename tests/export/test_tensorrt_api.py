@@ -33,7 +33,7 @@ import sys
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
 from odtk_ray.export import plan
-from odtk_ray.engines.trt import Interruption, import_tensorrt, make_logger
+from odtk_ray.engines.tensorrt_package import Interruption, import_tensorrt, make_logger
 assert import_tensorrt() is trt
 assert trt.__version__.startswith(sys.argv[1]), trt.__version__
 typed = sys.argv[2] == "True"
@@ -57,7 +57,7 @@ for owner, names in {
     # export/resizes.py
     trt.ILayer: "type num_outputs get_output get_input set_input",
     trt.LayerType: "RESIZE DEQUANTIZE",
-    # engines/plan.py
+    # engines/loaded_plan.py
     trt.Runtime: "deserialize_cuda_engine",
     trt.ICudaEngine: "name num_io_tensors get_tensor_name get_tensor_dtype "
                      "create_execution_context create_engine_inspector",

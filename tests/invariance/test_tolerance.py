@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.detect import Detector
+from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.ops.boxes import pairwise_iou

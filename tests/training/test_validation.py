@@ -10,7 +10,7 @@ from PIL import Image
 
 import odtk_ray
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.detect import Detector
+from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES

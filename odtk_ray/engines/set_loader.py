@@ -11,9 +11,9 @@ from odtk_ray.artifacts.engine_set import EngineSet, plan_of
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
 from odtk_ray.config import InferConfig
-from odtk_ray.engines.base import EngineFactory
-from odtk_ray.engines.devices import Detect, Gpu, Machine
 from odtk_ray.engines.load import load_local
+from odtk_ray.engines.local_gpus import Detect, Gpu, Machine
+from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import OdtkError, UsageError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from odtk_ray.artifacts.exported_model import INPUT_NAME, unusable
 from odtk_ray.artifacts.sidecar import Sidecar, rebuild_command
-from odtk_ray.engines.trt import make_logger, start
+from odtk_ray.engines.tensorrt_package import make_logger, start
 from odtk_ray.errors import OdtkError
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from synthetic import picture
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.detect import Detector
-from odtk_ray.engines.base import Outcome, StreamingEngine
+from odtk_ray.detect.detector import Detector
+from odtk_ray.engines.protocol import Outcome, StreamingEngine
 from odtk_ray.errors import ImageError
 from odtk_ray.images.gpu_loader import load_source
 from odtk_ray.records import Detections

@@ -10,18 +10,17 @@ import functools
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.config import Preprocessing
-from odtk_ray.engines.base import Engine, EngineFactory, Outcome, StreamingEngine
+from odtk_ray.engines.protocol import Engine, EngineFactory, Outcome, StreamingEngine
 from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.images.resize import input_size
-from odtk_ray.records import Detections
+from odtk_ray.records import Detections, ImageResult
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image
 
@@ -31,32 +30,6 @@ Content = bytes | NDArray[np.uint8]
 # Launches behind the one that the engine computes: a GPU goes on while pictures are late or results
 # are being written.
 _QUEUED = 2
-
-_NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32))
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What became of one image.
-
-    Attributes:
-        error: why it failed; None when it was detected.
-        width: decoded width in pixels, 0 when it failed.
-        height: likewise.
-        detections: boxes_img; empty when it failed.
-        by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
-    """
-
-    error: str | None
-    width: int
-    height: int
-    detections: Detections
-    by_pillow: bool = False
-
-    @classmethod
-    def failed(cls, error: str) -> ImageResult:
-        """The result of an image that cannot be processed."""
-        return cls(error, 0, 0, _NOTHING)
 
 
 _PENDING = ImageResult.failed("not detected yet")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_windows import tiled_tiff
+from tiled_tiff import tiled_tiff
 
 SIDE = 6000  # 36 million pixels: 103 MiB in RGB, 137 MiB in Pillow
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from engines_for_tests import PixelEngine
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.images import windows
-from odtk_ray.detect import Detector
-from odtk_ray.tiling import detect_tiled
+from odtk_ray.detect.detector import Detector
+from odtk_ray.detect.tiling import detect_tiled
 import odtk_ray.ops.sparse_nms  # torch, before the clock starts
 
 def mebibytes(name):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from odtk_ray.engines.trt import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
 
 # Of CUDA's driver interface, cuda.h.

@@ -1,0 +1,1 @@
+"""From files to results in one process, without Ray."""
