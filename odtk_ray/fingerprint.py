@@ -13,7 +13,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.engines.load import decoder_kind
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.run_folder import RunFolder
 
 
 def fingerprint(

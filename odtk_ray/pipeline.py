@@ -11,12 +11,12 @@ from typing import Protocol
 from odtk_ray import storage
 from odtk_ray.cluster.observe import Observer
 from odtk_ray.cluster.probe import MakeEngine
+from odtk_ray.cluster.publish import publish
 from odtk_ray.cluster.queue import Dispatcher
 from odtk_ray.cluster.roster import Roster, muster, only_on
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.workers import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
-from odtk_ray.data.shards import network_shapes, publish
 from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
@@ -26,8 +26,9 @@ from odtk_ray.reporter import Reporter
 from odtk_ray.results.outputs import Outputs, check_outputs, write_failures, write_metrics
 from odtk_ray.results.pictures import draw_run
 from odtk_ray.results.scoring import Scores, score_run
-from odtk_ray.results.shardfile import Receipt
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.cut import network_shapes
+from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import touch
 
 # So many images are tried before it is assumed that the driver's machine does not see them.

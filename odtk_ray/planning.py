@@ -11,11 +11,10 @@ from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_set
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
+from odtk_ray.cluster.image_sizes import fill_sizes
 from odtk_ray.cluster.probe import MakeEngine, Trial, probe_gpus
 from odtk_ray.cluster.roster import Place
 from odtk_ray.config import InferConfig
-from odtk_ray.data.shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
-from odtk_ray.data.sizes import fill_sizes
 from odtk_ray.datasets.classes import ClassMap, map_classes
 from odtk_ray.datasets.coco import file_digest, read_coco
 from odtk_ray.datasets.image_sources import Dataset, find_images
@@ -24,7 +23,9 @@ from odtk_ray.errors import UsageError
 from odtk_ray.fingerprint import check_resume, fingerprint
 from odtk_ray.model.open import open_model, settle
 from odtk_ray.results.pictures import check_drawing
-from odtk_ray.results.store import Plan, RunFolder
+from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
+from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.run_plan import Plan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet

@@ -12,10 +12,11 @@ from PIL import Image
 
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import MEAN, STD, Postprocessing, Preprocessing
-from odtk_ray.data.shards import cut_shards
 from odtk_ray.records import PLAN_SCHEMA, Detections, ImageResult
-from odtk_ray.results.shardfile import Receipt, write_shard
-from odtk_ray.results.store import Plan, RunFolder
+from odtk_ray.shards.cut import cut_shards
+from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.run_plan import Plan
+from odtk_ray.shards.shard_file import Receipt, write_shard
 
 _ANCHORS = tuple((tuple(float(side) for side in (0, 0, s, s)),) for s in (8, 16, 32, 64, 128))
 # What some exported model says about itself.

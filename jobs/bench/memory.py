@@ -22,10 +22,10 @@ from measure import end_stage, machine, stage, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
-from odtk_ray.data import shards
+from odtk_ray.shards import cut
 
 if TYPE_CHECKING:
-    from odtk_ray.results.store import RunFolder
+    from odtk_ray.shards.run_folder import RunFolder
 
 SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (612, 612))
 BOXES = 7  # ground truth an image, as COCO has
@@ -112,7 +112,7 @@ def settings(folder: Path) -> InferConfig:
 
 def reopened(folder: Path) -> RunFolder:
     """The run folder that an earlier stage left."""
-    from odtk_ray.results.store import RunFolder
+    from odtk_ray.shards.run_folder import RunFolder
 
     run = RunFolder.reopen(settings(folder).run_folder)
     run.take_over()
@@ -123,7 +123,7 @@ def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.planning import draft_run, make_plan
-    from odtk_ray.results.store import RunFolder
+    from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
     draft = draft_run(settings(folder), report)
@@ -134,7 +134,7 @@ def plan(folder: Path) -> None:
 def make_up_shards(folder: Path, detections: int) -> None:
     """In the workers' place: made-up results, some of them near the ground truth."""
     from odtk_ray.records import Detections, ImageResult
-    from odtk_ray.results.shardfile import Receipt, write_shard
+    from odtk_ray.shards.shard_file import Receipt, write_shard
 
     def result(image: int) -> ImageResult:
         boxes, classes = truth(image)
@@ -216,14 +216,14 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
-@click.option("--shard", "size", type=click.IntRange(1), default=shards._LARGEST, hidden=True)
+@click.option("--shard", "size", type=click.IntRange(1), default=cut._LARGEST, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
 def main(
     images: int, megabytes: int, detections: int, size: int, folder: Path, name: str | None
 ) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
-    shards._LARGEST = size
+    cut._LARGEST = size
     if name == "input":
         write_annotations(folder, images, megabytes)
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)

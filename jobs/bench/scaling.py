@@ -1,6 +1,6 @@
 """How many shards a second one driver hands out, and what planning and merging millions takes.
 
-A run of 10 million images has 20,000 shards. This one has as many with fewer images, planned from
+A run of 10 million images has 20,000 cut. This one has as many with fewer images, planned from
 an annotation file and empty pictures. Its queue, journal and shard files are real, and so are Ray
 and its actors: some of them stand for all workers, and instead of detecting they answer at once, or
 after the seconds that a shard is to take. The goal is 5 ms of a driver's time for each shard.
@@ -30,15 +30,15 @@ from overhead import DETECTIONS, StoredEngine
 
 from odtk_ray.cluster.workers import DEPTH, WATCH, Work, Worker, WorkerSettings
 from odtk_ray.config import Postprocessing
-from odtk_ray.data import shards
 from odtk_ray.records import ImageResult
 from odtk_ray.results.outputs import write_outputs
-from odtk_ray.results.shardfile import Receipt
+from odtk_ray.shards import cut
+from odtk_ray.shards.shard_file import Receipt
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-    from odtk_ray.results.store import RunFolder
+    from odtk_ray.shards.run_folder import RunFolder
 
 STAGES = ("input", "plan", "dispatch", "merge", "merge to Parquet")
 SMALL = 100  # so many times smaller is the run that tells what a stage takes however few images
@@ -141,11 +141,12 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
         seconds of both, CPU seconds of the driver and of all processes in the queue's.
     """
     from odtk_ray.cluster.observe import Observer
+    from odtk_ray.cluster.publish import publish
     from odtk_ray.cluster.queue import Dispatcher
 
     started = time.perf_counter()
-    refs = shards.publish(run.plan.records, run.plan.shards)
-    publish = time.perf_counter() - started
+    refs = publish(run.plan.records, run.plan.shards)
+    published = time.perf_counter() - started
     actors = cycle(start_actors(run, case))
     dispatcher = Dispatcher(
         lambda: next(actors),
@@ -170,7 +171,7 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     if len(run.committed) != len(refs):
         raise RuntimeError(f"{len(run.committed)} of {len(refs)} shards were committed")
     figures = {"wall": wall, "driver": driver, "all": tree.seconds - before, "load": load()}
-    return {"case": asdict(case), "shards": len(refs), "publish": publish, **figures}
+    return {"case": asdict(case), "shards": len(refs), "publish": published, **figures}
 
 
 def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
@@ -270,7 +271,7 @@ def main(
     told: str,
 ) -> None:
     """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
-    shards._LARGEST = size  # as many shards as a run has that is many times larger
+    cut._LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":

@@ -8,7 +8,7 @@ from typing import Any
 
 from odtk_ray import storage
 from odtk_ray.cluster.lanes import Lane, Task
-from odtk_ray.results.shardfile import Receipt
+from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import patiently
 
 _MICRO = 1e6

@@ -19,7 +19,7 @@ from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import ImageResult
-from odtk_ray.results.shardfile import Receipt, write_shard
+from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import is_waiting, patiently, touch
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision
 from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
+from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
-from odtk_ray.data.sizes import read_sizes
 from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.engines.tensorrt_package import describe

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from odtk_ray.results.merge import Merged
+from odtk_ray.shards.merge import Merged
 
 
 def each(rows: Merged, values: pa.ChunkedArray | Sequence[Any]) -> list[Any]:

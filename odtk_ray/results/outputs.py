@@ -18,11 +18,11 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.reporter import Reporter
-from odtk_ray.results.merge import merged
 from odtk_ray.results.scoring import Scores
-from odtk_ray.results.shardfile import Receipt
-from odtk_ray.results.store import RunFolder
 from odtk_ray.results.writers import FORMATS, OutputContext, make_writer
+from odtk_ray.shards.merge import merged
+from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import patiently
 from odtk_ray.storage.writable import check_file, check_place

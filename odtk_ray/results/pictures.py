@@ -18,7 +18,7 @@ from odtk_ray.images.decode import decode
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.records import to_bbox
 from odtk_ray.results.draw import draw_detections
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import write_atomic
 
 # Formats that are drawn as they came; everything else becomes PNG.

@@ -14,7 +14,6 @@ from odtk_ray.config import InferConfig
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.results.evaluate import CocoEvaluator, Metrics
-from odtk_ray.results.merge import Merged, merged
 from odtk_ray.results.overlap import (
     COCO_LIMIT,
     BoxOverlap,
@@ -22,7 +21,8 @@ from odtk_ray.results.overlap import (
     Overlap,
     PolygonOverlap,
 )
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.merge import Merged, merged
+from odtk_ray.shards.run_folder import RunFolder
 
 # Images scored at a time where masks are made: a mask takes some hundred bytes.
 _SLICE = 256

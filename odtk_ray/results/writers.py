@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from odtk_ray.results.columns import box, box_names, each, filled, numbers, outline, pick
-from odtk_ray.results.merge import Merged
+from odtk_ray.shards.merge import Merged
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from odtk_ray.cluster.workers import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.pipeline import infer
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.run_folder import RunFolder
 
 pytestmark = pytest.mark.cluster
 

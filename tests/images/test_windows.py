@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from synthetic import picture
-from tiled_tiff import TiffImagePlugin, tiled_tiff
+from tiled_tiff import tiled_tiff
 
 from odtk_ray.config import Preprocessing
 from odtk_ray.detect.tiling import cut

@@ -7,9 +7,9 @@ import pytest
 from synthetic import make_plan, make_results, make_run
 
 from odtk_ray.errors import OdtkError
-from odtk_ray.results import merge
-from odtk_ray.results.merge import merged
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards import merge
+from odtk_ray.shards.merge import merged
+from odtk_ray.shards.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("n", [1, 31, 500])

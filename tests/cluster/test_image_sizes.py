@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 from synthetic import make_records, picture
 
-from odtk_ray.data import sizes
-from odtk_ray.data.sizes import fill_sizes
+from odtk_ray.cluster import image_sizes
+from odtk_ray.cluster.image_sizes import fill_sizes
 
 
 @pytest.mark.cluster
@@ -13,7 +13,7 @@ from odtk_ray.data.sizes import fill_sizes
 def test_unknown_sizes_come_from_headers_and_known_ones_stay(
     ray_session, tmp_path, monkeypatch, paths_a_task
 ):
-    monkeypatch.setattr(sizes, "_PATHS_A_TASK", paths_a_task)
+    monkeypatch.setattr(image_sizes, "_PATHS_A_TASK", paths_a_task)
     known, unknown = [(7, 9)] * 4, [(0, 0)] * 8
     for i in range(4, 10):
         picture(i, 20 + i, 30).save(tmp_path / f"{i}.png")

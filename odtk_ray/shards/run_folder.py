@@ -1,7 +1,7 @@
 """The run folder: the plan, the shard files, and the journal of what is committed.
 
-    plan.json       settings and what the outputs need; its hash is the plan's digest
-    plan-*.parquet  the records, with the shard of each; its name has its digest
+    plan.json, plan-*.parquet
+                    the plan; see `run_plan`
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
     commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
                     on an object store commits/, with an object for each time the driver committed
@@ -16,57 +16,24 @@ where files are written by one request and nothing is renamed.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import json
 import os
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from dataclasses import asdict
 
 from odtk_ray import storage
-from odtk_ray.config import Preprocessing
-from odtk_ray.data.shards import Shard
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.records import PLAN_SCHEMA
-from odtk_ray.results.journal import FileJournal, Journal, ObjectJournal
-from odtk_ray.results.shardfile import SHARDS, Receipt
+from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
+from odtk_ray.shards.run_plan import PLAN_FILE, Plan, read_plan, sha256_of, write_records
+from odtk_ray.shards.shard_file import SHARDS, Receipt
 from odtk_ray.storage import object_stores, sync_folder, write_atomic
 from odtk_ray.storage.retry import patiently
 
-_FORMAT = 1
-_PLAN = "plan.json"
 # Shard files read at once when a run is resumed.
 _READERS = 16
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does, fixed before its first image.
-
-    Attributes:
-        settings: everything that decides about the outputs' bytes, JSON values by name.
-        outputs: what merge and evaluation need besides (categories, classes, left-out images).
-        records: table of PLAN_SCHEMA, in record order.
-        shards: how the records are cut.
-    """
-
-    settings: dict[str, Any]
-    outputs: dict[str, Any]
-    records: pa.Table
-    shards: list[Shard]
-
-    @property
-    def prep(self) -> Preprocessing:
-        """How pictures become network input."""
-        stored = self.settings["preprocessing"]
-        return Preprocessing(**stored | {"fit": stored["fit"] and tuple(stored["fit"])})
 
 
 class RunFolder:
@@ -87,7 +54,7 @@ class RunFolder:
         """Whether there is a run folder, or a local path that cannot become one."""
         path = storage.absolute(path)
         # A folder of an object store is there as long as any object of it is.
-        return storage.exists(storage.join(path, _PLAN) if storage.is_uri(path) else path)
+        return storage.exists(storage.join(path, PLAN_FILE) if storage.is_uri(path) else path)
 
     @classmethod
     def refuse_existing(cls, path: str) -> None:
@@ -114,7 +81,7 @@ class RunFolder:
         path = storage.absolute(path)
         cls.refuse_existing(path)
         document = _create_remote(path, plan) if storage.is_uri(path) else _create_local(path, plan)
-        run = cls(path, plan, _sha256(document))
+        run = cls(path, plan, sha256_of(document))
         run.take_over()
         return run
 
@@ -126,26 +93,7 @@ class RunFolder:
             UsageError: the folder holds no whole plan.
         """
         path = storage.absolute(path)
-        try:
-            text = storage.read_bytes(storage.join(path, _PLAN))
-            document = json.loads(text)
-            data = storage.read_bytes(storage.join(path, _records_name(document["records"])))
-            if document["format"] != _FORMAT or document["records"] != _sha256(data):
-                raise ValueError("the plan and its records do not belong together")
-            table = pq.read_table(pa.BufferReader(data))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"cannot resume from {path}",
-                "it is no run folder, or it is damaged",
-                "remove the folder and start again without --resume",
-            ) from error
-        order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))
-        counts = np.bincount(table["shard"].to_numpy())
-        shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
-        plan = Plan(
-            document["settings"], document["outputs"], table.select(PLAN_SCHEMA.names), shards
-        )
-        return cls(path, plan, _sha256(text))
+        return cls(path, *read_plan(path))
 
     def take_over(self) -> None:
         """Own the folder from now on, and take in what earlier drivers committed."""
@@ -205,7 +153,9 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder after its outputs are published."""
         if storage.is_uri(self.path):
-            object_stores.remove(storage.join(self.path, _PLAN))  # without it, it is no run folder
+            object_stores.remove(
+                storage.join(self.path, PLAN_FILE)
+            )  # without it, it is no run folder
             object_stores.remove_tree(self.path)
             return
         doomed = f"{self.path}.{os.getpid()}.tmp"
@@ -237,7 +187,7 @@ class RunFolder:
             data = patiently(lambda: storage.read_bytes(self.file(receipt)))
         except OSError:
             return False
-        return _sha256(data) == receipt.sha256
+        return sha256_of(data) == receipt.sha256
 
 
 def _create_local(path: str, plan: Plan) -> bytes:
@@ -246,8 +196,8 @@ def _create_local(path: str, plan: Plan) -> bytes:
     os.makedirs(temporary)
     try:
         os.mkdir(os.path.join(temporary, SHARDS))
-        document = _write_records(temporary, plan)
-        write_atomic(os.path.join(temporary, _PLAN), document)
+        document = write_records(temporary, plan)
+        write_atomic(os.path.join(temporary, PLAN_FILE), document)
         os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -257,40 +207,10 @@ def _create_local(path: str, plan: Plan) -> bytes:
 
 def _create_remote(path: str, plan: Plan) -> bytes:
     """Write a plan to an object store, plan.json last and only if there is none; returns it."""
-    document = _write_records(path, plan)
-    if not object_stores.create(storage.join(path, _PLAN), document):
+    document = write_records(path, plan)
+    if not object_stores.create(storage.join(path, PLAN_FILE), document):
         RunFolder.refuse_existing(path)
     return document
-
-
-def _write_records(path: str, plan: Plan) -> bytes:
-    """Write the plan's records; returns what plan.json is to hold."""
-    shard_of, position = np.empty((2, len(plan.records)), np.int32)
-    for shard in plan.shards:
-        shard_of[shard.rows] = shard.number
-        position[shard.rows] = np.arange(len(shard), dtype=np.int32)
-    table = plan.records.append_column("shard", pa.array(shard_of))
-    table = table.append_column("position", pa.array(position))
-    buffer = io.BytesIO()
-    # Row groups bound what the writer holds: 1 million rows by default.
-    pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 14)
-    digest = _sha256(buffer.getvalue())
-    write_atomic(storage.join(path, _records_name(digest)), buffer.getvalue())
-    document = {
-        "format": _FORMAT,
-        "records": digest,
-        "settings": plan.settings,
-        "outputs": plan.outputs,
-    }
-    return json.dumps(document, indent=1).encode()
-
-
-def _records_name(digest: str) -> str:
-    return f"plan-{digest[:16]}.parquet"  # two drivers that plan at once write two files
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _epoch_name(epoch: int) -> str:

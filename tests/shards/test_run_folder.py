@@ -11,7 +11,7 @@ import pytest
 from synthetic import commit_shard, make_plan, make_results, make_run
 
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.run_folder import RunFolder
 
 
 def test_reopening_gives_the_same_plan_and_what_was_committed(tmp_path):

@@ -20,8 +20,8 @@ from odtk_ray import storage
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA, to_bbox
-from odtk_ray.results.shardfile import Receipt
-from odtk_ray.results.store import RunFolder
+from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import patiently
 
 # Records merged at a time: with 100 detections each their text takes 25 MB on its way out, and no

@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odtk_ray.cluster.publish import publish
 from odtk_ray.config import Preprocessing
-from odtk_ray.data.shards import (
-    Shard,
-    compiled_shapes,
-    cut_shards,
-    network_shapes,
-    publish,
-    shard_size,
-)
 from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.shards.cut import Shard, compiled_shapes, cut_shards, network_shapes, shard_size
 
 PREP = Preprocessing()
 SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]

@@ -1,7 +1,4 @@
-"""From records to shards: which images run together, as a pure function of records and settings.
-
-A shard is a slice of one block of a Ray Data table: paths and sizes, never pixels.
-"""
+"""From records to shards: which images run together, as a pure function of records and settings."""
 
 from __future__ import annotations
 
@@ -14,10 +11,9 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import CompileMode, Preprocessing
 from odtk_ray.images.resize import network_sizes
-from odtk_ray.records import WORK_COLUMNS
 
 if TYPE_CHECKING:
-    from ray import ObjectRef
+    pass
 
 # Simulated wall over ideal, two images deep: two workers 5x apart and 5,000 images gave 1.08 at 64
 # images a shard and 1.70 at 512; eight equal workers 1.02 at 128 and 1.64 at 512. So about 128
@@ -34,10 +30,6 @@ GPU_LAUNCHES = 4
 # A shape takes about 15 s to compile; below so many images that is more than it saves.
 _COMPILED_FROM = 16_000
 
-# 20,000 blocks took 67 s and 1 GB on the driver, 200 blocks 1.4 s. But a node that runs one shard
-# fetches all of its block: blocks of many shards would go to every node.
-_BLOCKS, _MOST_BLOCKS, _SHARDS_A_BLOCK = 256, 2048, 8
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -53,21 +45,6 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-
-@dataclass(frozen=True)
-class ShardRef:
-    """Where a shard's rows lie in the object store.
-
-    Attributes:
-        block: reference to a table of WORK_COLUMNS.
-        offset: first row of the shard in that table.
-        length: number of rows.
-    """
-
-    block: ObjectRef[pa.Table]
-    offset: int
-    length: int
 
 
 def shard_size(images: int, launch_batch: int) -> int:
@@ -165,31 +142,3 @@ def compiled_shapes(
         return []
     enough = _COMPILED_FROM * workers if mode == "auto" else 0
     return [shape for shape, images in shapes.items() if images >= enough]
-
-
-def publish(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
-    """Put the shards' rows into the object store as a Ray Data table of at most 2,048 blocks.
-
-    Returns:
-        for each shard's number where its rows lie.
-    """
-    import ray.data
-
-    if not shards:
-        return {}
-    work = records.select(list(WORK_COLUMNS)).combine_chunks()
-    count = min(max(_BLOCKS, len(shards) // _SHARDS_A_BLOCK), _MOST_BLOCKS, len(shards))
-    bounds = np.array_split(np.arange(len(shards)), count)
-    groups = [[shards[i] for i in part] for part in bounds]
-    tables = [work.take(np.concatenate([s.rows for s in group])) for group in groups]
-    # from_arrow would run tasks for the blocks' metadata: seconds, and cores that may be taken.
-    blocks = ray.data.from_blocks(tables).to_arrow_refs()
-    if len(blocks) != len(groups):
-        raise RuntimeError(f"Ray Data made {len(blocks)} blocks of {len(groups)} tables")
-    refs: dict[int, ShardRef] = {}
-    for block, group in zip(blocks, groups, strict=True):
-        offset = 0
-        for shard in group:
-            refs[shard.number] = ShardRef(block, offset, len(shard))
-            offset += len(shard)
-    return refs
