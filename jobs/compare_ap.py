@@ -18,9 +18,9 @@ import numpy as np
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import image_ranks
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.evaluation.bootstrap import DetectionTable, compare
 from odtk_ray.export.check import match
 from odtk_ray.records import Detections
-from odtk_ray.results.bootstrap import DetectionTable, compare
 
 
 def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:

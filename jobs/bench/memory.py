@@ -165,7 +165,7 @@ def merge(folder: Path) -> None:
 
 def evaluate(folder: Path) -> None:
     """The twelve figures."""
-    from odtk_ray.results.scoring import score_run
+    from odtk_ray.evaluation.score_run import score_run
 
     if (scores := score_run(settings(folder), reopened(folder))) is None:
         raise RuntimeError("the run has no ground truth")

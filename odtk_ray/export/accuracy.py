@@ -18,11 +18,11 @@ from odtk_ray.datasets.coco import read_coco, read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
+from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.check import PICTURES, reference_name
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.records import Detections, to_bbox
-from odtk_ray.results.evaluate import CocoEvaluator
-from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
 
 IMAGES = 200  # evaluated at most
 LEAST_KEPT = 0.985  # of the AP; an export that keeps less is off

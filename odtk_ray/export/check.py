@@ -22,9 +22,9 @@ from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import Detections, to_bbox
-from odtk_ray.results.overlap import BoxOverlap, PolygonOverlap
 
 PICTURES = 4  # compared at most
 SAME_IOU, COUNTED_SCORE = 0.9, 0.3  # what a matched detection is, and which ones are counted

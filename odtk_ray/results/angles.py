@@ -9,10 +9,11 @@ import numpy as np
 
 from odtk_ray.datasets.ground_truth import Category, GroundTruth
 from odtk_ray.datasets.polygons import Polygons
-from odtk_ray.results.bootstrap import DetectionTable
-from odtk_ray.results.evaluate import CocoEvaluator, Metrics
-from odtk_ray.results.matching import Floats, Ints
-from odtk_ray.results.overlap import PolygonOverlap
+from odtk_ray.evaluation.bootstrap import DetectionTable
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
+from odtk_ray.evaluation.matching import Floats, Ints
+from odtk_ray.evaluation.metrics import Metrics
+from odtk_ray.evaluation.overlap import PolygonOverlap
 
 _MATCHED = 0.5  # IoU
 

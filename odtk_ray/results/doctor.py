@@ -30,8 +30,8 @@ from odtk_ray.datasets.json_stream import JsonError, scan
 from odtk_ray.datasets.polygons import is_nested, read_rings
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import UsageError
+from odtk_ray.evaluation.overlap import PolygonOverlap
 from odtk_ray.results.findings import Finding, Problem, shown
-from odtk_ray.results.overlap import PolygonOverlap
 
 _SAMPLES = 6
 _DRAWN = 5000  # pixels of a side: what lies around a larger box may not fit in memory

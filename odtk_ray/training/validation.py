@@ -12,12 +12,13 @@ from PIL import Image
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, GroundTruthBuilder
 from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.evaluation.bootstrap import DetectionTable
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
+from odtk_ray.evaluation.metrics import Metrics
 from odtk_ray.images.resize import network_size, padded_size, resize
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import to_bbox
 from odtk_ray.results.angles import AngleReport, report_angles
-from odtk_ray.results.bootstrap import DetectionTable
-from odtk_ray.results.evaluate import CocoEvaluator, Metrics
 from odtk_ray.training.photographs import Edges, Photograph
 from odtk_ray.training.scenefiles import coco_content
 from odtk_ray.training.scenes import Scene

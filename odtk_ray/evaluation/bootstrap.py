@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.results.matching import (
+from odtk_ray.evaluation.matching import (
     THRESHOLDS,
     Floats,
     Found,
@@ -27,7 +27,7 @@ from odtk_ray.results.matching import (
     match,
     places,
 )
-from odtk_ray.results.overlap import BoxOverlap
+from odtk_ray.evaluation.overlap import BoxOverlap
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _LIMIT = 100  # detections of an image and class that count, best first

@@ -14,8 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
-from odtk_ray.results import matching
-from odtk_ray.results.evaluate import CocoEvaluator
+from odtk_ray.evaluation import matching
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 
 DATA = Path(__file__).parents[1] / "datasets" / "cocoapi"
 TOLERANCE = {"rtol": 0, "atol": 1e-9}

@@ -16,9 +16,9 @@ from pycocotools.cocoeval import COCOeval
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
 from odtk_ray.datasets.polygons import read_rings
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.results.evaluate import CocoEvaluator
-from odtk_ray.results.overlap import MaskOverlap, PolygonOverlap
-from odtk_ray.results.scoring import crowded
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
+from odtk_ray.evaluation.overlap import MaskOverlap, PolygonOverlap
+from odtk_ray.evaluation.score_run import crowded
 
 CATEGORIES = [{"id": 7, "name": "ship"}, {"id": 2, "name": "plane"}]
 SIZE = (120, 160)  # height, width

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.results.matching import Floats, Ints, PairIou, expand
+from odtk_ray.evaluation.matching import Floats, Ints, PairIou, expand
 
 # Pixels. COCO's rasteriser walks along outlines in steps of a fifth of a pixel, and a detection
 # that is inverted, far outside of its picture, may be of any size.

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
-from odtk_ray.results.evaluate import CocoEvaluator, Metrics
-from odtk_ray.results.overlap import (
+from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
+from odtk_ray.evaluation.metrics import Metrics
+from odtk_ray.evaluation.overlap import (
     COCO_LIMIT,
     BoxOverlap,
     MaskOverlap,

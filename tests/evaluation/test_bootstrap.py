@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.results.bootstrap import DetectionTable, compare
+from odtk_ray.evaluation.bootstrap import DetectionTable, compare
 
 IMAGES, CLASSES = 9, 3
 EACH = np.arange(IMAGES)  # every image on its own
