@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from odtk_ray import storage
-from odtk_ray.cluster.observe import Observer
-from odtk_ray.cluster.probe import MakeEngine
+from odtk_ray.cluster.dispatcher import Dispatcher
+from odtk_ray.cluster.gpu_trial import MakeEngine
+from odtk_ray.cluster.node_selection import Roster, muster, only_on
+from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.publish import publish
-from odtk_ray.cluster.queue import Dispatcher
-from odtk_ray.cluster.roster import Roster, muster, only_on
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
-from odtk_ray.cluster.workers import WorkerSettings, worker_starter
+from odtk_ray.cluster.worker import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.local_gpus import Detect, detect_machine

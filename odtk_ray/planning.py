@@ -11,9 +11,9 @@ from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_set
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
+from odtk_ray.cluster.gpu_trial import MakeEngine, Trial, probe_gpus
 from odtk_ray.cluster.image_sizes import fill_sizes
-from odtk_ray.cluster.probe import MakeEngine, Trial, probe_gpus
-from odtk_ray.cluster.roster import Place
+from odtk_ray.cluster.node_selection import Place
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.classes import ClassMap, map_classes
 from odtk_ray.datasets.coco import file_digest, read_coco

@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from odtk_ray.cluster.probe import Ability
+from odtk_ray.cluster.gpu_trial import Ability
 from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError

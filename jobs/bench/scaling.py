@@ -28,7 +28,7 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.workers import DEPTH, WATCH, Work, Worker, WorkerSettings
+from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
 from odtk_ray.config import Postprocessing
 from odtk_ray.records import ImageResult
 from odtk_ray.results.outputs import write_outputs
@@ -140,9 +140,9 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     Returns:
         seconds of both, CPU seconds of the driver and of all processes in the queue's.
     """
-    from odtk_ray.cluster.observe import Observer
+    from odtk_ray.cluster.dispatcher import Dispatcher
+    from odtk_ray.cluster.observer import Observer
     from odtk_ray.cluster.publish import publish
-    from odtk_ray.cluster.queue import Dispatcher
 
     started = time.perf_counter()
     refs = publish(run.plan.records, run.plan.shards)

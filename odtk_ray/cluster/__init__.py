@@ -1,1 +1,1 @@
-"""Ray: the session, one actor a worker, the queue that feeds them."""
+"""Where code runs: Ray session, nodes, workers, dispatching, tasks on nodes."""

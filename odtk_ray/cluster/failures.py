@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odtk_ray.cluster.suspects import RESUME
+from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
 

@@ -11,8 +11,8 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.artifacts.sidecar import is_plan
-from odtk_ray.cluster.builds import Call, run_on_nodes
-from odtk_ray.cluster.gpus import find_nodes
+from odtk_ray.cluster.gpu_nodes import find_nodes
+from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Detect, detect_machine

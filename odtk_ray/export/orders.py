@@ -9,7 +9,7 @@ from typing import Literal
 
 from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.artifacts.sidecar import Sidecar
-from odtk_ray.cluster.gpus import GpuNode
+from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.engines.local_gpus import Gpu
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import Source

@@ -20,7 +20,7 @@ from PIL import Image
 from synthetic import Acting, picture
 
 from odtk_ray import storage
-from odtk_ray.cluster.workers import CRASHED
+from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.errors import OdtkError
 from odtk_ray.pipeline import infer

@@ -19,8 +19,8 @@ from engines_for_tests import (
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.cluster import queue
-from odtk_ray.cluster.workers import CRASHED
+from odtk_ray.cluster import dispatcher
+from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.pipeline import infer
@@ -92,7 +92,7 @@ def test_images_that_crash_only_together_are_detected_one_by_one(
 def test_workers_that_die_of_everything_end_the_run(
     ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
 ):
-    monkeypatch.setattr(queue, "_CRASHES_IN_A_ROW", 4)
+    monkeypatch.setattr(dispatcher, "_CRASHES_IN_A_ROW", 4)
     config = setup_run(checkpoint, tmp_path, images)
     with pytest.raises(OdtkError, match="the workers crash on everything"):
         infer(config, quiet, DoomedEngine)

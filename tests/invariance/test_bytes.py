@@ -16,7 +16,7 @@ import pytest
 from sessions import start_ray
 from synthetic import Quiet
 
-from odtk_ray.cluster import queue
+from odtk_ray.cluster import dispatcher
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.pipeline import infer
 
@@ -91,9 +91,9 @@ def test_tiles_of_a_rotated_model(
 def test_order_of_dispatch(
     undisturbed, checkpoint, photos, annotations, tmp_path, quiet, monkeypatch
 ):
-    run = queue.Dispatcher.run
+    run = dispatcher.Dispatcher.run
     monkeypatch.setattr(
-        queue.Dispatcher, "run", lambda self, shards: run(self, reversed(list(shards)))
+        dispatcher.Dispatcher, "run", lambda self, shards: run(self, reversed(list(shards)))
     )
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
     assert outputs(tmp_path) == undisturbed
@@ -154,7 +154,7 @@ def test_worker_killed_in_mid_shard(
 ):
     """SIGKILL to one of two workers once it has done the first half of a shard."""
     pids: list[int] = []
-    settle = queue.Dispatcher._settle
+    settle = dispatcher.Dispatcher._settle
 
     def kill_once(self, lane, ref):
         receipt = settle(self, lane, ref)
@@ -163,7 +163,7 @@ def test_worker_killed_in_mid_shard(
             os.kill(pids[0], signal.SIGKILL)
         return receipt
 
-    monkeypatch.setattr(queue.Dispatcher, "_settle", kill_once)
+    monkeypatch.setattr(dispatcher.Dispatcher, "_settle", kill_once)
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
     assert pids
     assert outputs(tmp_path) == undisturbed

@@ -6,8 +6,8 @@ import pytest
 from machines_for_tests import limited
 from sessions import simulated_cluster
 
-from odtk_ray.cluster.gpus import gpu_nodes
-from odtk_ray.cluster.probe import Ability, agree, probe_gpus
+from odtk_ray.cluster.gpu_nodes import gpu_nodes
+from odtk_ray.cluster.gpu_trial import Ability, agree, probe_gpus
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
 

@@ -7,8 +7,8 @@ from machines_for_tests import A10G, ADA, H100, QUADRO, having, silent, simulate
 from sessions import simulated_cluster
 from synthetic import Quiet
 
-from odtk_ray.cluster import gpus
-from odtk_ray.cluster.gpus import GpuNode, find_nodes, ray_type
+from odtk_ray.cluster import gpu_nodes
+from odtk_ray.cluster.gpu_nodes import GpuNode, find_nodes, ray_type
 from odtk_ray.engines.local_gpus import Machine, detect_machine
 from odtk_ray.errors import UsageError
 
@@ -99,7 +99,7 @@ def test_a_type_that_is_not_there_is_refused_with_those_that_are(fleet, quiet):
 
 @pytest.mark.cluster
 def test_nodes_that_do_not_answer_are_left_out(fleet, quiet, monkeypatch):
-    monkeypatch.setattr(gpus, "_SURVEY_SECONDS", 8.0)
+    monkeypatch.setattr(gpu_nodes, "_SURVEY_SECONDS", 8.0)
     found = find_nodes(["H100"], None, silent, quiet)
     assert [n.machine.gpus for n in found] == [(H100,)]
     assert sorted("CUDA error 999" in warning for warning in quiet.warnings) == [False, True]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.cluster.failures import reason, unfit, worker_error
-from odtk_ray.cluster.lanes import Endgame, Lane, Task, to_recall
-from odtk_ray.cluster.observe import Observer
+from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.publish import ShardRef
-from odtk_ray.cluster.suspects import RESUME, Suspects
-from odtk_ray.cluster.workers import DEPTH, WATCH, Work
+from odtk_ray.cluster.worker import DEPTH, WATCH, Work
+from odtk_ray.dispatch.suspects import RESUME, Suspects
+from odtk_ray.dispatch.worker_state import Endgame, Lane, Task, to_recall
 from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.shards.shard_file import Receipt

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from odtk_ray.cluster.builds import Call, run_on_nodes
-from odtk_ray.cluster.roster import Place
+from odtk_ray.cluster.node_selection import Place
+from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.config import Decoder
 from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.cluster.failures import task_error
-from odtk_ray.cluster.gpus import NODE_LABEL
+from odtk_ray.cluster.gpu_nodes import NODE_LABEL
 from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
 

@@ -9,12 +9,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from odtk_ray.cluster.gpus import node_id
+from odtk_ray.cluster.gpu_nodes import node_id
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
+from odtk_ray.dispatch.worker_state import Progress
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.engines.set_loader import UnfitGpu
 from odtk_ray.errors import OdtkError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ray.actor import ActorHandle
 
-    from odtk_ray.cluster.roster import Roster
+    from odtk_ray.cluster.node_selection import Roster
     from odtk_ray.cluster.session import Fleet
 
 # Of two shards in an actor's hands the second fills decode threads and engine where the first has
@@ -44,22 +45,6 @@ _SHARED = "run folder and images must be on storage that every node sees, under 
 T = TypeVar("T")
 
 CRASHED = "crashed the worker process twice, or made it hang"
-
-
-class Progress(NamedTuple):
-    """What a worker says of itself.
-
-    Attributes:
-        done: for each shard in hand the number of images done.
-        tiles: done since it started, since an image of hundreds may take many minutes.
-        waiting: whether it waits for storage to come back.
-        worker: its name.
-    """
-
-    done: dict[int, int]
-    tiles: int
-    waiting: bool
-    worker: str
 
 
 @dataclass(frozen=True)

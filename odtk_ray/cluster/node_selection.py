@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from odtk_ray.artifacts.engine_set import EngineSet
-from odtk_ray.cluster.gpus import (
+from odtk_ray.cluster.gpu_nodes import (
     NODE_LABEL,
     GpuNode,
     find_nodes,

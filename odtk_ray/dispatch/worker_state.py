@@ -5,18 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ray import ObjectRef
-    from ray.actor import ActorHandle
-
-    from odtk_ray.cluster.workers import Progress
-
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
+
+
+class Progress(NamedTuple):
+    """What a worker says of itself.
+
+    Attributes:
+        done: for each shard in hand the number of images done.
+        tiles: done since it started, since an image of hundreds may take many minutes.
+        waiting: whether it waits for storage to come back.
+        worker: its name.
+    """
+
+    done: dict[int, int]
+    tiles: int
+    waiting: bool
+    worker: str
 
 
 @dataclass(eq=False)
@@ -39,12 +49,12 @@ class Lane:
     """A worker and what it has in hand."""
 
     number: int
-    actor: ActorHandle[Any]
+    actor: Any
     name: str = ""  # says GPU and node, once the worker is ready
     ready: bool = False
     deaths: int = 0
-    tasks: dict[ObjectRef[Any], Task] = field(default_factory=dict)
-    watch: ObjectRef[Any] | None = None
+    tasks: dict[Any, Task] = field(default_factory=dict)
+    watch: Any | None = None
     progress: dict[int, int] = field(default_factory=dict)
     tiles: int = 0  # done, as the worker last said
     pace: float | None = None  # seconds an image
@@ -62,14 +72,14 @@ class Lane:
         """Images in hand that are still to be done."""
         return sum(t.images - self.progress.get(t.shard, 0) for t in self.tasks.values())
 
-    def hand(self, ref: ObjectRef[Any], task: Task) -> None:
+    def hand(self, ref: Any, task: Task) -> None:
         """Note a call that was made."""
         task.since = time.monotonic()
         if not self.tasks:
             self.stirred = task.since
         self.tasks[ref] = task
 
-    def take_back(self, ref: ObjectRef[Any]) -> Task:
+    def take_back(self, ref: Any) -> Task:
         """Note that a call has ended."""
         task = self.tasks.pop(ref)
         self.progress.pop(task.shard, None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odtk_ray.cluster.lanes import Endgame, Lane, Task, to_recall
+from odtk_ray.dispatch.worker_state import Endgame, Lane, Task, to_recall
 
 
 def lane(pace, *images, done=0):

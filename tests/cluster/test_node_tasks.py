@@ -12,9 +12,9 @@ import pytest
 from machines_for_tests import answer
 from sessions import simulated_cluster
 
-from odtk_ray.cluster import builds
-from odtk_ray.cluster.builds import Call, run_on_nodes
-from odtk_ray.cluster.gpus import gpu_nodes
+from odtk_ray.cluster import node_tasks
+from odtk_ray.cluster.gpu_nodes import gpu_nodes
+from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.errors import OdtkError, UsageError
 
 pytestmark = pytest.mark.cluster
@@ -94,7 +94,7 @@ import sys
 import ray
 from machines_for_tests import answer
 from synthetic import Quiet
-from odtk_ray.cluster.builds import Call, run_on_nodes
+from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 address, node, mark = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
 call = Call("one", (node,), ("deaf", mark))
@@ -133,8 +133,8 @@ class Impatient(Exception):
 
 def test_calls_end_with_the_driver_and_may_clean_up(nodes, tmp_path, quiet, monkeypatch):
     """One call notices that it is stopped, the other one has to be killed."""
-    monkeypatch.setattr(builds, "_SPEAK_INTERVAL", 0.0)
-    monkeypatch.setattr(builds, "_GRACE", 10.0)  # enough where much else is at work
+    monkeypatch.setattr(node_tasks, "_SPEAK_INTERVAL", 0.0)
+    monkeypatch.setattr(node_tasks, "_GRACE", 10.0)  # enough where much else is at work
     marks = [tmp_path / name for name in ("tidy", "deaf")]
     calls = [Call(mark.name, (nodes[1],), (mark.name, str(mark))) for mark in marks]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.lanes import Task
+from odtk_ray.dispatch.worker_state import Task
 from odtk_ray.errors import OdtkError
 
 RESUME = "what is committed stays: --resume goes on once the cause is gone"

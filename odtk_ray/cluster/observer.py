@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from odtk_ray import storage
-from odtk_ray.cluster.lanes import Lane, Task
+from odtk_ray.dispatch.worker_state import Lane, Task
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import patiently
 
