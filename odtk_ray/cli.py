@@ -238,7 +238,7 @@ def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
     from odtk_ray.console import Console, print_summary
     from odtk_ray.job import in_job, settle_places
-    from odtk_ray.pipeline import infer as run
+    from odtk_ray.run.pipeline import infer as run
 
     stated = given()
     names = ("resize", "max_size", "exif", "max_pixels", "tile", "overlap")

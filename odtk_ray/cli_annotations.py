@@ -26,8 +26,8 @@ def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debu
     """
 
     def check() -> int:
-        from odtk_ray.results.doctor import examine
-        from odtk_ray.results.samples import check_sheet, write_samples
+        from odtk_ray.checks.annotations import examine
+        from odtk_ray.pictures.annotation_sheet import check_sheet, write_samples
 
         check_sheet(samples, annotations)
         report = examine(annotations, images, rotated=rotated_bbox)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from odtk_ray.evaluation.metrics import Metrics
-    from odtk_ray.pipeline import Summary
+    from odtk_ray.run.pipeline import Summary
 
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 

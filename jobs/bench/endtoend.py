@@ -86,7 +86,7 @@ def traced_run(
     setting: Setting,
 ) -> tuple[float, ...]:
     """Images a second, GPU idle in %, GPU in s, slots filled in %, s from start to first batch."""
-    from odtk_ray.pipeline import infer
+    from odtk_ray.run.pipeline import infer
 
     trace, output = folder / f"{name}.trace", folder / f"{name}.json"
     shutil.rmtree(trace, ignore_errors=True)

@@ -122,7 +122,7 @@ def reopened(folder: Path) -> RunFolder:
 def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.planning import draft_run, make_plan
+    from odtk_ray.run.planning import draft_run, make_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
@@ -158,7 +158,7 @@ def make_up_shards(folder: Path, detections: int) -> None:
 
 def merge(folder: Path) -> None:
     """From shard files to `detections.json`."""
-    from odtk_ray.results.outputs import write_outputs
+    from odtk_ray.run.outputs import write_outputs
 
     write_outputs(settings(folder), reopened(folder))
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
+from odtk_ray.run.pipeline import infer
 
 FACTOR = "ODTK_BENCH_FACTOR"  # environment of a node: how many times slower it is
 

@@ -31,8 +31,8 @@ from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
 from odtk_ray.engines.protocol import Engine, EngineFactory
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.images.resize import padded_size
-from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
+from odtk_ray.run.pipeline import infer
 from odtk_ray.storage import read_bytes
 
 DETECTIONS = 20
@@ -142,7 +142,7 @@ class Bench:
     engine: str
 
     def pipeline(self, count: int) -> list[float]:
-        """Run `odtk_ray.pipeline.infer`; returns the seconds of plan, start, detect, merge."""
+        """Run `odtk_ray.run.pipeline.infer`; returns the seconds of plan, start, detect, merge."""
         factory: EngineFactory = StoredEngine
         if self.engine == "model":
             model = str(self.folder / "model.pth")

@@ -31,7 +31,7 @@ from overhead import DETECTIONS, StoredEngine
 from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
 from odtk_ray.config import Postprocessing
 from odtk_ray.records import ImageResult
-from odtk_ray.results.outputs import write_outputs
+from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut
 from odtk_ray.shards.shard_file import Receipt
 

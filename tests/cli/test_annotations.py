@@ -17,14 +17,14 @@ from PIL import Image
 from synthetic import picture
 from test_infer import run
 
+from odtk_ray.checks.annotations import examine
 from odtk_ray.datasets.coco import read_coco, read_truth
 from odtk_ray.datasets.ground_truth import Category
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import UsageError
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, MaskOverlap, PolygonOverlap
-from odtk_ray.results.doctor import examine
-from odtk_ray.results.samples import write_samples
+from odtk_ray.pictures.annotation_sheet import write_samples
 
 
 def rotated_file(path, **changes):

@@ -20,8 +20,8 @@ from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect.detector import Detector, tiling
 from odtk_ray.detect.tiling import cut, detect_tiled
 from odtk_ray.images import windows
+from odtk_ray.pictures.boxes import draw_detections
 from odtk_ray.records import Detections
-from odtk_ray.results.draw import draw_detections
 
 PREP = Preprocessing(resize=64, max_size=64, stride=64, tile=64, overlap=16)
 

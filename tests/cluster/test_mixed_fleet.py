@@ -28,7 +28,7 @@ from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.build import build_into
 from odtk_ray.export.planfile import describe_built
 from odtk_ray.export.source import plan_source
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores
 

@@ -10,7 +10,7 @@ from engines_for_tests import PixelEngine
 from synthetic import picture
 
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 
 pytestmark = pytest.mark.cluster
 

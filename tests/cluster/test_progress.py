@@ -7,7 +7,7 @@ from engines_for_tests import SlowEngine
 from synthetic import picture
 
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 
 
 @pytest.mark.cluster

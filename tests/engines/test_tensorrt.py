@@ -240,10 +240,10 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "torch_free.main(*sys.argv[1:])\n"
     )
     (code / "torch_free.py").write_text(
-        "import odtk_ray.planning as planning\n"
+        "import odtk_ray.run.planning as planning\n"
         "from engines_for_tests import PixelEngine\n"
         "from odtk_ray.config import InferConfig\n"
-        "from odtk_ray.pipeline import infer\n"
+        "from odtk_ray.run.pipeline import infer\n"
         "from synthetic import Quiet\n"
         "def main(plan, images, output):\n"
         "    planning._limit_to_plan = lambda *_: {}\n"

@@ -306,6 +306,6 @@ def test_sets_are_built_and_read_without_torch():
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
         "import odtk_ray.model.describe, odtk_ray.engines.set_loader, odtk_ray.export.fleet\n"
-        "import odtk_ray.pipeline"
+        "import odtk_ray.run.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ from odtk_ray import storage
 from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.errors import OdtkError
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores, retry
 

@@ -23,7 +23,7 @@ from odtk_ray.cluster import dispatcher
 from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig, Preprocessing
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 
 pytestmark = pytest.mark.cluster

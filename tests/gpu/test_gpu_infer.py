@@ -18,8 +18,8 @@ from PIL import Image
 from synthetic import Quiet, picture
 
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.pipeline import infer
 from odtk_ray.records import Detections
+from odtk_ray.run.pipeline import infer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.cluster]
 

@@ -18,7 +18,7 @@ from synthetic import Quiet
 
 from odtk_ray.cluster import dispatcher
 from odtk_ray.config import InferConfig, Preprocessing
-from odtk_ray.pipeline import infer
+from odtk_ray.run.pipeline import infer
 
 pytestmark = pytest.mark.cluster
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from odtk_ray.results.doctor import examine
+from odtk_ray.checks.annotations import examine
 from odtk_ray.training.scenes import Style, draw_scene
 
 JOBS = Path(__file__).parents[2] / "jobs"

@@ -20,9 +20,9 @@ from odtk_ray.datasets.coco import file_digest, read_coco
 from odtk_ray.datasets.image_sources import Dataset, find_images
 from odtk_ray.engines.load import PILLOW, decoder_kind
 from odtk_ray.errors import UsageError
-from odtk_ray.fingerprint import check_resume, fingerprint
 from odtk_ray.model.open import open_model, settle
-from odtk_ray.results.pictures import check_drawing
+from odtk_ray.pictures.drawn_run import check_drawing
+from odtk_ray.run.fingerprint import check_resume, fingerprint
 from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.run_plan import Plan

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from odtk_ray.results.columns import box, box_names, each, filled, numbers, outline, pick
+from odtk_ray.run.output_columns import box, box_names, each, filled, numbers, outline, pick
 from odtk_ray.shards.merge import Merged
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odtk_ray import storage
+from odtk_ray.checks.problems import Finding, Problem, shown
 from odtk_ray.datasets.annotation_paths import (
     below,
     image_folder,
@@ -31,7 +32,6 @@ from odtk_ray.datasets.polygons import is_nested, read_rings
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import UsageError
 from odtk_ray.evaluation.overlap import PolygonOverlap
-from odtk_ray.results.findings import Finding, Problem, shown
 
 _SAMPLES = 6
 _DRAWN = 5000  # pixels of a side: what lies around a larger box may not fit in memory

@@ -16,9 +16,9 @@ from synthetic import make_results, make_run
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
-from odtk_ray.results.columns import numbers
-from odtk_ray.results.outputs import write_failures, write_outputs
-from odtk_ray.results.writers import indented
+from odtk_ray.run.output_columns import numbers
+from odtk_ray.run.output_formats import indented
+from odtk_ray.run.outputs import write_failures, write_outputs
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
 BOX_COLUMNS = ("x", "y", "width", "height", "theta")

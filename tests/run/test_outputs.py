@@ -11,7 +11,7 @@ from synthetic import commit_shard, make_plan, make_results, make_run
 
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
-from odtk_ray.results.outputs import Outputs, write_outputs
+from odtk_ray.run.outputs import Outputs, write_outputs
 from odtk_ray.shards.run_folder import RunFolder
 
 IMAGES = 3000

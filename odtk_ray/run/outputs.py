@@ -19,7 +19,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.score_run import Scores
 from odtk_ray.reporter import Reporter
-from odtk_ray.results.writers import FORMATS, OutputContext, make_writer
+from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
 from odtk_ray.shards.merge import merged
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt

@@ -22,10 +22,10 @@ from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.engines.set_loader import SetLoader, UnfitGpu
 from odtk_ray.evaluation.score_run import Scores, score_run
-from odtk_ray.planning import Draft, draft_run, make_plan, resume_run
+from odtk_ray.pictures.drawn_run import draw_run
 from odtk_ray.reporter import Reporter
-from odtk_ray.results.outputs import Outputs, check_outputs, write_failures, write_metrics
-from odtk_ray.results.pictures import draw_run
+from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
+from odtk_ray.run.planning import Draft, draft_run, make_plan, resume_run
 from odtk_ray.shards.cut import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt

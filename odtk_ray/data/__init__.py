@@ -1,1 +1,0 @@
-"""From files to shards: sources, annotation files, pictures, planning."""

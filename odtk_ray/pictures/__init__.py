@@ -1,0 +1,1 @@
+"""Drawing: detections into pictures, annotations onto a sheet."""
