@@ -17,9 +17,9 @@ import pytest
 import yaml
 from synthetic import picture
 
+from odtk_ray.cli.job import settle_places
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.job import settle_places
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from odtk_ray import console
-from odtk_ray.console import Console
+from odtk_ray.cli import screen
+from odtk_ray.cli.screen import Console
 
 
 def watch(total=10):
@@ -23,7 +23,7 @@ def watch(total=10):
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(console, "_LINE_INTERVAL", 0.0)
+    monkeypatch.setattr(screen, "_LINE_INTERVAL", 0.0)
     watch()
     out, err = capsys.readouterr()
     assert out == ""
@@ -65,5 +65,5 @@ def test_a_live_bar_on_a_terminal(monkeypatch):
     ],
 )  # fmt: skip
 def test_tables_are_aligned(capsys, rows, expected):
-    console._print_table(rows)
+    screen._print_table(rows)
     assert capsys.readouterr().out.splitlines() == expected

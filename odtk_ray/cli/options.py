@@ -14,6 +14,8 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
+# Flags whose values make up the post-processing settings.
+POSTPROCESSING = ("threshold", "top_n", "nms", "detections", "rotated_nms")
 
 # Flags that take several values, as ODTK's do, and what such a value looks like.
 _MANY: dict[str, Callable[[str], bool]] = {

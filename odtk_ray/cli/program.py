@@ -1,0 +1,46 @@
+"""The program `odtk-ray`: its commands, and what a Ray job needs at its end.
+
+Heavy packages are imported by the commands, not here: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from odtk_ray import __version__
+from odtk_ray.cli.convert import convert
+from odtk_ray.cli.doctor import doctor
+from odtk_ray.cli.export import export
+from odtk_ray.cli.infer import infer
+from odtk_ray.cli.info import info
+from odtk_ray.errors import EXIT_OK
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="odtk-ray")
+def cli() -> None:
+    """Distributed RetinaNet inference, evaluation and export on Ray."""
+
+
+for _command in (infer, export, info, doctor, convert):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Ray would print a banner about usage statistics among our lines.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    counts: dict[str, int] = {}
+    try:
+        cli(obj=counts)
+    except SystemExit as stop:
+        from odtk_ray.cli.job import in_job, last_line
+
+        if in_job():
+            sys.stderr.flush()
+            code = stop.code if isinstance(stop.code, int) else EXIT_OK
+            click.echo(last_line(code, counts))
+        raise
