@@ -11,7 +11,7 @@ from synthetic import ABOUT
 
 from odtk_ray.config import Postprocessing
 from odtk_ray.engines.onnxruntime import normalise
-from odtk_ray.export.builder import GraphBuilder
+from odtk_ray.export.graph_builder import GraphBuilder
 
 SIZE = (128, 128)  # every level has half the side of the one before
 CHANNELS = 32

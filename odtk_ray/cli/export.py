@@ -110,17 +110,17 @@ def _export_file(config: ExportConfig, console: Console) -> tuple[list[str], int
     from odtk_ray.artifacts.sidecar import is_plan
 
     if is_plan(config.output):
-        from odtk_ray.export.planfile import export_plan  # needs no torch
+        from odtk_ray.export.tensorrt.export_plan import export_plan  # needs no torch
 
         return export_plan(config, console).lines(), EXIT_OK
-    from odtk_ray.export.run import export as export_onnx
+    from odtk_ray.export.onnx.export_onnx import export as export_onnx
 
     return export_onnx(config, console).lines(), EXIT_OK
 
 
 def _export_set(config: ExportConfig, console: Console) -> tuple[list[str], int]:
     from odtk_ray.cli.job import in_job, refuse_relative
-    from odtk_ray.export.fleet import export_set
+    from odtk_ray.export.sets.export_set import export_set
 
     if in_job():
         refuse_relative("OUTPUT", config.output)

@@ -13,7 +13,7 @@ from odtk_ray.config import Postprocessing
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check import match
+from odtk_ray.export.check.compare_detections import match
 from odtk_ray.model.checkpoint import load_checkpoint
 
 SHAPE = (96, 160)  # no multiple of 128: P6 and P7 cover more than the input

@@ -1,0 +1,1 @@
+"""What was exported against what it was made of: detections, average precision, layers."""

@@ -1,0 +1,1 @@
+"""INT8: ranges of a calibration, and where the graph is quantised."""

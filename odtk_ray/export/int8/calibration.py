@@ -1,0 +1,159 @@
+"""INT8 calibration: which magnitudes pass through the network, on some images, on all workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from odtk_ray import storage
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
+from odtk_ray.datasets.image_sources import find_images
+from odtk_ray.errors import ImageError, OdtkError, UsageError
+from odtk_ray.export.int8.histograms import BINS, Histogram
+from odtk_ray.export.int8.quantization import Point, quantization_points
+from odtk_ray.export.traced_network import NetworkGraph, trace
+from odtk_ray.images.decode import load_picture
+from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.model.folding import fold_batch_norms
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images of a calibration.
+
+    Attributes:
+        paths: in the order in which they were drawn.
+        hashes: SHA-256 of each file.
+        unreadable: how many were drawn and could not be decoded.
+    """
+
+    paths: list[str]
+    hashes: list[str]
+    unreadable: int
+
+
+def draw_sample(images: str, count: int, size: tuple[int, int], seed: int) -> Sample:
+    """Draws images at random, without those that cannot be decoded.
+
+    Args:
+        images: folder, file, glob, list or URI.
+        count: how many.
+        size: height and width that they are fitted into.
+        seed: the same files and seed give the same sample.
+
+    Raises:
+        UsageError: there are fewer images that can be decoded.
+    """
+    names = find_images(images).records["path"].to_pylist()
+    order = np.random.default_rng(seed).permutation(len(names))
+    prep = Preprocessing(fit=size)
+    paths: list[str] = []
+    hashes: list[str] = []
+    unreadable = 0
+    for place in order:
+        if len(paths) == count:
+            break
+        try:
+            data = storage.read_bytes(names[place])
+            load_picture(data, prep)
+        except (ImageError, OSError):
+            unreadable += 1
+            continue
+        paths.append(names[place])
+        hashes.append(hashlib.sha256(data).hexdigest())
+    if len(paths) < count:
+        raise UsageError(
+            f"calibration needs {count} images and {images} has {len(paths)}",
+            f"{unreadable} cannot be decoded" if unreadable else "",
+            "--calibration-batches and --calibration-batch-size say how many",
+        )
+    return Sample(paths, hashes, unreadable)
+
+
+@torch.inference_mode()
+def collect(
+    model: str,
+    anchors: AnchorGeneration,
+    sha256: str,
+    size: tuple[int, int],
+    batches: Sequence[Sequence[str]],
+    device: str = "cpu",
+) -> dict[str, Histogram]:
+    """Runs batches of images through the network in FP32; what one worker does.
+
+    Args:
+        model: path or URI of the checkpoint.
+        anchors: as it is loaded.
+        sha256: of the checkpoint that is expected.
+        size: height and width of the network input in pixels.
+        batches: paths; all batches have the same number, since results move in the last bits with
+            it.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        a histogram for each quantised tensor, by key.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    with model_file(model) as local:
+        checkpoint = load_checkpoint(local, anchors, expect=sha256)
+    network = trace(fold_batch_norms(checkpoint.build()))
+    network.module.to(device)
+    taps = _Taps(network, quantization_points(network))
+    prep = Preprocessing(fit=size)
+    for paths in batches:
+        pictures = [load_picture(storage.read_bytes(path), prep).pixels for path in paths]
+        taps.run(torch.from_numpy(_normalise(pictures, size)).to(device))
+    return taps.histograms
+
+
+class _Taps(fx.Interpreter):
+    """Runs a traced network and counts what the quantised tensors hold."""
+
+    def __init__(self, network: NetworkGraph, points: Sequence[Point]) -> None:
+        super().__init__(network.module)
+        self._keys = {point.source: point.key for point in points}
+        self.histograms = {point.key: Histogram.empty() for point in points}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if key := self._keys.get(n):
+            self.histograms[key] += histogram(value, key)
+        return value
+
+
+def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
+    """The histogram of a tensor's magnitudes.
+
+    Raises:
+        OdtkError: they are not finite.
+    """
+    magnitudes = values.detach().abs().flatten()
+    largest = float(magnitudes.max())
+    if largest == 0:
+        return Histogram.empty()
+    if not np.isfinite(largest):
+        raise OdtkError(f"calibration met NaN or infinity in {name}", "the model has diverged")
+    exponent = int(np.frexp(largest)[1])  # largest < 2^exponent
+    # Scaling by a power of two is exact, and so is the bin of every value.
+    places = (magnitudes[magnitudes > 0].double() * (BINS / 2.0**exponent)).long()
+    counts = torch.bincount(places, minlength=BINS).cpu().numpy()
+    return Histogram(exponent, counts, largest)
+
+
+def _normalise(pictures: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.float32]:
+    """float32 [B, 3, H, W]; the padding is 0, as in detection."""
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
+    batch = np.zeros((len(pictures), 3, *size), np.float32)
+    for slot, picture in zip(batch, pictures, strict=True):
+        height, width = picture.shape[:2]
+        pixels = (picture.astype(np.float32) / 255 - mean) / std
+        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
+    return batch

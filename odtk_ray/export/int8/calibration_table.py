@@ -1,0 +1,145 @@
+"""Calibration tables: readable JSON that says what it was made from, and refuses anything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from odtk_ray import storage
+from odtk_ray.errors import UsageError
+from odtk_ray.export.int8.histograms import Method
+
+_FORMAT = 1
+_HEAD = b'{\n "format": '  # which the tables of `to_json` begin with
+_AGAIN = "--recalibrate makes a new one from --calibration-images"
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """The result of a calibration.
+
+    Attributes:
+        method: how the ranges were chosen.
+        model: SHA-256 of the checkpoint.
+        size: height and width of the network input in pixels.
+        images: SHA-256 of each image's file, in the order in which they were drawn.
+        names: their names, for people.
+        amax: the magnitude of the largest code of each quantised tensor, by key.
+        version: of odtk-ray, that made it.
+    """
+
+    method: Method
+    model: str
+    size: tuple[int, int]
+    images: tuple[str, ...]
+    names: tuple[str, ...]
+    amax: dict[str, float]
+    version: str
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
+
+
+def read_table(path: str) -> CalibrationTable:
+    """Reads a calibration table.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        content = json.loads(storage.read_bytes(path))
+    except OSError as error:
+        raise _refused(path, error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:  # broken JSON, or bytes that are no text
+        raise _refused(path, "it is not JSON: damaged, or not a table of odtk-ray") from error
+    try:
+        return _parse(path, content)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        why = "it is not a calibration table of odtk-ray"
+        raise UsageError(f"cannot use {path}", why, "name another file") from error
+
+
+def check_replaceable(path: str) -> None:
+    """Refuses to write a table over a file that is something else.
+
+    Raises:
+        UsageError: there is such a file; a damaged table may be replaced.
+    """
+    try:
+        content = storage.read_bytes(path)
+    except OSError:
+        return
+    if content and not content.startswith(_HEAD):
+        try:
+            read_table(path)
+        except UsageError as error:
+            why = "the file there is no calibration table"
+            raise UsageError(f"cannot write {path}", why, "name another file") from error
+
+
+def check_table(
+    path: str,
+    table: CalibrationTable,
+    *,
+    model: str,
+    size: tuple[int, int],
+    keys: Collection[str],
+    method: Method | None = None,
+    images: Collection[str] | None = None,
+) -> None:
+    """Refuses a table that was not made for this export.
+
+    Args:
+        path: named in the errors.
+        table: what was read.
+        model: SHA-256 of the checkpoint.
+        size: height and width of the network input.
+        keys: of the tensors that the network quantises.
+        method: that was asked for; None takes the table's.
+        images: SHA-256 of the images that would be used; None takes the table's.
+
+    Raises:
+        UsageError: something differs; it is named.
+    """
+    if table.model != model:
+        raise _refused(path, f"it is for model {table.model[:12]}, and this is {model[:12]}")
+    if table.size != size:
+        made, wanted = ("x".join(map(str, sides)) for sides in (table.size, size))
+        raise _refused(path, f"it was made at {made}, and --size is {wanted}")
+    if method is not None and table.method != method:
+        raise _refused(path, f"its method is {table.method}, and {method} is asked for")
+    if images is not None and sorted(table.images) != sorted(images):
+        raise _refused(path, "it was made from other images than those drawn now")
+    if table.amax.keys() != set(keys):
+        odd = sorted(table.amax.keys() ^ set(keys))
+        raise _refused(path, f"{len(odd)} of its entries are not this network's, as {odd[0]}")
+
+
+def _refused(path: str, why: str) -> UsageError:
+    return UsageError(f"cannot use calibration table {path}", why, _AGAIN)
+
+
+def _parse(path: str, content: dict[str, Any]) -> CalibrationTable:
+    if content["format"] != _FORMAT:
+        raise _refused(path, "its format is another one")
+    height, width = content["size"]
+    amax = {str(key): float(value) for key, value in content["amax"].items()}
+    if not all(0 <= value < float("inf") for value in amax.values()):
+        raise ValueError("a range is negative, infinite or NaN")
+    table = CalibrationTable(
+        method=content["method"],
+        model=content["model"],
+        size=(int(height), int(width)),
+        images=tuple(map(str, content["images"])),
+        names=tuple(map(str, content["names"])),
+        amax=amax,
+        version=content["version"],
+    )
+    if not all(isinstance(text, str) for text in (table.model, table.version)):
+        raise TypeError("texts are expected")
+    if table.method not in get_args(Method):
+        raise ValueError("the method is unknown")
+    return table

@@ -1,0 +1,132 @@
+"""The ranges for an INT8 export: from a table that fits, or from a calibration on all workers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray import __version__, storage
+from odtk_ray.cluster.failures import task_error
+from odtk_ray.cluster.session import choose_fleet, session
+from odtk_ray.config import ExportConfig
+from odtk_ray.errors import UsageError
+from odtk_ray.export.int8.calibration import Sample, collect, draw_sample
+from odtk_ray.export.int8.calibration_table import (
+    CalibrationTable,
+    check_replaceable,
+    check_table,
+    read_table,
+)
+from odtk_ray.export.int8.histograms import Histogram
+from odtk_ray.export.int8.quantization import exclude, quantization_points
+from odtk_ray.export.traced_network import trace
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.storage.writable import check_file
+
+if TYPE_CHECKING:
+    from odtk_ray.reporter import Reporter
+
+
+def check_int8(config: ExportConfig) -> None:
+    """Refuses INT8 without anything to calibrate from, or without a place for the table.
+
+    Raises:
+        UsageError: neither images nor a table that exists, or the table cannot be written.
+    """
+    table = config.calibration_table
+    if config.calibration_images is None and (table is None or config.recalibrate):
+        raise UsageError(
+            "--int8 needs --calibration-images, or the --calibration-table of an earlier export"
+        )
+    if config.calibration_images is None and table is not None and not storage.exists(table):
+        raise UsageError(
+            f"there is no calibration table {table}", hint="--calibration-images makes it"
+        )
+    if table is not None and storage.absolute(table) == storage.absolute(config.output):
+        raise UsageError(f"the table and the export are both to be {table}")
+    if table is not None and (config.recalibrate or not storage.exists(table)):
+        check_file(table)  # one that is read may lie where nobody may write
+        check_replaceable(table)
+
+
+def int8_ranges(
+    config: ExportConfig, checkpoint: Checkpoint, report: Reporter
+) -> tuple[CalibrationTable, bool]:
+    """The table to quantise with, and whether it is new.
+
+    Raises:
+        UsageError: the table is not for this export, or there are too few images.
+    """
+    network = trace(fold_batch_norms(checkpoint.build()))
+    points = quantization_points(network)
+    exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
+    keys = [point.key for point in points]
+    sample = None
+    if config.calibration_images is not None:
+        count = config.calibration_batches * config.calibration_batch_size
+        sample = draw_sample(config.calibration_images, count, config.size, config.seed)
+        if bad := sample.unreadable:
+            images = f"image{'s' * (bad > 1)}"
+            report.warn(f"{bad} calibration {images} cannot be decoded: skipped")
+    path = config.calibration_table
+    if path is not None and storage.exists(path) and not config.recalibrate:
+        table = read_table(path)
+        asked = sample is not None or "calibration_method" in config.given
+        check_table(
+            path,
+            table,
+            model=checkpoint.sha256,
+            size=config.size,
+            keys=keys,
+            method=config.calibration_method if asked else None,
+            images=sample.hashes if sample else None,
+        )
+        report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        return table, False
+    if sample is None:
+        raise ValueError("check_int8 comes first")
+    report.note(f"calibrating on {len(sample.paths)} images")
+    histograms = _calibrate(config, checkpoint, sample)
+    return CalibrationTable(
+        method=config.calibration_method,
+        model=checkpoint.sha256,
+        size=config.size,
+        images=tuple(sample.hashes),
+        names=tuple(map(os.path.basename, sample.paths)),
+        amax={key: histograms[key].amax(config.calibration_method) for key in keys},
+        version=__version__,
+    ), True
+
+
+def _calibrate(
+    config: ExportConfig, checkpoint: Checkpoint, sample: Sample
+) -> dict[str, Histogram]:
+    side = config.calibration_batch_size
+    batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
+    # Workers have a working directory of their own.
+    model = (storage.absolute(config.model), config.anchors, checkpoint.sha256, config.size)
+    import ray
+
+    asked = config.workers is not None or config.address is not None
+    if not asked and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
+        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
+    with session(config.address, config.workers or 1) as local:
+        fleet = choose_fleet(config.workers, None, local=local)
+        options: dict[str, Any] = {"num_cpus": fleet.threads}
+        if fleet.gpus:
+            options = {"num_gpus": 1, "num_cpus": 0}
+        task: Any = ray.remote(**options)(collect)
+        shares = [batches[i :: fleet.workers] for i in range(fleet.workers)]
+        device = "cuda" if fleet.gpus else "cpu"
+        try:
+            parts = ray.get([task.remote(*model, share, device) for share in shares if share])
+        except ray.exceptions.RayError as error:
+            raise task_error(error) from error
+    return {key: sum((part[key] for part in parts), Histogram.empty()) for key in parts[0]}
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

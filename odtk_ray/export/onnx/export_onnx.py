@@ -1,0 +1,183 @@
+"""`odtk-ray export` to ONNX on one page: read -> describe -> write -> check -> summary."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.config import ExportConfig
+from odtk_ray.errors import UsageError
+from odtk_ray.export.check.check_export import Unavailable, Verdict, gather, judge
+from odtk_ray.export.check.layer_precisions import Layers, graph_layers
+from odtk_ray.export.check.runners import open_checkpoint, open_onnx
+from odtk_ray.export.int8.ranges import check_int8, int8_ranges
+from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.export.output_files import check_output, write_file, writing
+from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
+from odtk_ray.model.open import check_rotated
+from odtk_ray.reporter import Reporter
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Settings that mean nothing without --int8, and flags that mean nothing for an ONNX file.
+_OF_INT8 = frozenset(
+    """calibration_images calibration_batches calibration_batch_size calibration_table
+    calibration_method recalibrate int8_exclude""".split()
+)
+_OF_PLANS = {
+    "batches": "--dynamic-batch-opts",
+    "workspace": "--workspace",
+    "timing_cache": "--timing-cache",
+    "capabilities": "--compute-capability",
+}
+
+_PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: the file.
+        size: in bytes.
+        about: what it says about itself.
+        opset: version of ONNX's operators.
+        layers: in which precision convolutions are.
+        verdict: how far it is from PyTorch.
+    """
+
+    path: str
+    size: int
+    about: ExportedModel
+    opset: int
+    layers: Layers
+    verdict: Verdict
+
+    def lines(self) -> list[str]:
+        """The summary, for people."""
+        about = self.about
+        classes = f"{about.classes} class{'es' * (about.classes > 1)}"
+        outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
+        boxes = "rotated boxes, " if about.rotated else ""
+        return [
+            f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
+            f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
+            f"{outputs}, opset {self.opset}",
+            self.layers.line(),
+            *self.verdict.lines(),
+            f"next: odtk-ray infer {self.path} --images DIR",
+        ]
+
+
+def export(config: ExportConfig, report: Reporter) -> Exported:
+    """Exports a checkpoint to ONNX and checks what was written.
+
+    Raises:
+        UsageError: the model, the size or the target cannot be used; nothing was written.
+        OdtkError: the file cannot be written; an earlier one of this name is still there.
+    """
+    check_output(config.output)
+    check_settings(config)
+    checkpoint, about = _describe(config)
+    material = gather(config, about)
+    model = _network(config, checkpoint, about, report)
+    with writing(config.output) as part:
+        _save(model, part)
+        try:
+            with open_onnx(part, about, material.batch) as exported:
+                verdict = judge(
+                    material, exported, functools.partial(open_checkpoint, checkpoint, about)
+                )
+        except Unavailable as error:
+            verdict = Verdict(None, why=str(error))
+    for text in verdict.warnings():
+        report.warn(text)
+    size, written = os.path.getsize(config.output), read_exported(config.output)
+    layers = graph_layers(model, "FP32")
+    return Exported(config.output, size, written, config.opset, layers, verdict)
+
+
+def onnx_for_plan(
+    config: ExportConfig, report: Reporter
+) -> tuple[ExportedModel, Callable[[], bytes]]:
+    """The ONNX file that plans of a checkpoint are built from: what it says, and what makes it.
+
+    Raises:
+        UsageError: as `export`; making it raises for the calibration's settings.
+    """
+    check_settings(config)
+    checkpoint, about = _describe(config)
+
+    def make() -> bytes:
+        data: bytes = _network(config, checkpoint, about, report).SerializeToString(
+            deterministic=True
+        )
+        return data
+
+    return about, make
+
+
+def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
+    with model_file(config.model) as local:
+        checkpoint = load_checkpoint(local, config.anchors)
+    check_rotated(config, checkpoint)
+    about = describe_export(
+        checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
+    )
+    return checkpoint, replace(about, precision="int8" if config.int8 else "fp32")
+
+
+def _network(
+    config: ExportConfig, checkpoint: Checkpoint, about: ExportedModel, report: Reporter
+) -> ModelProto:
+    amax = _ranges(config, checkpoint, report) if config.int8 else None
+    return to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
+
+
+def check_settings(config: ExportConfig) -> None:
+    """Refuses settings that do not go together, before anything is read.
+
+    Raises:
+        UsageError: they do not, or the model is no checkpoint.
+    """
+    if is_onnx(config.model) or is_plan(config.model):
+        raise UsageError(
+            f"cannot export {config.model}",
+            "it is an exported model",
+            "export its checkpoint; of an .onnx file a .plan can be built",
+        )
+    if config.int8:
+        check_int8(config)
+    elif config.given & _OF_INT8:
+        raise UsageError("calibration and --int8-exclude are of use with --int8 only")
+    if is_onnx(config.output) and (of_plans := sorted(config.given & _OF_PLANS.keys())):
+        raise UsageError(f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is none")
+    try:
+        import onnx  # noqa: F401 - needed below, and said here
+    except ImportError as error:
+        raise UsageError(
+            "export needs the onnx package", str(error), "pip install 'odtk-ray[onnx]'"
+        ) from error
+
+
+def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
+    table, new = int8_ranges(config, checkpoint, report)
+    if new and config.calibration_table is not None:
+        write_file(config.calibration_table, table.to_json().encode())
+        report.note(f"wrote calibration table {config.calibration_table}")
+    return table.amax
+
+
+def _save(model: ModelProto, path: str) -> None:
+    if model.ByteSize() >= _PROTOBUF_LIMIT:
+        raise UsageError("the model is too large for one ONNX file", "the limit is 2 GiB")
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))

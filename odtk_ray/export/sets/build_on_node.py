@@ -1,0 +1,97 @@
+"""One plan of an engine set, built on a node of the cluster that has the GPU for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from odtk_ray import storage
+from odtk_ray.artifacts.engine_set import key_of, plan_of, read_pair
+from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
+from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.errors import OdtkError
+from odtk_ray.export.check.runners import PlanOpener
+from odtk_ray.export.tensorrt.export_plan import BuiltPlan, build_checked
+from odtk_ray.export.tensorrt.plan_source import Source
+from odtk_ray.storage.retry import patiently
+
+
+def build_into(
+    folder: str, about: Sidecar, tag: str, detect: Detect, open_built: PlanOpener, source: Source
+) -> tuple[BuiltPlan | None, float]:
+    """Builds a plan, checks it if it can run on this node, and puts it into a set.
+
+    Args:
+        folder: of the set, path or URI.
+        about: the plan's sidecar, as far as it is known before the build.
+        tag: of temporary files, for `remove_parts`.
+        detect: finds the GPU.
+        open_built: makes the plan run.
+        source: what it is made of.
+
+    Returns:
+        what was built, None where another export was quicker, and the seconds that it took.
+
+    Raises:
+        OdtkError: the node is not what it was, has no such folder, or TensorRT cannot build.
+        OSError: the plan cannot be written.
+    """
+    if not storage.is_uri(folder) and not os.path.isdir(folder):
+        raise OdtkError(
+            f"its node has no folder {folder}", "engine sets lie on storage that every node sees"
+        )
+    machine = detect(about.gpu)
+    if about.gpu not in machine.gpus or machine.tensorrt != about.tensorrt:
+        found = ", ".join(map(str, machine.gpus)) or "no GPU"
+        raise OdtkError("its node has changed", f"it has {found} and {machine.tensorrt} now")
+    key = key_of(about)
+    plan, timings = plan_of(folder, key), storage.join(folder, f"{key}.timing")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="odtk-ray-") as scratch:
+        cache = os.path.join(scratch, "timing")
+        with contextlib.suppress(OSError):
+            Path(cache).write_bytes(storage.read_bytes(timings))
+        source = replace(source, options=replace(source.options, timing_cache=cache))
+        built = build_checked(plan_of(scratch, key), about, source, open_built)
+        seconds = time.monotonic() - started
+        here = patiently(lambda: read_pair(folder, key))
+        if here is not None and here.identity == about.identity:
+            return None, seconds
+        content = Path(built.path).read_bytes()
+        patiently(lambda: _publish(plan, built.about, content, tag))
+        with contextlib.suppress(OSError):  # a help, and no part of the set
+            storage.write_atomic(timings, Path(cache).read_bytes(), tag)
+    return replace(built, path=plan), seconds
+
+
+def remove_parts(folder: str, key: str, tag: str) -> None:
+    """Remove what a build that was killed may have left of its files."""
+    if storage.is_uri(folder):
+        return  # an object is there when all of it is
+    plan = plan_of(folder, key)
+    for path in (plan, sidecar_path(plan), storage.join(folder, f"{key}.timing")):
+        with contextlib.suppress(OSError):
+            os.unlink(storage.part_of(path, tag))
+
+
+def _publish(path: str, about: Sidecar, plan: bytes, tag: str) -> None:
+    """The sidecar first, so that a plan is never there without it."""
+    beside, text = sidecar_path(path), about.to_json().encode()
+    if storage.is_uri(path):
+        storage.write_atomic(beside, text)
+        storage.write_atomic(path, plan)
+        return
+    part = storage.part_of(path, tag)
+    try:
+        # What takes time and room comes before anything that is there is replaced.
+        storage.write_synced(part, plan)
+        storage.write_atomic(beside, text, tag)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+    storage.sync_folder(os.path.dirname(path))

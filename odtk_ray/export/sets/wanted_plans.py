@@ -1,0 +1,87 @@
+"""Which plans of an engine set are wanted, and on which nodes they are built."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from odtk_ray.artifacts.engine_set import key_of
+from odtk_ray.artifacts.sidecar import Sidecar
+from odtk_ray.cluster.gpu_nodes import GpuNode
+from odtk_ray.engines.local_gpus import Gpu
+from odtk_ray.export.tensorrt.export_plan import describe_built
+from odtk_ray.export.tensorrt.plan_source import Source
+from odtk_ray.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class Order:
+    """A plan to have, and where it is built.
+
+    Attributes:
+        about: its sidecar, as far as it is known before the build.
+        nodes: ids of nodes that have such a GPU.
+        gpus: how many to reserve there.
+    """
+
+    about: Sidecar
+    nodes: tuple[str, ...]
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one plan.
+
+    Attributes:
+        key: its key, or the GPU where there is none.
+        state: `kept` were built before.
+        seconds: that its build and its check took.
+        size: in bytes.
+        why: it failed.
+        findings: of the check, for people.
+    """
+
+    key: str
+    state: Literal["built", "kept", "failed"]
+    seconds: float = 0.0
+    size: int = 0
+    why: str = ""
+    findings: Sequence[str] = ()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.state == "failed":
+            return [f"failed  {self.key}: {self.why}"]
+        took = f", {self.seconds:.0f} s" if self.state == "built" else ""
+        first = f"{self.state:<6}  {self.key} ({self.size / 1e6:.1f} MB{took})"
+        return [first, *(f"        {line}" for line in self.findings)]
+
+
+def place_orders(
+    nodes: Sequence[GpuNode], types: Sequence[str], source: Source, report: Reporter
+) -> tuple[dict[str, Order], list[Row]]:
+    """One order by key for each GPU and TensorRT that is asked for; rows where there is none."""
+    groups: dict[tuple[Gpu, str], list[GpuNode]] = defaultdict(list)
+    for node in nodes:
+        for gpu in node.wanted(types):
+            groups[gpu, node.machine.tensorrt].append(node)
+    able = {gpu for gpu, tensorrt in groups if tensorrt}
+    orders: dict[str, Order] = {}
+    rows: list[Row] = []
+    for (gpu, tensorrt), some in groups.items():
+        if not tensorrt:
+            where, why = ", ".join(node.address for node in some), some[0].machine.trouble
+            if gpu in able:
+                report.warn(f"no TensorRT on {where}, which cannot run plans: {why}")
+            else:
+                rows.append(Row(str(gpu), "failed", why=f"no TensorRT on {where}: {why}"))
+            continue
+        about = describe_built(source.model, source.options, tensorrt, gpu)
+        pure = [node for node in some if node.kinds == (gpu,)]
+        # Ray does not say which of a node's GPUs it gives: of a mixed node all are reserved.
+        where_to = tuple(node.id for node in pure) or (some[0].id,)
+        orders[key_of(about)] = Order(about, where_to, 1 if pure else some[0].count)
+    return orders, rows

@@ -1,0 +1,225 @@
+"""From a source to a plan and its sidecar, checked: of one plan, and of each of an engine set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from odtk_ray.artifacts.exported_model import ExportedModel, Precision
+from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
+from odtk_ray.cluster.image_sizes import read_sizes
+from odtk_ray.config import ExportConfig
+from odtk_ray.datasets.image_sources import find_images
+from odtk_ray.engines.local_gpus import list_gpus
+from odtk_ray.engines.tensorrt_package import describe
+from odtk_ray.export.check.check_export import Unavailable, Verdict, judge
+from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
+from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
+from odtk_ray.export.output_files import check_output, writing
+from odtk_ray.export.tensorrt.builder import (
+    PlanOptions,
+    build_plan,
+    builder_package,
+    is_strongly_typed,
+)
+from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.reporter import Reporter
+
+_THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
+_WELL_USED = 0.85  # share of the input's pixels
+_MOST_HEADERS = 1000  # read to find that share
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """What was built.
+
+    Attributes:
+        path: of the plan.
+        about: its sidecar.
+        layers: in which precision they compute; None where that is not known.
+        verdict: how far it is from what it was made of.
+        hints: what would make it faster.
+    """
+
+    path: str
+    about: Sidecar
+    layers: Layers | None
+    verdict: Verdict
+    hints: Sequence[str] = ()
+
+    def lines(self) -> list[str]:
+        """The summary, for people."""
+        about, model = self.about, self.about.model
+        least, tuned, greatest = about.batches
+        targets = [*(about.gpu or ()), *about.capabilities]
+        bound = " ".join(targets) or "the GPUs that TensorRT chooses by itself"
+        boxes = "rotated boxes, " if model.rotated else ""
+        return [
+            f"wrote {self.path} ({about.plan_bytes / 1e6:.1f} MB): {', '.join(model.backbones)}, "
+            f"{boxes}{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
+            f"batch {least} to {greatest}, tuned for {tuned}",
+            f"for {bound}, with {about.tensorrt}",
+            *self.findings(),
+            *self.hints,
+            f"next: odtk-ray infer {self.path} --images DIR",
+        ]
+
+    def findings(self) -> list[str]:
+        """What was found when it was built, for people."""
+        layers = [] if self.layers is None else [self.layers.line()]
+        return [*layers, *self.verdict.lines()]
+
+
+def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[RunningPlan]:
+    """A plan on the GPU of this machine that it was built for, if there is one; see `open_plan`."""
+    gpus = list_gpus()
+    if not gpus:
+        raise Unavailable("this machine has no GPU")
+    # Where it has no such GPU, the first one refuses it with the better message.
+    return open_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
+
+
+def export_plan(
+    config: ExportConfig, report: Reporter, open_built: PlanOpener = open_here
+) -> BuiltPlan:
+    """Builds a plan of a checkpoint or of an ONNX file, and checks it where it can run.
+
+    Args:
+        config: what to do.
+        report: told about progress, and if the plan is off.
+        open_built: makes the plan run.
+
+    Raises:
+        UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
+        OdtkError: the build failed, or the files cannot be written.
+    """
+    check_output(config.output)
+    trt = builder_package(config.capabilities)
+    source = plan_source(config, report)
+    gpu = None if config.capabilities else next(iter(list_gpus()), None)
+    about = describe_built(source.model, source.options, describe(trt), gpu)
+    built = build_checked(config.output, about, source, open_built, report.note)
+    for text in built.verdict.warnings():
+        report.warn(text)
+    return replace(built, hints=plan_hints(config, source))
+
+
+def build_checked(
+    path: str,
+    about: Sidecar,
+    source: Source,
+    open_built: PlanOpener,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BuiltPlan:
+    """Builds a plan on this machine, writes it with its sidecar, and checks it if it can run here.
+
+    Args:
+        path: of the plan.
+        about: its sidecar, as far as it is known before.
+        source: what it is made of.
+        open_built: makes it run.
+        progress: told what TensorRT is at.
+
+    Raises:
+        UsageError: the precision or a capability cannot be had here.
+        OdtkError: TensorRT cannot build it, or the files cannot be written.
+    """
+    options = source.options
+    plan = build_plan(
+        source.onnx_file, source.model, options, name=about.identity, progress=progress
+    )
+    about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
+    _write(path, plan, about)
+    trt = builder_package(options.capabilities)
+    typed = is_strongly_typed(trt) or options.precision == "fp32"
+    layers = _graph_layers(source.onnx_file, options.precision) if typed else None
+    try:
+        with open_built(path, about, source.material.batch) as running:
+            layers = read_layers(running.information()) or layers
+            verdict = judge(source.material, running, source.open_reference)
+    except Unavailable as error:
+        verdict = Verdict(None, why=str(error))
+    return BuiltPlan(path, about, layers, verdict)
+
+
+def describe_built(
+    model: ExportedModel, options: PlanOptions, tensorrt: str, gpu: tuple[str, str] | None
+) -> Sidecar:
+    """The sidecar of a plan that is to be built, as far as it is known before.
+
+    Args:
+        model: what the ONNX file says about itself.
+        options: how the plan is built.
+        tensorrt: package and version.
+        gpu: name and compute capability; None where plans are built for `capabilities`.
+    """
+    return Sidecar(
+        model=replace(model, precision=options.precision),
+        batches=options.batches,
+        tensorrt=tensorrt,
+        gpu=gpu,
+        capabilities=options.capabilities,
+        workspace=options.workspace,
+    )
+
+
+def plan_hints(config: ExportConfig, source: Source) -> list[str]:
+    """What would make plans faster, for people."""
+    least, tuned, greatest = source.options.batches
+    rows = []
+    if tuned == 1 < greatest:
+        rows.append(
+            "tuned for single images; for throughput: "
+            f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
+        )
+    images, size = config.check_images or config.calibration_images, source.model.size
+    used = None if images is None else pixels_used(images, size)
+    if used is not None and used < _WELL_USED:
+        rows.append(
+            f"the images fill {used:.0%} of the {size[0]}x{size[1]} pixels: a --size of "
+            "their shape would be faster"
+        )
+    return rows
+
+
+def _write(path: str, plan: bytes, about: Sidecar) -> None:
+    """Both files whole, or none; the sidecar first: a plan is never there without it."""
+    with writing(path) as part:
+        Path(part).write_bytes(plan)
+        with writing(sidecar_path(path)) as beside:
+            Path(beside).write_text(about.to_json(), encoding="utf-8")
+
+
+def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
+    """What the graph says, whose types TensorRT must keep; None without the onnx package."""
+    try:
+        import onnx
+    except ImportError:
+        return None
+    others = "FP32" if precision == "fp32" else "FP16"
+    return graph_layers(onnx.load_from_string(onnx_file), others)
+
+
+def pixels_used(images: str, size: tuple[int, int]) -> float | None:
+    """Mean share of a network input that images fill when they are fitted into it.
+
+    Args:
+        images: folder, file, glob, list or URI; sizes are read from the headers of some.
+        size: height and width of the input in pixels.
+
+    Returns:
+        None where no header can be read.
+    """
+    paths = find_images(images).records["path"].to_pylist()
+    sizes = read_sizes(paths[:: -(-len(paths) // _MOST_HEADERS)], "ignore").astype(np.float64)
+    width, height = sizes[sizes.min(axis=1) > 0].T
+    if not len(width):
+        return None
+    scale = np.minimum(size[0] / height, size[1] / width)
+    return float((width * height * scale**2).mean() / (size[0] * size[1]))

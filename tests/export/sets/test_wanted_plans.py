@@ -1,0 +1,162 @@
+"""What an export to an engine set orders, keeps and lists, without a cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+
+import pytest
+from machines_for_tests import A10G, ADA, H100, QUADRO, unable
+from synthetic import ABOUT, Quiet
+
+from odtk_ray.artifacts.engine_set import key_of
+from odtk_ray.cluster.gpu_nodes import GpuNode
+from odtk_ray.config import ExportConfig, Postprocessing
+from odtk_ray.engines.local_gpus import Machine
+from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.errors import OdtkError
+from odtk_ray.export.check.check_export import Material
+from odtk_ray.export.sets import set_file
+from odtk_ray.export.sets.build_on_node import build_into, remove_parts
+from odtk_ray.export.sets.set_file import find_plan, list_plans
+from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
+from odtk_ray.export.tensorrt.builder import PlanOptions
+from odtk_ray.export.tensorrt.export_plan import describe_built
+from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+
+TRT = "tensorrt 11.4.0"
+MODEL = replace(ABOUT, sha256="cd" * 32)
+SOURCE = Source(b"", MODEL, PlanOptions(), Material(MODEL, [], True, None), unable)
+
+
+def node(i, *found, trt=TRT, kind=""):
+    return GpuNode(i, f"10.0.0.{i}", kind, len(found), Machine(found, trt, "" if trt else "none"))
+
+
+def key(gpu, trt="11.4.0"):
+    name = re.sub(" ", "-", gpu.name)
+    return f"{name}_sm{gpu.capability.replace('.', '')}_tensorrt-{trt}_fp16_64x96"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "types", "expected"),
+    [
+        ([], ["all"], {}),
+        ([node("1", H100)], ["all"], {key(H100): (("1",), 1)}),
+        ([node("1", H100), node("2", H100, H100), node("3", A10G)], [H100.name],
+         {key(H100): (("1", "2"), 1)}),
+        # two kinds under one of Ray's types, on two nodes
+        ([node("1", ADA, kind="RTX-6000"), node("2", QUADRO, kind="RTX-6000")], ["RTX-6000"],
+         {key(ADA): (("1",), 1), key(QUADRO): (("2",), 1)}),
+        # ... and on one node, which is reserved as a whole unless there is a better one
+        ([node("1", ADA, QUADRO, QUADRO), node("2", ADA)], ["all"],
+         {key(ADA): (("2",), 1), key(QUADRO): (("1",), 3)}),
+        ([node("1", ADA, QUADRO)], [QUADRO.name], {key(QUADRO): (("1",), 2)}),
+        # the same GPU with two versions of TensorRT
+        ([node("1", H100), node("2", H100, trt="tensorrt 11.4.1")], ["all"],
+         {key(H100): (("1",), 1), key(H100, "11.4.1"): (("2",), 1)}),
+    ],
+)  # fmt: skip
+def test_one_order_for_each_gpu_and_tensorrt(quiet, nodes, types, expected):
+    orders, rows = place_orders(nodes, types, SOURCE, quiet)
+    assert {k: (order.nodes, order.gpus) for k, order in orders.items()} == expected
+    assert rows == []
+
+
+def test_a_gpu_without_tensorrt_fails_unless_another_node_has_it(quiet):
+    nodes = [node("1", H100, trt=""), node("2", A10G, trt=""), node("3", A10G)]
+    orders, rows = place_orders(nodes, ["all"], SOURCE, quiet)
+    assert list(orders) == [key(A10G)]
+    assert [row.lines() for row in rows] == [[f"failed  {H100}: no TensorRT on 10.0.0.1: none"]]
+    assert quiet.warnings == ["no TensorRT on 10.0.0.2, which cannot run plans: none"]
+
+
+def build(folder, about, source, machine):
+    """As a task on a node with this machine does it."""
+    return build_into(str(folder), about, "tag", lambda _: machine, unable, source)
+
+
+@pytest.fixture(scope="module")
+def one(checkpoint, tmp_path_factory):
+    """A plan as a task on a node builds it: folder, and what it was made of."""
+    pytest.importorskip("tensorrt_rtx")
+    folder = tmp_path_factory.mktemp("one")
+    config = ExportConfig(str(checkpoint), "", (64, 96))
+    source = plan_source(config, Quiet())
+    trt = describe(import_tensorrt())
+    about = describe_built(source.model, source.options, trt, A10G)
+    built, _ = build(folder, about, source, Machine((A10G,), trt))
+    assert built.path == str(folder / f"{key_of(about)}.plan")
+    assert built.findings() == ["78 convolutions: 78 FP16", "not run here: its GPU is simulated"]
+    return folder, source, trt
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "found"),
+    [
+        ({}, {}, True),
+        ({"timing_cache": "x", "verbose": True}, {}, True),
+        ({"batches": (1, 1, 8)}, {}, False),
+        ({"workspace": 1 << 26}, {}, False),
+        ({}, {"sha256": "00" * 32}, False),
+        ({}, {"checkpoint": "00" * 32}, False),
+        ({}, {"post": Postprocessing(threshold=0.2)}, False),
+        ({}, {"version": "0.0.9"}, False),
+    ],
+)
+def test_what_a_plan_depends_on_makes_it_stale(one, options, model, found):
+    folder, source, trt = one
+    asked = replace(source.options, **options)
+    about = describe_built(replace(source.model, **model), asked, trt, A10G)
+    assert (find_plan(str(folder), about) is not None) == found
+
+
+def test_a_plan_that_another_export_has_just_built_is_taken(one):
+    folder, source, trt = one
+    about = describe_built(source.model, source.options, trt, A10G)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert build(folder, about, source, Machine((A10G,), trt))[0] is None
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, quiet):
+    """With other settings, under the same key, after this export had built its own."""
+    folder, source, trt = one
+    monkeypatch.setattr(set_file, "_LOOKS", 1)
+    asked = replace(source, options=replace(source.options, batches=(1, 1, 8)))
+    about = describe_built(source.model, asked.options, trt, A10G)
+    orders = {key_of(about): Order(about, ("1",), 1)}
+    rows = [Row(key_of(about), "built", 1.0)]
+    engines, final = list_plans(str(folder), orders, rows, asked, quiet)
+    assert engines is None
+    assert [row.state for row in final] == ["failed"]
+    assert "another export writes there" in final[0].lines()[0]
+    assert not (folder / "engines.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (lambda trt: Machine((H100,), trt), "it has NVIDIA H100 80GB HBM3"),
+        (lambda trt: Machine((), trt), "it has no GPU and"),
+        (lambda _: Machine((A10G,), "tensorrt 0.1"), "and tensorrt 0.1 now"),
+    ],
+)
+def test_a_node_that_has_changed_builds_nothing(one, tmp_path, machine, message):
+    _, source, trt = one
+    about = describe_built(source.model, source.options, trt, A10G)
+    with pytest.raises(OdtkError, match=message):
+        build(tmp_path, about, source, machine(trt))
+    with pytest.raises(OdtkError, match="its node has no folder"):
+        build(tmp_path / "x", about, source, machine(trt))
+    assert os.listdir(tmp_path) == []
+
+
+def test_parts_of_killed_builds_are_removed_and_nothing_else(tmp_path):
+    for name in ("k.plan", "k.plan.json", "k.plan.tag.tmp", "k.plan.json.tag.tmp",
+                 "k.plan.other.tmp", "k.timing.tag.tmp", "l.plan.tag.tmp"):  # fmt: skip
+        (tmp_path / name).write_text("")
+    remove_parts(str(tmp_path), "k", "tag")
+    left = ["k.plan", "k.plan.json", "k.plan.other.tmp", "l.plan.tag.tmp"]
+    assert sorted(os.listdir(tmp_path)) == left
