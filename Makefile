@@ -36,8 +36,8 @@ $(STAMP): pyproject.toml odtk_ray/__init__.py $(CONSTRAINTS)
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into demo/
-	$(BIN)/python jobs/demo.py
+demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into demo_output/
+	$(BIN)/python jobs/demo/run.py
 
 test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 	$(BIN)/python -m pytest $(ARGS)
@@ -56,5 +56,5 @@ wheel: $(STAMP) ## build the wheel and the source distribution, into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the targets made, the virtual environment included
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo_output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

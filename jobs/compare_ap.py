@@ -89,7 +89,9 @@ def read_table(
         raise UsageError(f"cannot use {path}", "it is not a list of COCO results", hint) from error
     if sizes:
         why = f"its boxes have {sizes.pop()} numbers, not {numbers}"
-        raise UsageError(f"cannot use {path}", why, "jobs/rotated_report.py is for rotated boxes")
+        raise UsageError(
+            f"cannot use {path}", why, "jobs/demo/rotated_report.py is for rotated boxes"
+        )
     return DetectionTable(
         np.array(image, np.int64),
         np.array(category, np.int64),

@@ -140,15 +140,13 @@ def test_a_good_run_prints_nothing_of_the_libraries(codec, tmp_path, checkpoint)
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """JPEG tiles of the demonstration's photographs in 8 flips and rotations."""
-    demo = ROOT / "demo"
+    demo = ROOT / "demo_output"
     if not (demo / "trees.json").exists():
         pytest.skip("needs the photographs of `make demo`")
-    sys.path.insert(0, str(ROOT / "jobs"))
-    from demo import STEMS
     from precision_set import tiles
-
-    from odtk_ray.training.photographs import read_photographs
-    from odtk_ray.training.tiles import turn
+    from run import STEMS
+    from training.photographs import read_photographs
+    from training.tiles import turn
 
     folder = tmp_path_factory.mktemp("tiles")
     names = [f"{stem}.png" for stem in STEMS]

@@ -1,14 +1,11 @@
 """The command line around the bootstrap."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
+import compare_ap as job
 import pytest
 from click.testing import CliRunner
 
-JOBS = Path(__file__).parents[2] / "jobs"
 TRUTH = {
     "images": [{"id": i, "file_name": f"{i}.png"} for i in ("b", "a", 9, 1)],
     "categories": [{"id": 7, "name": "tree"}],
@@ -21,18 +18,11 @@ for image, tile in zip(TRUTH["images"], (0, 0, 1, 1), strict=True):
     image["tile"] = tile
 
 
-@pytest.fixture
-def job(monkeypatch):
-    monkeypatch.syspath_prepend(str(JOBS))
-    yield importlib.import_module("compare_ap")
-    sys.modules.pop("compare_ap")
-
-
 def rows(found):
     return [{"image_id": i, "category_id": 7, "bbox": [5, 5, 20, 20], "score": 0.9} for i in found]
 
 
-def run(job, folder, a, b, *options):
+def run(folder, a, b, *options):
     for name, content in (("a", a), ("b", b), ("truth", TRUTH)):
         (folder / f"{name}.json").write_text(json.dumps(content))
     paths = [str(folder / "a.json"), str(folder / "b.json")]
@@ -49,7 +39,7 @@ def run(job, folder, a, b, *options):
         (["a", 1], ["b", "a", 9, 1], ["0.5050", "1.0000", "+0.4950"]),
     ],
 )
-def test_table(job, tmp_path, a, b, expected):
+def test_table(tmp_path, a, b, expected):
     result = run(job, tmp_path, rows(a), rows(b), "--draws", "20")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.output.splitlines()]
@@ -57,7 +47,7 @@ def test_table(job, tmp_path, a, b, expected):
     assert all(line[1:4] == expected for line in lines[1:4])
 
 
-def test_detections_are_matched_one_to_one(job, tmp_path):
+def test_detections_are_matched_one_to_one(tmp_path):
     """On image 9 half of the box is left; image 1 has a second one in a, with a low score."""
     a = [*rows(["b", 9, 1]), *rows([1])]
     a[-1]["score"] = 0.2
@@ -68,7 +58,7 @@ def test_detections_are_matched_one_to_one(job, tmp_path):
     assert result.output.splitlines()[-1] == "4 of 7 detections matched (57.14%)"
 
 
-def test_groups_are_drawn_together(job, tmp_path):
+def test_groups_are_drawn_together(tmp_path):
     """One box of each tile is found, so every draw of whole tiles has the same AP."""
     grouped = run(job, tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]), "--group-by", "tile")
     assert grouped.output.splitlines()[1].endswith("+0.4950 to +0.4950")
@@ -85,14 +75,14 @@ def test_groups_are_drawn_together(job, tmp_path):
         ([], ["--group-by", "camera"], "image b has no such entry"),
     ],
 )
-def test_unusable_input_is_explained(job, tmp_path, a, options, message):
+def test_unusable_input_is_explained(tmp_path, a, options, message):
     result = run(job, tmp_path, a, [], *options)
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
 
 
-def test_rotated_boxes_are_refused(job, tmp_path):
+def test_rotated_boxes_are_refused(tmp_path):
     turned = [row | {"bbox": [*row["bbox"], 0.5]} for row in rows(["a"])]
     result = run(job, tmp_path, rows(["a"]), turned)
     assert result.exit_code == 1

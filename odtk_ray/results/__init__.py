@@ -1,1 +1,0 @@
-"""From shard files to outputs: store, merge, evaluation, pictures, report."""
