@@ -40,7 +40,7 @@ def run(folder, a, b, *options):
     ],
 )
 def test_table(tmp_path, a, b, expected):
-    result = run(job, tmp_path, rows(a), rows(b), "--draws", "20")
+    result = run(tmp_path, rows(a), rows(b), "--draws", "20")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.output.splitlines()]
     assert [line[0] for line in lines[1:4]] == ["AP", "AP50", "AP75"]
@@ -53,16 +53,16 @@ def test_detections_are_matched_one_to_one(tmp_path):
     a[-1]["score"] = 0.2
     b = rows(["b", "a", 9, 1])
     b[2]["bbox"] = [15, 5, 20, 20]
-    result = run(job, tmp_path, a, b, "--draws", "20")
+    result = run(tmp_path, a, b, "--draws", "20")
     # Matched on "b" and 1; alone are "a" and both boxes of 9; the low score does not count.
     assert result.output.splitlines()[-1] == "4 of 7 detections matched (57.14%)"
 
 
 def test_groups_are_drawn_together(tmp_path):
     """One box of each tile is found, so every draw of whole tiles has the same AP."""
-    grouped = run(job, tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]), "--group-by", "tile")
+    grouped = run(tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]), "--group-by", "tile")
     assert grouped.output.splitlines()[1].endswith("+0.4950 to +0.4950")
-    single = run(job, tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]))
+    single = run(tmp_path, rows(["a", 1]), rows(["b", "a", 9, 1]))
     assert not single.output.splitlines()[1].endswith("+0.4950 to +0.4950")
 
 
@@ -76,7 +76,7 @@ def test_groups_are_drawn_together(tmp_path):
     ],
 )
 def test_unusable_input_is_explained(tmp_path, a, options, message):
-    result = run(job, tmp_path, a, [], *options)
+    result = run(tmp_path, a, [], *options)
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
@@ -84,6 +84,6 @@ def test_unusable_input_is_explained(tmp_path, a, options, message):
 
 def test_rotated_boxes_are_refused(tmp_path):
     turned = [row | {"bbox": [*row["bbox"], 0.5]} for row in rows(["a"])]
-    result = run(job, tmp_path, rows(["a"]), turned)
+    result = run(tmp_path, rows(["a"]), turned)
     assert result.exit_code == 1
     assert "have 5 numbers, not 4" in " ".join(result.output.split())
