@@ -42,10 +42,12 @@ demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into de
 test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMP) ## ruff (rules and format) and mypy --strict
+lint: $(STAMP) ## ruff, mypy --strict, and the contracts between the rooms
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_structure.py
 
 bench: ## say how to run the benchmarks
 	@echo "The benchmarks are scripts that print a table; each has --help:"

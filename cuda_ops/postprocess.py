@@ -123,12 +123,7 @@ class Postprocess:
         self._lists = device.alloc(8 * segments * capacity)
         self._workspace = device.alloc(8 * segments * room) if room > _SHARED_KEYS else None
         self._shared = 0 if self._workspace else 8 * room
-        anchors = np.stack([level.anchors for level in levels]).astype(np.float32)
-        self._anchors = device.alloc(anchors.nbytes)
-        device.upload(self._anchors.ptr, anchors)
-        device.zero(self._counts)
-        device.synchronize()
-
+        self._upload_anchors(device, levels)
         self._decode_args = DecodeArgs(
             counts=self._counts.ptr,
             lists=self._lists.ptr,
@@ -155,6 +150,14 @@ class Postprocess:
             detections=detections,
             threshold=nms,
         )
+
+    def _upload_anchors(self, device: Device, levels: Sequence[Level]) -> None:
+        """Copy the anchors of all levels, and clear the counters that launches add to."""
+        anchors = np.stack([level.anchors for level in levels]).astype(np.float32)
+        self._anchors = device.alloc(anchors.nbytes)
+        device.upload(self._anchors.ptr, anchors)
+        device.zero(self._counts)
+        device.synchronize()
 
     def launch(self, score_ptrs: Sequence[int], delta_ptrs: Sequence[int]) -> None:
         """From the heads' outputs to `scores`, `boxes` and `classes`.

@@ -30,7 +30,7 @@ import numpy as np
 from measure import machine, table
 from overhead import Stages
 from PIL import Image
-from traced import lateness, traced_engine
+from traced import lateness, print_start, traced_engine
 
 from odtk_ray.artifacts.sidecar import is_plan
 from odtk_ray.config import InferConfig, Preprocessing
@@ -113,14 +113,8 @@ def traced_run(
     first_read = min(worker.first_read for worker in workers)
     first_done = min(worker.first_done for worker in workers)
     rate = summary.images / (written - first_read)
-    marks = [started, stages.times[0], *workers[0].start]
-    start = [after - before for before, after in itertools.pairwise([*marks, first_done])]
-    print(
-        f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "
-        f"{' '.join(f'{s:.1f}' for s in start)}; "
-        f"last shard to JSON {written - stages.times[1]:.2f} s",
-        flush=True,
-    )
+    marks = [started, stages.times[0], *workers[0].start, first_done]
+    print_start(name, rate, marks, written - stages.times[1])
     for worker in workers:
         print(worker.remarks, flush=True)
     return (

@@ -216,14 +216,14 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
-@click.option("--shard", "size", type=click.IntRange(1), default=cut._LARGEST, hidden=True)
+@click.option("--shard", "size", type=click.IntRange(1), default=cut.LARGEST, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
 def main(
     images: int, megabytes: int, detections: int, size: int, folder: Path, name: str | None
 ) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
-    cut._LARGEST = size
+    cut.LARGEST = size
     if name == "input":
         write_annotations(folder, images, megabytes)
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)

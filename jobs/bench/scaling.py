@@ -271,7 +271,7 @@ def main(
     told: str,
 ) -> None:
     """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
-    cut._LARGEST = size  # as many shards as a run has that is many times larger
+    cut.LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -110,4 +111,14 @@ def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:
         f"    gaps at 10, 50, 90%: {parts} ms; loading {np.median(load):.1f} ms, at most "
         f"{max(load):.1f}, queueing {np.median(queue):.2f} ms (medians); of {len(host)} launches "
         f"the GPU ran dry before the loading of {before}, during that of {during}"
+    )
+
+
+def print_start(name: str, rate: float, marks: Sequence[float], merge: float) -> None:
+    """Prints what the time until the first batch went into, from points in time."""
+    start = " ".join(f"{after - before:.1f}" for before, after in itertools.pairwise(marks))
+    print(
+        f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "
+        f"{start}; last shard to JSON {merge:.2f} s",
+        flush=True,
     )

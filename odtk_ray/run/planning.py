@@ -176,14 +176,6 @@ def make_plan(
             f"{launch_batch * fleet.workers} at once"
         )
     records = fill_sizes(dataset.records, config.pre.exif)
-    outputs = {
-        "category_ids": classes.ids,
-        "category_names": classes.names,
-        "positions": classes.positions,
-        "categories": classes.categories,
-        "has_truth": dataset.has_truth,
-        "missing": dataset.missing,
-    }
     shapes = network_shapes(records, config.pre)
     settings = draft.settings | {
         "rotated": draft.model.rotated,
@@ -206,7 +198,19 @@ def make_plan(
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
     shards = cut_shards(records, config.pre, settings["launch_batch"], launches)
-    return Plan(settings, outputs, records, shards)
+    return Plan(settings, _outputs(dataset, classes), records, shards)
+
+
+def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
+    """What the outputs of a run need besides its settings, as plan.json has it."""
+    return {
+        "category_ids": classes.ids,
+        "category_names": classes.names,
+        "positions": classes.positions,
+        "categories": classes.categories,
+        "has_truth": dataset.has_truth,
+        "missing": dataset.missing,
+    }
 
 
 def _limit_to_plan(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Simulated wall over ideal, two images deep: two workers 5x apart and 5,000 images gave 1.08 at 64
 # images a shard and 1.70 at 512; eight equal workers 1.02 at 128 and 1.64 at 512. So about 128
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
-_SHARDS_WANTED, _SMALLEST, _LARGEST = 128, 32, 512
+_SHARDS_WANTED, _SMALLEST, LARGEST = 128, 32, 512
 
 # So many have been run and resumed (docs/scaling.md); more images make larger shards.
 _MOST_SHARDS = 20_000
@@ -63,7 +63,7 @@ def tiled_shard_size(images: int) -> int:
 
 
 def _largest(images: int) -> int:
-    return max(_LARGEST, -(-images // _MOST_SHARDS))
+    return max(LARGEST, -(-images // _MOST_SHARDS))
 
 
 def cut_shards(

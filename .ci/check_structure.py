@@ -1,0 +1,97 @@
+"""Checks what neither ruff nor import-linter can: `make lint` calls it.
+
+- A file has at most 300 lines, a function 40 below its signature and docstring; the exceptions and
+  their reasons are below.
+- No room reaches into another's private names: `from odtk_ray.model.pth import _x`, or `pth._x`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("odtk_ray", "cuda_ops")
+FOLDERS = (*PACKAGES, "jobs")
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+
+# What may be longer, and why.
+EXCEPTIONS = {
+    "cuda_ops/postprocess.py:__init__": "one list of the buffers and arguments of two kernels",
+    "jobs/bench/traced.py:traced_engine": "a class whose base is chosen at run time",
+    "odtk_ray/cluster/dispatcher.py": "its decisions are about to move to dispatch/",
+}
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def main() -> int:
+    """Prints what is wrong; returns the exit code."""
+    problems, used = [], set()
+    for path in sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        for place, length, limit in too_long(name, text, tree):
+            used.add(place)
+            if place not in EXCEPTIONS:
+                problems.append(f"{place}: {length} lines, at most {limit}")
+        for line, what, room in foreign(name, tree):
+            problems.append(f"{name}:{line}: {what} is private to {room}")
+    problems += [f"{place} is no exception any more" for place in EXCEPTIONS.keys() - used]
+    print("\n".join(problems) or f"structure: kept, {len(EXCEPTIONS)} exceptions have a reason")
+    return bool(problems)
+
+
+def too_long(name: str, text: str, tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """Files and functions beyond the limits: where, how long, the limit."""
+    if (lines := text.count("\n")) > LONGEST_FILE:
+        yield name, lines, LONGEST_FILE
+    for node in ast.walk(tree):
+        if isinstance(node, FunctionNode) and (lines := body_lines(node)) > LONGEST_FUNCTION:
+            yield f"{name}:{node.name}", lines, LONGEST_FUNCTION
+
+
+def body_lines(node: FunctionNode) -> int:
+    """Lines of a function's statements: without its signature and docstring."""
+    documented = ast.get_docstring(node, clean=False) is not None
+    statements = node.body[1:] if documented else node.body
+    if not statements:
+        return 0
+    return (node.end_lineno or 0) - statements[0].lineno + 1
+
+
+def room_of(module: str) -> str:
+    """The room of a module, `odtk_ray.export` of `odtk_ray.export.onnx.decoding`."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "odtk_ray" else 1])
+
+
+def foreign(name: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+    """Uses of other rooms' private names: line, name, room."""
+    here = room_of(name.removesuffix(".py").replace("/", "."))
+    rooms: dict[str, str] = {}  # local name -> the other room that it comes from
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            for item in node.names:
+                module = getattr(node, "module", None) or item.name
+                room = room_of(module if module not in PACKAGES else f"{module}.{item.name}")
+                if module.split(".")[0] in PACKAGES and room != here:
+                    rooms[item.asname or item.name.split(".")[0]] = room
+                    if is_private(item.name):
+                        yield node.lineno, item.name, room
+    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    for node in filter(lambda attribute: is_private(attribute.attr), attributes):
+        if isinstance(node.value, ast.Name) and node.value.id in rooms:
+            yield node.lineno, f"{node.value.id}.{node.attr}", rooms[node.value.id]
+
+
+def is_private(name: str) -> bool:
+    """Whether a name begins with one underscore."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
