@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench wheel clean
+.PHONY: help setup demo test lint bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -53,6 +53,10 @@ bench: ## say how to run the benchmarks
 	@echo "The benchmarks are scripts that print a table; each has --help:"
 	@for script in startup overhead memory resume scaling tiles mixed_fleet engine endtoend; do echo "  $(BIN)/python jobs/bench/$$script.py"; done
 	@echo "Run them on an idle machine, after: make setup"
+
+# ARGS has a default, for `make test`, which is not meant here.
+hashes: $(STAMP) ## print SHA-256 of what some runs write; ARGS="--compare before.json" after a refactoring
+	$(BIN)/python tests/hashes/hash_outputs.py $(if $(filter command,$(firstword $(origin ARGS))),$(ARGS))
 
 wheel: $(STAMP) ## build the wheel and the source distribution, into dist/
 	$(BIN)/python -m build --no-isolation
