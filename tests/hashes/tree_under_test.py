@@ -21,11 +21,11 @@ from typing import Any
 PARTS: dict[str, tuple[str, ...]] = {
     "ExportConfig": ("odtk_ray.config:ExportConfig",),
     "InferConfig": ("odtk_ray.config:InferConfig",),
-    "export_set": ("odtk_ray.export.fleet:export_set",),
-    "infer": ("odtk_ray.pipeline:infer",),
-    "Style": ("odtk_ray.training.scenes:Style",),
-    "draw_scene": ("odtk_ray.training.scenes:draw_scene",),
-    "coco_content": ("odtk_ray.training.scenefiles:coco_content",),
+    "export_set": ("odtk_ray.export.sets.export_set:export_set",),
+    "infer": ("odtk_ray.run.pipeline:infer",),
+    "Style": ("training.scenes:Style",),
+    "draw_scene": ("training.scenes:draw_scene",),
+    "coco_content": ("training.scenefiles:coco_content",),
     # of tests/
     "NamedEngine": ("engines_for_tests:NamedEngine",),
     "Quiet": ("synthetic:Quiet",),
@@ -38,7 +38,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "simulated_cluster": ("sessions:simulated_cluster",),
 }
 # Folders of the tree whose modules are found by their names alone.
-_MODULES = (".", "tests", "jobs")
+_MODULES = (".", "tests", "jobs", "jobs/demo")
 
 # What a run folder holds.
 PLAN, RECORDS, SHARDS = "plan.json", "plan-*.parquet", "shards"
