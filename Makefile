@@ -19,10 +19,10 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench hashes wheel clean
+.PHONY: help setup demo test test-faults lint bench hashes wheel clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 setup: $(STAMP) ## create .venv with the project (editable) and all that the targets need
 
@@ -41,6 +41,9 @@ demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into de
 
 test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
+	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)
 
 lint: $(STAMP) ## ruff, mypy --strict, and the contracts between the rooms
 	$(BIN)/ruff check

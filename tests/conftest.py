@@ -163,6 +163,20 @@ def annotations(photos, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def synced(monkeypatch) -> list[tuple[int, int]]:
+    """Inode and size of everything that is written to the disk itself, in order."""
+    fsync, done = os.fsync, []
+
+    def noted(descriptor):
+        fsync(descriptor)
+        status = os.fstat(descriptor)
+        done.append((status.st_ino, status.st_size))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return done
+
+
+@pytest.fixture
 def quiet() -> Quiet:
     return Quiet()
 

@@ -105,15 +105,26 @@ class HangingEngine(PixelEngine):
 
 
 class HangingOnceEngine(PixelEngine):
-    """Stops the first process that detects anything; it leaves a file behind."""
+    """Stops the first process that detects anything, or its engine; it leaves a file behind.
 
-    def __init__(self, marker):
+    Args:
+        marker: the file.
+        seconds: for which the engine alone does nothing, while the process answers as ever, before
+            it leaves `<marker>-outlived`; None stops the whole process for good.
+    """
+
+    def __init__(self, marker, seconds=None):
         self._marker = marker
+        self._seconds = seconds
 
     def detect(self, pictures, shape):
         if not os.path.exists(self._marker):
             open(self._marker, "x").close()
-            os.kill(os.getpid(), signal.SIGSTOP)
+            if self._seconds is None:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            else:
+                time.sleep(self._seconds)
+                open(f"{self._marker}-outlived", "x").close()
         return super().detect(pictures, shape)
 
 

@@ -178,12 +178,13 @@ def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=Fal
     return Plan(settings, outputs, records, cut_shards(records, Preprocessing(), launch_batch))
 
 
-def commit_shard(run, shard, results):
+def attempt_shard(run, shard, results, attempt="1.1"):
+    """Writes the file of a shard; returns the receipt."""
     rows = [(int(i), results[i]) for i in shard.rows]
     name, sha256 = write_shard(
-        run.path, shard.number, "1.1", rows, engine="test", digest=run.digest
+        run.path, shard.number, attempt, rows, engine="test", digest=run.digest
     )
-    receipt = Receipt(
+    return Receipt(
         shard=shard.number,
         name=name,
         sha256=sha256,
@@ -193,7 +194,10 @@ def commit_shard(run, shard, results):
         transposed=0,
         engine="test",
     )
-    return run.commit(receipt)
+
+
+def commit_shard(run, shard, results):
+    return run.commit(attempt_shard(run, shard, results))
 
 
 def make_run(path, ids, results, **options):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from seeded_faults.table import FAULTS, changed
 
 import odtk_ray
 
@@ -191,5 +192,15 @@ def test_machine_paths_are_recognised(before, path, found):
 
 def test_makefile_lists_its_targets():
     run = subprocess.run(["make", "-C", ROOT], capture_output=True, text=True, check=True)
-    for target in ("setup", "demo", "test", "lint", "bench", "hashes", "wheel", "clean"):
+    for target in "setup demo test test-faults lint bench hashes wheel clean".split():
         assert re.search(rf"^  make {target}\s+\w", run.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_seeded_faults_can_be_planted_and_have_their_tests(fault):
+    text = changed(fault)
+    assert text != (ROOT / fault.file).read_text()
+    compile(text, fault.file, "exec")  # a file that cannot be imported fails any test
+    for test in fault.tests:
+        path, _, name = test.partition("::")
+        assert f"def {name.partition('[')[0]}" in (ROOT / path).read_text()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odtk_ray.dispatch.worker_state import Endgame, Lane, Task, to_recall
+from odtk_ray.dispatch.worker_state import Endgame, Lane, Progress, Task, to_recall
 
 
 def lane(pace, *images, done=0):
@@ -16,6 +16,44 @@ def lane(pace, *images, done=0):
         made.tasks[shard] = Task(shard, count)
     made.progress = {0: done}
     return made
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "task", "expected"),  # whether each of them is to run alone
+    [
+        ([], False, True),
+        ([], True, True),
+        ([False], False, True),
+        ([False], True, False),  # it would share the blame for a crash
+        ([True], False, False),
+        ([True], True, False),
+        ([False, False], False, False),
+    ],
+)
+def test_what_runs_alone_has_the_worker_to_itself(in_hand, task, expected):
+    one = lane(1.0, *[10 for _ in in_hand])
+    for held, alone in zip(one.tasks.values(), in_hand, strict=True):
+        held.alone = alone
+    assert one.accepts(Task(9, 10, alone=task), 2) is expected
+    one.ready = False
+    assert not one.accepts(Task(9, 10, alone=task), 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "moves"),
+    [
+        (Progress({0: 3}, 5, False, "w"), False),  # as before: it may hang, although it answers
+        (Progress({0: 4}, 5, False, "w"), True),
+        (Progress({0: 3}, 6, False, "w"), True),  # a tile more
+        (Progress({}, 5, False, "w"), True),  # the shard is done
+        (Progress({0: 3}, 5, True, "w"), True),  # storage is away
+    ],
+)
+def test_a_worker_that_answers_the_same_has_not_moved(said, moves):
+    one = Lane(0, None, progress={0: 3}, tiles=5, stirred=-1.0)
+    one.note_progress(said)
+    assert (one.stirred != -1.0) is moves
+    assert (one.progress, one.tiles) == (said.done, said.tiles)
 
 
 @pytest.mark.parametrize(

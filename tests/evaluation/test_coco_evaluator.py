@@ -290,6 +290,21 @@ def test_by_hand(dataset, found, ap, ap50, ar1):
     assert stats == pytest.approx([ap, ap50, ar1], abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("side", "ranges"),
+    [(31, "s"), (32, "sm"), (33, "m"), (95, "m"), (96, "ml"), (97, "l")],
+)
+def test_both_ends_of_an_area_range_are_in_it(side, ranges):
+    bbox = [0, 0, side, side]
+    entry = {**ONE["annotations"][0], "bbox": bbox, "area": side * side}
+    dataset, found = {**ONE, "annotations": [entry]}, [one(0.9, bbox)]
+    metrics = ours(dataset, found)
+    for name in "sml":
+        expected = 1 if name in ranges else -1
+        assert metrics.stats[f"AP{name}"] == pytest.approx(expected, abs=1e-12)
+    assert_equal(metrics, pycocotools(dataset, found))
+
+
 def test_ground_truth_with_id_0_counts():
     # pycocotools stores the matched id, and 0 means "none" to it.
     dataset = {**ONE, "annotations": [{**ONE["annotations"][0], "id": 0}]}

@@ -79,12 +79,14 @@ def at_commit(monkeypatch, number, action):
     monkeypatch.setattr(RunFolder, "commit", acted)
 
 
-def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet):
+@pytest.mark.parametrize("seconds", [None, 60])  # of the process, and of its engine alone
+def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet, seconds):
     config = setup_run(checkpoint, tmp_path, images, shard_timeout=3)
     marker = tmp_path / "hung"
-    engine = functools.partial(HangingOnceEngine, str(marker))
+    engine = functools.partial(HangingOnceEngine, str(marker), seconds)
     infer(config, quiet, engine)
     assert marker.exists()
+    assert not Path(f"{marker}-outlived").exists()
     assert any("hangs: no image was done for 3 s" in warning for warning in quiet.warnings)
     assert outputs(config) == undisturbed
 

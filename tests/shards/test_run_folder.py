@@ -3,13 +3,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from synthetic import commit_shard, make_plan, make_results, make_run
+from synthetic import attempt_shard, commit_shard, make_plan, make_results, make_run
 
+from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -44,6 +47,41 @@ def test_the_first_attempt_wins(tmp_path):
     assert run.committed == before
 
 
+def test_the_first_of_two_attempts_in_one_commit_wins(tmp_path):
+    run = RunFolder.create(str(tmp_path / "run"), make_plan(list(range(40))))
+    shard = run.plan.shards[0]
+    first = attempt_shard(run, shard, make_results(40), "1.1")
+    second = attempt_shard(run, shard, make_results(40, seed=9), "1.2")
+    assert run.commit(first, second) == 1
+    assert run.committed == {0: first} == reopened(run.path).committed
+
+
+def test_the_first_of_two_lines_of_the_journal_wins(tmp_path):
+    """Two drivers may write at the same time, before the older one sees that it is."""
+    run = make_run(tmp_path / "run", list(range(40)), make_results(40))
+    second = attempt_shard(run, run.plan.shards[0], make_results(40, seed=9), "2.1")
+    with open(tmp_path / "run" / "commits.jsonl", "a") as journal:
+        journal.write(json.dumps(asdict(second)) + "\n")
+    again = reopened(run.path)
+    assert again.committed == run.committed
+    assert again.images_done == 40
+
+
+def test_what_is_committed_is_on_the_disk(tmp_path, synced):
+    results = make_results(200)
+    run = RunFolder.create(str(tmp_path / "run"), make_plan(list(range(200))))
+    journal = tmp_path / "run" / "commits.jsonl"
+    for shard in run.plan.shards:
+        commit_shard(run, shard, results)
+        assert synced[-1] == on_disk(journal)
+        assert on_disk(run.file(run.committed[shard.number])) in synced
+
+
+def on_disk(path):
+    status = os.stat(path)
+    return status.st_ino, status.st_size
+
+
 def test_an_existing_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="exists"):
         RunFolder.create(str(tmp_path), make_plan([1]))
@@ -56,6 +94,30 @@ def test_an_older_driver_stops_when_a_newer_one_took_over(tmp_path):
     with pytest.raises(OdtkError, match="taken over"):
         commit_shard(old, old.plan.shards[0], make_results(100))
     assert new.committed == reopened(path).committed == {}
+
+
+def test_of_drivers_that_start_together_one_owns_the_folder(tmp_path, monkeypatch):
+    """Each has seen the same newest driver when it becomes the next one."""
+    path = str(tmp_path / "run")
+    RunFolder.create(path, make_plan([1]))
+    drivers = [RunFolder.reopen(path) for _ in range(4)]
+    list_files, seen = storage.list_files, threading.Barrier(4)
+
+    def listed(*arguments, **options):
+        found = list_files(*arguments, **options)
+        seen.wait()
+        return found
+
+    monkeypatch.setattr(storage, "list_files", listed)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(RunFolder.take_over, drivers))
+    drivers.sort(key=lambda driver: driver.epoch)
+    assert [driver.epoch for driver in drivers] == [2, 3, 4, 5]
+    assert [Path(d.token_file).read_text() for d in drivers] == [d.token for d in drivers]
+    for older in drivers[:-1]:
+        with pytest.raises(OdtkError, match="taken over"):
+            older.check_owner()
+    drivers[-1].check_owner()
 
 
 def test_a_shard_with_rows_missing_is_not_committed(tmp_path):

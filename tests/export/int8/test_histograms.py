@@ -119,6 +119,26 @@ def test_entropy_is_the_least_divergence():
     assert slow_divergence(found.counts.tolist(), chosen) <= best + 1e-9
 
 
+@pytest.mark.parametrize(
+    ("counts", "clipped"),
+    [
+        (np.full(160, 40), False),  # as they are, nothing is lost at all
+        (np.random.default_rng(2).integers(0, 30, 190), False),
+        (np.histogram(np.random.default_rng(3).exponential(size=3000), 300)[0], True),
+        (np.concatenate([np.arange(150, 0, -1), np.zeros(150, int), [1]]), True),
+    ],
+)
+def test_entropy_tries_every_end(counts, clipped):
+    whole = np.zeros(BINS, np.int64)
+    whole[: len(counts)] = counts
+    last = int(np.flatnonzero(whole)[-1]) + 1
+    divergences = [slow_divergence(whole.tolist(), end) for end in range(128, last + 1)]
+    best = 128 + int(np.argmin(divergences))
+    assert (best < last) is clipped
+    largest = 0.123  # taken where nothing is clipped
+    assert Histogram(0, whole, largest).amax("entropy") == (best / BINS if clipped else largest)
+
+
 @pytest.mark.parametrize("method", ["entropy", "percentile", "max", "mse"])
 def test_ranges_of_odd_histograms(method):
     assert Histogram.empty().amax(method) == 0
