@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 import cuda_ops
 import odtk_ray
-from odtk_ray.model.checkpoint import save_checkpoint
-from odtk_ray.model.retinanet import RetinaNet
-from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+
+# Bytes that the wheel's files may have unpacked, without the model and the photographs.
+MOST_CODE = 1_000_000
+DATA = (".pth", ".jpg")
 
 
 def check_files(wheel: Path) -> None:
@@ -32,46 +30,59 @@ def check_files(wheel: Path) -> None:
         for path in (checkout / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    names = set(zipfile.ZipFile(wheel).namelist())
-    packed = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    sizes = {entry.filename: entry.file_size for entry in zipfile.ZipFile(wheel).infolist()}
+    packed = {name for name in sizes if not name.split("/")[0].endswith(".dist-info")}
     require("odtk_ray/py.typed" in packed, f"{wheel.name} has no py.typed")
     require(not expected - packed, f"not in {wheel.name}: {sorted(expected - packed)}")
     require(not packed - expected, f"odd files in {wheel.name}: {sorted(packed - expected)}")
+    code = sum(sizes[name] for name in packed if not name.endswith(DATA))
+    require(
+        code < MOST_CODE, f"{wheel.name} has {code:,} bytes of code, {MOST_CODE:,} are too many"
+    )
     for package in (odtk_ray, cuda_ops):
         where = Path(str(package.__file__))
         require(where.is_relative_to(sys.prefix), f"{where} does not come from the wheel")
-    print(f"{wheel.name}: {len(packed)} files, all of the checkout's; imported from {sys.prefix}")
+    print(
+        f"{wheel.name}: {len(packed)} files, all of the checkout's, {code:,} bytes of code; "
+        f"imported from {sys.prefix}"
+    )
 
 
-def make_inputs() -> None:
-    """One picture, and a checkpoint whose random head scores high enough for detections."""
-    rng = np.random.default_rng(0)
-    Path("images").mkdir()
-    pixels = rng.integers(0, 256, (64, 96, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save("images/noise.png")
-    torch.manual_seed(0)
-    model = RetinaNet(["ResNet18FPN"], classes=2, channels=8)
-    save_checkpoint("model.pth", model, ratios=DEFAULT_RATIOS, scales=DEFAULT_SCALES)
+def check_demo(folder: Path) -> None:
+    """The demonstration works as it is printed, from the wheel alone."""
+    printed = odtk_ray_command("demo", str(folder)).splitlines()
+    (line,) = (line for line in printed if line.strip().startswith("odtk-ray "))
+    odtk_ray_command(*shlex.split(line)[1:])
+    check_detections(folder / "detections.json")
+    for name in ("OSBS_029.jpg", "SOAP_061.jpg"):
+        plain, drawn = folder / "photographs" / name, folder / "drawn" / name
+        require(drawn.read_bytes() != plain.read_bytes(), f"nothing is drawn in {drawn}")
 
 
-def check_output(path: Path) -> None:
-    """The file says of the picture what a detector may say."""
+def check_detections(path: Path) -> None:
+    """The file says of both photographs what a detector of trees may say."""
     content = json.loads(path.read_text())
-    (image,) = content["images"]
-    require(image["file_name"] == "noise.png", f"images: {image}")
+    images = {image["id"] for image in content["images"]}
+    require(len(images) == 2, f"images: {content['images']}")
     found = content["annotations"]
-    require(0 < len(found) <= 100, f"{len(found)} detections")
     for entry in found:
-        known = entry["image_id"] == image["id"] and entry["category_id"] in (0, 1)
+        known = entry["image_id"] in images and entry["category_id"] == 1
         finite = len(entry["bbox"]) == 4 and all(map(math.isfinite, entry["bbox"]))
         require(known and finite and 0.05 < entry["score"] <= 1, f"detection {entry}")
-    print(f"{len(found)} detections, the best {max(entry['score'] for entry in found):.3f}")
+    for image in images:
+        scores = [entry["score"] for entry in found if entry["image_id"] == image]
+        require(0 < len(scores) <= 100, f"{len(scores)} detections in image {image}")
+        print(f"image {image}: {len(scores)} detections, the best {max(scores):.3f}")
 
 
-def odtk_ray_command(*arguments: str) -> None:
-    """Runs the installed console script."""
+def odtk_ray_command(*arguments: str) -> str:
+    """Runs the installed console script; returns what it wrote to standard output."""
     print("$ odtk-ray", *arguments, flush=True)
-    subprocess.run([Path(sys.executable).with_name("odtk-ray"), *arguments], check=True)
+    program = Path(sys.executable).with_name("odtk-ray")
+    run = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout, flush=True)
+    require(run.returncode == 0, f"exit code {run.returncode}")
+    return run.stdout
 
 
 def require(condition: bool, message: str) -> None:
@@ -83,6 +94,4 @@ def require(condition: bool, message: str) -> None:
 if __name__ == "__main__":
     check_files(Path(sys.argv[1]))
     odtk_ray_command("--help")
-    make_inputs()
-    odtk_ray_command("infer", "model.pth", "--images", "images", "--output", "out.json")
-    check_output(Path("out.json"))
+    check_demo(Path("two trees"))

@@ -102,7 +102,9 @@ def modules_after(*statements):
 HEAVY = {"torch", "torchvision", "ray", "tensorrt", "pycuda", "onnxruntime"}
 
 
-@pytest.mark.parametrize("command", [["--help"], ["infer", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["infer", "--help"], ["demo", "--help"], ["--version"]]
+)
 def test_help_imports_nothing_heavy(command):
     code = (
         "import odtk_ray.cli, sys",
@@ -113,6 +115,17 @@ def test_help_imports_nothing_heavy(command):
     loaded = modules_after(*code)
     assert "click" in loaded
     assert not loaded & (HEAVY | {"numpy", "pyarrow", "PIL", "pycocotools", "pandas"})
+
+
+def test_writing_the_demonstration_imports_nothing_heavy(tmp_path):
+    loaded = modules_after(
+        "import odtk_ray.cli, sys",
+        f"sys.argv = ['odtk-ray', 'demo', {str(tmp_path / 'demo')!r}]",
+        "try: odtk_ray.cli.main()",
+        "except SystemExit as end: assert not end.code, end.code",
+    )
+    assert (tmp_path / "demo" / "trees.pth").exists()
+    assert not loaded & (HEAVY | {"numpy", "pyarrow", "fsspec", "PIL"})
 
 
 def test_a_network_needs_neither_torchvision_nor_torchs_compiler():

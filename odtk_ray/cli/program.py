@@ -12,6 +12,7 @@ import click
 
 from odtk_ray import __version__
 from odtk_ray.cli.convert import convert
+from odtk_ray.cli.demo import demo
 from odtk_ray.cli.doctor import doctor
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
@@ -25,7 +26,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, export, info, doctor, convert):
+for _command in (infer, export, info, doctor, convert, demo):
     cli.add_command(_command)
 
 

@@ -1,0 +1,36 @@
+"""`odtk-ray demo`: a model and photographs to try the program with."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from odtk_ray.cli.options import guarded
+from odtk_ray.errors import EXIT_OK
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def demo(folder: str, debug: bool) -> None:
+    """Write a small model and two photographs into DIR, and say how to find the trees in them.
+
+    Nothing is fetched, and no file that is there is overwritten.
+    """
+
+    def write() -> int:
+        from odtk_ray.assets.demo_files import write_demo
+
+        made = write_demo(folder)
+        for file in made.files:
+            click.echo(f"{'wrote' if file.written else 'kept'} {file.path} ({file.size:,} bytes)")
+        click.echo("\nTo find the trees and compare them with boxes drawn by hand, run:\n")
+        click.echo(f"  {shlex.join(['odtk-ray', *made.arguments])}\n")
+        click.echo(
+            f"Then look at the pictures in {made.drawn} and the detections in {made.detections}.\n"
+            f"{made.sources} says where the files come from, and under which licences."
+        )
+        return EXIT_OK
+
+    guarded(write, debug, resumable=False)
