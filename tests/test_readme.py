@@ -62,6 +62,13 @@ def test_command(ray_session, user_folder, monkeypatch, command):
         assert (user_folder / written).stat().st_size > 0
 
 
+def test_the_line_after_demo_is_the_one_that_demo_prints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(cli, ["demo", "trees"])
+    following = COMMANDS[COMMANDS.index("odtk-ray demo trees") + 1]
+    assert f"  {following}" in outcome.stdout.splitlines()
+
+
 def test_every_flag_is_in_the_table():
     flags = {flag for option in cli.commands["infer"].params for flag in option.opts}
     hidden = {"model", "--debug"}
