@@ -17,7 +17,8 @@ from synthetic import picture
 from test_infer import infer
 
 from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.detect.detector import Detector, tiling
+from odtk_ray.detect import tiling
+from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import cut, detect_tiled
 from odtk_ray.images import windows
 from odtk_ray.pictures.boxes import draw_detections
