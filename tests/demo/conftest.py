@@ -1,5 +1,6 @@
 """A trunk that is quick to make and lets signals through, and a checkpoint to start from."""
 
+import contextlib
 import math
 
 import pytest
@@ -12,17 +13,29 @@ from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
+@contextlib.contextmanager
+def single_thread():
+    """Sums in one order, whatever the tests before have left."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    with single_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def trunk():
     """MobileNetV2 with random weights, and the statistics that its layers have on noise."""
+    with single_thread():
+        return noisy_trunk()
+
+
+def noisy_trunk():
     torch.manual_seed(3)
     network = torchvision.models.mobilenet_v2(weights=None).train()
     for layer in network.modules():
