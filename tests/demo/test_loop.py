@@ -22,7 +22,7 @@ from odtk_ray.model.pth import read_pth
 NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
 TILES = Augmentation(side=128, zoom=(1.0, 1.0), stretch=1.0, holes=0, variety=NONE)
 QUICK = Recipe(
-    iterations=30,
+    iterations=45,
     batch=2,
     rate=0.02,
     warmup=5,
@@ -73,7 +73,7 @@ def test_no_iterations_change_nothing(start, source, tmp_path):
 def test_training_finds_the_boxes_of_one_picture(start, photograph, source, tmp_path):
     trainer = Trainer(start, source, QUICK)
     steps = list(trainer.steps())
-    assert [step.iteration for step in steps] == list(range(1, 31))
+    assert [step.iteration for step in steps] == list(range(1, 46))
     first, last = (np.mean([s.focal + s.box for s in part]) for part in (steps[:5], steps[-5:]))
     assert last < 0.5 * first
     trainer.export(tmp_path / "model.pth")
