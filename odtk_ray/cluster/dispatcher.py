@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.failures import reason, unfit, worker_error
+from odtk_ray.cluster.failures import incompatible_gpu, reason, worker_error
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.publish import ShardRef
 from odtk_ray.cluster.worker import DEPTH, WATCH, Work
 from odtk_ray.dispatch.suspects import RESUME, Suspects
 from odtk_ray.dispatch.worker_state import Endgame, Lane, Task, to_recall
-from odtk_ray.engines.set_loader import UnfitGpu
+from odtk_ray.engines.set_loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.shards.shard_file import Receipt
 
@@ -84,7 +84,7 @@ class Dispatcher:
         observer: Observer,
         shard_timeout: float | None = None,
         room: Callable[[], int] | None = None,
-        leave_out: Callable[[UnfitGpu], int] = lambda _: 0,
+        leave_out: Callable[[IncompatibleGpu], int] = lambda _: 0,
     ) -> None:
         self._start = start
         self._lanes = [Lane(number, start()) for number in range(workers)]
@@ -254,8 +254,8 @@ class Dispatcher:
         import ray
         from ray.exceptions import RayTaskError
 
-        if (misfit := unfit(error)) is not None:
-            self._dismiss(lane, misfit)
+        if (incompatible := incompatible_gpu(error)) is not None:
+            self._dismiss(lane, incompatible)
             return
         self._crashes += 1
         if self._crashes == _CRASHES_IN_A_ROW:
@@ -281,9 +281,9 @@ class Dispatcher:
         lane.actor = self._start()
         self._greet(lane)
 
-    def _dismiss(self, lane: Lane, misfit: UnfitGpu) -> None:
+    def _dismiss(self, lane: Lane, incompatible: IncompatibleGpu) -> None:
         """A worker's GPU cannot do its part: try elsewhere, if there is room."""
-        room = self._leave_out(misfit)
+        room = self._leave_out(incompatible)
         lane.lose()
         if room >= len(self._lanes):
             lane.actor = self._start()
@@ -292,7 +292,9 @@ class Dispatcher:
         self._lanes.remove(lane)
         self._workers -= 1
         if not self._lanes:
-            raise OdtkError("no worker is left", str(misfit).partition("\n")[0], misfit.hint)
+            raise OdtkError(
+                "no worker is left", str(incompatible).partition("\n")[0], incompatible.hint
+            )
 
     def _end_hangs(self, now: float) -> None:
         """Replace workers that have had something in hand for too long without ending an image."""

@@ -20,7 +20,7 @@ from odtk_ray.cluster.gpu_nodes import (
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.local_gpus import Detect
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import UnfitGpu, no_plan
+from odtk_ray.engines.set_loader import IncompatibleGpu, no_plan
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 
@@ -126,5 +126,7 @@ def _make_if_wanted(types: Sequence[str], detect: Detect, make_engine: EngineFac
     here = GpuNode(node["NodeID"], node["NodeManagerAddress"], ray_type(node), 1, machine)
     if not here.wanted(types):
         found = ", ".join(map(str, machine.gpus)) or "no GPU that CUDA finds"
-        raise UnfitGpu(f"node {here.address} has {found}", f"--gpu-type is {', '.join(types)}")
+        raise IncompatibleGpu(
+            f"node {here.address} has {found}", f"--gpu-type is {', '.join(types)}"
+        )
     return make_engine()

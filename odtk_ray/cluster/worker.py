@@ -17,7 +17,7 @@ from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
 from odtk_ray.dispatch.worker_state import Progress
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import UnfitGpu
+from odtk_ray.engines.set_loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import ImageResult
 from odtk_ray.shards.shard_file import Receipt, write_shard
@@ -116,7 +116,7 @@ class Worker:
                 threads=settings.threads,
                 canary=settings.canary,
             )
-        except UnfitGpu as error:
+        except IncompatibleGpu as error:
             error.node = node_id()
             raise
 

@@ -17,8 +17,8 @@ from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import OdtkError, UsageError
 
 
-class UnfitGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
-    """A GPU that cannot do its part of a run; the others go on without it.
+class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
+    """A GPU that cannot take part in a run; the others go on without it.
 
     Attributes:
         node: Ray's id of its node; whoever knows it sets it.
@@ -54,7 +54,8 @@ class SetLoader:
             shapes: (height, width) of the planned network inputs.
 
         Raises:
-            UnfitGpu: there is no plan for it and no fallback, or it cannot do what was planned.
+            IncompatibleGpu: there is no plan for it and no fallback, or it cannot do what was
+                planned.
             UsageError: the plan is damaged, or not the driver's.
         """
         model, sha256 = self._choose(self.detect())
@@ -68,7 +69,7 @@ class SetLoader:
             except UsageError:  # of the files, whatever the GPU
                 raise
             except OdtkError as error:
-                raise UnfitGpu(error.what, error.why, error.hint) from error
+                raise IncompatibleGpu(error.what, error.why, error.hint) from error
 
     def _choose(self, machine: Machine) -> tuple[str, str]:
         """Path or URI of the model for a machine, and its SHA-256."""
@@ -81,7 +82,7 @@ class SetLoader:
         return storage.absolute(self.config.fallback), self.engines.model.checkpoint
 
 
-def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> UnfitGpu:
+def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> IncompatibleGpu:
     """The error of a GPU that a set has no plan for.
 
     Args:
@@ -90,9 +91,9 @@ def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> UnfitGpu:
         machine: that it is in.
     """
     if gpu is None:
-        return UnfitGpu("CUDA finds no GPU", "the driver is missing, or does not work")
+        return IncompatibleGpu("CUDA finds no GPU", "the driver is missing, or does not work")
     trt = machine.tensorrt or f"no TensorRT ({machine.trouble})"
-    return UnfitGpu(
+    return IncompatibleGpu(
         f"{folder} has no plan for {gpu} with {trt}",
         hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it, and "
         "--fallback MODEL.pth does without",

@@ -20,7 +20,7 @@ from odtk_ray.config import InferConfig, Postprocessing
 from odtk_ray.engines.load import load_engine
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import SetLoader, UnfitGpu
+from odtk_ray.engines.set_loader import IncompatibleGpu, SetLoader
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.drawn_run import draw_run
 from odtk_ray.reporter import Reporter
@@ -163,11 +163,11 @@ def run_shards(
     report.end()
 
 
-def leave_out(roster: Roster, report: Reporter, misfit: UnfitGpu) -> int:
+def leave_out(roster: Roster, report: Reporter, incompatible: IncompatibleGpu) -> int:
     """No more workers for a node with a GPU that cannot do its part; returns the room left."""
-    if misfit.node not in roster.left_out:
-        report.warn(f"a node is left out: {misfit}")
-        roster.left_out.add(misfit.node)
+    if incompatible.node not in roster.left_out:
+        report.warn(f"a node is left out: {incompatible}")
+        roster.left_out.add(incompatible.node)
     return roster.room()
 
 
