@@ -28,8 +28,9 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
+from odtk_ray.cluster.worker import WATCH, Work, Worker, WorkerSettings
 from odtk_ray.config import Postprocessing
+from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut

@@ -15,7 +15,7 @@ from odtk_ray.cluster.gpu_nodes import node_id
 from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
-from odtk_ray.dispatch.worker_state import Progress
+from odtk_ray.dispatch.worker_state import DEPTH, Progress
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.engines.set_loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.node_selection import Roster
     from odtk_ray.cluster.session import Fleet
-
-# Of two shards in an actor's hands the second fills decode threads and engine where the first has
-# nothing left to decode.
-DEPTH = 2
 
 # Concurrency group of the calls that must be answered while shards run.
 WATCH = "watch"
@@ -124,7 +120,7 @@ class Worker:
         return self._name  # which Ray shows in its dashboard, lists and logs
 
     def progress(self) -> Progress:
-        """What is done of the shards in hand; the first answer says `ready`."""
+        """Report images done of the shards that it holds; the first answer says `ready`."""
         with self._lock:
             return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
 

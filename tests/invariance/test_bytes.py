@@ -154,16 +154,15 @@ def test_worker_killed_in_mid_shard(
 ):
     """SIGKILL to one of two workers once it has done the first half of a shard."""
     pids: list[int] = []
-    settle = dispatcher.Dispatcher._settle
+    submit = dispatcher.Dispatcher._submit
 
-    def kill_once(self, lane, ref):
-        receipt = settle(self, lane, ref)
-        if not pids and lane.tasks and self._attempts > 3:
-            pids.append(_process_of(lane.actor))
+    def kill_once(self, assignment):
+        submit(self, assignment)
+        if not pids and assignment.attempt > 4:
+            pids.append(_process_of(self._actors[assignment.worker]))
             os.kill(pids[0], signal.SIGKILL)
-        return receipt
 
-    monkeypatch.setattr(dispatcher.Dispatcher, "_settle", kill_once)
+    monkeypatch.setattr(dispatcher.Dispatcher, "_submit", kill_once)
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
     assert pids
     assert outputs(tmp_path) == undisturbed

@@ -1,0 +1,65 @@
+"""The end of a run: who takes one of the last shards, and which shards are recalled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from odtk_ray.dispatch.worker_state import Assignment, WorkerState
+
+
+class Endgame:
+    """Decides whether a worker takes a shard: only if it ends it before the others have ended all.
+
+    Reads the workers' loads once and follows them while shards are handed out, because a thousand
+    workers may ask in one round.
+
+    Args:
+        workers: all workers of the run.
+    """
+
+    def __init__(self, workers: Sequence[WorkerState]) -> None:
+        known = [worker for worker in workers if worker.ready and worker.pace]
+        self._rows = {worker: row for row, worker in enumerate(known)}
+        self._paces = np.array([worker.pace for worker in known], np.float64)
+        self._loads = np.array([worker.load for worker in known], np.float64)
+
+    def assign(self, worker: WorkerState, images: int) -> None:
+        """Add images to a worker's load."""
+        if worker in self._rows:
+            self._loads[self._rows[worker]] += images
+
+    def worthwhile(self, worker: WorkerState, images: int, shards: int) -> bool:
+        """Return whether a worker should take one more shard.
+
+        It should not if the others end all that is left before it would end this one.
+
+        Args:
+            worker: the worker.
+            images: number of images in the shard.
+            shards: number of shards that are left, this one included.
+        """
+        if not worker.pace:
+            return True
+        end = (worker.load + images) * worker.pace
+        # Shards that each worker ends strictly earlier, so that one of several equal ones takes it.
+        earlier = np.ceil((end / self._paces - self._loads) / images) - 1
+        if worker in self._rows:
+            earlier[self._rows[worker]] = 0
+        return bool(earlier.clip(min=0).sum() < shards)
+
+
+def choose_recalls(workers: Sequence[WorkerState]) -> list[Assignment]:
+    """Choose shards that wait behind others, one for each idle worker that is not slower."""
+    idle = sorted(w.pace or 0.0 for w in workers if w.ready and not w.assignments)
+    if not idle:
+        return []
+    waiting = []
+    for worker in workers:
+        last = worker.assignments[-1:]
+        if len(worker.assignments) > 1 and not last[0].recalled and not last[0].task.alone:
+            waiting.append((worker.load * (worker.pace or 0.0), last[0]))
+    waiting.sort(key=lambda item: -item[0])
+    pairs = zip(idle, (assignment for _, assignment in waiting), strict=False)
+    return [a for pace, a in pairs if pace <= (a.worker.pace or pace)]
