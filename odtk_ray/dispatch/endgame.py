@@ -8,6 +8,9 @@ import numpy as np
 
 from odtk_ray.dispatch.worker_state import Assignment, WorkerState
 
+# Below any real difference; without it equal workers could each leave a shard to the others.
+_ROUNDING = 1e-9
+
 
 class Endgame:
     """Decides whether a worker takes a shard: only if it ends it before the others have ended all.
@@ -44,7 +47,7 @@ class Endgame:
             return True
         end = (worker.load + images) * worker.pace
         # Shards that each worker ends strictly earlier, so that one of several equal ones takes it.
-        earlier = np.ceil((end / self._paces - self._loads) / images) - 1
+        earlier = np.ceil((end / self._paces - self._loads) / images - _ROUNDING) - 1
         if worker in self._rows:
             earlier[self._rows[worker]] = 0
         return bool(earlier.clip(min=0).sum() < shards)

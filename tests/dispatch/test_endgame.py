@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from odtk_ray.dispatch.endgame import Endgame, choose_recalls
@@ -38,11 +38,16 @@ def test_a_slow_worker_leaves_the_end_to_the_others(mine, others, shards, expect
     assert Endgame([mine, *others]).worthwhile(mine, 10, shards) is expected
 
 
-@pytest.mark.parametrize("paces", [(1, 1, 1, 1), (1, 2, 3, 4), (5, 1), (0.1, 7, 7)])
-@pytest.mark.parametrize("shards", [1, 2, 9])
-def test_somebody_always_takes_what_is_left(paces, shards):
-    workers = [worker(float(pace)) for pace in paces]
-    assert any(Endgame(workers).worthwhile(one, 10, shards) for one in workers)
+@given(
+    paces=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=4),
+    held=st.lists(st.integers(1, 512), max_size=1),
+    images=st.integers(1, 512),
+    shards=st.integers(1, 9),
+)
+@example(paces=[0.1], held=[], images=3, shards=1)  # 3 * 0.1 / 0.1 > 3
+def test_somebody_always_takes_what_is_left(paces, held, images, shards):
+    workers = [worker(pace, *held) for pace in (*paces, paces[0])]
+    assert any(Endgame(workers).worthwhile(one, images, shards) for one in workers)
 
 
 @given(
