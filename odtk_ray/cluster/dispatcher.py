@@ -113,7 +113,6 @@ class Dispatcher:
             self._make_calls()
             self._collect()
             now = time.monotonic()
-            dispatch.extend_deadlines(now)
             pace = max(1.0, len(dispatch.workers) / _WATCHED_AT_ONCE)
             if now - watched > _WATCH_INTERVAL * pace:
                 watched = now

@@ -30,8 +30,8 @@ CRASHES_IN_A_ROW = 20
 HANG_SECONDS, HANG_SHARDS = 120.0, 10
 # The endgame begins when so many shards a worker are left.
 ENDGAME_SHARDS = 16
-# A pause of the driver of more seconds does not count towards hang detection.
-LONGEST_ROUND = 5.0
+# The driver calls twice a second; a longer pause does not count towards hang detection.
+LONGEST_PAUSE = 5.0
 
 
 class Dispatch:
@@ -67,8 +67,8 @@ class Dispatch:
         self._places = workers  # of workers, those given up included
         self._timeout = shard_timeout
         self._crashes = 0  # in a row
-        self._seconds: deque[float] = deque(maxlen=256)  # of the last shards
-        self._last_round = now
+        self._seconds: deque[float] = deque(maxlen=256)  # of the last shards, for their median
+        self._last_call = now
 
     @property
     def pending(self) -> int:
@@ -86,6 +86,7 @@ class Dispatch:
 
     def assignments(self, now: float) -> list[Assignment]:
         """Hand out suspects, then shards; every worker gets its first before any its second."""
+        self._extend_deadlines(now)
         few = 0 < len(self._pending) <= ENDGAME_SHARDS * len(self.workers)
         endgame = Endgame(self.workers) if few else None
         made: list[Assignment] = []
@@ -133,10 +134,12 @@ class Dispatch:
             seconds that it took by itself; None if the worker was replaced meanwhile, or has
             delivered it before: then it does not count.
         """
+        self._extend_deadlines(now)
         if not self._take_back(assignment, now):
             return None
         seconds = assignment.worker.measure(assignment, now)
-        self._seconds.append(seconds)
+        if not assignment.interrupted:
+            self._seconds.append(seconds)
         self.unfinished.remove(assignment.task.shard)
         return seconds
 
@@ -209,16 +212,19 @@ class Dispatch:
         self.workers += new
         return new
 
-    def extend_deadlines(self, now: float) -> None:
-        """Note a round of the driver, which should come every second.
+    def _extend_deadlines(self, now: float) -> None:
+        """Leave a long pause of the driver, as for a commit, out of hang detection.
 
-        A longer pause, as for a commit, is time that the driver spent elsewhere: it does not count
-        towards hang detection.
+        It is time that the driver spent elsewhere: workers cannot have been heard meanwhile, and
+        how long their shards took is not known.
         """
-        pause, self._last_round = now - self._last_round, now
-        if pause > LONGEST_ROUND:
-            for worker in self.workers:
-                worker.last_progress = min(now, worker.last_progress + pause)
+        pause, self._last_call = now - self._last_call, now
+        if pause <= LONGEST_PAUSE:
+            return
+        for worker in self.workers:
+            worker.last_progress = min(now, worker.last_progress + pause)
+            for assignment in worker.assignments:
+                assignment.interrupted = True
 
     @property
     def hang_limit(self) -> float:
@@ -228,6 +234,7 @@ class Dispatch:
 
     def hanging(self, now: float) -> list[WorkerState]:
         """Return the workers that hold something and have shown no progress for too long."""
+        self._extend_deadlines(now)
         limit = self.hang_limit
         return [
             w for w in self.workers if w.ready and w.assignments and now - w.last_progress > limit

@@ -54,7 +54,10 @@ class Endgame:
 
 
 def choose_recalls(workers: Sequence[WorkerState]) -> list[Assignment]:
-    """Choose shards that wait behind others, one for each idle worker that is not slower."""
+    """Choose shards that wait behind others, for idle workers that are not slower.
+
+    The fastest idle worker is given the shard of the worker with the longest work to do.
+    """
     idle = sorted(w.pace or 0.0 for w in workers if w.ready and not w.assignments)
     if not idle:
         return []
@@ -64,5 +67,12 @@ def choose_recalls(workers: Sequence[WorkerState]) -> list[Assignment]:
         if len(worker.assignments) > 1 and not last[0].recalled and not last[0].task.alone:
             waiting.append((worker.load * (worker.pace or 0.0), last[0]))
     waiting.sort(key=lambda item: -item[0])
-    pairs = zip(idle, (assignment for _, assignment in waiting), strict=False)
-    return [a for pace, a in pairs if pace <= (a.worker.pace or pace)]
+    left = [assignment for _, assignment in waiting]
+    chosen = []
+    for pace in idle:
+        found = next((a for a in left if pace <= (a.worker.pace or pace)), None)
+        if found is None:
+            break  # those that follow are slower still
+        left.remove(found)
+        chosen.append(found)
+    return chosen

@@ -43,6 +43,7 @@ class Assignment:
         attempt: number of this assignment, from 1, never used twice by one driver.
         since: when it was made.
         recalled: whether the worker was asked to return the shard, should it not have begun.
+        interrupted: whether the driver made a pause meanwhile, so that its end was seen late.
     """
 
     worker: WorkerState
@@ -50,6 +51,7 @@ class Assignment:
     attempt: int
     since: float
     recalled: bool = False
+    interrupted: bool = False
 
 
 @dataclass(eq=False)

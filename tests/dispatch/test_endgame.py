@@ -95,6 +95,11 @@ def test_idle_workers_get_what_waits_behind_the_slowest():
     assert [a.worker for a in choose_recalls([slow, slower, idle])] == [slow]
 
 
+def test_a_slow_idle_worker_helps_a_slower_one_behind_a_fast_one():
+    fast, slower = worker(1.0, 40, 40), worker(5.0, 1, 10)
+    assert choose_recalls([fast, slower, worker(3.0)]) == [slower.assignments[1]]
+
+
 def test_nothing_is_recalled_for_a_slower_worker_or_from_a_single_shard():
     assert choose_recalls([worker(1.0, 10, 10), worker(5.0)]) == []
     assert choose_recalls([worker(1.0, 10), worker(1.0)]) == []
