@@ -47,6 +47,7 @@ class CheckedDriver:
         self.late = set()  # shards that a replaced worker's receipt committed
         self.last_round = cluster.now
         self.taken_over = False
+        self.recalled = set()
         for worker in self.dispatch.workers:
             cluster.start(worker, self.run, self.left_out)
 
@@ -98,6 +99,8 @@ class CheckedDriver:
         recalled = self.dispatch.recalls()
         for assignment in recalled:
             assert not assignment.task.alone
+            assert assignment not in self.recalled, "recalled twice"
+            self.recalled.add(assignment)
             self.cluster.process_of(assignment.worker).recall(assignment)
         if not recalled:
             self._check_that_nothing_waits_behind_others()

@@ -27,6 +27,7 @@ RAM = "/dev/shm" if os.path.isdir("/dev/shm") else None  # what is synced must n
 BREAKING = (Image.CRASHES, Image.HANGS)
 SPECIAL = [image for image in Image if image not in (Image.FINE, Image.CURSED)]
 MOST_ROUNDS = 8000  # of 4 s; a hang takes 30 of them or ten median shards
+OUTAGE_ROUNDS = 40  # until storage comes back at last
 PICK = st.integers(0, 30)
 GPUS = st.builds(
     Gpu,
@@ -62,7 +63,8 @@ class Faults(RuleBasedStateMachine):
         create_run(self.folder, sizes)
         self.images = [Image.FINE] * sum(sizes)
         for place, image in special:
-            self.images[place % len(self.images)] = image
+            for neighbour in (0, 1) if image is Image.CROWDED else (0,):
+                self.images[(place + neighbour) % len(self.images)] = image
         self.cluster = Cluster(self.images, gpus)
         self.options = {"timeout": timeout, "elastic": elastic}
         self.how = how
@@ -168,7 +170,10 @@ class Faults(RuleBasedStateMachine):
         old, committed = self.driver, dict(self.driver.run.committed)
         RunFolder.reopen(self.folder).take_over()
         old.taken_over = True
-        self.round()
+        for _ in range(10):
+            if self.driver is old:
+                self.cluster.advance(4.0)
+                self.round()
         assert old.run.committed == committed
         if self.driver is old:
             self.resume()
@@ -180,9 +185,10 @@ class Faults(RuleBasedStateMachine):
                     self.end_the_run()
 
     def end_the_run(self):
-        self.bring_storage_back()
         self.cluster.gpus.append(Gpu(2.0))
-        for _ in range(MOST_ROUNDS):
+        for number in range(MOST_ROUNDS):
+            if number == OUTAGE_ROUNDS:
+                self.bring_storage_back()
             self.reconnect(replaced=True)
             if self.done:
                 break
@@ -212,7 +218,7 @@ def check_results(folder, images, unlucky):
 
 TestFaults = Faults.TestCase
 TestFaults.settings = settings(
-    max_examples=150,
+    max_examples=120,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
