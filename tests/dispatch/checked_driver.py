@@ -9,18 +9,31 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 from simulated_cluster import Cluster, Image, Process
+from synthetic import make_plan
 
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.errors import OdtkError
+from odtk_ray.shards.cut import Shard
 from odtk_ray.shards.run_folder import RunFolder
 
 LONGEST_PAUSE = 5.0  # seconds; a longer pause of the driver is no hang of a worker
 TOO_LATE = 12.0  # rounds come every 4 s and a report is a round old
+
+
+def create_run(folder, sizes):
+    """Make a run folder with shards of these sizes; images are numbered across them."""
+    bounds = np.cumsum([0, *sizes])
+    rows = [np.arange(a, b, dtype=np.int64)[::-1] for a, b in pairwise(bounds)]
+    plan = make_plan(list(range(bounds[-1])))
+    plan = replace(plan, shards=[Shard(number, indices) for number, indices in enumerate(rows)])
+    RunFolder.create(folder, plan)
 
 
 class DriverKilled(Exception):

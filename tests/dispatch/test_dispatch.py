@@ -6,9 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from checked_driver import CheckedDriver
+from checked_driver import CheckedDriver, create_run
 from simulated_cluster import Cluster, Gpu, Image
-from test_dispatch_machine import create_run
 
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.worker_state import Progress

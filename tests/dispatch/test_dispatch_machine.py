@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
-from checked_driver import CheckedDriver, DriverKilled
+from checked_driver import CheckedDriver, DriverKilled, create_run
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_cluster import Cluster, Gpu, Image
-from synthetic import make_plan
 
 from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.errors import OdtkError
-from odtk_ray.shards.cut import Shard
 from odtk_ray.shards.run_folder import RunFolder
 
 RAM = "/dev/shm" if os.path.isdir("/dev/shm") else None  # what is synced must not wait for a disk
@@ -35,15 +30,6 @@ GPUS = st.builds(
     compatible=st.sampled_from([True] * 7 + [False]),
     deaths=st.sampled_from([0] * 7 + [1, 2, 3]),
 )
-
-
-def create_run(folder, sizes):
-    """Make a run folder with shards of these sizes; images are numbered across them."""
-    bounds = np.cumsum([0, *sizes])
-    rows = [np.arange(a, b, dtype=np.int64)[::-1] for a, b in pairwise(bounds)]
-    plan = make_plan(list(range(bounds[-1])))
-    plan = replace(plan, shards=[Shard(number, indices) for number, indices in enumerate(rows)])
-    RunFolder.create(folder, plan)
 
 
 class Faults(RuleBasedStateMachine):
