@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision
-from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
 from odtk_ray.datasets.image_sources import find_images
@@ -20,7 +19,7 @@ from odtk_ray.engines.tensorrt_package import describe
 from odtk_ray.export.check.check_export import Unavailable, Verdict, judge
 from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
 from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
-from odtk_ray.export.output_files import check_output, writing
+from odtk_ray.export.output_files import check_output, write_plan
 from odtk_ray.export.tensorrt.builder import (
     PlanOptions,
     build_plan,
@@ -135,7 +134,7 @@ def build_checked(
         source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    _write(path, plan, about)
+    write_plan(path, plan, about.to_json())
     trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
@@ -186,14 +185,6 @@ def plan_hints(config: ExportConfig, source: Source) -> list[str]:
             "their shape would be faster"
         )
     return rows
-
-
-def _write(path: str, plan: bytes, about: Sidecar) -> None:
-    """Both files whole, or none; the sidecar first: a plan is never there without it."""
-    with writing(path) as part:
-        Path(part).write_bytes(plan)
-        with writing(sidecar_path(path)) as beside:
-            Path(beside).write_text(about.to_json(), encoding="utf-8")
 
 
 def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
