@@ -219,13 +219,14 @@ def write_model(folder: Path) -> float:
 
     from odtk_ray.config import MEAN, STD
     from odtk_ray.images.decode import load_picture
+    from odtk_ray.images.normalise import normalise
 
     batch = torch.zeros(2, 3, 896, 1152, device="cuda")
     for slot, path in zip(batch, sorted((folder / "a").iterdir()), strict=False):
         pixels = torch.from_numpy(load_picture(path.read_bytes(), PREP).pixels.copy()).cuda()
-        values = pixels.permute(2, 0, 1).float() / 255
         mean, std = (torch.tensor(v, device="cuda").view(3, 1, 1) for v in (MEAN, STD))
-        slot[:, : pixels.shape[0], : pixels.shape[1]] = (values - mean) / std
+        values = normalise(pixels.permute(2, 0, 1).float(), mean, std)
+        slot[:, : pixels.shape[0], : pixels.shape[1]] = values
     candidates = write_biased_model(folder / "model.pth", batch)
     torch.cuda.empty_cache()
     return candidates

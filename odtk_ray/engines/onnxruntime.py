@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, read_exported, unusable
 from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
+from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.records import Detections
 
 
@@ -66,21 +67,9 @@ class OnnxRuntimeEngine:
     ) -> list[NDArray[Any]]:
         if shape != self._about.size:
             raise ValueError(f"the model's input is {self._about.size}, not {shape}")
-        batch = normalise(pictures, self._batch, self._about)
+        about = self._about
+        batch = normalised_batch(pictures, self._batch, about.size, about.mean, about.std)
         return list(self._session.run(list(self._about.output_names), {INPUT_NAME: batch}))
-
-
-def normalise(
-    pictures: Sequence[NDArray[np.uint8]], batch: int, about: ExportedModel
-) -> NDArray[np.float32]:
-    """float32 [batch, 3, H, W], (pixels / 255 - mean) / std; padding and missing pictures are 0."""
-    mean, std = (np.array(values, np.float32) for values in (about.mean, about.std))
-    result = np.zeros((batch, 3, *about.size), np.float32)
-    for slot, picture in zip(result, pictures, strict=False):
-        height, width = picture.shape[:2]
-        pixels = (picture.astype(np.float32) / 255 - mean) / std
-        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
-    return result
 
 
 def decode_raw(

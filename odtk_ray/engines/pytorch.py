@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.ops.decode import decode
@@ -63,7 +64,6 @@ class PyTorchEngine:
             ).to(self._device)
             for stride in self._model.strides
         ]
-        # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
         self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
         self._std = torch.tensor(STD, device=self._device).view(3, 1, 1)
         self.key = f"pytorch-{_processor(self._device)}-{'fp16' if self._half else 'fp32'}"
@@ -119,7 +119,7 @@ class PyTorchEngine:
         for slot, picture in zip(batch, pictures, strict=False):
             h, w = picture.shape[:2]
             pixels = torch.tensor(picture, device=self._device).permute(2, 0, 1)
-            slot[:, :h, :w] = (pixels.float() / 255 - self._mean) / self._std
+            slot[:, :h, :w] = normalise(pixels.float(), self._mean, self._std)
         return batch
 
 

@@ -22,6 +22,7 @@ from odtk_ray.engines.loaded_plan import Plan
 from odtk_ray.engines.protocol import Outcome
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.images.gpu_loader import GpuLoader, Source
+from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 
 _BYTES = 4  # both ends of a plan are float32
@@ -169,8 +170,7 @@ class PlanStep:
             shape=about.size,
             dtype="float32",
             channels_last=False,
-            mean=about.mean,
-            std=about.std,
+            levels=pixel_levels(about.mean, about.std),
         )
         self._post = cuda_ops.Postprocess(
             device,

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from odtk_ray import storage
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
+from odtk_ray.config import AnchorGeneration, Preprocessing
 from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.int8.histograms import BINS, Histogram
 from odtk_ray.export.int8.quantization import Point, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph, trace
 from odtk_ray.images.decode import load_picture
+from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 
@@ -110,7 +110,8 @@ def collect(
     prep = Preprocessing(fit=size)
     for paths in batches:
         pictures = [load_picture(storage.read_bytes(path), prep).pixels for path in paths]
-        taps.run(torch.from_numpy(_normalise(pictures, size)).to(device))
+        batch = normalised_batch(pictures, len(pictures), size)
+        taps.run(torch.from_numpy(batch).to(device))
     return taps.histograms
 
 
@@ -146,14 +147,3 @@ def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
     places = (magnitudes[magnitudes > 0].double() * (BINS / 2.0**exponent)).long()
     counts = torch.bincount(places, minlength=BINS).cpu().numpy()
     return Histogram(exponent, counts, largest)
-
-
-def _normalise(pictures: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.float32]:
-    """float32 [B, 3, H, W]; the padding is 0, as in detection."""
-    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
-    batch = np.zeros((len(pictures), 3, *size), np.float32)
-    for slot, picture in zip(batch, pictures, strict=True):
-        height, width = picture.shape[:2]
-        pixels = (picture.astype(np.float32) / 255 - mean) / std
-        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
-    return batch
