@@ -25,6 +25,7 @@ from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.sets.build_on_node import build_into
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import plan_source
@@ -44,7 +45,7 @@ def plans(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "engines"
     folder.mkdir()
     config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
-    source = plan_source(config, Quiet())
+    source = plan_source(config, ImageLists(), Quiet())
     trt = describe(import_tensorrt())
     keys = {}
     for gpu in (H100, A10G):

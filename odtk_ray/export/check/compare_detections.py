@@ -17,12 +17,12 @@ from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import Detections, to_bbox
 
@@ -94,10 +94,17 @@ def reference_name(engine: Engine) -> str:
     return _NAMES[engine.key.split("-")[0]]
 
 
-def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+def check_pictures(
+    images: str | None, size: tuple[int, int], lists: ImageLists
+) -> list[NDArray[np.uint8]]:
     """Pictures of at most the model's size: a few that decode, or seeded noise.
 
     They are taken from all over the folder: neighbours often show the same, or nothing.
+
+    Args:
+        images: folder, file, glob, list or URI; None makes noise.
+        size: height and width in pixels.
+        lists: of images.
 
     Raises:
         UsageError: there are images, and none of them can be used.
@@ -108,7 +115,7 @@ def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np
         return list(coarse.repeat(16, axis=1).repeat(16, axis=2))
     pictures = []
     prep = Preprocessing(fit=size)
-    paths = find_images(images).records["path"].to_pylist()
+    paths = lists.paths(images)
     step = -(-len(paths) // PICTURES)
     for path in (path for start in range(step) for path in paths[start::step]):
         try:

@@ -10,7 +10,8 @@ from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.export.int8.calibration import Sample, collect, draw_sample
+from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.export.int8.calibration import Sample, collect, collect_share, draw_sample
 from odtk_ray.export.int8.calibration_table import (
     CalibrationTable,
     check_replaceable,
@@ -19,9 +20,7 @@ from odtk_ray.export.int8.calibration_table import (
 )
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
-from odtk_ray.export.traced_network import trace
-from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.export.traced_network import NetworkGraph
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
@@ -51,24 +50,29 @@ def check_int8(config: ExportConfig) -> None:
 
 
 def int8_ranges(
-    config: ExportConfig, checkpoint: Checkpoint, report: Reporter
+    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, report: Reporter
 ) -> tuple[CalibrationTable, bool]:
     """The table to quantise with, and whether it is new.
+
+    Args:
+        config: names the checkpoint, images and table.
+        sha256: of the checkpoint.
+        network: the checkpoint's; without workers it is what runs.
+        lists: of images.
+        report: told about progress and images that cannot be decoded.
 
     Raises:
         UsageError: the table is not for this export, or there are too few images.
     """
-    network = trace(fold_batch_norms(checkpoint.build()))
     points = quantization_points(network)
     exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
     keys = [point.key for point in points]
     sample = None
     if config.calibration_images is not None:
         count = config.calibration_batches * config.calibration_batch_size
-        sample = draw_sample(config.calibration_images, count, config.size, config.seed)
+        sample = draw_sample(config.calibration_images, count, config.size, config.seed, lists)
         if bad := sample.unreadable:
-            images = f"image{'s' * (bad > 1)}"
-            report.warn(f"{bad} calibration {images} cannot be decoded: skipped")
+            report.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)
@@ -76,7 +80,7 @@ def int8_ranges(
         check_table(
             path,
             table,
-            model=checkpoint.sha256,
+            model=sha256,
             size=config.size,
             keys=keys,
             method=config.calibration_method if asked else None,
@@ -87,10 +91,10 @@ def int8_ranges(
     if sample is None:
         raise ValueError("check_int8 comes first")
     report.note(f"calibrating on {len(sample.paths)} images")
-    histograms = _calibrate(config, checkpoint, sample)
+    histograms = _calibrate(config, sha256, network, sample)
     return CalibrationTable(
         method=config.calibration_method,
-        model=checkpoint.sha256,
+        model=sha256,
         size=config.size,
         images=tuple(sample.hashes),
         names=tuple(map(os.path.basename, sample.paths)),
@@ -100,23 +104,23 @@ def int8_ranges(
 
 
 def _calibrate(
-    config: ExportConfig, checkpoint: Checkpoint, sample: Sample
+    config: ExportConfig, sha256: str, network: NetworkGraph, sample: Sample
 ) -> dict[str, Histogram]:
     side = config.calibration_batch_size
     batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
-    # Workers have a working directory of their own.
-    model = (storage.absolute(config.model), config.anchors, checkpoint.sha256, config.size)
     import ray
 
     asked = config.workers is not None or config.address is not None
     if not asked and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
-        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
+        return collect(network, config.size, batches, "cuda" if _has_gpu() else "cpu")
+    # Workers have a working directory of their own.
+    model = (storage.absolute(config.model), config.anchors, sha256, config.size)
     with session(config.address, config.workers or 1) as local:
         fleet = choose_fleet(config.workers, None, local=local)
         options: dict[str, Any] = {"num_cpus": fleet.threads}
         if fleet.gpus:
             options = {"num_gpus": 1, "num_cpus": 0}
-        task: Any = ray.remote(**options)(collect)
+        task: Any = ray.remote(**options)(collect_share)
         shares = [batches[i :: fleet.workers] for i in range(fleet.workers)]
         device = "cuda" if fleet.gpus else "cpu"
         try:
