@@ -151,11 +151,21 @@ def _first_error(text: str) -> str:
 
 
 def _keep(path: Path, code: bytes) -> None:
-    """Write to the cache: whole or not at all, since several workers may do so at once."""
+    """Write to the cache: whole or not at all, since several workers may do so at once.
+
+    The writer of everything else is in `odtk_ray.storage`, of which this package knows nothing;
+    and here names are random, since workers in containers share a home and have equal numbers.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(code)
-        os.replace(file.name, path)
+            try:
+                file.write(code)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
     except OSError:  # a cache that cannot be written costs the next start some seconds
         return

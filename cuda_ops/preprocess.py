@@ -119,25 +119,6 @@ def resize_coefficients(size: int, new_size: int) -> Coefficients:
     return Coefficients(starts.astype(np.int32), counts.astype(np.int32), values)
 
 
-def normalised_levels(
-    mean: Sequence[float], std: Sequence[float], dtype: Literal["float16", "float32"]
-) -> NDArray[np.floating]:
-    """What each pixel value becomes: (value / 255 - mean) / std in float32, then rounded to dtype.
-
-    Args:
-        mean: of the three channels, on values in [0, 1].
-        std: likewise.
-        dtype: of the result.
-
-    Returns:
-        [3, 256].
-    """
-    values = np.arange(256, dtype=np.float32) / np.float32(255)
-    columns = [np.asarray(column, np.float32)[:, None] for column in (mean, std)]
-    levels: NDArray[np.floating] = ((values - columns[0]) / columns[1]).astype(dtype)
-    return levels
-
-
 class Preprocess:
     """Fills a batch tensor from decoded pictures of any size.
 
@@ -147,8 +128,8 @@ class Preprocess:
         shape: (H, W) of the tensor in pixels.
         dtype: of the tensor.
         channels_last: its memory is [B, H, W, 3] instead of [B, 3, H, W].
-        mean: of the three channels, RGB, on values in [0, 1].
-        std: likewise.
+        levels: float32 [3, 256], what each pixel value of the three channels, RGB, becomes; it is
+            rounded to `dtype`.
 
     Raises:
         CudaUnavailable: the kernel cannot be compiled.
@@ -162,16 +143,15 @@ class Preprocess:
         shape: tuple[int, int],
         dtype: Literal["float16", "float32"],
         channels_last: bool,
-        mean: Sequence[float],
-        std: Sequence[float],
+        levels: NDArray[np.float32],
     ) -> None:
         self._kernel = device.kernel("preprocess", f"preprocess_{dtype}", _PreprocessArgs)
         self._batch = batch
         self._shape = shape
         self._slot_bytes = 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize
-        levels = normalised_levels(mean, std, dtype)
-        self._levels = device.alloc(levels.nbytes)
-        device.upload(self._levels.ptr, levels)
+        table = levels.astype(dtype)
+        self._levels = device.alloc(table.nbytes)
+        device.upload(self._levels.ptr, table)
         device.synchronize()
         self._tables = _Tables(device, _ARENA)
         self._args = _PreprocessArgs(

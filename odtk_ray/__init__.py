@@ -1,3 +1,24 @@
 """Distributed RetinaNet inference, evaluation and TensorRT export on Ray."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from odtk_ray.api import export, infer, info
+    from odtk_ray.errors import OdtkError, UsageError
+
 __version__ = "0.1.0"
+
+__all__ = ["OdtkError", "UsageError", "__version__", "export", "infer", "info"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part of the API when it is first asked for."""
+    if name in ("infer", "export", "info"):
+        from odtk_ray import api
+
+        return getattr(api, name)
+    if name in ("OdtkError", "UsageError"):
+        from odtk_ray import errors
+
+        return getattr(errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

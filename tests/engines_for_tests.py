@@ -1,4 +1,7 @@
-"""Engines without a network: what they find depends on the picture's pixels alone."""
+"""Engines without a network: what they find depends on the picture's pixels alone.
+
+A worker makes them from the path of its model and the run's settings, which come last.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ import time
 
 import numpy as np
 
+from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.records import Detections
 
 
-class PixelEngine:
+class PixelEngine(HostEngine):
     """One detection a picture, its score and box taken from the pixels."""
 
     key = "pixels"
+
+    def __init__(self, path=None, settings=None):
+        if settings is not None:
+            self.prep = settings.preprocessing
 
     def detect(self, pictures, shape):
         return [self._one(picture) for picture in pictures]
@@ -32,7 +40,8 @@ class PixelEngine:
 class PoisonedEngine(PixelEngine):
     """Kills its process when a picture's mean is that of `poison` (all pixels of one value)."""
 
-    def __init__(self, value):
+    def __init__(self, value, *made):
+        super().__init__(*made)
         self._value = value
 
     def detect(self, pictures, shape):
@@ -62,7 +71,8 @@ class DoomedEngine(PixelEngine):
 class SlowEngine(PixelEngine):
     """Takes its time for each launch."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, *made):
+        super().__init__(*made)
         self._seconds = seconds
 
     def detect(self, pictures, shape):
@@ -84,18 +94,19 @@ class InfiniteEngine(PixelEngine):
         return found
 
 
-def broken_factory():
+def broken_factory(path, settings):
     raise OSError("no such device")
 
 
-def dying_factory():
+def dying_factory(path, settings):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class HangingEngine(PixelEngine):
     """Stops its process when a picture's pixels all have one value."""
 
-    def __init__(self, value):
+    def __init__(self, value, *made):
+        super().__init__(*made)
         self._value = value
 
     def detect(self, pictures, shape):
@@ -113,7 +124,8 @@ class HangingOnceEngine(PixelEngine):
             it leaves `<marker>-outlived`; None stops the whole process for good.
     """
 
-    def __init__(self, marker, seconds=None):
+    def __init__(self, marker, seconds, *made):
+        super().__init__(*made)
         self._marker = marker
         self._seconds = seconds
 
@@ -131,7 +143,8 @@ class HangingOnceEngine(PixelEngine):
 class GatheringEngine(PixelEngine):
     """Goes on after its first launch when a folder has so many files; each process leaves one."""
 
-    def __init__(self, folder, count):
+    def __init__(self, folder, count, *made):
+        super().__init__(*made)
         self._folder = folder
         self._count = count
         self._launches = 0
@@ -146,19 +159,19 @@ class GatheringEngine(PixelEngine):
         return super().detect(pictures, shape)
 
 
-def limited_factory(marker, size):
+def limited_factory(marker, size, path, settings):
     """An engine in a process that may write files of so many bytes, once: a disk that is full."""
     import resource
 
     if not os.path.exists(marker):
         open(marker, "x").close()
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    return PixelEngine()
+    return PixelEngine(path, settings)
 
 
 class NamedEngine(GatheringEngine):
     """Says which model file it was made from."""
 
-    def __init__(self, folder, count, path):
-        super().__init__(folder, count)
+    def __init__(self, folder, count, path, settings):
+        super().__init__(folder, count, path, settings)
         self.key = os.path.basename(path)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 PREP = Preprocessing(resize=160, max_size=256)
 POST = Postprocessing()

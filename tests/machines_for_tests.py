@@ -88,9 +88,9 @@ def silent(use=None):
 def limited(settings):
     """A probe's trial on a GPU with room for so many pictures."""
     room = int(os.environ["TEST_ROOM"])
-    if settings["launch_batch"] > room:
+    if settings.launch_batch > room:
         return None
-    return Ability(True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings["launch_batch"])
+    return Ability(True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings.launch_batch)
 
 
 def answer(kind, mark=None, content=None):

@@ -9,9 +9,9 @@ import onnx
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.config import Postprocessing
-from odtk_ray.engines.onnxruntime import normalise
 from odtk_ray.export.graph_builder import GraphBuilder
+from odtk_ray.images.normalise import normalised_batch
+from odtk_ray.settings import Postprocessing
 
 SIZE = (128, 128)  # every level has half the side of the one before
 CHANNELS = 32
@@ -86,7 +86,7 @@ class PlainNetwork:
 
     def raw(self, pictures):
         """The raw outputs for pictures uint8 [h, w, 3], as numpy computes them in float64."""
-        batch = normalise(pictures, len(pictures), self.about).astype(np.float64)
+        batch = normalised_batch(pictures, len(pictures), self.about.size).astype(np.float64)
         side = SIZE[0] // _STRIDE
         cut = batch.reshape(len(batch), 3, side, _STRIDE, side, _STRIDE)
         level = np.maximum(np.einsum("bciyjx,ocyx->boij", cut, self.stem), 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import pyarrow as pa
 from PIL import Image
 
 from odtk_ray.artifacts.exported_model import ExportedModel
-from odtk_ray.config import MEAN, STD, Postprocessing, Preprocessing
 from odtk_ray.records import PLAN_SCHEMA, Detections, ImageResult
+from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing, RunSettings
 from odtk_ray.shards.cut import cut_shards
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.run_plan import Plan
@@ -156,17 +156,28 @@ def make_results(n, seed=0, failed=(), rotated=False):
     return results
 
 
+def run_settings(**changes):
+    """Settings of a run on a CPU worker."""
+    settings = RunSettings(
+        model="0" * 64,
+        annotations="",
+        images="images",
+        recursive=False,
+        limit=None,
+        allow_missing=False,
+        full_precision=False,
+        compile="auto",
+        fallback=False,
+        preprocessing=Preprocessing(),
+        postprocessing=Postprocessing(),
+        versions={},
+    )
+    return replace(settings, **changes)
+
+
 def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=False):
     records = make_records(ids)
-    settings = {
-        "model": "0" * 64,
-        "preprocessing": asdict(Preprocessing()),
-        "postprocessing": asdict(Postprocessing()),
-        "rotated": rotated,
-        "launch_batch": launch_batch,
-        "threads": 1,
-        "device": "cpu",
-    }
+    settings = run_settings(rotated=rotated, launch_batch=launch_batch)
     outputs = {
         "category_ids": [json.dumps(c["id"]) for c in categories or []] or ["0", "1", "2"],
         "category_names": [c["name"] for c in categories or []] or ["0", "1", "2"],

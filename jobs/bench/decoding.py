@@ -20,8 +20,8 @@ import click
 from endtoend import write_picture
 from measure import machine, table
 
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 SHAPE = (896, 1152)
 MODEL = Path(__file__).parents[2] / "odtk_ray/assets/trees.pth"

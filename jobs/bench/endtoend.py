@@ -33,9 +33,9 @@ from PIL import Image
 from traced import lateness, print_start, traced_engine
 
 from odtk_ray.artifacts.sidecar import is_plan
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.images.resize import network_size, padded_size
-from odtk_ray.model.open import open_model
+from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
 SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val2014_100.json"
@@ -98,13 +98,13 @@ def traced_run(
         batch=setting.batch * setting.gpus,
         threads=setting.threads,
         workers=setting.gpus,
-        pre=PREP,
+        resize=PREP.resize,
+        max_size=PREP.max_size,
     )
     options: dict[str, Any] = {"launch_batch": setting.batch, "threads": setting.threads}
     if not is_plan(model):
         options["shapes"] = shapes_of(sizes)
-    prep = open_model(config)[1].pre
-    factory = functools.partial(traced_engine, str(trace), model, prep, options)
+    factory = functools.partial(traced_engine, str(trace), options)
     stages = Stages()
     started = time.time()
     summary = infer(config, stages, factory)
@@ -217,15 +217,16 @@ def write_model(folder: Path) -> float:
     import torch
     from biased import write_biased_model
 
-    from odtk_ray.config import MEAN, STD
     from odtk_ray.images.decode import load_picture
+    from odtk_ray.images.normalise import normalise
+    from odtk_ray.settings import MEAN, STD
 
     batch = torch.zeros(2, 3, 896, 1152, device="cuda")
     for slot, path in zip(batch, sorted((folder / "a").iterdir()), strict=False):
         pixels = torch.from_numpy(load_picture(path.read_bytes(), PREP).pixels.copy()).cuda()
-        values = pixels.permute(2, 0, 1).float() / 255
         mean, std = (torch.tensor(v, device="cuda").view(3, 1, 1) for v in (MEAN, STD))
-        slot[:, : pixels.shape[0], : pixels.shape[1]] = (values - mean) / std
+        values = normalise(pixels.permute(2, 0, 1).float(), mean, std)
+        slot[:, : pixels.shape[0], : pixels.shape[1]] = values
     candidates = write_biased_model(folder / "model.pth", batch)
     torch.cuda.empty_cache()
     return candidates

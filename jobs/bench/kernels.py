@@ -24,8 +24,9 @@ from odtk_scheme import postprocess as odtk_postprocess
 from torch import Tensor
 
 from cuda_ops import Device, Level, Postprocess, Preprocess, Source
-from odtk_ray.config import MEAN, STD, Postprocessing
+from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
+from odtk_ray.settings import MEAN, STD, Postprocessing
 
 STRIDES = (8, 16, 32, 64, 128)
 SETS = 3
@@ -251,8 +252,7 @@ def bench_preprocess(
         shape=shape,
         dtype="float16",
         channels_last=True,
-        mean=MEAN,
-        std=STD,
+        levels=pixel_levels(MEAN, STD),
     )
     pixels = torch.randint(0, 256, (SETS, batch, height, width, 3), dtype=torch.uint8).cuda()
     outs = [torch.empty((batch, 3, *shape), dtype=torch.float16, device="cuda") for _ in range(2)]

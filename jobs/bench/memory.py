@@ -122,13 +122,17 @@ def reopened(folder: Path) -> RunFolder:
 def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
+    from odtk_ray.engines.local_gpus import detect_machine
     from odtk_ray.run.planning import draft_run, make_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
     draft = draft_run(settings(folder), report)
     fleet = Fleet(workers=1, gpus=False, threads=2)
-    RunFolder.create(settings(folder).run_folder, make_plan(draft, fleet, report, None))
+    RunFolder.create(
+        settings(folder).run_folder,
+        make_plan(draft, fleet, report, draft.loader(None, detect_machine)),
+    )
 
 
 def make_up_shards(folder: Path, detections: int) -> None:

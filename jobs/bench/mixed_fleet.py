@@ -21,25 +21,28 @@ from measure import load, machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
+from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.records import Detections
 from odtk_ray.run.pipeline import infer
+from odtk_ray.settings import RunSettings
 
 FACTOR = "ODTK_BENCH_FACTOR"  # environment of a node: how many times slower it is
 
 
-class SleepingEngine:
+class SleepingEngine(HostEngine):
     """Takes a fixed time for each picture and finds nothing."""
 
     key = "sleeping"
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, path: str, settings: RunSettings) -> None:
+        self.prep = settings.preprocessing
         self._seconds = seconds * float(os.environ.get(FACTOR, "1"))
 
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `odtk_ray.engines.protocol.Engine`."""
+        """See `HostEngine.detect`."""
         time.sleep(self._seconds * len(pictures))
         nothing = Detections(
             np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32)
@@ -108,7 +111,8 @@ def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -
             batch=4 * len(factor),
             threads=1,
             address=cluster.address,
-            pre=Preprocessing(resize=16, max_size=16),
+            resize=16,
+            max_size=16,
         )
         for _ in range(runs):
             clock = Clock()

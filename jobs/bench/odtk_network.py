@@ -15,9 +15,9 @@ from odtk_scheme import postprocess
 from PIL import Image
 from torch import Tensor
 
-from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.settings import MEAN, STD, Postprocessing
 
 POST = Postprocessing()
 

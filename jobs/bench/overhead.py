@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -27,18 +28,22 @@ from inputs import HEIGHT, WIDTH, write_model, write_pictures
 from measure import Timing, TreeCpu, load, machine, table
 from numpy.typing import NDArray
 
-from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
-from odtk_ray.engines.protocol import Engine, EngineFactory
+from odtk_ray.config import InferConfig
+from odtk_ray.engines.protocol import Engine, EngineFactory, HostEngine
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.images.resize import padded_size
 from odtk_ray.records import Detections
 from odtk_ray.run.pipeline import infer
+from odtk_ray.settings import Postprocessing, Preprocessing, RunSettings
 from odtk_ray.storage import read_bytes
+
+if TYPE_CHECKING:
+    from odtk_ray.engines.pytorch import PyTorchEngine
 
 DETECTIONS = 20
 
 
-class StoredEngine:
+class StoredEngine(HostEngine):
     """Gives the same seeded detections for every picture, at once."""
 
     key = "stored"
@@ -53,24 +58,40 @@ class StoredEngine:
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `odtk_ray.engines.protocol.Engine`."""
+        """See `HostEngine.detect`."""
         return [self._found] * len(pictures)
 
 
-def in_worker(make_engine: EngineFactory, marker: str) -> Engine:
+def in_worker(
+    make_engine: EngineFactory, marker: str, path: str, settings: RunSettings
+) -> Engine[Any]:
     """Make a worker's engine, and a file whose time says when the worker was there."""
-    engine: Engine = make_engine()
+    engine = make_engine(path, settings)
     Path(marker).touch()
     return engine
 
 
-def model_engine(path: str, batch: int, threads: int) -> Engine:
+def stored_engine(path: str, settings: RunSettings) -> StoredEngine:
+    """Stored detections, whatever the model."""
+    engine = StoredEngine()
+    engine.prep = settings.preprocessing
+    return engine
+
+
+def model_engine(path: str, settings: RunSettings) -> PyTorchEngine:
+    """The small network of a run."""
+    return small_network(path, settings.preprocessing, settings.launch_batch, settings.threads)
+
+
+def small_network(path: str, prep: Preprocessing, batch: int, threads: int) -> PyTorchEngine:
     """The small network."""
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.model.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(path)
-    return PyTorchEngine(checkpoint, Postprocessing(), launch_batch=batch, threads=threads)
+    post = Postprocessing()
+    return PyTorchEngine(
+        load_checkpoint(path), post, prep=prep, launch_batch=batch, threads=threads
+    )
 
 
 def plain_stored(paths: Sequence[str], prep: Preprocessing, threads: int) -> list[Detections]:
@@ -86,7 +107,7 @@ def plain_stored(paths: Sequence[str], prep: Preprocessing, threads: int) -> lis
 
 
 def plain_model(
-    paths: Sequence[str], prep: Preprocessing, threads: int, engine: Engine, batch: int
+    paths: Sequence[str], prep: Preprocessing, threads: int, engine: HostEngine, batch: int
 ) -> list[Detections]:
     """What one would write by hand: decode a batch in threads, detect, go on."""
     found: list[Detections] = []
@@ -143,10 +164,7 @@ class Bench:
 
     def pipeline(self, count: int) -> list[float]:
         """Run `odtk_ray.run.pipeline.infer`; returns the seconds of plan, start, detect, merge."""
-        factory: EngineFactory = StoredEngine
-        if self.engine == "model":
-            model = str(self.folder / "model.pth")
-            factory = functools.partial(model_engine, model, self.batch, self.threads)
+        factory: EngineFactory = model_engine if self.engine == "model" else stored_engine
         config = InferConfig(
             str(self.folder / "model.pth"),
             str(self.folder / "pictures"),
@@ -155,7 +173,8 @@ class Bench:
             workers=1,
             threads=self.threads,
             limit=count,
-            pre=self.prep,
+            resize=self.prep.resize,
+            max_size=self.prep.max_size,
         )
         marker = self.folder / "ready"
         stages = Stages([time.time()])
@@ -171,7 +190,8 @@ class Bench:
         if self.engine == "stored":
             loop = functools.partial(plain_stored, prep=self.prep, threads=self.threads)
         else:
-            engine = model_engine(str(self.folder / "model.pth"), self.batch, self.threads)
+            model = str(self.folder / "model.pth")
+            engine = small_network(model, self.prep, self.batch, self.threads)
             loop = functools.partial(
                 plain_model,
                 prep=self.prep,

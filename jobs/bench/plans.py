@@ -20,8 +20,8 @@ from measure import machine, table
 
 from cuda_ops import Device
 from odtk_ray.artifacts.sidecar import Sidecar, read_sidecar
-from odtk_ray.config import Preprocessing
 from odtk_ray.engines.tensorrt import TensorRTEngine
+from odtk_ray.settings import Preprocessing
 
 INPUTS = 4  # batches of noise, taken in turn
 THRESHOLD = 0.05

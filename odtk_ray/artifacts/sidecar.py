@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable
-from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
+from odtk_ray.settings import Postprocessing
 
 FORMAT_VERSION = 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from odtk_ray.cli.options import POSTPROCESSING, ManyValues, given, gpu_options, guarded, size_of
+from odtk_ray.cli.options import ManyValues, gpu_options, guarded, size_of
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 
 
@@ -16,17 +16,16 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
               help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
                    "the folder or URI of its files.")  # fmt: skip
 @click.option("--annotations", help="COCO file: names the images; scored if it has ground truth.")
-@click.option("--output", "outputs", multiple=True, default=["detections.json"],
-              show_default=True,
-              help="Output files, format by name: .json (as ODTK), .results.json "
-                   "(for loadRes), .jsonl, .csv, .parquet.")  # fmt: skip
+@click.option("--output", multiple=True,
+              help="Output files, format by name: .json (as ODTK), .results.json (for loadRes), "
+                   ".jsonl, .csv, .parquet.  [default: detections.json]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1),
               help="Images at once over all workers.  "
                    "[default: 8 a GPU, 2 a CPU worker]")  # fmt: skip
-@click.option("--resize", type=click.IntRange(1), default=800, show_default=True,
-              help="Short side in pixels.")  # fmt: skip
-@click.option("--max-size", type=click.IntRange(1), default=1333, show_default=True,
-              help="Limit of the long side in pixels.")  # fmt: skip
+@click.option("--resize", type=click.IntRange(1),
+              help="Short side in pixels.  [default: 800]")  # fmt: skip
+@click.option("--max-size", type=click.IntRange(1),
+              help="Limit of the long side in pixels.  [default: 1333]")  # fmt: skip
 @click.option("--fit", type=click.IntRange(1), multiple=True, metavar="H W",
               help="Scale pictures to just fit into an input of this size, as exported models "
                    "do, instead of the two above.")  # fmt: skip
@@ -37,14 +36,17 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
               help="torch.compile on GPUs; auto: for shapes with images enough.")  # fmt: skip
 @click.option("--decoder", type=click.Choice(["gpu", "cpu"]),
               help="What decodes JPEGs.  [default: the GPU where it can]")  # fmt: skip
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.05, show_default=True,
-              help="Scores must be greater than this.")  # fmt: skip
-@click.option("--top-n", type=click.IntRange(1), default=1000, show_default=True,
-              help="Candidates kept for each pyramid level.")  # fmt: skip
-@click.option("--nms", type=click.FloatRange(0, 1), default=0.5, show_default=True,
-              help="IoU above which the worse box of a class is dropped.")  # fmt: skip
-@click.option("--detections", type=click.IntRange(1), default=100, show_default=True,
-              help="Detections kept for each image.")  # fmt: skip
+@click.option("--threshold", type=click.FloatRange(0, 1),
+              help="Scores must be greater than this.  "
+                   "[default: the model's, else 0.05]")  # fmt: skip
+@click.option("--top-n", type=click.IntRange(1),
+              help="Candidates kept for each pyramid level.  "
+                   "[default: the model's, else 1000]")  # fmt: skip
+@click.option("--nms", type=click.FloatRange(0, 1),
+              help="IoU above which the worse box of a class is dropped.  "
+                   "[default: the model's, else 0.5]")  # fmt: skip
+@click.option("--detections", type=click.IntRange(1),
+              help="Detections kept for each image.  [default: the model's, else 100]")  # fmt: skip
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True,
               help="Anchors the model was trained with: legacy before March 2020.")  # fmt: skip
@@ -55,13 +57,12 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
               help="Pixels that neighbouring windows share.")  # fmt: skip
 @click.option("--rotated-bbox", is_flag=True,
               help="The model is rotated, which its file says too.")  # fmt: skip
-@click.option("--rotated-nms", type=click.Choice(["own", "odtk"]), default="own",
-              show_default=True,
+@click.option("--rotated-nms", type=click.Choice(["own", "odtk"]),
               help="Compare rotated boxes with their own angles, or both with that of the worse "
-                   "one, as ODTK does.")  # fmt: skip
+                   "one, as ODTK does.  [default: the model's, else own]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Number of workers.  [default: every GPU, else 1]")  # fmt: skip
-@click.option("--threads-per-worker", "threads", type=click.IntRange(1),
+@click.option("--threads-per-worker", type=click.IntRange(1),
               help="CPU threads of each worker.  [default: physical cores / workers]")  # fmt: skip
 @click.option("--address", help="Ray cluster.  [default: RAY_ADDRESS, else Ray starts here]")
 @gpu_options
@@ -100,24 +101,20 @@ def infer(debug: bool, **flags: Any) -> None:
 
 
 def _infer(flags: dict[str, Any]) -> int:
-    from odtk_ray.cli.job import in_job, settle_places
+    from odtk_ray import api
+    from odtk_ray.cli.job import check_places, in_job, output_in_run_dir
     from odtk_ray.cli.screen import Console, print_summary
-    from odtk_ray.config import InferConfig, Postprocessing, Preprocessing
-    from odtk_ray.run.pipeline import infer as run
 
-    stated = given()
-    names = ("resize", "max_size", "exif", "max_pixels", "tile", "overlap")
-    pre = Preprocessing(
-        **{name: flags.pop(name) for name in names}, fit=size_of("--fit", flags.pop("fit"))
-    )
-    post = Postprocessing(**{name: flags.pop(name) for name in POSTPROCESSING})
-    config = InferConfig(**flags, pre=pre, post=post, given=stated)
+    if not flags["output"]:
+        del flags["output"]
+        if in_job():
+            flags |= {"output": output_in_run_dir(flags["run_dir"]), "run_dir": None}
     if in_job():
-        config = settle_places(config)
+        check_places(flags)
     with Console() as console:
-        summary = run(config, console)
+        summary = api.infer(**flags | {"fit": size_of("--fit", flags["fit"])}, reporter=console)
     print_summary(summary)
     click.get_current_context().ensure_object(dict).update(summary.counts())
     if summary.failed == summary.images:
         return EXIT_FAILED
-    return EXIT_PARTIAL if summary.failed > config.max_failures else EXIT_OK
+    return EXIT_PARTIAL if summary.failed > flags["max_failures"] else EXIT_OK

@@ -19,9 +19,9 @@ def info(file: str, anchors: Any, debug: bool) -> None:
     """Say what a checkpoint, exported model or engine set FILE is."""
 
     def show() -> int:
-        from odtk_ray.model.describe import describe_model
+        from odtk_ray import api
 
-        rows = describe_model(file, anchors)
+        rows = api.info(file, anchors=anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 from odtk_ray import storage
-from odtk_ray.config import InferConfig
+from odtk_ray.config import DEFAULT_OUTPUT
 from odtk_ray.errors import UsageError
 
 # Set by Ray for the command of a job, and by nothing else.
@@ -25,31 +26,34 @@ def in_job() -> bool:
     return _MARK in os.environ
 
 
-def settle_places(config: InferConfig) -> InferConfig:
-    """See that what a job writes outlives it; without `--output` it goes into the run folder.
+def output_in_run_dir(run_dir: str | None) -> tuple[str, ...]:
+    """Return where a job without `--output` writes: into the folder that it was given.
+
+    Raises:
+        UsageError: it was given none, or its path is relative.
+    """
+    if run_dir is None:
+        raise UsageError("a job needs --output or --run-dir", _GONE, _ABSOLUTE)
+    refuse_relative("--run-dir", run_dir)
+    if not storage.is_uri(run_dir):
+        os.makedirs(run_dir, exist_ok=True)
+    return (storage.join(run_dir, DEFAULT_OUTPUT),)
+
+
+def check_places(flags: Mapping[str, Any]) -> None:
+    """See that what a job writes outlives it.
+
+    Args:
+        flags: of `infer`, by the names of the options.
 
     Raises:
         UsageError: a path is relative.
     """
-    outputs = config.outputs
-    if "outputs" not in config.given:
-        if config.run_dir is None:
-            raise UsageError("a job needs --output or --run-dir", _GONE, _ABSOLUTE)
-        refuse_relative("--run-dir", config.run_dir)
-        if not storage.is_uri(config.run_dir):
-            os.makedirs(config.run_dir, exist_ok=True)
-        outputs = tuple(storage.join(config.run_dir, os.path.basename(p)) for p in outputs)
-        config = replace(config, outputs=outputs, run_dir=None)
-    for flag, path in [
-        ("--run-dir", config.run_dir),
-        ("--draw", config.draw),
-        ("--trace", config.trace),
-    ]:
-        if path is not None:
-            refuse_relative(flag, path)
-    for path in outputs:
+    for name in ("run_dir", "draw", "trace"):
+        if flags[name] is not None:
+            refuse_relative(f"--{name.replace('_', '-')}", flags[name])
+    for path in flags["output"]:
         refuse_relative("--output", path)
-    return config
 
 
 def refuse_relative(flag: str, path: str) -> None:

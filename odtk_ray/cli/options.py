@@ -14,9 +14,6 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
-# Flags whose values make up the post-processing settings.
-POSTPROCESSING = ("threshold", "top_n", "nms", "detections", "rotated_nms")
-
 # Flags that take several values, as ODTK's do, and what such a value looks like.
 _MANY: dict[str, Callable[[str], bool]] = {
     "--output": lambda text: text.endswith(_OUTPUT_ENDINGS) and not text.startswith("-"),
@@ -45,13 +42,6 @@ class ManyValues(click.Command):
         return super().parse_args(ctx, expanded)
 
 
-def given() -> frozenset[str]:
-    """Parameters of the running command that stand on its line."""
-    context = click.get_current_context()
-    typed = click.core.ParameterSource.COMMANDLINE
-    return frozenset(n for n in context.params if context.get_parameter_source(n) == typed)
-
-
 def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
     """Height and width from one or two numbers; None from none."""
     if len(values) > 2:
@@ -63,7 +53,7 @@ def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
 def gpu_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the flags that choose GPUs of the cluster."""
     kind = click.option(
-        "--gpu-type", "gpu_types", multiple=True, metavar="TYPE",
+        "--gpu-type", multiple=True, metavar="TYPE",
         help="GPUs to use, or to build an engine set for: by Ray's type (H100), by name ('NVIDIA "
              "H100 80GB HBM3'), or all; may be repeated.")  # fmt: skip
     wait = click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odtk_ray.dispatch.suspects import RESUME
-from odtk_ray.engines.set_loader import UnfitGpu
+from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 
 
@@ -51,8 +51,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or "no message").splitlines()[0]
 
 
-def unfit(error: Exception) -> UnfitGpu | None:
-    """The reason why a worker's constructor refused its GPU; None if it died of something else."""
+def incompatible_gpu(error: Exception) -> IncompatibleGpu | None:
+    """Return why a worker's constructor refused its GPU; None if it died of something else."""
     cause = error.args[0] if error.args else None
     inner = getattr(cause, "cause", None)
-    return inner if isinstance(inner, UnfitGpu) else None
+    return inner if isinstance(inner, IncompatibleGpu) else None

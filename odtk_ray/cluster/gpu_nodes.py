@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
+from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import Detect, Gpu, Machine
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
@@ -217,3 +218,20 @@ def _demands() -> Iterator[Any]:
 
 def _nothing() -> None:
     """What a demand runs."""
+
+
+def check_gpu_type(types: Collection[str], detect: Detect) -> None:
+    """See, in a worker, that its GPU is of a type that was asked for: nodes may join at any time.
+
+    Raises:
+        IncompatibleGpu: it is of none.
+    """
+    if not types:
+        return
+    node, machine = gpu_nodes()[node_id()], detect()
+    here = GpuNode(node["NodeID"], node["NodeManagerAddress"], ray_type(node), 1, machine)
+    if not here.wanted(types):
+        found = ", ".join(map(str, machine.gpus)) or "no GPU that CUDA finds"
+        raise IncompatibleGpu(
+            f"node {here.address} has {found}", f"--gpu-type is {', '.join(types)}"
+        )

@@ -12,10 +12,10 @@ from typing import Any
 
 from odtk_ray.cluster.node_selection import Place
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
-from odtk_ray.config import Decoder
-from odtk_ray.engines.load import PILLOW
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
+from odtk_ray.settings import PILLOW, Decoder, RunSettings
 
 # Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
 # pictures, for the graphs of the other shapes and for what else allocates.
@@ -44,8 +44,8 @@ class Ability:
         return next(iter(self.decoders), PILLOW)
 
 
-# Makes an engine of the settings given, with the shapes given ready.
-MakeEngine = Callable[[dict[str, Any], Sequence[tuple[int, int]]], Any]
+# What is tried on a GPU, with the settings planned so far; None when memory runs out.
+Try = Callable[[RunSettings], "Ability | None"]
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,16 @@ class Trial:
     """What is tried on a GPU.
 
     Attributes:
-        make_engine: makes a worker's engine.
-        shapes: (height, width) of the network inputs to try; may be empty.
+        load: makes a worker's engine; of its shapes the largest is tried.
         decoder: the one that the user insists on.
         kernels_needed: whether nothing can take the kernels' place.
     """
 
-    make_engine: MakeEngine
-    shapes: Sequence[tuple[int, int]]
+    load: EngineLoader
     decoder: Decoder | None = None
     kernels_needed: bool = False
 
-    def __call__(self, settings: dict[str, Any]) -> Ability | None:
+    def __call__(self, settings: RunSettings) -> Ability | None:
         """See what works, and make an engine of it; None when memory runs out.
 
         Args:
@@ -75,15 +73,16 @@ class Trial:
             raise OdtkError(
                 "TensorRT plans need the CUDA kernels", found.remarks[0], "pip install pycuda"
             )
-        settings = settings | {"kernels": found.kernels, "decoder": found.decoder, "compiled": []}
-        if self.shapes and not _fits(self.make_engine, settings, self.shapes):
+        settings = replace(settings, kernels=found.kernels, decoder=found.decoder)
+        load = replace(self.load, settings=settings, shapes=self.load.shapes[:1])
+        if load.shapes and not _fits(load):
             return None
-        return replace(found, launch_batch=settings["launch_batch"])
+        return replace(found, launch_batch=settings.launch_batch)
 
 
 def probe_gpus(
-    trial: Callable[[dict[str, Any]], Ability | None],
-    settings: dict[str, Any],
+    trial: Try,
+    settings: RunSettings,
     places: Sequence[Place],
     report: Reporter,
     least: int = 1,
@@ -101,10 +100,10 @@ def probe_gpus(
         OdtkError: not even one picture fits in memory, or the model cannot run there.
     """
     found: list[Ability] = []
-    wanted = batch = settings["launch_batch"]
+    wanted = batch = settings.launch_batch
     waiting = {f"GPU {i}": place for i, place in enumerate(places, start=1)}
     while waiting:
-        asked = trial, settings | {"launch_batch": batch}
+        asked = trial, replace(settings, launch_batch=batch)
         calls = [Call(name, place, asked) for name, place in waiting.items()]
         # A process that ran out of memory in mid-capture is good for nothing: each has its own.
         results = run_on_nodes(_run, calls, "trying what GPUs can do", report)
@@ -128,9 +127,7 @@ def probe_gpus(
     return replace(common, remarks=(*common.remarks, remark))
 
 
-def _run(
-    trial: Callable[[dict[str, Any]], Ability | None], settings: dict[str, Any]
-) -> Ability | None:
+def _run(trial: Try, settings: RunSettings) -> Ability | None:
     return trial(settings)
 
 
@@ -184,29 +181,17 @@ def _decoders(device: Any) -> Ability:
     return Ability(True, tuple(keys), remarks)
 
 
-def _fits(
-    make_engine: MakeEngine, settings: dict[str, Any], shapes: Sequence[tuple[int, int]]
-) -> bool:
-    """Whether an engine with these shapes leaves enough memory."""
+def _fits(load: EngineLoader) -> bool:
+    """Whether an engine with its shapes leaves enough memory."""
     try:
-        engine = make_engine(settings, shapes)
-        if settings["kernels"]:
+        engine: Any = load()
+        with engine:
+            if not load.settings.kernels:  # torch allocates when it computes
+                engine.launch([], load.shapes[0])()
             free, total = engine.memory()
-            engine.close()
-        else:
-            free, total = _memory_of_torch(engine, shapes[0])
     except Exception as error:
         # torch's and PyCUDA's, neither of which need be installed.
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
             return False
         raise
     return bool(free >= _FREE_SHARE * total)
-
-
-def _memory_of_torch(engine: Any, shape: tuple[int, int]) -> tuple[int, int]:
-    """Bytes that are free after a launch, and bytes in all."""
-    import torch
-
-    engine.detect([], shape)
-    torch.cuda.synchronize()
-    return torch.cuda.mem_get_info()

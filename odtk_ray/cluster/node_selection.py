@@ -1,12 +1,9 @@
-"""The GPUs of a run: where workers may start, and where what they will do is tried first."""
+"""Which nodes of a cluster take part in a run: where workers start, and where GPUs are tried."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.cluster.gpu_nodes import (
@@ -14,13 +11,11 @@ from odtk_ray.cluster.gpu_nodes import (
     GpuNode,
     find_nodes,
     gpu_nodes,
-    node_id,
     ray_type,
 )
 from odtk_ray.config import InferConfig
+from odtk_ray.engines.loader import no_plan
 from odtk_ray.engines.local_gpus import Detect
-from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import UnfitGpu, no_plan
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 
@@ -29,7 +24,7 @@ Place = tuple[str, ...]
 
 
 @dataclass
-class Roster:
+class NodeSelection:
     """Which nodes of the cluster take part.
 
     Attributes:
@@ -51,9 +46,9 @@ class Roster:
         return sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
 
 
-def muster(
+def select_nodes(
     config: InferConfig, engines: EngineSet | None, detect: Detect, report: Reporter
-) -> Roster:
+) -> NodeSelection:
     """Decide which nodes a run uses.
 
     Nodes are asked what they have where it matters: for an engine set, for `--gpu-type`, and where
@@ -71,7 +66,7 @@ def muster(
     here = gpu_nodes()
     mixed = len({ray_type(node) for node in here.values()}) > 1
     if engines is None and not config.gpu_types and not mixed:
-        return Roster()
+        return NodeSelection()
     nodes = find_nodes(config.gpu_types, config.wait_for_nodes, detect, report)
     alike: dict[tuple[object, ...], list[GpuNode]] = defaultdict(list)
     reasons: Counter[str] = Counter()
@@ -93,7 +88,7 @@ def muster(
         # Ray does not say which of a node's GPUs it will give: as many tries as it has kinds.
         places += [tuple(node.id for node in some)] * len(some[0].kinds)
     left_out = (set(here) | {node.id for node in nodes}) - set(used)
-    return Roster(left_out, places or [()])
+    return NodeSelection(left_out, places or [()])
 
 
 def _problem(node: GpuNode, config: InferConfig, engines: EngineSet | None) -> str:
@@ -112,19 +107,3 @@ def _problem(node: GpuNode, config: InferConfig, engines: EngineSet | None) -> s
     if without != list(node.kinds):
         return f"node {node.address} has {names}, {blind}; {without[0]} has no plan"
     return str(no_plan(config.model, without[0], node.machine))
-
-
-def only_on(types: Sequence[str], detect: Detect, make_engine: EngineFactory) -> EngineFactory:
-    """An engine factory that refuses GPUs that were not asked for: nodes may join at any time."""
-    return functools.partial(_make_if_wanted, types, detect, make_engine) if types else make_engine
-
-
-def _make_if_wanted(types: Sequence[str], detect: Detect, make_engine: EngineFactory) -> Any:
-    """Runs in a worker."""
-    node = gpu_nodes()[node_id()]
-    machine = detect()
-    here = GpuNode(node["NodeID"], node["NodeManagerAddress"], ray_type(node), 1, machine)
-    if not here.wanted(types):
-        found = ", ".join(map(str, machine.gpus)) or "no GPU that CUDA finds"
-        raise UnfitGpu(f"node {here.address} has {found}", f"--gpu-type is {', '.join(types)}")
-    return make_engine()

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from odtk_ray import storage
-from odtk_ray.dispatch.worker_state import Lane, Task
+from odtk_ray.dispatch.worker_state import WorkerState
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import patiently
 
@@ -38,24 +38,24 @@ class Observer:
         self._rate = Gauge("odtk_images_per_second", "Of each worker, lately.", of_worker)
         self._depth = Gauge("odtk_queue_depth", "Shards that no worker has yet.")
 
-    def shard(self, lane: Lane, task: Task, receipt: Receipt, seconds: float) -> None:
-        """A shard is done; `seconds` is the time that it took alone."""
-        tags = {"worker": lane.name}
+    def shard(self, worker: WorkerState, receipt: Receipt, seconds: float) -> None:
+        """Record that a shard is done; `seconds` is the time that it took by itself."""
+        tags = {"worker": worker.name}
         self._images.inc(receipt.rows, tags)
         if receipt.failed:
             self._failures.inc(receipt.failed, tags)
-        if lane.pace:
-            self._rate.set(1 / lane.pace, tags)
+        if worker.pace:
+            self._rate.set(1 / worker.pace, tags)
         details = {"images": receipt.rows, "failed": receipt.failed, "file": receipt.name}
-        self._add(lane, f"shard {task.shard}", lane.finished, seconds, details)
+        self._add(worker, f"shard {receipt.shard}", worker.last_end, seconds, details)
 
-    def crash(self, lane: Lane, why: str) -> None:
-        """A worker died or hung."""
-        self._crashes.inc(1, {"worker": lane.name})
-        self._add(lane, "crash", time.monotonic(), 0.0, {"why": why})
+    def crash(self, worker: WorkerState, why: str) -> None:
+        """Record that a worker died or hung."""
+        self._crashes.inc(1, {"worker": worker.name})
+        self._add(worker, "crash", time.monotonic(), 0.0, {"why": why})
 
     def queue(self, shards: int) -> None:
-        """So many shards wait for a worker."""
+        """Record the number of shards that wait for a worker."""
         self._depth.set(shards)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Observer:
         patiently(lambda: storage.write_atomic(path, data))
 
     def _add(
-        self, lane: Lane, name: str, end: float, seconds: float, details: dict[str, Any]
+        self, worker: WorkerState, name: str, end: float, seconds: float, details: dict[str, Any]
     ) -> None:
         if self._trace is None:
             return
@@ -83,7 +83,7 @@ class Observer:
                 "ts": round((end - seconds - self._start) * _MICRO),
                 "dur": round(seconds * _MICRO),
                 "pid": 1,
-                "tid": lane.number,
-                "args": {"worker": lane.name, **details},
+                "tid": worker.number,
+                "args": {"worker": worker.name, **details},
             }
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.settings import Device
 
 # Plans of a million images fit into it many times over; Ray's default is 30% of the memory.
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
@@ -32,6 +33,11 @@ class Fleet:
     gpus: bool
     threads: int
     elastic: bool = False
+
+    @property
+    def device(self) -> Device:
+        """What the workers compute on."""
+        return "gpu" if self.gpus else "cpu"
 
 
 def physical_cores() -> int:

@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from odtk_ray.cluster.gpu_nodes import node_id
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.cluster.gpu_nodes import check_gpu_type, node_id
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
-from odtk_ray.dispatch.worker_state import Progress
-from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import UnfitGpu
+from odtk_ray.dispatch.worker_state import DEPTH, Progress
+from odtk_ray.engines.loader import IncompatibleGpu
+from odtk_ray.engines.local_gpus import Detect, detect_machine
+from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import ImageResult
+from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import is_waiting, patiently, touch
@@ -28,12 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ray.actor import ActorHandle
 
-    from odtk_ray.cluster.node_selection import Roster
+    from odtk_ray.cluster.node_selection import NodeSelection
     from odtk_ray.cluster.session import Fleet
-
-# Of two shards in an actor's hands the second fills decode threads and engine where the first has
-# nothing left to decode.
-DEPTH = 2
 
 # Concurrency group of the calls that must be answered while shards run.
 WATCH = "watch"
@@ -43,6 +40,9 @@ _ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees, under the same name"
 
 T = TypeVar("T")
+
+# Loads the model; it is pickled.
+MakeEngine = Callable[[], Engine[Any]]
 
 CRASHED = "crashed the worker process twice, or made it hang"
 
@@ -57,10 +57,9 @@ class WorkerSettings:
         token: its content.
         canary: an image that the driver could read; None where it could not read any.
         digest: the plan's digest, written into each shard file.
-        prep: how pictures become network input.
-        post: thresholds behind the heads.
-        launch_batch: pictures in one launch.
-        threads: decode threads, and CPU threads of the engine.
+        run: the run's settings.
+        gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
+        detect: finds the GPU of the process.
     """
 
     run_dir: str
@@ -68,10 +67,9 @@ class WorkerSettings:
     token: str
     canary: str | None
     digest: str
-    prep: Preprocessing
-    post: Postprocessing
-    launch_batch: int
-    threads: int
+    run: RunSettings
+    gpu_types: tuple[str, ...] = ()
+    detect: Detect = detect_machine
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Work:
 class Worker:
     """The actor; after a crash the driver starts another and hands its work out again."""
 
-    def __init__(self, settings: WorkerSettings, make_engine: EngineFactory) -> None:
+    def __init__(self, settings: WorkerSettings, make_engine: MakeEngine) -> None:
         self._name = worker_name()  # first: Ray asks for it when what follows raises
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
@@ -109,14 +107,15 @@ class Worker:
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held by the shard whose files are being read
         try:
+            check_gpu_type(settings.gpu_types, settings.detect)
             self._detector = Detector(
                 make_engine,
-                settings.prep,
-                launch_batch=settings.launch_batch,
-                threads=settings.threads,
+                settings.run.preprocessing,
+                launch_batch=settings.run.launch_batch,
+                threads=settings.run.threads,
                 canary=settings.canary,
             )
-        except UnfitGpu as error:
+        except IncompatibleGpu as error:
             error.node = node_id()
             raise
 
@@ -124,7 +123,7 @@ class Worker:
         return self._name  # which Ray shows in its dashboard, lists and logs
 
     def progress(self) -> Progress:
-        """What is done of the shards in hand; the first answer says `ready`."""
+        """Report images done of the shards that it holds; the first answer says `ready`."""
         with self._lock:
             return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
 
@@ -206,7 +205,8 @@ class Worker:
         on_done: Callable[[int], None] = lambda _: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
-        prep, post = self._settings.prep, self._settings.post
+        run = self._settings.run
+        prep, post = run.preprocessing, run.postprocessing
         if prep.tile is None:
             return self._detector.detect(paths, on_done, on_read)
         return detect_tiled(self._detector, paths, prep, post, on_done, on_read, self._count_tiles)
@@ -258,9 +258,9 @@ def check_access(settings: WorkerSettings) -> None:
 
 
 def worker_starter(
-    fleet: Fleet, roster: Roster, settings: WorkerSettings, make_engine: EngineFactory
+    fleet: Fleet, nodes: NodeSelection, settings: WorkerSettings, make_engine: MakeEngine
 ) -> Callable[[], ActorHandle[Any]]:
-    """What starts one actor: on a GPU of the roster that it owns, or on its threads' cores.
+    """What starts one actor: on a GPU of the nodes that it owns, or on its threads' cores.
 
     Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
     have hit, and gives a worker up that dies again and again, where Ray would restart it for ever.
@@ -269,7 +269,7 @@ def worker_starter(
 
     options: dict[str, Any] = {
         "num_gpus": 1 if fleet.gpus else 0,
-        "num_cpus": 0 if fleet.gpus else settings.threads,
+        "num_cpus": 0 if fleet.gpus else settings.run.threads,
         "max_restarts": 0,
         "max_task_retries": 0,
         "max_concurrency": DEPTH,
@@ -278,7 +278,7 @@ def worker_starter(
     factory: Any = ray.remote(**options)(Worker)
 
     def start() -> ActorHandle[Any]:
-        selector = roster.selector() if fleet.gpus else {}
+        selector = nodes.selector() if fleet.gpus else {}
         placed = factory.options(label_selector=selector) if selector else factory
         actor: ActorHandle[Any] = placed.remote(settings, make_engine)
         return actor

@@ -193,22 +193,17 @@ def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str])
 
 def _write(target: str, content: _Content, convention: Convention) -> str:
     images, categories = content.images, content.categories
-    part, count = f"{target}.{os.getpid()}.tmp", 0
-    try:
-        with open(part, "w", encoding="utf-8") as stream:
-            stream.write("{")
-            for key, value in content.others.items():
-                stream.write(f"{json.dumps(key)}: {json.dumps(value)},\n")
-            stream.write(f'"images": {_list(images)},\n"categories": {_list(categories)},\n')
-            stream.write('"annotations": [')
-            for count, entry in enumerate(content.annotations, 1):
-                box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()
-                stream.write((",\n" if count > 1 else "\n") + json.dumps(entry | {"bbox": box}))
-            stream.write("\n]}\n")
-        os.replace(part, target)
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
+    count = 0
+    with storage.writing(target) as part, open(part, "w", encoding="utf-8") as stream:
+        stream.write("{")
+        for key, value in content.others.items():
+            stream.write(f"{json.dumps(key)}: {json.dumps(value)},\n")
+        stream.write(f'"images": {_list(images)},\n"categories": {_list(categories)},\n')
+        stream.write('"annotations": [')
+        for count, entry in enumerate(content.annotations, 1):
+            box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()
+            stream.write((",\n" if count > 1 else "\n") + json.dumps(entry | {"bbox": box}))
+        stream.write("\n]}\n")
     return f"wrote {target}: {len(images):,} images, {count:,} annotations"
 
 

@@ -6,12 +6,15 @@ asked for in batches and passes over the rest without parsing it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+
+import orjson
 
 from odtk_ray.datasets.json_nesting import JsonError, Nesting, TopLevelArrayError
 
@@ -28,6 +31,10 @@ _DELIMITER = re.compile(rb'[ \t\n\r,:"\[\]{}]')
 _COMMA, _COLON, _QUOTE = b',:"'
 _ARRAY, _OBJECT, _END_OF_OBJECT = b"[{}"
 _END_OF_FILE = -1
+
+# -9223372036854775809, the first integer beyond 64 bits on either side, has 19 digits.
+_LONG_NUMBER = b"0" * 19
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 
 
 @dataclass(frozen=True)
@@ -252,6 +259,18 @@ def _array(source: _Source, key: str) -> Iterator[Chunk]:
 
 
 def _parse(text: bytes, offset: int) -> Any:
+    """The value of a whole text, whose first byte is at `offset` in the file.
+
+    orjson is four times as quick as the standard parser, which gets what orjson refuses (mistakes,
+    NaN, lone surrogates, numbers beyond float64) and integers beyond 64 bits, made floats there.
+    """
+    if _LONG_NUMBER not in text.translate(_DIGITS):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    return _parse_by_standard(text, offset)
+
+
+def _parse_by_standard(text: bytes, offset: int) -> Any:
     try:
         return json.loads(text.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:

@@ -10,22 +10,18 @@ import functools
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from odtk_ray.config import Preprocessing
-from odtk_ray.engines.protocol import Engine, EngineFactory, Outcome, StreamingEngine
+from odtk_ray.engines.protocol import Content, Engine, Outcome
 from odtk_ray.errors import ImageError, OdtkError
-from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.images.resize import input_size
 from odtk_ray.records import Detections, ImageResult
+from odtk_ray.settings import Preprocessing
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image
-
-# A file, or decoded pixels, uint8 [h, w, 3], RGB.
-Content = bytes | NDArray[np.uint8]
 
 # Launches behind the one that the engine computes: a GPU goes on while pictures are late or results
 # are being written.
@@ -51,7 +47,7 @@ class Detector:
 
     def __init__(
         self,
-        make_engine: EngineFactory,
+        make_engine: Callable[[], Engine[Any]],
         prep: Preprocessing,
         *,
         launch_batch: int,
@@ -65,10 +61,24 @@ class Detector:
         self._ahead = (1 + _QUEUED) * launch_batch + threads
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        engine = self._engine_thread.submit(make_engine).result()
-        self._engine = (
-            engine if isinstance(engine, StreamingEngine) else _HostPictures(engine, prep)
-        )
+        self._engine = self._engine_thread.submit(make_engine).result()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the engine, in its own thread, and end the threads; nobody detects meanwhile."""
+        self._decoders.shutdown(cancel_futures=True)
+        self._engine_thread.submit(self._engine.close).result()
+        self._engine_thread.shutdown()
 
     @property
     def engine_key(self) -> str:
@@ -180,23 +190,6 @@ def attempt(load: Callable[[], Any]) -> Any:
         return ImageError(f"cannot be read: {error.strerror or error}")
     except Exception as error:  # no file, however odd, may end a run over a million others
         return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
-
-
-class _HostPictures:
-    """An `Engine` as a `StreamingEngine`: pictures are decoded and resized by the CPU."""
-
-    def __init__(self, engine: Engine, prep: Preprocessing) -> None:
-        self.key = engine.key
-        self._engine, self._prep = engine, prep
-
-    def read(self, data: Content) -> Picture:
-        return load_picture(data, self._prep)
-
-    def launch(
-        self, pictures: Sequence[Picture], shape: tuple[int, int]
-    ) -> Callable[[], list[Outcome]]:
-        found = self._engine.detect([picture.pixels for picture in pictures], shape)
-        return lambda: [Outcome(detections) for detections in found]
 
 
 def _to_image(picture: Any, outcome: Outcome) -> ImageResult:

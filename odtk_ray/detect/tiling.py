@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odtk_ray.config import Postprocessing, Preprocessing
-from odtk_ray.detect.detector import Content, Detector, attempt
+from odtk_ray.detect.detector import Detector, attempt
+from odtk_ray.engines.protocol import Content
 from odtk_ray.errors import ImageError
 from odtk_ray.images.windows import LARGE, Windowed, open_windowed
 from odtk_ray.records import Detections, ImageResult
+from odtk_ray.settings import Postprocessing, Preprocessing
 from odtk_ray.storage.retry import read_image
 
 Window = tuple[int, int, int, int]  # x, y, width, height in pixels of the image

@@ -1,8 +1,8 @@
-"""Finding the images that crash a worker.
+"""Finds the images that crash a worker.
 
-After a crash every shard that the worker had in hand is a suspect and is run again alone. A shard
-that crashes twice alone has its images probed one by one; those that crash twice are recorded as
-failed, and the rest is detected one by one, since some pictures crash only together.
+After a crash every shard that the worker held is a suspect and runs again alone. The images of a
+shard that crashes twice alone are probed one by one. Images that crash twice are recorded as
+failed, and the others are detected one after the other, because some crash only together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.dispatch.worker_state import Task
+from odtk_ray.dispatch.tasks import Task
 from odtk_ray.errors import OdtkError
 
 RESUME = "what is committed stays: --resume goes on once the cause is gone"
@@ -22,10 +22,10 @@ _CRASHES_ALONE = 2
 
 
 class Suspects:
-    """Tasks that run alone, and what became of them.
+    """Queue of the tasks that run alone, and the results of the probes.
 
     Args:
-        rows: for each shard its record indices, in processing order.
+        rows: record indices of each shard, in processing order.
     """
 
     def __init__(self, rows: Mapping[int, NDArray[np.int64]]) -> None:
@@ -34,7 +34,11 @@ class Suspects:
         self._probing: dict[int, tuple[Task, int]] = {}  # shard -> its task, probes to come
 
     def crashed(self, task: Task) -> None:
-        """Take in a task whose worker died or hung."""
+        """Take in a task whose worker died or hung.
+
+        Raises:
+            OdtkError: a shard crashes its worker although each of its images alone does not.
+        """
         if task.alone:
             task.crashes += 1
         task.alone = True
@@ -46,7 +50,7 @@ class Suspects:
             self._isolate(task)
 
     def _isolate(self, task: Task) -> None:
-        """Probe each image alone, then run the others singly."""
+        """Queue a probe of each image; the shard itself runs again after the last one."""
         if task.singly:
             raise OdtkError(
                 f"shard {task.shard} crashes its worker",
@@ -58,7 +62,7 @@ class Suspects:
         self.queue.extend(Task(task.shard, 1, row, alone=True) for row in range(task.images))
 
     def probed(self, probe: Task, *, crashed: bool) -> None:
-        """Take in what became of one image; after the last one its shard runs again."""
+        """Take in the result of a probe; after the last one its shard runs again."""
         task, left = self._probing[probe.shard]
         if crashed and probe.row is not None:
             task.skip.add(int(self._rows[probe.shard][probe.row]))

@@ -1,24 +1,28 @@
-"""What the driver knows of its workers: what each has in hand, and how fast it is."""
+"""What the driver knows of a worker: its assignments, its progress, its speed.
+
+Times are seconds of any clock that never runs backwards.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+from odtk_ray.dispatch.tasks import Task
 
+# Tasks that a worker holds at most: the second one fills decode threads and engine when the first
+# has nothing left to decode.
+DEPTH = 2
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
 
 
 class Progress(NamedTuple):
-    """What a worker says of itself.
+    """A worker's report on itself.
 
     Attributes:
-        done: for each shard in hand the number of images done.
-        tiles: done since it started, since an image of hundreds may take many minutes.
+        done: images done of each shard that it holds.
+        tiles: tiles done since it started; an image of hundreds of tiles may take many minutes.
         waiting: whether it waits for storage to come back.
         worker: its name.
     """
@@ -30,134 +34,100 @@ class Progress(NamedTuple):
 
 
 @dataclass(eq=False)
-class Task:
-    """One call to make: a shard, or (with `row`) the probe of one of its images."""
+class Assignment:
+    """One task in the hands of one worker; a task that is handed out again gets a new one.
 
-    shard: int
-    images: int
-    row: int | None = None
-    alone: bool = False
-    crashes: int = 0
-    skip: set[int] = field(default_factory=set)
-    singly: bool = False
+    Attributes:
+        worker: who has it.
+        task: what is to be done.
+        attempt: number of this assignment, from 1, never used twice by one driver.
+        since: when it was made.
+        recalled: whether the worker was asked to return the shard, should it not have begun.
+        interrupted: whether the driver made a pause meanwhile, so that its end was seen late.
+    """
+
+    worker: WorkerState
+    task: Task
+    attempt: int
+    since: float
     recalled: bool = False
-    since: float = 0.0  # when it was handed out, by time.monotonic
+    interrupted: bool = False
 
 
 @dataclass(eq=False)
-class Lane:
-    """A worker and what it has in hand."""
+class WorkerState:
+    """A worker, or the process that takes its place after a crash.
+
+    Attributes:
+        number: tells it from all other workers of the run.
+        last_progress: when it last showed that it works; hang detection counts from here.
+        name: GPU and node, known once it is ready.
+        ready: whether its process has loaded the model.
+        deaths: processes in a row that died before they were ready.
+        assignments: what it holds, in the order of the hand-outs.
+        done: images done of each shard that it holds, as last reported.
+        tiles: likewise, since its process started.
+        pace: seconds an image takes it; None before its first shard.
+        last_end: when it last finished a shard.
+    """
 
     number: int
-    actor: Any
-    name: str = ""  # says GPU and node, once the worker is ready
+    last_progress: float
+    name: str = ""
     ready: bool = False
     deaths: int = 0
-    tasks: dict[Any, Task] = field(default_factory=dict)
-    watch: Any | None = None
-    progress: dict[int, int] = field(default_factory=dict)
-    tiles: int = 0  # done, as the worker last said
-    pace: float | None = None  # seconds an image
-    stirred: float = field(default_factory=time.monotonic)  # last sign of work
-    finished: float = 0.0  # when the last shard ended
+    assignments: list[Assignment] = field(default_factory=list)
+    done: dict[int, int] = field(default_factory=dict)
+    tiles: int = 0
+    pace: float | None = None
+    last_end: float = 0.0
 
-    def accepts(self, task: Task, depth: int) -> bool:
-        """Whether the worker may get this task now; a task that runs alone wants it to itself."""
-        if not self.ready or any(t.alone for t in self.tasks.values()):
+    def accepts(self, task: Task) -> bool:
+        """Return whether it may get this task now; one that runs alone needs an idle worker."""
+        if not self.ready or any(a.task.alone for a in self.assignments):
             return False
-        return not self.tasks if task.alone else len(self.tasks) < depth
+        return not self.assignments if task.alone else len(self.assignments) < DEPTH
 
     @property
     def load(self) -> int:
-        """Images in hand that are still to be done."""
-        return sum(t.images - self.progress.get(t.shard, 0) for t in self.tasks.values())
+        """Images that it holds and has not done."""
+        return sum(a.task.images - self.done.get(a.task.shard, 0) for a in self.assignments)
 
-    def hand(self, ref: Any, task: Task) -> None:
-        """Note a call that was made."""
-        task.since = time.monotonic()
-        if not self.tasks:
-            self.stirred = task.since
-        self.tasks[ref] = task
+    def assign(self, task: Task, attempt: int, now: float) -> Assignment:
+        """Add a task to what it holds."""
+        if not self.assignments:
+            self.last_progress = now
+        assignment = Assignment(self, task, attempt, now)
+        self.assignments.append(assignment)
+        return assignment
 
-    def take_back(self, ref: Any) -> Task:
-        """Note that a call has ended."""
-        task = self.tasks.pop(ref)
-        self.progress.pop(task.shard, None)
-        self.stirred = time.monotonic()
-        return task
+    def take_back(self, assignment: Assignment, now: float) -> bool:
+        """Remove a task that it has ended; False if it does not hold this assignment any more."""
+        if assignment not in self.assignments:
+            return False
+        self.assignments.remove(assignment)
+        self.done.pop(assignment.task.shard, None)
+        self.last_progress = now
+        return True
 
-    def measure(self, task: Task) -> float:
-        """Learn from a shard that is done; returns the seconds that it took alone."""
-        now = time.monotonic()
-        # One that was handed out while another ran began when that one ended.
-        seconds = now - max(task.since, self.finished)
-        self.finished = now
-        pace = seconds / task.images
+    def measure(self, assignment: Assignment, now: float) -> float:
+        """Update the pace after a shard; returns the seconds that the shard took by itself."""
+        # A shard that was handed out while another one ran began when that one ended.
+        seconds = now - max(assignment.since, self.last_end)
+        self.last_end = now
+        pace = seconds / assignment.task.images
         self.pace = pace if self.pace is None else _NEWEST * pace + (1 - _NEWEST) * self.pace
         return seconds
 
-    def note_progress(self, said: Progress) -> None:
-        """Take in what the worker says of itself; one that waits for storage does not hang."""
-        if (said.done, said.tiles) != (self.progress, self.tiles) or said.waiting:
-            self.stirred = time.monotonic()
-        self.progress, self.tiles = said.done, said.tiles
+    def note_progress(self, said: Progress, now: float) -> None:
+        """Take in a report; a worker that waits for storage counts as working."""
+        if (said.done, said.tiles) != (self.done, self.tiles) or said.waiting:
+            self.last_progress = now
+        self.ready, self.deaths, self.name = True, 0, said.worker
+        self.done, self.tiles = said.done, said.tiles
 
     def lose(self) -> list[Task]:
-        """The process is gone: forget all of it, and return what it had in hand."""
-        tasks, self.tasks = list(self.tasks.values()), {}
-        self.ready, self.watch, self.progress = False, None, {}
+        """Forget the process, which is gone; returns the tasks that it held."""
+        tasks = [assignment.task for assignment in self.assignments]
+        self.ready, self.assignments, self.done, self.tiles = False, [], {}, 0
         return tasks
-
-
-class Endgame:
-    """Who takes a shard near the end of a run: whoever ends it before the others have ended all.
-
-    Reads what the workers have in hand once and follows it while shards are handed out, since a
-    thousand workers may ask in one round.
-
-    Args:
-        lanes: all workers.
-    """
-
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        known = [lane for lane in lanes if lane.ready and lane.pace]
-        self._rows = {lane: row for row, lane in enumerate(known)}
-        self._paces = np.array([lane.pace for lane in known], np.float64)
-        self._loads = np.array([lane.load for lane in known], np.float64)
-
-    def hand(self, lane: Lane, images: int) -> None:
-        """Note that a worker gets so many images."""
-        if lane in self._rows:
-            self._loads[self._rows[lane]] += images
-
-    def worthwhile(self, lane: Lane, images: int, shards: int) -> bool:
-        """Whether a worker should take one more shard.
-
-        Not if the others end all that is left before it would end this one.
-
-        Args:
-            lane: the worker.
-            images: in the shard.
-            shards: number of shards that are left, this one included.
-        """
-        if not lane.pace:
-            return True
-        end = (lane.load + images) * lane.pace
-        # Shards that each ends strictly earlier, so that of equal workers one takes it.
-        earlier = np.ceil((end / self._paces - self._loads) / images) - 1
-        if lane in self._rows:
-            earlier[self._rows[lane]] = 0
-        return bool(earlier.clip(min=0).sum() < shards)
-
-
-def to_recall(lanes: Sequence[Lane]) -> list[tuple[Lane, Task]]:
-    """Shards that wait behind others, for workers that have nothing to do and are not slower."""
-    idle = sorted(lane.pace or 0.0 for lane in lanes if lane.ready and not lane.tasks)
-    waiting = []
-    for lane in lanes:
-        last = list(lane.tasks.values())[-1:]
-        if len(lane.tasks) > 1 and not last[0].recalled and not last[0].alone:
-            waiting.append((lane.load * (lane.pace or 0.0), lane, last[0]))
-    waiting.sort(key=lambda item: -item[0])
-    pairs = zip(idle, waiting, strict=False)
-    return [(lane, task) for pace, (_, lane, task) in pairs if pace <= (lane.pace or pace)]

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
 from odtk_ray.engines.launches import Launches, Results
-from odtk_ray.engines.protocol import Outcome
+from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.engines.step import Network, Step
 from odtk_ray.images.gpu_loader import GpuLoader, Source
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 Shape = tuple[int, int]
 
 
-class CudaEngine:
-    """A `StreamingEngine`; belongs to the thread that makes it, except `read` and the outcomes.
+class CudaEngine(Closing):
+    """An engine; belongs to the thread that makes it, except `read` and the outcomes.
 
     Args:
         checkpoint: what to run.
@@ -107,13 +105,13 @@ class CudaEngine:
         """The image decoder, its version and kind."""
         return self._loader.key
 
-    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
-        """See `StreamingEngine.read`."""
+    def read(self, data: Content) -> Source:
+        """See `Engine.read`."""
         return self._loader.read(data)
 
     @torch.inference_mode()
     def launch(self, pictures: Sequence[Source], shape: Shape) -> Callable[[], list[Outcome]]:
-        """See `StreamingEngine.launch`."""
+        """See `Engine.launch`."""
         return self._launches.start(
             pictures, lambda good, results: self._queue(good, shape, results)
         )

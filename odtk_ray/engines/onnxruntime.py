@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, read_exported, unusable
-from odtk_ray.config import Postprocessing
+from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.errors import UsageError
+from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.records import Detections
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(HostEngine):
     """Runs an ONNX file of `odtk-ray export`, on the CPU, or on a GPU where ONNX Runtime can.
 
     Every call computes a full launch batch, as `PyTorchEngine` does.
@@ -22,6 +24,7 @@ class OnnxRuntimeEngine:
     Args:
         path: the file.
         post: thresholds behind raw outputs; a graph that ends in detections has its own.
+        prep: how `read` makes pictures network input.
         launch_batch: pictures in one call.
         threads: CPU threads.
         gpu: use CUDA if ONNX Runtime has it.
@@ -36,12 +39,14 @@ class OnnxRuntimeEngine:
         path: str,
         post: Postprocessing,
         *,
+        prep: Preprocessing = HostEngine.prep,
         launch_batch: int,
         threads: int = 1,
         gpu: bool = False,
         expect: str | None = None,
     ) -> None:
         self._about = read_exported(path, expect)
+        self.prep = prep
         self._session = _session(path, threads, gpu)
         self._batch, self._post, self._threads = launch_batch, post, threads
         self.key = engine_key(self._session, self._about)
@@ -49,7 +54,7 @@ class OnnxRuntimeEngine:
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `Engine.detect`; `shape` is the model's size."""
+        """See `HostEngine.detect`; `shape` is the model's size."""
         outputs = self._run(pictures, shape)
         if self._about.outputs == "raw":
             outputs = decode_raw(outputs, self._about, self._post, self._threads)
@@ -66,21 +71,9 @@ class OnnxRuntimeEngine:
     ) -> list[NDArray[Any]]:
         if shape != self._about.size:
             raise ValueError(f"the model's input is {self._about.size}, not {shape}")
-        batch = normalise(pictures, self._batch, self._about)
+        about = self._about
+        batch = normalised_batch(pictures, self._batch, about.size, about.mean, about.std)
         return list(self._session.run(list(self._about.output_names), {INPUT_NAME: batch}))
-
-
-def normalise(
-    pictures: Sequence[NDArray[np.uint8]], batch: int, about: ExportedModel
-) -> NDArray[np.float32]:
-    """float32 [batch, 3, H, W], (pixels / 255 - mean) / std; padding and missing pictures are 0."""
-    mean, std = (np.array(values, np.float32) for values in (about.mean, about.std))
-    result = np.zeros((batch, 3, *about.size), np.float32)
-    for slot, picture in zip(result, pictures, strict=False):
-        height, width = picture.shape[:2]
-        pixels = (picture.astype(np.float32) / 255 - mean) / std
-        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
-    return result
 
 
 def decode_raw(

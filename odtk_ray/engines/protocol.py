@@ -1,42 +1,28 @@
-"""What every engine is: a batch of equally padded pictures in, detections out."""
+"""What every engine is: it reads files, and turns launches of pictures into detections."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.errors import ImageError
+from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.records import Detections
+from odtk_ray.settings import Preprocessing, RunSettings
 
 if TYPE_CHECKING:
-    from odtk_ray.images.gpu_loader import Source
+    from typing_extensions import Self
 
+# A file, or decoded pixels, uint8 [h, w, 3], RGB.
+Content = bytes | NDArray[np.uint8]
 
-class Engine(Protocol):
-    """Holds a network on one device and takes decoded pictures; called from one thread only.
-
-    Attributes:
-        key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
-    """
-
-    key: str
-
-    def detect(
-        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
-    ) -> list[Detections]:
-        """Detect in pictures that share one padded network size.
-
-        Args:
-            pictures: each uint8 [h, w, 3], RGB, already resized; h and w at most `shape`.
-            shape: (height, width) of the network input in pixels.
-
-        Returns:
-            detections for each picture, boxes_net.
-        """
+P = TypeVar("P")  # what an engine makes of a file: pixels, or a file that the GPU will decode
 
 
 @dataclass(frozen=True)
@@ -52,40 +38,108 @@ class Outcome:
     by_pillow: bool = False
 
 
-@runtime_checkable
-class StreamingEngine(Protocol):
-    """An engine that takes files, and that is given its next launch while it works on one.
+class Engine(Protocol[P]):
+    """A network on one device, given its next launch while it works on one.
+
+    One thread makes, uses and closes it; `read` and the outcomes may be called from any.
 
     Attributes:
-        key: as `Engine.key`.
+        key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
     """
 
     key: str
 
-    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
+    def read(self, data: Content) -> P:
         """Look at an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
-            data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
+            data: the file, or decoded pixels.
 
         Raises:
             ImageError: the file cannot be used.
         """
 
-    def launch(
-        self, pictures: Sequence[Source], shape: tuple[int, int]
-    ) -> Callable[[], list[Outcome]]:
-        """Start detecting in pictures that share one padded network size; one thread only.
+    def launch(self, pictures: Sequence[P], shape: tuple[int, int]) -> Callable[[], list[Outcome]]:
+        """Start detecting in pictures that share one padded network size.
 
         Args:
-            pictures: at most a launch batch of them.
+            pictures: at most a launch batch of them, as `read` gave them.
             shape: (height, width) of the network input in pixels.
 
         Returns:
             waits for the outcomes, one for each picture; called once, from any thread.
         """
 
+    def close(self) -> None:
+        """Free the device; every launch has been waited for."""
 
-# Makes an engine inside a worker; it is pickled, so it holds settings and no tensors. Without
-# arguments, or, where each worker has its own model, with the path of that.
-EngineFactory = Callable[..., Any]
+    def __enter__(self) -> Self:
+        """Return the engine."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the engine."""
+
+
+# Makes an engine in a worker, from the local path of a model and the run's settings; it is pickled,
+# so it holds no tensors.
+EngineFactory = Callable[[str, RunSettings], Engine[Any]]
+
+
+class Closing:
+    """The context of an engine: whoever enters it closes it."""
+
+    def close(self) -> None:
+        """Free the device."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class HostEngine(Closing, ABC):
+    """An engine whose pictures the CPU decodes and resizes, and that answers at once.
+
+    Attributes:
+        key: as `Engine.key`.
+        prep: how pictures become network input.
+    """
+
+    key: str
+    prep: Preprocessing = Preprocessing()
+
+    @abstractmethod
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """Detect in pictures that share one padded network size.
+
+        Args:
+            pictures: each uint8 [h, w, 3], RGB, already resized; h and w at most `shape`.
+            shape: (height, width) of the network input in pixels.
+
+        Returns:
+            detections for each picture, boxes_net.
+        """
+
+    def read(self, data: Content) -> Picture:
+        """See `Engine.read`."""
+        return load_picture(data, self.prep)
+
+    def launch(
+        self, pictures: Sequence[Picture], shape: tuple[int, int]
+    ) -> Callable[[], list[Outcome]]:
+        """See `Engine.launch`."""
+        found = self.detect([picture.pixels for picture in pictures], shape)
+        return lambda: [Outcome(detections) for detections in found]

@@ -9,16 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.protocol import HostEngine
+from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.ops.decode import decode
 from odtk_ray.ops.nms import nms
 from odtk_ray.records import Detections
+from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing
 
 
-class PyTorchEngine:
+class PyTorchEngine(HostEngine):
     """Runs a checkpoint in FP32 on the CPU, or in FP16 on a GPU that `cuda_ops` does not serve.
 
     Every call computes a full launch batch: missing pictures are filled with zeros and their rows
@@ -27,6 +29,7 @@ class PyTorchEngine:
     Args:
         checkpoint: what to run.
         post: thresholds behind the heads.
+        prep: how `read` makes pictures network input.
         launch_batch: pictures in one call.
         threads: CPU threads of the calling thread's operators.
         full_precision: no FP16 on a GPU.
@@ -38,12 +41,14 @@ class PyTorchEngine:
         checkpoint: Checkpoint,
         post: Postprocessing,
         *,
+        prep: Preprocessing = HostEngine.prep,
         launch_batch: int,
         threads: int = 1,
         full_precision: bool = False,
         device: str = "cpu",
     ) -> None:
         torch.set_num_threads(threads)
+        self.prep = prep
         self._device = torch.device(device)
         self._half = self._device.type == "cuda" and not full_precision
         self._batch = launch_batch
@@ -63,7 +68,6 @@ class PyTorchEngine:
             ).to(self._device)
             for stride in self._model.strides
         ]
-        # float32 arithmetic of ODTK's loader: divide by 255, subtract the mean, divide by std.
         self._mean = torch.tensor(MEAN, device=self._device).view(3, 1, 1)
         self._std = torch.tensor(STD, device=self._device).view(3, 1, 1)
         self.key = f"pytorch-{_processor(self._device)}-{'fp16' if self._half else 'fp32'}"
@@ -72,7 +76,7 @@ class PyTorchEngine:
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[Detections]:
-        """See `Engine.detect`."""
+        """See `HostEngine.detect`."""
         heads = self._heads(pictures, shape)
         scores, boxes, classes = decode(
             *heads,
@@ -104,6 +108,11 @@ class PyTorchEngine:
         scores, deltas = self._heads(pictures, shape)
         return [level[: len(pictures)].cpu().numpy() for level in (*scores, *deltas)]
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the GPU that are free, and bytes in all."""
+        torch.cuda.synchronize()
+        return torch.cuda.mem_get_info()
+
     def _heads(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -119,7 +128,7 @@ class PyTorchEngine:
         for slot, picture in zip(batch, pictures, strict=False):
             h, w = picture.shape[:2]
             pixels = torch.tensor(picture, device=self._device).permute(2, 0, 1)
-            slot[:, :h, :w] = (pixels.float() / 255 - self._mean) / self._std
+            slot[:, :h, :w] = normalise(pixels.float(), self._mean, self._std)
         return batch
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.engines.launches import Results
+from odtk_ray.images.normalise import pixel_levels
+from odtk_ray.settings import MEAN, STD, Postprocessing
 
 Scalar = Literal["float16", "float32"]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
@@ -53,8 +54,7 @@ class Step:
             shape=(height, width),
             dtype=dtype,
             channels_last=True,
-            mean=MEAN,
-            std=STD,
+            levels=pixel_levels(MEAN, STD),
         )
         self._post = cuda_ops.Postprocess(
             device,

@@ -16,19 +16,20 @@ import cuda_ops
 from odtk_ray.artifacts.engine_set import engine_key
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.engines.launches import Launches, Results
 from odtk_ray.engines.loaded_plan import Plan
-from odtk_ray.engines.protocol import Outcome
+from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.images.gpu_loader import GpuLoader, Source
+from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 _BYTES = 4  # both ends of a plan are float32
 
 
-class TensorRTEngine:
-    """A `StreamingEngine`; belongs to the thread that makes it, except `read` and the outcomes.
+class TensorRTEngine(Closing):
+    """An engine; belongs to the thread that makes it, except `read` and the outcomes.
 
     Args:
         path: of the plan; its sidecar lies beside it.
@@ -88,14 +89,14 @@ class TensorRTEngine:
         """The image decoder, its version and kind."""
         return self._loader.key
 
-    def read(self, data: bytes) -> Source:
-        """See `StreamingEngine.read`."""
+    def read(self, data: Content) -> Source:
+        """See `Engine.read`."""
         return self._loader.read(data)
 
     def launch(
         self, pictures: Sequence[Source], shape: tuple[int, int]
     ) -> Callable[[], list[Outcome]]:
-        """See `StreamingEngine.launch`; `shape` is the plan's size."""
+        """See `Engine.launch`; `shape` is the plan's size."""
         if shape != self._shape:
             raise ValueError(f"the plan's input is {self._shape}, not {shape}")
         return self._launches.start(pictures, self._queue)
@@ -169,8 +170,7 @@ class PlanStep:
             shape=about.size,
             dtype="float32",
             channels_last=False,
-            mean=about.mean,
-            std=about.std,
+            levels=pixel_levels(about.mean, about.std),
         )
         self._post = cuda_ops.Postprocess(
             device,

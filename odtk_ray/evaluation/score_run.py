@@ -55,7 +55,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     Returns:
         None where there is no ground truth.
     """
-    rotated: bool = run.plan.settings["rotated"]
+    rotated = run.plan.settings.rotated
     if config.annotations is None or not run.plan.outputs["has_truth"]:
         return None
     ids: list[str] = run.plan.records["image_id"].to_pylist()

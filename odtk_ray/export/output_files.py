@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from odtk_ray import storage
+from odtk_ray.artifacts.sidecar import sidecar_path
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.storage.writable import check_file
 
@@ -20,17 +20,8 @@ def writing(path: str) -> Iterator[str]:
     Raises:
         OdtkError: the storage refuses.
     """
-    folder, name = os.path.split(path)
-    stem, ending = os.path.splitext(name)
-    part = os.path.join(folder, f".{stem}.{os.getpid()}.part{ending}")
-    try:
+    with _said(path), storage.writing(path) as part:
         yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -39,10 +30,27 @@ def write_file(path: str, data: bytes) -> None:
     Raises:
         OdtkError: the storage refuses.
     """
-    try:
+    with _said(path):
         storage.write_atomic(path, data)
+
+
+def write_plan(path: str, plan: bytes, sidecar: str) -> None:
+    """Writes a plan and its sidecar; the sidecar first: a plan is never there without it.
+
+    Raises:
+        OdtkError: the storage refuses.
+    """
+    with _said(path):
+        storage.write_together({sidecar_path(path): sidecar.encode(), path: plan})
+
+
+@contextmanager
+def _said(path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise OdtkError(f"cannot write {path}", error.strerror or str(error)) from error
+        target = error.filename2 or path  # of a rename: a plan's sidecar may be what is in the way
+        raise OdtkError(f"cannot write {target}", error.strerror or str(error)) from error
 
 
 def check_output(path: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from odtk_ray.model.checkpoint import Checkpoint
+from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 
 LEVELS = ("P3", "P4", "P5", "P6", "P7")
@@ -50,6 +52,11 @@ class NetworkGraph:
         if node.op != "call_module":
             return None
         return self.module.get_submodule(str(node.target))
+
+
+def trace_checkpoint(checkpoint: Checkpoint) -> NetworkGraph:
+    """The network of a checkpoint as it is calibrated and exported: traced, BatchNorm folded."""
+    return trace(fold_batch_norms(checkpoint.build()))
 
 
 def trace(model: RetinaNet) -> NetworkGraph:

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from odtk_ray.config import ExifPolicy, Preprocessing
 from odtk_ray.errors import ImageError
 from odtk_ray.images.resize import network_size, resize_image
+from odtk_ray.settings import ExifPolicy, Preprocessing
 
 # `max_pixels` takes the place of Pillow's own limit. That is a constant of the process, and a
 # switch around each call would race between threads; so would one for the warnings about odd

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cuda_ops
-from odtk_ray.config import Decoder, Preprocessing
 from odtk_ray.errors import ImageError
 from odtk_ray.images.decode import decode, orientation
 from odtk_ray.images.jpeg_header import read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size
+from odtk_ray.settings import Decoder, Preprocessing
 
 # Kernels read pictures from addresses of at least this alignment.
 _ALIGNMENT = 256

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import ImageError
+from odtk_ray.settings import Preprocessing
 
 
 def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int, float]:

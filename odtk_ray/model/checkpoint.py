@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from odtk_ray.config import AnchorGeneration
+from odtk_ray import storage
 from odtk_ray.model.pth import DEFAULT_CHANNELS, Settings, parse_settings, read_pth, unusable
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.model.weights import (
@@ -22,6 +21,7 @@ from odtk_ray.model.weights import (
     skeleton,
     unused_weights,
 )
+from odtk_ray.settings import AnchorGeneration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,9 @@ def save_checkpoint(
         **{key: value for key, value in optional.items() if value is not None},
     }
     check_weights(path, parse_settings(path, content), content["state_dict"])
-    _write(Path(path), content)
+    # A stream, not a name: torch.save writes the name of the file into it.
+    with storage.writing(str(path)) as part, open(part, "wb") as file:
+        torch.save(content, file)
 
 
 def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
@@ -205,13 +207,3 @@ def _stored(model: RetinaNet, *, half: bool, drop_unused: bool) -> dict[str, Ten
         for name, tensor in unused.items()
         if not name.endswith(COUNTER)
     }
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            torch.save(content, file)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from odtk_ray.artifacts.engine_set import is_engine_set, read_set
 from odtk_ray.artifacts.exported_model import is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
-from odtk_ray.config import AnchorGeneration
+from odtk_ray.settings import AnchorGeneration
 
 
 def describe_model(path: str, anchors: AnchorGeneration) -> list[tuple[str, str]]:

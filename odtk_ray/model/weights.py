@@ -106,7 +106,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Tensor]) -> None:
-    """Explains the commonest misfit, heads for other anchors."""
+    """Explains the most common mismatch, heads for other anchors."""
     heads = _read_heads(settings, weights)
     if heads is None:
         return

@@ -14,13 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from odtk_ray import storage
 from odtk_ray.checks.annotations import Report
 from odtk_ray.checks.problems import Problem, shown
-from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.annotation_paths import below, image_folder, image_path
 from odtk_ray.datasets.ground_truth import read_box
 from odtk_ray.datasets.polygons import read_rings
 from odtk_ray.datasets.rotated_boxes import Floats, corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.windows import Windowed, open_windowed
+from odtk_ray.settings import Preprocessing
 from odtk_ray.storage.writable import check_file
 
 _TILE, _CAPTION, _COLUMNS = 360, 44, 3  # pixels, pixels, tiles

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from odtk_ray import storage
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.images.decode import decode
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.pictures.boxes import draw_detections
 from odtk_ray.records import to_bbox
+from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import write_atomic
 
@@ -58,7 +59,8 @@ def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
 
     folder = storage.absolute(config.draw or "")
     names = list(run.plan.outputs["category_names"])
-    shown = (folder, names, config.draw_threshold, config.pre, run.plan.settings["rotated"])
+    settings = run.plan.settings
+    shown = (folder, names, config.draw_threshold, settings.preprocessing, settings.rotated)
     task = ray.remote(num_cpus=1)(draw_shard)
     parts = []
     for shard in run.plan.shards:

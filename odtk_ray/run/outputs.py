@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
 from odtk_ray.shards.merge import merged
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.storage import object_stores
+from odtk_ray.storage import Draft
 from odtk_ray.storage.retry import patiently
 from odtk_ray.storage.writable import check_file, check_place
 
@@ -67,13 +66,10 @@ class Outputs:
     def __init__(self, config: InferConfig, run: RunFolder) -> None:
         self._run = run
         self._targets = [storage.absolute(path) for path in config.outputs]
-        self._spool = ""
-        if any(map(storage.is_uri, self._targets)):
-            self._spool = tempfile.mkdtemp(prefix="odtk-ray-")
-        self._drafts = self._drafts_of(run.epoch)
         self._changed = threading.Condition()
         self._complete = self._stopped = False
-        self._remove_drafts()
+        self._remove_earlier_drafts()
+        self._drafts = [Draft(target, self._tag(run.epoch)) for target in self._targets]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._written = self._thread.submit(self._write)
 
@@ -83,9 +79,7 @@ class Outputs:
     def __exit__(self, *_: object) -> None:
         self._tell(stopped=True)
         self._thread.shutdown()
-        self._remove_drafts()
-        if self._spool:
-            os.rmdir(self._spool)
+        self._discard()
 
     def commit(self, *receipts: Receipt) -> None:
         """Commit shards to the run, and write what can be written with them.
@@ -106,8 +100,8 @@ class Outputs:
         self._tell(complete=True)
         try:
             self._written.result()
-            for draft, target in zip(self._drafts, self._targets, strict=True):
-                _publish(draft, target)
+            for draft in self._drafts:
+                _publish(draft)
         except OSError as error:
             raise _unwritten(error) from error
 
@@ -130,7 +124,7 @@ class Outputs:
         try:
             self._write_drafts()
         except BaseException:
-            self._remove_drafts()  # shards may need the room
+            self._discard()  # shards may need the room
             raise
 
     def _write_drafts(self) -> None:
@@ -141,11 +135,10 @@ class Outputs:
             outputs["category_names"],
             outputs["categories"],
             integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
-            rotated=run.plan.settings["rotated"],
+            rotated=run.plan.settings.rotated,
         )
         with contextlib.ExitStack() as stack:
-            pairs = list(zip(self._targets, self._drafts, strict=True))
-            streams = [stack.enter_context(_open(draft, target)) for target, draft in pairs]
+            streams = [stack.enter_context(_open(draft)) for draft in self._drafts]
             writers = [
                 make_writer(t, s, context) for t, s in zip(self._targets, streams, strict=True)
             ]
@@ -156,24 +149,22 @@ class Outputs:
                     writer.write(rows)
             for writer in writers:
                 writer.close(_entries(run))
-            for stream in streams:
-                stream.flush()
-                os.fsync(stream.fileno())
+        for draft in self._drafts:
+            draft.sync()
 
-    def _drafts_of(self, epoch: int) -> list[str]:
-        """Where one driver of the run writes its outputs; a later one knows the places, too."""
-        mark = f"{hashlib.sha256(self._run.path.encode()).hexdigest()[:8]}-{epoch}.tmp"
-        return [
-            os.path.join(self._spool, str(i)) if storage.is_uri(target) else f"{target}.{mark}"
-            for i, target in enumerate(self._targets)
-        ]
+    def _tag(self, epoch: int) -> str:
+        """Of what one driver of the run writes; a later one knows it, too."""
+        return f"{hashlib.sha256(self._run.path.encode()).hexdigest()[:8]}-{epoch}"
 
-    def _remove_drafts(self) -> None:
-        """Delete what this driver, or one before it that was killed, did not publish."""
+    def _discard(self) -> None:
+        for draft in self._drafts:
+            draft.discard()
+
+    def _remove_earlier_drafts(self) -> None:
+        """Delete what drivers before this one, which were killed, did not publish."""
         for epoch in range(1, self._run.epoch + 1):
-            for draft in self._drafts_of(epoch):
-                with contextlib.suppress(OSError):
-                    os.unlink(draft)
+            for target in self._targets:
+                storage.discard_part(target, self._tag(epoch))
 
 
 def write_outputs(config: InferConfig, run: RunFolder) -> None:
@@ -191,18 +182,17 @@ def _entries(run: RunFolder) -> Iterator[str]:
         yield from batch["entry"].to_pylist()
 
 
-def _publish(draft: str, target: str) -> None:
-    if storage.is_uri(target):
-        patiently(lambda: object_stores.upload(draft, target))
-        return
-    os.replace(draft, target)
-    storage.sync_folder(os.path.dirname(target))
+def _publish(draft: Draft) -> None:
+    if storage.is_uri(draft.path):
+        patiently(draft.publish)
+    else:
+        draft.publish()
 
 
-def _open(draft: str, target: str) -> IO[Any]:
-    if target.endswith(".parquet"):
-        return open(draft, "wb")
-    return open(draft, "w", encoding="utf-8", newline="")
+def _open(draft: Draft) -> IO[Any]:
+    if draft.path.endswith(".parquet"):
+        return open(draft.part, "wb")
+    return open(draft.part, "w", encoding="utf-8", newline="")
 
 
 def _unwritten(error: OSError) -> OdtkError:
@@ -237,11 +227,7 @@ def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> lis
                 record["image_id"] = json.loads(record["image_id"])
                 failures.append(record | {"error": error})
     if not failures:
-        if storage.is_uri(path):
-            patiently(lambda: object_stores.remove(path))
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        patiently(lambda: storage.remove(path))
         return []
     text = "".join(json.dumps(failure) + "\n" for failure in failures)
     try:

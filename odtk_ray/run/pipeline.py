@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
-from odtk_ray import storage
 from odtk_ray.cluster.dispatcher import Dispatcher
-from odtk_ray.cluster.gpu_trial import MakeEngine
-from odtk_ray.cluster.node_selection import Roster, muster, only_on
+from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.publish import publish
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.worker import WorkerSettings, worker_starter
-from odtk_ray.config import InferConfig, Postprocessing
-from odtk_ray.engines.load import load_engine
+from odtk_ray.config import InferConfig
+from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.engines.set_loader import SetLoader, UnfitGpu
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.drawn_run import draw_run
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
-from odtk_ray.run.planning import Draft, draft_run, make_plan, resume_run
+from odtk_ray.run.planning import draft_run, make_plan
 from odtk_ray.shards.cut import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -33,19 +30,6 @@ from odtk_ray.storage.retry import touch
 
 # So many images are tried before it is assumed that the driver's machine does not see them.
 _CANARIES = 16
-
-
-class RunReporter(Reporter, Protocol):
-    """Where a run says what it does; the command line shows it."""
-
-    def begin(self, total: int, done: int) -> None:
-        """Detection starts; `done` images are there from an earlier run."""
-
-    def progress(self, done: int, failed: int) -> None:
-        """Images done so far, failed ones among them."""
-
-    def end(self) -> None:
-        """Detection is over."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +73,8 @@ def infer(
     Args:
         config: what to do.
         report: told about progress.
-        make_engine: makes each worker's engine; None loads the model. With an engine set it is
-            given the path of what was chosen for the worker's GPU.
+        make_engine: makes each worker's engine, from the path of the model for its GPU and the
+            run's settings; None loads the model.
         detect: finds the GPUs of a process, where it matters which they are.
 
     Raises:
@@ -98,21 +82,19 @@ def infer(
     """
     check_outputs(config)
     draft = draft_run(config, report)
-    config = draft.config
     with session(config.address, draft.local_cpus) as local:
-        roster = muster(config, draft.engines, detect, report)
-        fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=roster.left_out)
-        load = engine_maker(config, draft, make_engine, detect)
+        nodes = select_nodes(config, draft.engines, detect, report)
+        fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=nodes.left_out)
+        load = draft.loader(make_engine, detect)
         if draft.run:
             run = resume_run(draft.run, fleet, report)
         else:
-            plan = make_plan(draft, fleet, report, None if make_engine else load, roster.places)
+            plan = make_plan(draft, fleet, report, load, nodes.places)
             run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
-        worker = only_on(config.gpu_types, detect, worker_engine(run, load))
         with Outputs(config, run) as outputs:
-            run_shards(config, run, outputs, fleet, roster, worker, report)
+            run_shards(config, run, outputs, fleet, nodes, load, report)
             seconds = time.monotonic() - started
             summary = finish(config, run, outputs, fleet, seconds, before, report)
     if not config.keep_run:
@@ -126,8 +108,8 @@ def run_shards(
     run: RunFolder,
     outputs: Outputs,
     fleet: Fleet,
-    roster: Roster,
-    make_engine: EngineFactory,
+    nodes: NodeSelection,
+    load: EngineLoader,
     report: RunReporter,
 ) -> None:
     """Get every shard of the plan committed."""
@@ -140,13 +122,14 @@ def run_shards(
             token=run.token,
             canary=find_canary(run),
             digest=run.digest,
-            prep=run.plan.prep,
-            post=Postprocessing(**run.plan.settings["postprocessing"]),
-            launch_batch=run.plan.settings["launch_batch"],
-            threads=run.plan.settings["threads"],
+            run=run.plan.settings,
+            gpu_types=config.gpu_types,
+            detect=load.detect,
         )
+        shapes = list(network_shapes(run.plan.records, run.plan.settings.preprocessing))
+        load = replace(load, settings=run.plan.settings, shapes=shapes)
         dispatcher = Dispatcher(
-            worker_starter(fleet, roster, settings, make_engine),
+            worker_starter(fleet, nodes, settings, load),
             fleet.workers,
             publish(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
@@ -155,20 +138,20 @@ def run_shards(
             warn=report.warn,
             observer=Observer(config.trace),
             shard_timeout=config.shard_timeout,
-            room=roster.room if fleet.elastic else None,
-            leave_out=functools.partial(leave_out, roster, report),
+            room=nodes.room if fleet.elastic else None,
+            leave_out=functools.partial(leave_out, nodes, report),
             progress=lambda more: report.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
     report.end()
 
 
-def leave_out(roster: Roster, report: Reporter, misfit: UnfitGpu) -> int:
+def leave_out(nodes: NodeSelection, report: Reporter, incompatible: IncompatibleGpu) -> int:
     """No more workers for a node with a GPU that cannot do its part; returns the room left."""
-    if misfit.node not in roster.left_out:
-        report.warn(f"a node is left out: {misfit}")
-        roster.left_out.add(misfit.node)
-    return roster.room()
+    if incompatible.node not in nodes.left_out:
+        report.warn(f"a node is left out: {incompatible}")
+        nodes.left_out.add(incompatible.node)
+    return nodes.room()
 
 
 def find_canary(run: RunFolder) -> str | None:
@@ -222,21 +205,3 @@ def finish(
         files=files,
         scores=scores,
     )
-
-
-def worker_engine(run: RunFolder, load: MakeEngine) -> EngineFactory:
-    """What each worker calls to load the model; it holds no weights."""
-    shapes = network_shapes(run.plan.records, run.plan.prep)
-    return functools.partial(load, run.plan.settings, list(shapes))
-
-
-def engine_maker(
-    config: InferConfig, draft: Draft, make: EngineFactory | None, detect: Detect
-) -> MakeEngine:
-    """What makes a worker's engine from a plan's settings and shapes."""
-    model = storage.absolute(config.model)  # workers have a working directory of their own
-    if draft.engines is not None:
-        return SetLoader(model, draft.engines, config, detect, make)
-    if make is not None:
-        return lambda *_: make()
-    return functools.partial(load_engine, model, draft.model.sha256, config)

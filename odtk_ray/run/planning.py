@@ -7,29 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_set
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
-from odtk_ray.cluster.gpu_trial import MakeEngine, Trial, probe_gpus
+from odtk_ray.cluster.gpu_trial import Trial, probe_gpus
 from odtk_ray.cluster.image_sizes import fill_sizes
 from odtk_ray.cluster.node_selection import Place
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.classes import ClassMap, map_classes
 from odtk_ray.datasets.coco import file_digest, read_coco
 from odtk_ray.datasets.image_sources import Dataset, find_images
-from odtk_ray.engines.load import PILLOW, decoder_kind
+from odtk_ray.engines.loader import EngineLoader
+from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open import open_model, settle
+from odtk_ray.model.open import OpenedModel, open_model, resolve
 from odtk_ray.pictures.drawn_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint
+from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.run_plan import Plan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.model.open import Model
     from odtk_ray.reporter import Reporter
 
 
@@ -38,8 +41,8 @@ class Draft:
     """Everything about a run that can be known, and refused, before Ray starts.
 
     Attributes:
-        config: what the user asked for, and what the model decides.
-        model: checkpoint, without its weights, or exported model.
+        config: what the user asked for.
+        opened: the model, and the settings that it decides.
         settings: what must be equal for a resumed run to end with the same bytes.
         engines: the plans, where the model is an engine set.
         batches: least and greatest launch that the model takes; None takes any.
@@ -49,8 +52,8 @@ class Draft:
     """
 
     config: InferConfig
-    model: Model
-    settings: dict[str, Any]
+    opened: OpenedModel
+    settings: RunSettings
     engines: EngineSet | None = None
     batches: tuple[int, int] | None = None
     run: RunFolder | None = None
@@ -60,7 +63,25 @@ class Draft:
     @property
     def threads(self) -> int | None:
         """Threads a worker as far as they are fixed: by the resumed plan or by the user."""
-        return self.run.plan.settings["threads"] if self.run else self.config.threads
+        return self.run.plan.settings.threads if self.run else self.config.threads
+
+    def loader(self, make: EngineFactory | None, detect: Detect) -> EngineLoader:
+        """Return what loads the model in a worker; the plan's settings and shapes come later.
+
+        Args:
+            make: makes engines in its place.
+            detect: finds the GPU of a process.
+        """
+        return EngineLoader(
+            storage.absolute(self.config.model),  # workers have a working directory of their own
+            self.opened.model.sha256,
+            self.opened.anchors,
+            self.settings,
+            engines=self.engines,
+            fallback=self.config.fallback,
+            detect=detect,
+            make=make,
+        )
 
     @property
     def local_cpus(self) -> int:
@@ -79,8 +100,8 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
         draft = replace(_open_model(config, digest), run=run)
-        check_resume(run, draft.config, draft.settings)
-        check_drawing(draft.config, run.plan.records)
+        check_resume(run, config, draft.settings)
+        check_drawing(config, run.plan.records)
         return draft
     if config.resume:
         report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
@@ -89,7 +110,7 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
     dataset = _find(config)
     check_drawing(config, dataset.records)
     draft = _open_model(config, dataset.digest)
-    model = draft.model
+    model = draft.opened.model
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
         report.note(note)
@@ -105,28 +126,28 @@ def _open_model(config: InferConfig, annotations: str) -> Draft:
     """
     if is_engine_set(config.model):
         engines = read_set(config.model)
-        model = engines.model
-        config = settle(config, model)
+        opened = resolve(config, engines.model)
         if config.fallback is not None:
-            _check_fallback(config, config.fallback, model)
-        settings = fingerprint(config, model.sha256, annotations, torch_free=not config.fallback)
-        return Draft(config, model, settings, engines, engines.batches)
+            _check_fallback(config, config.fallback, opened.anchors, engines.model)
+        settings = fingerprint(config, opened, annotations, torch_free=not config.fallback)
+        return Draft(config, opened, settings, engines, engines.batches)
     if config.fallback is not None:
         raise UsageError("--fallback goes with an engine set", f"{config.model} is none")
     with model_file(config.model) as local:
-        opened, settled = open_model(replace(config, model=local))
+        opened = open_model(config, local)
         batches = read_sidecar(local).batches if is_plan(local) else None
-    config = replace(settled, model=config.model)
-    settings = fingerprint(config, opened.sha256, annotations, torch_free=batches is not None)
+    settings = fingerprint(config, opened, annotations, torch_free=batches is not None)
     return Draft(config, opened, settings, batches=batches and (batches[0], batches[-1]))
 
 
-def _check_fallback(config: InferConfig, fallback: str, model: ExportedModel) -> None:
+def _check_fallback(
+    config: InferConfig, fallback: str, anchors: AnchorGeneration, model: ExportedModel
+) -> None:
     """See that GPUs without a plan would compute what the others do."""
     from odtk_ray.model.checkpoint import load_checkpoint
 
     with model_file(fallback) as local:
-        found = load_checkpoint(local, config.anchors).sha256
+        found = load_checkpoint(local, anchors).sha256
     if found != model.checkpoint:
         raise UsageError(
             f"--fallback {fallback} is another model than {config.model}",
@@ -154,7 +175,7 @@ def make_plan(
     draft: Draft,
     fleet: Fleet,
     report: Reporter,
-    make_engine: MakeEngine | None,
+    load: EngineLoader,
     places: Sequence[Place] = ((),),
 ) -> Plan:
     """Plan a new run; needs a Ray session: sizes may have to be read, and a GPU tried.
@@ -163,41 +184,41 @@ def make_plan(
         draft: what is to be done.
         fleet: the workers.
         report: told about decisions.
-        make_engine: makes a worker's engine; None tries no GPU, since the caller brings engines.
+        load: makes a worker's engine; no GPU is tried where the caller brings engines.
         places: where to try it, a place for each kind of GPU.
     """
     config, dataset, classes = draft.config, draft.dataset, draft.classes
     if dataset is None or classes is None:
         raise ValueError("a resumed run has its plan already")
+    pre = draft.settings.preprocessing
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
     if config.batch and config.batch % fleet.workers:
         report.note(
             f"--batch {config.batch} over {fleet.workers} workers: {launch_batch} images each, "
             f"{launch_batch * fleet.workers} at once"
         )
-    records = fill_sizes(dataset.records, config.pre.exif)
-    shapes = network_shapes(records, config.pre)
-    settings = draft.settings | {
-        "rotated": draft.model.rotated,
-        "launch_batch": launch_batch,
-        "threads": fleet.threads,
-        "device": _device(fleet),
-        "kernels": False,
-        "decoder": PILLOW,
-        "compiled": [],
-    }
+    records = fill_sizes(dataset.records, pre.exif)
     if draft.batches is not None:
-        settings |= _limit_to_plan(config, draft.batches, launch_batch, fleet, report)
-    if is_onnx(config.model):
+        launch_batch = _limit_to_plan(config, draft.batches, launch_batch, fleet, report)
+    settings = replace(
+        draft.settings,
+        rotated=draft.opened.model.rotated,
+        launch_batch=launch_batch,
+        threads=fleet.threads,
+        device=fleet.device,
+    )
+    if is_onnx(config.model) or load.make is not None:
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
-    elif fleet.gpus and make_engine is not None:
-        settings |= _gpu_settings(draft, settings, shapes, fleet, report, make_engine, places)
-    elif not config.full_precision and make_engine is not None:
+    elif fleet.gpus:
+        load = replace(load, shapes=list(network_shapes(records, pre)))
+        settings = _try_gpus(draft, settings, load, fleet, report, places)
+        settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, report)
+    elif not settings.full_precision:
         report.note("mixed precision is for GPUs: CPU workers compute in FP32")
-    if config.decoder and decoder_kind(settings["decoder"]) != config.decoder:
+    if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
-    shards = cut_shards(records, config.pre, settings["launch_batch"], launches)
+    shards = cut_shards(records, pre, settings.launch_batch, launches)
     return Plan(settings, _outputs(dataset, classes), records, shards)
 
 
@@ -215,7 +236,7 @@ def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
 
 def _limit_to_plan(
     config: InferConfig, batches: tuple[int, int], wanted: int, fleet: Fleet, report: Reporter
-) -> dict[str, Any]:
+) -> int:
     """The launch batch, within what TensorRT plans take."""
     if not fleet.gpus:
         raise UsageError(
@@ -227,54 +248,39 @@ def _limit_to_plan(
     batch = min(max(wanted, least), greatest)
     if batch != wanted and config.batch is not None:
         report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
-    return {"launch_batch": batch}
+    return batch
 
 
-def _gpu_settings(
+def _try_gpus(
     draft: Draft,
-    settings: dict[str, Any],
+    settings: RunSettings,
+    load: EngineLoader,
+    fleet: Fleet,
+    report: Reporter,
+    places: Sequence[Place],
+) -> RunSettings:
+    """The settings with what the workers' GPUs can do."""
+    plan = draft.batches is not None
+    trial = Trial(load, draft.config.decoder, kernels_needed=plan)
+    gpu = probe_gpus(trial, settings, places, report, draft.batches[0] if draft.batches else 1)
+    for remark in gpu.remarks:
+        report.warn(remark)
+    return replace(
+        settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
+    )
+
+
+def _choose_compiled(
+    draft: Draft,
+    settings: RunSettings,
     shapes: dict[tuple[int, int], int],
     fleet: Fleet,
     report: Reporter,
-    make_engine: MakeEngine,
-    places: Sequence[Place],
-) -> dict[str, Any]:
-    """The settings that depend on what the workers' GPUs can do."""
-    config, plan = draft.config, draft.batches is not None
-    trial = Trial(make_engine, list(shapes)[:1], config.decoder, kernels_needed=plan)
-    least = draft.batches[0] if draft.batches else 1
-    gpu = probe_gpus(trial, settings, places, report, least)
-    for remark in gpu.remarks:
-        report.warn(remark)
-    compiling = gpu.kernels and not plan
-    compiled = compiled_shapes(shapes, fleet.workers, config.compile) if compiling else []
+) -> RunSettings:
+    """The settings with the network inputs that are worth compiling the network for."""
+    if draft.batches is not None or not settings.kernels:
+        return settings
+    compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
     if compiled:
         report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
-    return {
-        "launch_batch": gpu.launch_batch,
-        "kernels": gpu.kernels,
-        "decoder": gpu.decoder,
-        "compiled": [list(shape) for shape in compiled],
-    }
-
-
-def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
-    """Take over an earlier run, once it is certain that this driver can go on with it.
-
-    Raises:
-        UsageError: it was planned for other hardware.
-    """
-    planned, found = run.plan.settings["device"], _device(fleet)
-    if planned != found:
-        raise UsageError(
-            f"cannot resume {run.path} here",
-            f"it was planned for a {planned}, and the workers would be of kind {found}",
-            "results of the two differ in the last bits: resume where it was started",
-        )
-    run.take_over()
-    report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
-    return run
-
-
-def _device(fleet: Fleet) -> str:
-    return "gpu" if fleet.gpus else "cpu"
+    return replace(settings, compiled=tuple(compiled))

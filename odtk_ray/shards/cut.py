@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from odtk_ray.config import CompileMode, Preprocessing
 from odtk_ray.images.resize import network_sizes
+from odtk_ray.settings import CompileMode, Preprocessing
 
 if TYPE_CHECKING:
     pass

@@ -43,10 +43,7 @@ class FileJournal:
 
     def append(self, lines: Sequence[str]) -> None:
         """See `Journal`."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
+        storage.append(self._path, "".join(f"{line}\n" for line in lines).encode())
 
 
 class ObjectJournal:

@@ -89,7 +89,7 @@ def merged(run: RunFolder, receipts: Receipts | None = None) -> Iterator[Merged]
                 "the run folder was changed from outside: remove it and run again",
             )
         yield _flatten(
-            run.plan.records.slice(start, stop - start), table, run.plan.settings["rotated"]
+            run.plan.records.slice(start, stop - start), table, run.plan.settings.rotated
         )
 
 

@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -29,7 +28,7 @@ from odtk_ray.shards.cut import Shard
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import PLAN_FILE, Plan, read_plan, sha256_of, write_records
 from odtk_ray.shards.shard_file import SHARDS, Receipt
-from odtk_ray.storage import object_stores, sync_folder, write_atomic
+from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import patiently
 
 # Shard files read at once when a run is resumed.
@@ -158,9 +157,7 @@ class RunFolder:
             )  # without it, it is no run folder
             object_stores.remove_tree(self.path)
             return
-        doomed = f"{self.path}.{os.getpid()}.tmp"
-        os.rename(self.path, doomed)  # so that a kill in between leaves no half run folder
-        shutil.rmtree(doomed, ignore_errors=True)
+        storage.remove_folder(self.path)
 
     def _read_journal(self) -> None:
         """Take what the journal says as far as its files hold what was written.
@@ -192,23 +189,17 @@ class RunFolder:
 
 def _create_local(path: str, plan: Plan) -> bytes:
     """Make a folder that holds a whole plan or does not exist; returns plan.json."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    os.makedirs(temporary)
-    try:
-        os.mkdir(os.path.join(temporary, SHARDS))
-        document = write_records(temporary, plan)
-        write_atomic(os.path.join(temporary, PLAN_FILE), document)
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with storage.making_folder(path) as part:
+        os.mkdir(os.path.join(part, SHARDS))
+        document = write_records(part, plan)
+        storage.write_atomic(os.path.join(part, PLAN_FILE), document)
     return document
 
 
 def _create_remote(path: str, plan: Plan) -> bytes:
     """Write a plan to an object store, plan.json last and only if there is none; returns it."""
     document = write_records(path, plan)
-    if not object_stores.create(storage.join(path, PLAN_FILE), document):
+    if not storage.create(storage.join(path, PLAN_FILE), document):
         RunFolder.refuse_existing(path)
     return document
 
@@ -228,13 +219,5 @@ def _claim(path: str, token: str) -> int:
 
 
 def _create(path: str, data: bytes) -> bool:
-    """Write a file of the run folder unless it is there."""
-    if storage.is_uri(path):
-        return patiently(lambda: object_stores.create(path, data))
-    try:
-        with open(path, "xb") as stream:
-            stream.write(data)
-    except FileExistsError:
-        return False
-    sync_folder(os.path.dirname(path))
-    return True
+    """Write a file unless it is there; one that was half written before an error is there, too."""
+    return patiently(lambda: storage.create(path, data))

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from odtk_ray import storage
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.settings import RunSettings
 from odtk_ray.shards.cut import Shard
 from odtk_ray.storage import write_atomic
 
@@ -34,22 +34,16 @@ class Plan:
     """What a run does, fixed before its first image.
 
     Attributes:
-        settings: everything that decides about the outputs' bytes, JSON values by name.
+        settings: everything that decides about the outputs' bytes.
         outputs: what merge and evaluation need besides (categories, classes, left-out images).
         records: table of PLAN_SCHEMA, in record order.
         shards: how the records are cut.
     """
 
-    settings: dict[str, Any]
+    settings: RunSettings
     outputs: dict[str, Any]
     records: pa.Table
     shards: list[Shard]
-
-    @property
-    def prep(self) -> Preprocessing:
-        """How pictures become network input."""
-        stored = self.settings["preprocessing"]
-        return Preprocessing(**stored | {"fit": stored["fit"] and tuple(stored["fit"])})
 
 
 def read_plan(path: str) -> tuple[Plan, str]:
@@ -65,6 +59,7 @@ def read_plan(path: str) -> tuple[Plan, str]:
         if document["format"] != _FORMAT or document["records"] != sha256_of(data):
             raise ValueError("the plan and its records do not belong together")
         table = pq.read_table(pa.BufferReader(data))
+        settings = RunSettings.from_json(document["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"cannot resume from {path}",
@@ -75,7 +70,7 @@ def read_plan(path: str) -> tuple[Plan, str]:
     counts = np.bincount(table["shard"].to_numpy())
     shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
     records = table.select(PLAN_SCHEMA.names)
-    return Plan(document["settings"], document["outputs"], records, shards), sha256_of(text)
+    return Plan(settings, document["outputs"], records, shards), sha256_of(text)
 
 
 def write_records(path: str, plan: Plan) -> bytes:
@@ -94,7 +89,7 @@ def write_records(path: str, plan: Plan) -> bytes:
     document = {
         "format": _FORMAT,
         "records": digest,
-        "settings": plan.settings,
+        "settings": plan.settings.to_json(),
         "outputs": plan.outputs,
     }
     return json.dumps(document, indent=1).encode()

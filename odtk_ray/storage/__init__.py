@@ -1,5 +1,17 @@
 """Bytes by path or URI: reading, listing, writing whole files, waiting for storage that is away."""
 
+from odtk_ray.storage.atomic import (
+    Draft,
+    append,
+    create,
+    discard_part,
+    making_folder,
+    remove,
+    remove_folder,
+    write_atomic,
+    write_together,
+    writing,
+)
 from odtk_ray.storage.files import (
     Listing,
     absolute,
@@ -14,16 +26,16 @@ from odtk_ray.storage.files import (
     list_files,
     local_copy,
     open_input,
-    part_of,
     read_bytes,
-    sync_folder,
-    write_atomic,
-    write_synced,
 )
 
 __all__ = [
+    "Draft",
     "Listing",
     "absolute",
+    "append",
+    "create",
+    "discard_part",
     "existing",
     "exists",
     "filesystem",
@@ -34,10 +46,12 @@ __all__ = [
     "join",
     "list_files",
     "local_copy",
+    "making_folder",
     "open_input",
-    "part_of",
     "read_bytes",
-    "sync_folder",
+    "remove",
+    "remove_folder",
     "write_atomic",
-    "write_synced",
+    "write_together",
+    "writing",
 ]

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from odtk_ray.storage import object_stores
-
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
@@ -214,51 +212,3 @@ def existing(root: str, names: Iterable[str]) -> Iterator[bool]:
                 except OSError:
                     listed[parent] = set()
         yield leaf in listed[parent]
-
-
-def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut.
-
-    Args:
-        path: local path or URI.
-        data: the content.
-        tag: of the temporary file beside a local one, so that somebody else can remove what a
-            killed process left of it; None takes the process's number.
-
-    Raises:
-        OSError: no room, no permission; nothing is left behind.
-    """
-    if is_uri(path):
-        object_stores.put(path, data)
-        return
-    temporary = part_of(path, tag or str(os.getpid()))
-    try:
-        write_synced(temporary, data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    sync_folder(os.path.dirname(path))
-
-
-def write_synced(path: str, data: bytes) -> None:
-    """Write a local file, to the disk itself."""
-    with open(path, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def part_of(path: str, tag: str) -> str:
-    """The temporary file of `write_atomic`."""
-    return f"{path}.{tag}.tmp"
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a local folder durable."""
-    descriptor = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

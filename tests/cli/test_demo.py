@@ -183,7 +183,7 @@ def test_the_printed_line_means_these_files_to_a_shell(tmp_path, monkeypatch, fo
         assert os.path.samefile(params[key], place / name)
     # Of these `infer` takes a ~ for the home folder.
     assert os.path.samefile(os.path.expanduser(params["images"]), place / "photographs")
-    (output,) = params["outputs"]
+    (output,) = params["output"]
     assert os.path.abspath(output) == os.path.normpath(place / "detections.json")
     assert os.path.abspath(params["draw"]) == os.path.normpath(place / "drawn")
 

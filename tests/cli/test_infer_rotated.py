@@ -15,10 +15,10 @@ from pycocotools.cocoeval import COCOeval
 from sessions import start_ray
 from test_infer import infer, run
 
-from odtk_ray.config import Postprocessing
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.settings import Postprocessing
 
 SHAPE = (128, 128)
 

@@ -16,21 +16,23 @@ from PIL import Image
 from synthetic import picture
 from test_infer import infer
 
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect import tiling
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import cut, detect_tiled
+from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images import windows
 from odtk_ray.pictures.boxes import draw_detections
 from odtk_ray.records import Detections
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 PREP = Preprocessing(resize=64, max_size=64, stride=64, tile=64, overlap=16)
 
 
-class SquareEngine:
+class SquareEngine(HostEngine):
     """Finds white squares on black, by their corners: what a window shows of them."""
 
     key = "squares"
+    prep = PREP
 
     def detect(self, pictures, shape):
         return [self._one(picture) for picture in pictures]

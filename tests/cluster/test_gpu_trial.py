@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from machines_for_tests import limited
 from sessions import simulated_cluster
+from synthetic import run_settings
 
 from odtk_ray.cluster.gpu_nodes import gpu_nodes
 from odtk_ray.cluster.gpu_trial import Ability, agree, probe_gpus
-from odtk_ray.engines.load import PILLOW
 from odtk_ray.errors import OdtkError
+from odtk_ray.settings import PILLOW
 
 HARD, SOFT, OLD = "nvimgcodec-0.9.0-hardware", "nvimgcodec-0.9.0-hybrid", "nvimgcodec-0.8.0-hybrid"
 
@@ -61,7 +62,7 @@ def places(head):
     ("wanted", "least", "batch"), [(4, 1, 4), (5, 1, 5), (8, 1, 4), (24, 1, 3), (16, 5, 5)]
 )
 def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least, batch):
-    found = probe_gpus(limited, {"launch_batch": wanted}, places, quiet, least)
+    found = probe_gpus(limited, run_settings(launch_batch=wanted), places, quiet, least)
     assert found.launch_batch == batch
     said = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
     assert (said in found.remarks) == (batch != wanted)
@@ -71,4 +72,4 @@ def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least,
 @pytest.mark.cluster
 def test_a_launch_that_is_too_large_for_one_kind_is_refused(places, quiet):
     with pytest.raises(OdtkError, match="not even 6 images"):
-        probe_gpus(limited, {"launch_batch": 16}, places, quiet, 6)
+        probe_gpus(limited, run_settings(launch_batch=16), places, quiet, 6)

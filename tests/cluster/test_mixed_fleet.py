@@ -21,10 +21,11 @@ from synthetic import Acting, Quiet, picture, tiny_model
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_pair
 from odtk_ray.cli import cli
-from odtk_ray.config import ExportConfig, InferConfig, Preprocessing
+from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.sets.build_on_node import build_into
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import plan_source
@@ -44,7 +45,7 @@ def plans(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "engines"
     folder.mkdir()
     config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
-    source = plan_source(config, Quiet())
+    source = plan_source(config, ImageLists(), Quiet())
     trt = describe(import_tensorrt())
     keys = {}
     for gpu in (H100, A10G):
@@ -109,7 +110,7 @@ def by_cpu(s3_port, checkpoint, images, tmp_path_factory):
         images=str(images),
         outputs=(str(tmp_path_factory.mktemp("cpu") / "out.json"),),
         threads=1,
-        pre=Preprocessing(fit=SIZE),
+        fit=SIZE,
     )
     infer(fitted, Quiet(), PixelEngine)
     return json.loads(Path(fitted.outputs[0]).read_text())
@@ -266,7 +267,7 @@ def test_a_mixed_fleet_is_asked_also_for_a_checkpoint(cluster, config, checkpoin
     """Ray's types differ, so that each kind is looked at; nothing is left out."""
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
-    config = replace(config, model=str(checkpoint), pre=Preprocessing(fit=SIZE))
+    config = replace(config, model=str(checkpoint), fit=SIZE)
     summary = infer(config, quiet, PixelEngine, simulated)
     assert (summary.fleet.workers, summary.failed) == (2, 0)
     assert quiet.warnings == []

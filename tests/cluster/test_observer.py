@@ -9,7 +9,7 @@ import pytest
 from engines_for_tests import PixelEngine
 from synthetic import picture
 
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.run.pipeline import infer
 
 pytestmark = pytest.mark.cluster
@@ -30,7 +30,8 @@ def config(ray_session, checkpoint, tmp_path):
         threads=1,
         batch=4,
         trace=str(tmp_path / "trace.json"),
-        pre=Preprocessing(resize=32, max_size=64),
+        resize=32,
+        max_size=64,
     )
 
 

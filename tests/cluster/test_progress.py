@@ -6,7 +6,7 @@ import pytest
 from engines_for_tests import SlowEngine
 from synthetic import picture
 
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.run.pipeline import infer
 
 
@@ -21,7 +21,8 @@ def test_progress_comes_by_batch_not_by_shard(ray_session, checkpoint, tmp_path,
         outputs=(str(tmp_path / "out.json"),),
         batch=2,
         threads=1,
-        pre=Preprocessing(resize=32, max_size=64),
+        resize=32,
+        max_size=64,
     )
     infer(config, quiet, functools.partial(SlowEngine, 0.4))
     done = [images for images, _ in quiet.seen]

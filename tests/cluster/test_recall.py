@@ -9,25 +9,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from engines_for_tests import PixelEngine
-from synthetic import make_plan, picture
+from synthetic import make_plan, picture, run_settings
 from workers_for_tests import HoldingWorker, LateWorker
 
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.publish import ShardRef
 from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 
 pytestmark = pytest.mark.cluster
 
 IMAGES = 32  # a shard
+PREP = Preprocessing(resize=32, max_size=64)
 
 
 class HeldEngine(PixelEngine):
     """Detects nothing before it is let go."""
 
     def __init__(self):
+        super().__init__(settings=run_settings(preprocessing=PREP))
         self.begun, self.go = threading.Event(), threading.Event()
 
     def detect(self, pictures, shape):
@@ -60,10 +62,7 @@ def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(ray_session, folder
         token=folder.token,
         canary=None,
         digest=folder.digest,
-        prep=Preprocessing(resize=32, max_size=64),
-        post=Postprocessing(),
-        launch_batch=2,
-        threads=1,
+        run=run_settings(preprocessing=PREP, launch_batch=2),
     )
     worker = Worker(settings, lambda: engine)
 

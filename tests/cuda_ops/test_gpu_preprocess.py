@@ -6,8 +6,9 @@ import torch
 from launches import on_stream
 
 from cuda_ops import Preprocess, Source
-from odtk_ray.config import MEAN, STD
+from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.images.resize import resize
+from odtk_ray.settings import MEAN, STD
 
 pytestmark = pytest.mark.gpu
 
@@ -63,8 +64,7 @@ def make(device, batch, shape, dtype, channels_last):
         shape=shape,
         dtype=str(dtype).removeprefix("torch."),
         channels_last=channels_last,
-        mean=MEAN,
-        std=STD,
+        levels=pixel_levels(MEAN, STD),
     )
 
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from cuda_ops import Level, Postprocess
 from cuda_ops.postprocess import cut_bits
-from cuda_ops.preprocess import normalised_levels, resize_coefficients
-from odtk_ray.config import MEAN, STD
+from cuda_ops.preprocess import resize_coefficients
 from odtk_ray.images.resize import resize
 
 
@@ -51,14 +50,6 @@ def test_golden_coefficients():
     assert table.starts.tolist() == [0, 1]
     assert table.counts.tolist() == [2, 2]
     assert table.values.tolist() == [[2621440, 1572864], [1572864, 2621440]]
-
-
-def test_normalised_values_are_those_of_torch_on_the_cpu():
-    pixels = torch.arange(256, dtype=torch.uint8)
-    mean, std = torch.tensor(MEAN)[:, None], torch.tensor(STD)[:, None]
-    expected = (pixels.float() / 255 - mean) / std
-    assert torch.equal(torch.from_numpy(normalised_levels(MEAN, STD, "float32")), expected)
-    assert torch.equal(torch.from_numpy(normalised_levels(MEAN, STD, "float16")), expected.half())
 
 
 EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16)

@@ -8,16 +8,16 @@ import torch
 from PIL import Image
 from training.batches import Batch, TileSource, network_boxes
 from training.looks import MILD, Variety
-from training.loop import Recipe, Trainer, normalise, picture_indices
+from training.loop import Recipe, Trainer, picture_indices
 from training.photographs import Photograph
 from training.scenes import Style, draw_scene
 from training.silhouettes import NAMES
 from training.tiles import Augmentation
 from training.validation import evaluate, evaluate_scenes
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.pth import read_pth
+from odtk_ray.settings import Preprocessing
 
 NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
 TILES = Augmentation(side=128, zoom=(1.0, 1.0), stretch=1.0, holes=0, variety=NONE)
@@ -195,14 +195,6 @@ def test_processes_share_the_tiles_of_a_batch(batch, world):
 def test_a_batch_that_cannot_be_shared_is_refused(start, source):
     with pytest.raises(ValueError, match="3 cannot be shared by 2"):
         Trainer(start, source, Recipe(batch=3), rank=1, world=2)
-
-
-def test_normalise_is_the_engines():
-    pixels = torch.tensor([0.0, 128.0, 255.0]).view(1, 3, 1, 1)
-    # (0 / 255 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (255 / 255 - 0.406) / 0.225
-    assert normalise(pixels).flatten().tolist() == pytest.approx(
-        [-2.11790, 0.20518, 2.64], abs=1e-5
-    )
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from training.scenes import Scene
 from training.silhouettes import NAMES
 from training.validation import evaluate, evaluate_scenes
 
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.records import to_bbox
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 PREP = Preprocessing(resize=128, max_size=256)
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def photographs(eager, tmp_path):
     """Pictures whose boxes are what the run's detector finds in their files."""
 
     def engine():
-        return PyTorchEngine(load_checkpoint(eager), Postprocessing(), launch_batch=1)
+        return PyTorchEngine(load_checkpoint(eager), Postprocessing(), prep=PREP, launch_batch=1)
 
     detector = Detector(engine, PREP, launch_batch=1, threads=1)
     rng = np.random.default_rng(0)
@@ -91,7 +91,9 @@ def test_what_the_run_finds_in_scenes_is_right(eager_rotated, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "scene.png")
 
     def engine():
-        return PyTorchEngine(load_checkpoint(eager_rotated), Postprocessing(), launch_batch=1)
+        return PyTorchEngine(
+            load_checkpoint(eager_rotated), Postprocessing(), prep=PREP, launch_batch=1
+        )
 
     [result] = Detector(engine, PREP, launch_batch=1, threads=1).detect(
         [str(tmp_path / "scene.png")]

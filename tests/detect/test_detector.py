@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.detect.detector import Detector
-from odtk_ray.engines.protocol import Outcome, StreamingEngine
+from odtk_ray.engines.protocol import Closing, Outcome
 from odtk_ray.errors import ImageError
 from odtk_ray.images.gpu_loader import load_source
 from odtk_ray.records import Detections
+from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing(resize=64, max_size=128)
 
 
-class Files:
+class Files(Closing):
     """Finds one box of the size that each source states; declines files of one width."""
 
     key = "files"
@@ -75,7 +75,6 @@ def detect(engine, paths):
 
 def test_results_belong_to_their_files(paths):
     engine = Files()
-    assert isinstance(engine, StreamingEngine)
     for i, result in enumerate(detect(engine, paths)):
         assert result.error is None
         width, height = [(100, 80), (80, 100), (90, 90)][i % 3]

@@ -18,7 +18,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from engines_for_tests import PixelEngine
-from odtk_ray.config import Postprocessing, Preprocessing
+from odtk_ray.settings import Postprocessing, Preprocessing
 from odtk_ray.images import windows
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
@@ -31,7 +31,9 @@ def mebibytes(name):
 limit, *paths = sys.argv[1:]
 windows._CACHE = 16 << 20
 prep = Preprocessing(resize=64, max_size=64, tile=512, overlap=64, max_pixels=int(limit))
-detector = Detector(PixelEngine, prep, launch_batch=2, threads=2)
+engine = PixelEngine()
+engine.prep = prep
+detector = Detector(lambda: engine, prep, launch_batch=2, threads=2)
 before = mebibytes("VmRSS")
 results = detect_tiled(detector, paths, prep, Postprocessing())
 print(json.dumps([mebibytes("VmHWM") - before, [r.error for r in results]]))

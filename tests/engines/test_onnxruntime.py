@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from odtk_ray.cli import cli
-from odtk_ray.config import Postprocessing
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.errors import UsageError
 from odtk_ray.export.check.compare_detections import match
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.settings import Postprocessing
 
 SHAPE = (96, 160)  # no multiple of 128: P6 and P7 cover more than the input
 POST = Postprocessing(0.1, 50, 0.4, 30)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.settings import MEAN, STD, Postprocessing
 
 SHAPE = (128, 256)
 

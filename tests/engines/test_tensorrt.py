@@ -20,10 +20,10 @@ import cuda_ops
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.artifacts.sidecar import Sidecar, check_machine, read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.config import Postprocessing
 from odtk_ray.engines.launches import Launches
 from odtk_ray.engines.loaded_plan import check_engine
 from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.settings import Postprocessing
 
 GPU = ("NVIDIA H100", "9.0")
 ABOUT_PLAN = Sidecar(
@@ -235,7 +235,7 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
     (code / "sitecustomize.py").write_text(BLOCKED)
     script = (
         "import sys, torch_free\n"
-        "import odtk_ray.engines.tensorrt, odtk_ray.engines.load\n"
+        "import odtk_ray.engines.tensorrt, odtk_ray.engines.loader\n"
         "assert sys.modules['torch'] is None\n"
         "torch_free.main(*sys.argv[1:])\n"
     )
@@ -246,7 +246,7 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "from odtk_ray.run.pipeline import infer\n"
         "from synthetic import Quiet\n"
         "def main(plan, images, output):\n"
-        "    planning._limit_to_plan = lambda *_: {}\n"
+        "    planning._limit_to_plan = lambda config, batches, wanted, *_: wanted\n"
         "    config = InferConfig(plan, images, outputs=(output,), workers=1, threads=1)\n"
         "    summary = infer(config, Quiet(), PixelEngine)\n"
         "    print(summary.images, summary.failed)\n"

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from odtk_ray.cli import cli
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import to_bbox
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 SIZE = (64, 96)
 

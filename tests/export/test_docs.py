@@ -12,11 +12,11 @@ from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
-from odtk_ray.config import Preprocessing
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.export.check.compare_detections import match
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import Detections
+from odtk_ray.settings import Preprocessing
 
 TEXT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 DECODING, ROTATED_IOU, SUPPRESSION = re.findall(

@@ -21,7 +21,7 @@ from synthetic import Acting, picture
 
 from odtk_ray import storage
 from odtk_ray.cluster.worker import CRASHED
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
@@ -49,7 +49,8 @@ def setup_run(checkpoint, folder, images, workers=2, **more):
         batch=4,
         workers=workers,
         threads=1,
-        pre=Preprocessing(resize=32, max_size=64),
+        resize=32,
+        max_size=64,
         **more,
     )
 
@@ -113,7 +114,7 @@ def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
     folder.mkdir()
     picture(0, 256, 256).save(folder / "a.png")
     config = setup_run(checkpoint, tmp_path, folder, workers=1, shard_timeout=10)
-    config = replace(config, pre=replace(config.pre, tile=32))
+    config = replace(config, tile=32)
     assert infer(config, quiet, functools.partial(SlowEngine, 1.0)).failed == 0
     assert quiet.warnings == []
 

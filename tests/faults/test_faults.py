@@ -19,9 +19,9 @@ from engines_for_tests import (
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.cluster import dispatcher
 from odtk_ray.cluster.worker import CRASHED
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
+from odtk_ray.dispatch import dispatch
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
@@ -39,7 +39,8 @@ def setup_run(checkpoint, folder, images, workers=2, **more):
         batch=2 * workers,
         workers=workers,
         threads=1,
-        pre=Preprocessing(resize=32, max_size=64),
+        resize=32,
+        max_size=64,
         **more,
     )
 
@@ -92,7 +93,7 @@ def test_images_that_crash_only_together_are_detected_one_by_one(
 def test_workers_that_die_of_everything_end_the_run(
     ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
 ):
-    monkeypatch.setattr(dispatcher, "_CRASHES_IN_A_ROW", 4)
+    monkeypatch.setattr(dispatch, "CRASHES_IN_A_ROW", 4)
     config = setup_run(checkpoint, tmp_path, images)
     with pytest.raises(OdtkError, match="the workers crash on everything"):
         infer(config, quiet, DoomedEngine)

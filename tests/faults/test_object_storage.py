@@ -11,7 +11,7 @@ import pytest
 from engines_for_tests import PixelEngine
 
 from odtk_ray import storage
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
@@ -35,7 +35,8 @@ def local(checkpoint, photos, annotations, tmp_path):
         workers=2,
         threads=1,
         batch=4,
-        pre=Preprocessing(resize=64, max_size=128),
+        resize=64,
+        max_size=128,
     )
 
 

@@ -17,7 +17,7 @@ from gpu_helpers import jpeg, matched
 from PIL import Image
 from synthetic import Quiet, picture
 
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.records import Detections
 from odtk_ray.run.pipeline import infer
 
@@ -36,7 +36,7 @@ def ray_gpu(_gpu):
 
 def run(tmp_path, model, images, name="out", **options):
     """What a run says of itself, and its detections."""
-    settings = {"pre": Preprocessing(resize=160, max_size=256), "threads": 4} | options
+    settings = {"resize": 160, "max_size": 256, "threads": 4} | options
     folder = tmp_path / name
     folder.mkdir()
     output = folder / "out.parquet"
@@ -88,7 +88,7 @@ def test_a_batch_that_does_not_fit_is_halved_before_the_first_shard(
     free, total = torch.cuda.mem_get_info()
     taken = torch.empty(int(free - 0.12 * total), dtype=torch.uint8, device="cuda")
     summary, table, quiet = run(
-        tmp_path, checkpoint, mixed, "big", batch=256, keep_run=True, pre=Preprocessing()
+        tmp_path, checkpoint, mixed, "big", batch=256, keep_run=True, resize=None, max_size=None
     )
     del taken
     torch.cuda.empty_cache()
@@ -202,7 +202,9 @@ def test_decoders_agree_on_real_pictures(ray_gpu, codec, tmp_path, photographs):
     """99.8% of the detections of either, from score 0.3 on: same class, IoU 0.95."""
     found = {
         decoder: by_image(
-            run(tmp_path, MODEL, photographs, decoder, decoder=decoder, pre=Preprocessing())[1]
+            run(tmp_path, MODEL, photographs, decoder, decoder=decoder, resize=None, max_size=None)[
+                1
+            ]
         )
         for decoder in ("gpu", "cpu")
     }
@@ -221,7 +223,8 @@ def test_half_precision_finds_what_full_precision_finds(ray_gpu, tmp_path, photo
                 str(exact),
                 decoder="cpu",
                 full_precision=exact,
-                pre=Preprocessing(),
+                resize=None,
+                max_size=None,
             )[1]
         )
         for exact in (False, True)

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from gpu_helpers import POST, jpeg, matched, raw
 
 from odtk_ray.cli import cli
-from odtk_ray.config import Preprocessing
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.settings import Preprocessing
 
 pytestmark = pytest.mark.gpu
 

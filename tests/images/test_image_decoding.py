@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import ImageError
 from odtk_ray.images.decode import _high_byte, decode, load_picture, read_size
 from odtk_ray.images.resize import resize
+from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
 UPRIGHT = Preprocessing(exif="apply")
@@ -274,7 +274,7 @@ def test_threads_agree():
 
 SILENT = """
 import sys
-from odtk_ray.config import Preprocessing
+from odtk_ray.settings import Preprocessing
 from odtk_ray.images.decode import decode
 from odtk_ray.errors import ImageError
 for text in sys.stdin.read().split():

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import ImageError
 from odtk_ray.images.resize import input_size, network_size, network_sizes, padded_size, resize
+from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
 

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,9 @@ from sessions import start_ray
 from synthetic import Quiet
 
 from odtk_ray.cluster import dispatcher
-from odtk_ray.config import InferConfig, Preprocessing
+from odtk_ray.config import InferConfig
 from odtk_ray.run.pipeline import infer
+from odtk_ray.settings import Preprocessing
 
 pytestmark = pytest.mark.cluster
 
@@ -35,7 +35,8 @@ def config(checkpoint, photos, annotations, folder, workers, **more):
         "batch": 2 * workers,  # two images a launch for any number of workers
         "workers": workers,
         "threads": 1,
-        "pre": PREP,
+        "resize": PREP.resize,
+        "max_size": PREP.max_size,
     }
     return InferConfig(**(settings | more))
 
@@ -81,8 +82,8 @@ def test_tiles_of_a_rotated_model(
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        prep = replace(PREP, tile=80, overlap=16)
-        run = config(rotated_checkpoint, photos, annotations, folder, workers, pre=prep, limit=6)
+        cut = {"tile": 80, "overlap": 16}
+        run = config(rotated_checkpoint, photos, annotations, folder, workers, limit=6, **cut)
         assert infer(run, quiet).detections > 100
         found.append(outputs(folder))
     assert found[0] == found[1]
@@ -154,16 +155,15 @@ def test_worker_killed_in_mid_shard(
 ):
     """SIGKILL to one of two workers once it has done the first half of a shard."""
     pids: list[int] = []
-    settle = dispatcher.Dispatcher._settle
+    submit = dispatcher.Dispatcher._submit
 
-    def kill_once(self, lane, ref):
-        receipt = settle(self, lane, ref)
-        if not pids and lane.tasks and self._attempts > 3:
-            pids.append(_process_of(lane.actor))
+    def kill_once(self, assignment):
+        submit(self, assignment)
+        if not pids and assignment.attempt > 4:
+            pids.append(_process_of(self._actors[assignment.worker]))
             os.kill(pids[0], signal.SIGKILL)
-        return receipt
 
-    monkeypatch.setattr(dispatcher.Dispatcher, "_settle", kill_once)
+    monkeypatch.setattr(dispatcher.Dispatcher, "_submit", kill_once)
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
     assert pids
     assert outputs(tmp_path) == undisturbed

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.ops.boxes import pairwise_iou
+from odtk_ray.settings import Postprocessing, Preprocessing
 
 PREP = Preprocessing(resize=120, max_size=200)
 POST = Postprocessing()
@@ -22,7 +22,7 @@ POST = Postprocessing()
 def detect(checkpoint, photos, *, batch, threads):
     detector = Detector(
         lambda: PyTorchEngine(
-            load_checkpoint(checkpoint), POST, launch_batch=batch, threads=threads
+            load_checkpoint(checkpoint), POST, prep=PREP, launch_batch=batch, threads=threads
         ),
         PREP,
         launch_batch=batch,
@@ -70,7 +70,7 @@ def test_detections_match_one_to_one(checkpoint, photos, reference, batch, threa
 
 def test_mates_and_slots_make_no_difference_at_one_batch_size(checkpoint, photos):
     paths = sorted(map(str, photos.iterdir()))
-    engine = PyTorchEngine(load_checkpoint(checkpoint), POST, launch_batch=4, threads=1)
+    engine = PyTorchEngine(load_checkpoint(checkpoint), POST, prep=PREP, launch_batch=4, threads=1)
     detector = Detector(lambda: engine, PREP, launch_batch=4, threads=1)
     together = detector.detect(paths)
     for path, expected in list(zip(paths, together, strict=True))[:6]:

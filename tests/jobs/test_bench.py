@@ -50,6 +50,13 @@ def test_memory():
     assert all(0 < int(row[2].split()[0]) < 4096 for name, row in table.items() if name != "stage")
 
 
+def test_json_stream():
+    table, text = rows("json_stream.py", "--megabytes", "1", "--runs", "2")
+    assert re.search(r"1 MB, 250 images, 1,750 annotations, 2 runs", text)
+    assert list(table)[1:] == ["scan, all values", "read_coco", "read_truth", "read_truth, rotated",
+                               "examine"]  # fmt: skip
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("engine", ["stored", "model"])
 def test_overhead(engine):

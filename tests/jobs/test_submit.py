@@ -17,8 +17,7 @@ import pytest
 import yaml
 from synthetic import picture
 
-from odtk_ray.cli.job import settle_places
-from odtk_ray.config import InferConfig
+from odtk_ray.cli.job import check_places, output_in_run_dir
 from odtk_ray.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -129,24 +128,32 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "named"),
+    ("flags", "named"),
     [
-        (InferConfig("m", outputs=("a.json",), given=frozenset({"outputs"})), "--output a.json"),
-        (InferConfig("m"), "--output or --run-dir"),
-        (InferConfig("m", run_dir="run"), "--run-dir run"),
-        (InferConfig("m", run_dir="/run", draw="drawn"), "--draw drawn"),
+        ({"output": ("a.json",)}, "--output a.json"),
+        ({"run_dir": "run"}, "--run-dir run"),
+        ({"draw": "drawn"}, "--draw drawn"),
+        ({"trace": "t.json"}, "--trace t.json"),
     ],
 )
-def test_a_job_writes_nothing_that_ends_with_it(config, named, monkeypatch):
-    monkeypatch.setattr(os, "makedirs", lambda *_, **__: None)
+def test_a_job_writes_nothing_that_ends_with_it(flags, named):
+    absolute = {"output": ("/a.json", "s3://b/a.csv"), "run_dir": "/run", "draw": None}
+    absolute["trace"] = "/trace.json"
+    check_places(absolute)
     with pytest.raises(UsageError, match=named):
-        settle_places(config)
+        check_places(absolute | flags)
 
 
 def test_outputs_of_a_job_go_to_its_run_folder():
-    settled = settle_places(InferConfig("m", run_dir="s3://bucket/run"))
-    assert settled.outputs == ("s3://bucket/run/detections.json",)
-    assert settled.run_folder == "s3://bucket/run/detections.json.run"
+    assert output_in_run_dir("s3://bucket/run") == ("s3://bucket/run/detections.json",)
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"), [(None, "--output or --run-dir"), ("run", "--run-dir run")]
+)
+def test_a_job_without_output_needs_a_folder_that_stays(folder, named):
+    with pytest.raises(UsageError, match=named):
+        output_in_run_dir(folder)
 
 
 def test_the_cluster_of_own_machines_is_accepted_by_ray():
@@ -192,6 +199,6 @@ def test_the_script_for_engines_submits_an_export_of_a_set(tmp_path, flags, type
     assert middle == ["--address", "http://head:8265", "--", "odtk-ray", "export"]
     assert (model, folder) == ("/shared/model.pth", "s3://bucket/engines")
     context = cli.commands["export"].make_context("export", done.stdout.splitlines()[6:])
-    assert context.params["gpu_types"] == types
+    assert context.params["gpu_type"] == types
     assert context.params["int8"] == ("--int8" in flags)
     assert subprocess.run(line[:3], check=False, capture_output=True).returncode == 2

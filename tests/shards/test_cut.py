@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.cluster.publish import publish
-from odtk_ray.config import Preprocessing
 from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.cut import Shard, compiled_shapes, cut_shards, network_shapes, shard_size
 
 PREP = Preprocessing()

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from odtk_ray.config import MEAN, STD
+from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.fpn import STRIDES
 from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.settings import MEAN, STD
 from training.batches import Batch, Source
 from training.losses import losses
 from training.rotated_targets import match_rotated, turn_anchors
@@ -125,6 +126,8 @@ class Trainer:
         self._rank, self._world = rank, world
         self._device = torch.device(device)
         self._half = self._device.type == "cuda"
+        columns = (torch.tensor(v, device=self._device).view(3, 1, 1) for v in (MEAN, STD))
+        self._mean, self._std = columns
         self._checkpoint = load_checkpoint(path)
         self._anchors = self._place_anchors()
         self._match = match_rotated if self._checkpoint.rotated else match_upright
@@ -205,7 +208,7 @@ class Trainer:
     def _step(self, batch: Batch) -> Step:
         labels, wanted = self._match(self._anchors, batch.boxes, batch.classes)
         with torch.autocast(self._device.type, torch.float16, enabled=self._half):
-            logits, deltas = self._network(normalise(batch.pixels))
+            logits, deltas = self._network(normalise(batch.pixels, self._mean, self._std))
         focal, box = losses(
             flatten_heads(logits, self.model.classes),
             flatten_heads(deltas, self.model.box_values),
@@ -240,12 +243,6 @@ class Trainer:
 def picture_indices(iteration: int, batch: int, rank: int, world: int) -> range:
     """The pictures of one process in one step; those of all processes are the step's batch."""
     return range(iteration * batch + rank, (iteration + 1) * batch, world)
-
-
-def normalise(pixels: Tensor) -> Tensor:
-    """float32 [B, 3, h, w], RGB, 0 to 255, to what the engines give to the network."""
-    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) for v in (MEAN, STD))
-    return (pixels / 255 - mean) / std
 
 
 def _trained(model: RetinaNet, frozen: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

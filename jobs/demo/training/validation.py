@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from odtk_ray.config import Postprocessing, Preprocessing
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, GroundTruthBuilder
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.evaluation.bootstrap import DetectionTable
@@ -18,6 +17,7 @@ from odtk_ray.evaluation.metrics import Metrics
 from odtk_ray.images.resize import network_size, padded_size, resize
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import to_bbox
+from odtk_ray.settings import Postprocessing, Preprocessing
 from training.angles import AngleReport, report_angles
 from training.photographs import Edges, Photograph
 from training.scenefiles import coco_content

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel
-from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.classes import map_classes
 from odtk_ray.datasets.coco import read_coco, read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
-from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
-from odtk_ray.export.check.compare_detections import PICTURES, reference_name
+from odtk_ray.export.check.compare_detections import PICTURES, PictureDetector, reference_name
 from odtk_ray.images.decode import Picture, load_picture
 from odtk_ray.records import Detections, to_bbox
+from odtk_ray.settings import Preprocessing
 
 IMAGES = 200  # evaluated at most
 LEAST_KEPT = 0.985  # of the AP; an export that keeps less is off
@@ -113,7 +112,10 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
 
 
 def measure_accuracy(
-    exported: Engine, reference: Engine | None, about: ExportedModel, annotated: Annotated
+    exported: PictureDetector,
+    reference: PictureDetector | None,
+    about: ExportedModel,
+    annotated: Annotated,
 ) -> Accuracy:
     """Evaluates an exported model, and what it was made of, on the same pictures.
 

@@ -27,6 +27,7 @@ from odtk_ray.export.check.compare_detections import (
     check_pictures,
     compare,
 )
+from odtk_ray.export.image_lists import ImageLists
 
 # Below this share of matched detections an export is said to be off. INT8 keeps more than that.
 LEAST_MATCHED = 0.97
@@ -102,8 +103,13 @@ class Verdict:
         return []
 
 
-def gather(config: ExportConfig, about: ExportedModel) -> Material:
+def gather(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> Material:
     """Reads what the export will be judged on, so that nothing is built in vain.
+
+    Args:
+        config: names images and annotations.
+        about: what the exported model will say about itself.
+        lists: of images.
 
     Raises:
         UsageError: images or annotations cannot be used.
@@ -118,7 +124,8 @@ def gather(config: ExportConfig, about: ExportedModel) -> Material:
                 hint="--calibration-images or --check-images is the folder of its files",
             )
         annotated = read_annotated(config.calibration_annotations, folder, about)
-    return Material(about, check_pictures(images, about.size), images is None, annotated)
+    pictures = check_pictures(images, about.size, lists)
+    return Material(about, pictures, images is None, annotated)
 
 
 def judge(material: Material, exported: Comparable, open_reference: Opener) -> Verdict:

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel
-from odtk_ray.config import Preprocessing
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.images.decode import load_picture
 from odtk_ray.records import Detections, to_bbox
+from odtk_ray.settings import Preprocessing
 
 PICTURES = 4  # compared at most
 SAME_IOU, COUNTED_SCORE = 0.9, 0.3  # what a matched detection is, and which ones are counted
@@ -32,8 +31,23 @@ SAME_IOU, COUNTED_SCORE = 0.9, 0.3  # what a matched detection is, and which one
 _NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime"}  # by the first word of the key
 
 
-class Comparable(Engine, Protocol):
-    """An engine whose raw outputs can be had."""
+class PictureDetector(Protocol):
+    """Detects in pictures that are decoded and resized already.
+
+    Attributes:
+        key: as `Engine.key`.
+    """
+
+    key: str
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
+    ) -> list[Detections]:
+        """See `HostEngine.detect`."""
+
+
+class Comparable(PictureDetector, Protocol):
+    """A detector whose raw outputs can be had."""
 
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
@@ -89,15 +103,22 @@ class Check:
         return f"checked against {self.reference} on {where}: {', '.join(parts)}"
 
 
-def reference_name(engine: Engine) -> str:
+def reference_name(engine: PictureDetector) -> str:
     """What an engine is called in front of people."""
     return _NAMES[engine.key.split("-")[0]]
 
 
-def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+def check_pictures(
+    images: str | None, size: tuple[int, int], lists: ImageLists
+) -> list[NDArray[np.uint8]]:
     """Pictures of at most the model's size: a few that decode, or seeded noise.
 
     They are taken from all over the folder: neighbours often show the same, or nothing.
+
+    Args:
+        images: folder, file, glob, list or URI; None makes noise.
+        size: height and width in pixels.
+        lists: of images.
 
     Raises:
         UsageError: there are images, and none of them can be used.
@@ -108,7 +129,7 @@ def check_pictures(images: str | None, size: tuple[int, int]) -> list[NDArray[np
         return list(coarse.repeat(16, axis=1).repeat(16, axis=2))
     pictures = []
     prep = Preprocessing(fit=size)
-    paths = find_images(images).records["path"].to_pylist()
+    paths = lists.paths(images)
     step = -(-len(paths) // PICTURES)
     for path in (path for start in range(step) for path in paths[start::step]):
         try:

@@ -16,11 +16,11 @@ from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.session import physical_cores
-from odtk_ray.config import AnchorGeneration, Preprocessing
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.check.check_export import Unavailable
 from odtk_ray.export.check.compare_detections import Comparable
 from odtk_ray.records import Detections
+from odtk_ray.settings import AnchorGeneration, Preprocessing
 
 if TYPE_CHECKING:
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
@@ -106,6 +106,32 @@ def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Compar
         except UsageError as error:
             raise Unavailable(f"{error.what} ({error.why})") from error
         yield reference
+
+
+class Reference:
+    """Opens what a plan was made of: as it is loaded already, or, on other machines, its file.
+
+    Pickled, it leaves the checkpoint behind: nodes that build plans need not have torch.
+
+    Args:
+        model: path or URI of the checkpoint or ONNX file.
+        about: what the ONNX file that plans are built from says about itself.
+        checkpoint: if this process has loaded it.
+    """
+
+    def __init__(
+        self, model: str, about: ExportedModel, checkpoint: Checkpoint | None = None
+    ) -> None:
+        self._model, self._about, self._checkpoint = model, about, checkpoint
+
+    def __call__(self, batch: int) -> AbstractContextManager[Comparable]:
+        """See `Opener`."""
+        if self._checkpoint is None:
+            return open_source(self._model, self._about, batch)
+        return open_checkpoint(self._checkpoint, self._about, batch)
+
+    def __reduce__(self) -> tuple[type[Reference], tuple[str, ExportedModel]]:
+        return Reference, (self._model, self._about)
 
 
 def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextManager[Comparable]:

@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from odtk_ray import storage
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.config import MEAN, STD, AnchorGeneration, Preprocessing
-from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.errors import ImageError, OdtkError, UsageError
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.histograms import BINS, Histogram
 from odtk_ray.export.int8.quantization import Point, quantization_points
-from odtk_ray.export.traced_network import NetworkGraph, trace
+from odtk_ray.export.traced_network import NetworkGraph, trace_checkpoint
 from odtk_ray.images.decode import load_picture
+from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.settings import AnchorGeneration, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class Sample:
     unreadable: int
 
 
-def draw_sample(images: str, count: int, size: tuple[int, int], seed: int) -> Sample:
+def draw_sample(
+    images: str, count: int, size: tuple[int, int], seed: int, lists: ImageLists
+) -> Sample:
     """Draws images at random, without those that cannot be decoded.
 
     Args:
@@ -48,11 +49,12 @@ def draw_sample(images: str, count: int, size: tuple[int, int], seed: int) -> Sa
         count: how many.
         size: height and width that they are fitted into.
         seed: the same files and seed give the same sample.
+        lists: of images.
 
     Raises:
         UsageError: there are fewer images that can be decoded.
     """
-    names = find_images(images).records["path"].to_pylist()
+    names = lists.paths(images)
     order = np.random.default_rng(seed).permutation(len(names))
     prep = Preprocessing(fit=size)
     paths: list[str] = []
@@ -78,8 +80,7 @@ def draw_sample(images: str, count: int, size: tuple[int, int], seed: int) -> Sa
     return Sample(paths, hashes, unreadable)
 
 
-@torch.inference_mode()
-def collect(
+def collect_share(
     model: str,
     anchors: AnchorGeneration,
     sha256: str,
@@ -87,12 +88,31 @@ def collect(
     batches: Sequence[Sequence[str]],
     device: str = "cpu",
 ) -> dict[str, Histogram]:
-    """Runs batches of images through the network in FP32; what one worker does.
+    """Collects one worker's share of a calibration: loads the checkpoint there, and runs it.
 
     Args:
         model: path or URI of the checkpoint.
         anchors: as it is loaded.
         sha256: of the checkpoint that is expected.
+        size: as of `collect`.
+        batches: likewise.
+        device: likewise.
+    """
+    with model_file(model) as local:
+        checkpoint = load_checkpoint(local, anchors, expect=sha256)
+    return collect(trace_checkpoint(checkpoint), size, batches, device)
+
+
+def collect(
+    network: NetworkGraph,
+    size: tuple[int, int],
+    batches: Sequence[Sequence[str]],
+    device: str = "cpu",
+) -> dict[str, Histogram]:
+    """Runs batches of images through a network in FP32.
+
+    Args:
+        network: on the CPU, where it is again afterwards.
         size: height and width of the network input in pixels.
         batches: paths; all batches have the same number, since results move in the last bits with
             it.
@@ -102,15 +122,17 @@ def collect(
         a histogram for each quantised tensor, by key.
     """
     torch.backends.cudnn.allow_tf32 = False
-    with model_file(model) as local:
-        checkpoint = load_checkpoint(local, anchors, expect=sha256)
-    network = trace(fold_batch_norms(checkpoint.build()))
-    network.module.to(device)
     taps = _Taps(network, quantization_points(network))
     prep = Preprocessing(fit=size)
-    for paths in batches:
-        pictures = [load_picture(storage.read_bytes(path), prep).pixels for path in paths]
-        taps.run(torch.from_numpy(_normalise(pictures, size)).to(device))
+    network.module.to(device)
+    try:
+        with torch.inference_mode():
+            for paths in batches:
+                pictures = [load_picture(storage.read_bytes(path), prep).pixels for path in paths]
+                batch = normalised_batch(pictures, len(pictures), size)
+                taps.run(torch.from_numpy(batch).to(device))
+    finally:
+        network.module.to("cpu")  # TensorRT may need the memory
     return taps.histograms
 
 
@@ -146,14 +168,3 @@ def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
     places = (magnitudes[magnitudes > 0].double() * (BINS / 2.0**exponent)).long()
     counts = torch.bincount(places, minlength=BINS).cpu().numpy()
     return Histogram(exponent, counts, largest)
-
-
-def _normalise(pictures: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.float32]:
-    """float32 [B, 3, H, W]; the padding is 0, as in detection."""
-    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
-    batch = np.zeros((len(pictures), 3, *size), np.float32)
-    for slot, picture in zip(batch, pictures, strict=True):
-        height, width = picture.shape[:2]
-        pixels = (picture.astype(np.float32) / 255 - mean) / std
-        slot[:, :height, :width] = pixels.transpose(2, 0, 1)
-    return batch

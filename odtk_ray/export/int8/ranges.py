@@ -10,7 +10,8 @@ from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.export.int8.calibration import Sample, collect, draw_sample
+from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.export.int8.calibration import Sample, collect, collect_share, draw_sample
 from odtk_ray.export.int8.calibration_table import (
     CalibrationTable,
     check_replaceable,
@@ -19,9 +20,7 @@ from odtk_ray.export.int8.calibration_table import (
 )
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
-from odtk_ray.export.traced_network import trace
-from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.export.traced_network import NetworkGraph
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
@@ -51,35 +50,43 @@ def check_int8(config: ExportConfig) -> None:
 
 
 def int8_ranges(
-    config: ExportConfig, checkpoint: Checkpoint, report: Reporter
+    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, report: Reporter
 ) -> tuple[CalibrationTable, bool]:
     """The table to quantise with, and whether it is new.
+
+    Args:
+        config: names the checkpoint, images and table.
+        sha256: of the checkpoint.
+        network: the checkpoint's; without workers it is what runs.
+        lists: of images.
+        report: told about progress and images that cannot be decoded.
 
     Raises:
         UsageError: the table is not for this export, or there are too few images.
     """
-    network = trace(fold_batch_norms(checkpoint.build()))
     points = quantization_points(network)
     exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
     keys = [point.key for point in points]
     sample = None
     if config.calibration_images is not None:
-        count = config.calibration_batches * config.calibration_batch_size
-        sample = draw_sample(config.calibration_images, count, config.size, config.seed)
+        count = (config.calibration_batches or 10) * _batch_size(config)
+        sample = draw_sample(
+            config.calibration_images, count, config.input_size, config.seed, lists
+        )
         if bad := sample.unreadable:
-            images = f"image{'s' * (bad > 1)}"
-            report.warn(f"{bad} calibration {images} cannot be decoded: skipped")
+            report.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
+    method = config.calibration_method or "entropy"
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)
-        asked = sample is not None or "calibration_method" in config.given
+        asked = sample is not None or config.calibration_method is not None
         check_table(
             path,
             table,
-            model=checkpoint.sha256,
-            size=config.size,
+            model=sha256,
+            size=config.input_size,
             keys=keys,
-            method=config.calibration_method if asked else None,
+            method=method if asked else None,
             images=sample.hashes if sample else None,
         )
         report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
@@ -87,36 +94,40 @@ def int8_ranges(
     if sample is None:
         raise ValueError("check_int8 comes first")
     report.note(f"calibrating on {len(sample.paths)} images")
-    histograms = _calibrate(config, checkpoint, sample)
+    histograms = _calibrate(config, sha256, network, sample)
     return CalibrationTable(
-        method=config.calibration_method,
-        model=checkpoint.sha256,
-        size=config.size,
+        method=method,
+        model=sha256,
+        size=config.input_size,
         images=tuple(sample.hashes),
         names=tuple(map(os.path.basename, sample.paths)),
-        amax={key: histograms[key].amax(config.calibration_method) for key in keys},
+        amax={key: histograms[key].amax(method) for key in keys},
         version=__version__,
     ), True
 
 
+def _batch_size(config: ExportConfig) -> int:
+    return config.calibration_batch_size or 2
+
+
 def _calibrate(
-    config: ExportConfig, checkpoint: Checkpoint, sample: Sample
+    config: ExportConfig, sha256: str, network: NetworkGraph, sample: Sample
 ) -> dict[str, Histogram]:
-    side = config.calibration_batch_size
+    side = _batch_size(config)
     batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
-    # Workers have a working directory of their own.
-    model = (storage.absolute(config.model), config.anchors, checkpoint.sha256, config.size)
     import ray
 
     asked = config.workers is not None or config.address is not None
     if not asked and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
-        return collect(*model, batches, "cuda" if _has_gpu() else "cpu")
+        return collect(network, config.input_size, batches, "cuda" if _has_gpu() else "cpu")
+    # Workers have a working directory of their own.
+    model = (storage.absolute(config.model), config.anchors, sha256, config.input_size)
     with session(config.address, config.workers or 1) as local:
         fleet = choose_fleet(config.workers, None, local=local)
         options: dict[str, Any] = {"num_cpus": fleet.threads}
         if fleet.gpus:
             options = {"num_gpus": 1, "num_cpus": 0}
-        task: Any = ray.remote(**options)(collect)
+        task: Any = ray.remote(**options)(collect_share)
         shares = [batches[i :: fleet.workers] for i in range(fleet.workers)]
         device = "cuda" if fleet.gpus else "cpu"
         try:

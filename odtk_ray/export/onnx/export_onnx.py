@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_plan
-from odtk_ray.config import ExportConfig
+from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
 from odtk_ray.export.check.check_export import Unavailable, Verdict, gather, judge
 from odtk_ray.export.check.layer_precisions import Layers, graph_layers
 from odtk_ray.export.check.runners import open_checkpoint, open_onnx
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.ranges import check_int8, int8_ranges
-from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.export.onnx.write_graph import DEFAULT_OPSET, describe_export, to_onnx
 from odtk_ray.export.output_files import check_output, write_file, writing
+from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open import check_rotated
 from odtk_ray.reporter import Reporter
@@ -87,8 +89,9 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     check_output(config.output)
     check_settings(config)
     checkpoint, about = _describe(config)
-    material = gather(config, about)
-    model = _network(config, checkpoint, about, report)
+    lists = ImageLists()
+    material = gather(config, about, lists)
+    model = _network(config, checkpoint, about, lists, report)
     with writing(config.output) as part:
         _save(model, part)
         try:
@@ -102,13 +105,16 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
         report.warn(text)
     size, written = os.path.getsize(config.output), read_exported(config.output)
     layers = graph_layers(model, "FP32")
-    return Exported(config.output, size, written, config.opset, layers, verdict)
+    return Exported(config.output, size, written, config.opset or DEFAULT_OPSET, layers, verdict)
 
 
 def onnx_for_plan(
-    config: ExportConfig, report: Reporter
-) -> tuple[ExportedModel, Callable[[], bytes]]:
-    """The ONNX file that plans of a checkpoint are built from: what it says, and what makes it.
+    config: ExportConfig, lists: ImageLists, report: Reporter
+) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint]:
+    """The ONNX file that plans of a checkpoint are built from.
+
+    Returns:
+        what it says about itself, what makes it, and the checkpoint.
 
     Raises:
         UsageError: as `export`; making it raises for the calibration's settings.
@@ -117,12 +123,11 @@ def onnx_for_plan(
     checkpoint, about = _describe(config)
 
     def make() -> bytes:
-        data: bytes = _network(config, checkpoint, about, report).SerializeToString(
-            deterministic=True
-        )
+        model = _network(config, checkpoint, about, lists, report)
+        data: bytes = model.SerializeToString(deterministic=True)
         return data
 
-    return about, make
+    return about, make, checkpoint
 
 
 def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
@@ -130,16 +135,29 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
         checkpoint = load_checkpoint(local, config.anchors)
     check_rotated(config, checkpoint)
     about = describe_export(
-        checkpoint, config.size, config.post, with_postprocess=config.with_postprocess
+        checkpoint,
+        config.input_size,
+        config.postprocessing(),
+        with_postprocess=config.with_postprocess,
     )
     return checkpoint, replace(about, precision="int8" if config.int8 else "fp32")
 
 
 def _network(
-    config: ExportConfig, checkpoint: Checkpoint, about: ExportedModel, report: Reporter
+    config: ExportConfig,
+    checkpoint: Checkpoint,
+    about: ExportedModel,
+    lists: ImageLists,
+    report: Reporter,
 ) -> ModelProto:
-    amax = _ranges(config, checkpoint, report) if config.int8 else None
-    return to_onnx(checkpoint, about, config.opset, amax, config.int8_exclude)
+    network, amax = trace_checkpoint(checkpoint), None
+    if config.int8:
+        table, new = int8_ranges(config, checkpoint.sha256, network, lists, report)
+        if new and config.calibration_table is not None:
+            write_file(config.calibration_table, table.to_json().encode())
+            report.note(f"wrote calibration table {config.calibration_table}")
+        amax = table.amax
+    return to_onnx(network, about, config.opset or DEFAULT_OPSET, amax, config.int8_exclude)
 
 
 def check_settings(config: ExportConfig) -> None:
@@ -156,9 +174,9 @@ def check_settings(config: ExportConfig) -> None:
         )
     if config.int8:
         check_int8(config)
-    elif config.given & _OF_INT8:
+    elif stated(config, _OF_INT8):
         raise UsageError("calibration and --int8-exclude are of use with --int8 only")
-    if is_onnx(config.output) and (of_plans := sorted(config.given & _OF_PLANS.keys())):
+    if is_onnx(config.output) and (of_plans := stated(config, _OF_PLANS)):
         raise UsageError(f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is none")
     try:
         import onnx  # noqa: F401 - needed below, and said here
@@ -166,14 +184,6 @@ def check_settings(config: ExportConfig) -> None:
         raise UsageError(
             "export needs the onnx package", str(error), "pip install 'odtk-ray[onnx]'"
         ) from error
-
-
-def _ranges(config: ExportConfig, checkpoint: Checkpoint, report: Reporter) -> dict[str, float]:
-    table, new = int8_ranges(config, checkpoint, report)
-    if new and config.calibration_table is not None:
-        write_file(config.calibration_table, table.to_json().encode())
-        report.note(f"wrote calibration table {config.calibration_table}")
-    return table.amax
 
 
 def _save(model: ModelProto, path: str) -> None:

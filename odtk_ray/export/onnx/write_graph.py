@@ -10,15 +10,14 @@ from torch import fx, nn
 
 from odtk_ray import __version__
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, check_size
-from odtk_ray.config import MEAN, STD, Postprocessing
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.int8.quantization import Quantizer, exclude, quantization_points
 from odtk_ray.export.onnx.decoding import add_postprocess
-from odtk_ray.export.traced_network import NetworkGraph, trace
+from odtk_ray.export.traced_network import NetworkGraph
 from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fpn import STRIDES
 from odtk_ray.ops.anchors import generate_anchors
+from odtk_ray.settings import MEAN, STD, Postprocessing
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -68,13 +67,13 @@ def describe_export(
 
 
 def to_onnx(
-    checkpoint: Checkpoint,
+    network: NetworkGraph,
     about: ExportedModel,
     opset: int = DEFAULT_OPSET,
     amax: Mapping[str, float] | None = None,
     int8_exclude: Sequence[str] = (),
 ) -> ModelProto:
-    """Writes a checkpoint's network, BatchNorm folded, FP32, with dynamic batch and fixed size.
+    """Writes a network in FP32, with dynamic batch and fixed size.
 
     The input `input_1` is float32 [batch, 3, H, W], normalised. Raw outputs are `score_i`, float32
     [batch, A * C, h, w], probabilities, and `box_i`, float32 [batch, A * 4, h, w] (6 for rotated
@@ -83,7 +82,7 @@ def to_onnx(
     `classes` int32 [batch, D], best first, unused slots 0.
 
     Args:
-        checkpoint: what to export.
+        network: of `trace_checkpoint`, on any device.
         about: of `describe_export`; written into the file.
         opset: version of ONNX's operators, 13 to 17.
         amax: of a calibration, by key: quantises the network to INT8.
@@ -92,7 +91,6 @@ def to_onnx(
     Raises:
         UsageError: a pattern matches nothing.
     """
-    network = trace(fold_batch_norms(checkpoint.build()))
     builder = GraphBuilder()
     points = [] if amax is None else quantization_points(network)
     points = exclude(network, points, int8_exclude)

@@ -62,7 +62,8 @@ def build_into(
         if here is not None and here.identity == about.identity:
             return None, seconds
         content = Path(built.path).read_bytes()
-        patiently(lambda: _publish(plan, built.about, content, tag))
+        both = {sidecar_path(plan): built.about.to_json().encode(), plan: content}
+        patiently(lambda: storage.write_together(both, tag))
         with contextlib.suppress(OSError):  # a help, and no part of the set
             storage.write_atomic(timings, Path(cache).read_bytes(), tag)
     return replace(built, path=plan), seconds
@@ -70,28 +71,6 @@ def build_into(
 
 def remove_parts(folder: str, key: str, tag: str) -> None:
     """Remove what a build that was killed may have left of its files."""
-    if storage.is_uri(folder):
-        return  # an object is there when all of it is
     plan = plan_of(folder, key)
     for path in (plan, sidecar_path(plan), storage.join(folder, f"{key}.timing")):
-        with contextlib.suppress(OSError):
-            os.unlink(storage.part_of(path, tag))
-
-
-def _publish(path: str, about: Sidecar, plan: bytes, tag: str) -> None:
-    """The sidecar first, so that a plan is never there without it."""
-    beside, text = sidecar_path(path), about.to_json().encode()
-    if storage.is_uri(path):
-        storage.write_atomic(beside, text)
-        storage.write_atomic(path, plan)
-        return
-    part = storage.part_of(path, tag)
-    try:
-        # What takes time and room comes before anything that is there is replaced.
-        storage.write_synced(part, plan)
-        storage.write_atomic(beside, text, tag)
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-    storage.sync_folder(os.path.dirname(path))
+        storage.discard_part(path, tag)

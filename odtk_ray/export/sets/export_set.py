@@ -18,6 +18,7 @@ from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 from odtk_ray.export.check.runners import PlanOpener
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.sets.build_on_node import build_into, remove_parts
 from odtk_ray.export.sets.set_file import find_plan, list_plans
 from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
@@ -91,16 +92,16 @@ def export_set(
         OdtkError: the set cannot be written.
     """
     check_set(config)
-    folder = storage.absolute(config.output)
+    folder, lists = storage.absolute(config.output), ImageLists()
     with session(config.address, 1):
         nodes = find_nodes(config.gpu_types, config.wait_for_nodes, detect, report)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
-        source = plan_source(_with_table(config, folder), report)
+        source = plan_source(_with_table(config, folder), lists, report)
         orders, rows = place_orders(nodes, config.gpu_types, source, report)
         rows += build_missing(folder, orders, source, detect, open_built, report)
     engines, rows = list_plans(folder, orders, rows, source, report)
-    return BuiltSet(config.output, rows, engines, plan_hints(config, source))
+    return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
 
 
 def check_set(config: ExportConfig) -> None:

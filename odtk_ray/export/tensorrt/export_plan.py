@@ -6,21 +6,20 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision
-from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
+from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
-from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.engines.tensorrt_package import describe
 from odtk_ray.export.check.check_export import Unavailable, Verdict, judge
 from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
 from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
-from odtk_ray.export.output_files import check_output, writing
+from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.export.output_files import check_output, write_plan
 from odtk_ray.export.tensorrt.builder import (
     PlanOptions,
     build_plan,
@@ -101,13 +100,14 @@ def export_plan(
     """
     check_output(config.output)
     trt = builder_package(config.capabilities)
-    source = plan_source(config, report)
+    lists = ImageLists()
+    source = plan_source(config, lists, report)
     gpu = None if config.capabilities else next(iter(list_gpus()), None)
     about = describe_built(source.model, source.options, describe(trt), gpu)
     built = build_checked(config.output, about, source, open_built, report.note)
     for text in built.verdict.warnings():
         report.warn(text)
-    return replace(built, hints=plan_hints(config, source))
+    return replace(built, hints=plan_hints(config, source, lists))
 
 
 def build_checked(
@@ -135,7 +135,7 @@ def build_checked(
         source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    _write(path, plan, about)
+    write_plan(path, plan, about.to_json())
     trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
@@ -169,7 +169,7 @@ def describe_built(
     )
 
 
-def plan_hints(config: ExportConfig, source: Source) -> list[str]:
+def plan_hints(config: ExportConfig, source: Source, lists: ImageLists) -> list[str]:
     """What would make plans faster, for people."""
     least, tuned, greatest = source.options.batches
     rows = []
@@ -179,21 +179,13 @@ def plan_hints(config: ExportConfig, source: Source) -> list[str]:
             f"--dynamic-batch-opts {least} {min(_THROUGHPUT_BATCH, greatest)} {greatest}"
         )
     images, size = config.check_images or config.calibration_images, source.model.size
-    used = None if images is None else pixels_used(images, size)
+    used = None if images is None else pixels_used(lists.paths(images), size)
     if used is not None and used < _WELL_USED:
         rows.append(
             f"the images fill {used:.0%} of the {size[0]}x{size[1]} pixels: a --size of "
             "their shape would be faster"
         )
     return rows
-
-
-def _write(path: str, plan: bytes, about: Sidecar) -> None:
-    """Both files whole, or none; the sidecar first: a plan is never there without it."""
-    with writing(path) as part:
-        Path(part).write_bytes(plan)
-        with writing(sidecar_path(path)) as beside:
-            Path(beside).write_text(about.to_json(), encoding="utf-8")
 
 
 def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
@@ -206,17 +198,16 @@ def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
     return graph_layers(onnx.load_from_string(onnx_file), others)
 
 
-def pixels_used(images: str, size: tuple[int, int]) -> float | None:
+def pixels_used(paths: list[str], size: tuple[int, int]) -> float | None:
     """Mean share of a network input that images fill when they are fitted into it.
 
     Args:
-        images: folder, file, glob, list or URI; sizes are read from the headers of some.
+        paths: of the images; sizes are read from the headers of some.
         size: height and width of the input in pixels.
 
     Returns:
         None where no header can be read.
     """
-    paths = find_images(images).records["path"].to_pylist()
     sizes = read_sizes(paths[:: -(-len(paths) // _MOST_HEADERS)], "ignore").astype(np.float64)
     width, height = sizes[sizes.min(axis=1) > 0].T
     if not len(width):

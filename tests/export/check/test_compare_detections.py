@@ -9,14 +9,16 @@ import onnx
 import pytest
 from PIL import Image
 
-from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.export.check.check_export import Verdict
 from odtk_ray.export.check.compare_detections import check_pictures, compare, match
 from odtk_ray.export.check.runners import open_checkpoint, open_onnx
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import Detections
+from odtk_ray.settings import Postprocessing
 
 
 def found(*rows):
@@ -90,13 +92,13 @@ def test_odd_boxes_match_themselves_or_nothing():
 def exported(request):
     loaded = load_checkpoint(request.getfixturevalue(request.param))
     about = describe_export(loaded, (96, 128), Postprocessing(), with_postprocess=False)
-    return loaded, about, to_onnx(loaded, about)
+    return loaded, about, to_onnx(trace_checkpoint(loaded), about)
 
 
 def checked(exported, model, folder, reference=True):
     """A model, saved, in ONNX Runtime against the checkpoint in PyTorch."""
     loaded, about, _ = exported
-    path, pictures = str(folder / "m.onnx"), check_pictures(None, about.size)
+    path, pictures = str(folder / "m.onnx"), check_pictures(None, about.size, ImageLists())
     onnx.save(model, path)
     with open_onnx(path, about, 2) as one, open_checkpoint(loaded, about, 2) as other:
         return compare(one, other if reference else None, about, pictures, made_up=True)
@@ -150,11 +152,12 @@ def test_pictures_fit_the_model(tmp_path):
     for i, size in enumerate([(300, 100), (20, 50)]):
         Image.new("RGB", size).save(tmp_path / f"{i}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    shapes = [picture.shape for picture in check_pictures(str(tmp_path), (64, 96))]
+    pictures = check_pictures(str(tmp_path), (64, 96), ImageLists())
+    shapes = [picture.shape for picture in pictures]
     assert shapes == [(32, 96, 3), (64, 25, 3)]  # 96 / 300 * 100; 64 / 50 * 20 = 25.6
 
 
 def test_pictures_that_cannot_be_used_are_said(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(UsageError, match="no image in"):
-        check_pictures(str(tmp_path), (64, 96))
+        check_pictures(str(tmp_path), (64, 96), ImageLists())

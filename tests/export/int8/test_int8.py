@@ -16,13 +16,15 @@ from torch import nn
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
-from odtk_ray.config import Preprocessing
 from odtk_ray.errors import UsageError
-from odtk_ray.export.int8.calibration import collect, draw_sample
+from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.export.int8.calibration import collect, collect_share, draw_sample
 from odtk_ray.export.int8.calibration_table import read_table
+from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.images.decode import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
+from odtk_ray.settings import Preprocessing
 from odtk_ray.storage import object_stores
 
 SIZE = (64, 96)
@@ -37,20 +39,30 @@ def images(tmp_path_factory):
     return folder
 
 
+def draw(images, count, seed):
+    return draw_sample(str(images), count, SIZE, seed, ImageLists())
+
+
 def test_samples_are_random_seeded_and_skip_what_is_broken(images):
-    one, two = (draw_sample(str(images), 6, SIZE, seed=0) for _ in range(2))
+    one, two = (draw(images, 6, 0) for _ in range(2))
     assert one == two
     assert len(set(one.paths)) == 6
     assert one.unreadable in (0, 1)  # drawn or not
-    assert {draw_sample(str(images), 2, SIZE, seed).paths[0] for seed in range(12)} > {one.paths[0]}
+    assert {draw(images, 2, seed).paths[0] for seed in range(12)} > {one.paths[0]}
     with pytest.raises(UsageError, match=r"needs 7 images and .* has 6: 1 cannot be decoded"):
-        draw_sample(str(images), 7, SIZE, seed=0)
+        draw(images, 7, 0)
 
 
 def test_taps_see_what_hooks_see(checkpoint, images):
     loaded = load_checkpoint(checkpoint)
     paths = [str(images / "0.png"), str(images / "1.png")]
-    found = collect(str(checkpoint), "auto", loaded.sha256, SIZE, [paths])
+    network = trace_checkpoint(loaded)
+    found = collect(network, SIZE, [paths])
+    elsewhere = collect_share(str(checkpoint), "auto", loaded.sha256, SIZE, [paths])
+    assert elsewhere.keys() == found.keys()
+    for key, histogram in elsewhere.items():
+        assert np.array_equal(histogram.counts, found[key].counts), key
+        assert histogram.largest == found[key].largest, key
 
     model = fold_batch_norms(loaded.build())
     seen: dict[str, list[torch.Tensor]] = {}
@@ -289,7 +301,7 @@ def test_a_table_without_room_leaves_nothing(checkpoint, images, tmp_path):
 @pytest.mark.parametrize("rotated", [False, True])
 def test_images_that_cannot_be_decoded_are_skipped_and_counted(request, images, tmp_path, rotated):
     checkpoint = request.getfixturevalue("rotated_checkpoint" if rotated else "checkpoint")
-    seeds = (s for s in range(20) if draw_sample(str(images), 6, SIZE, s).unreadable)
+    seeds = (s for s in range(20) if draw(images, 6, s).unreadable)
     outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-images", images,
                      "--calibration-batches", 3, "--seed", next(seeds))  # fmt: skip
     assert outcome.exit_code == 0, outcome.output

@@ -8,14 +8,14 @@ import onnxruntime
 import pytest
 import torch
 
-from odtk_ray.config import Postprocessing
 from odtk_ray.errors import UsageError
 from odtk_ray.export.int8.quantization import quantization_points, to_scale
 from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.traced_network import trace
+from odtk_ray.export.traced_network import trace, trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
+from odtk_ray.settings import Postprocessing
 
 SIZE = (64, 96)
 
@@ -80,11 +80,11 @@ def loaded(checkpoint):
 
 
 def quantised(loaded, amax=None, exclude=(), opset=17):
-    network = trace(fold_batch_norms(loaded.build()))
+    network = trace_checkpoint(loaded)
     points = quantization_points(network)
     amax = amax or {point.key: 4.0 + i / 64 for i, point in enumerate(points)}
     about = describe_export(loaded, SIZE, Postprocessing(), with_postprocess=False)
-    return amax, to_onnx(loaded, about, opset, amax, exclude)
+    return amax, to_onnx(network, about, opset, amax, exclude)
 
 
 def activations(model):
@@ -145,7 +145,7 @@ def test_excluded_operations_take_the_tensor_itself(loaded):
 @pytest.mark.parametrize("opset", [13, 17])
 def test_a_quantised_model_runs_and_is_near(loaded, opset):
     batch = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    network = trace(fold_batch_norms(loaded.build()))
+    network = trace_checkpoint(loaded)
     values = {}
 
     class Watch(torch.fx.Interpreter):

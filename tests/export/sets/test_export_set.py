@@ -305,7 +305,7 @@ def test_sets_are_built_and_read_without_torch():
     code = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
-        "import odtk_ray.model.describe, odtk_ray.engines.set_loader\n"
+        "import odtk_ray.model.describe, odtk_ray.engines.loader\n"
         "import odtk_ray.export.sets.export_set, odtk_ray.run.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,11 +12,12 @@ from synthetic import ABOUT, Quiet
 
 from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.cluster.gpu_nodes import GpuNode
-from odtk_ray.config import ExportConfig, Postprocessing
+from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError
 from odtk_ray.export.check.check_export import Material
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.sets import set_file
 from odtk_ray.export.sets.build_on_node import build_into, remove_parts
 from odtk_ray.export.sets.set_file import find_plan, list_plans
@@ -24,6 +25,7 @@ from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
 from odtk_ray.export.tensorrt.builder import PlanOptions
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.settings import Postprocessing
 
 TRT = "tensorrt 11.4.0"
 MODEL = replace(ABOUT, sha256="cd" * 32)
@@ -83,7 +85,7 @@ def one(checkpoint, tmp_path_factory):
     pytest.importorskip("tensorrt_rtx")
     folder = tmp_path_factory.mktemp("one")
     config = ExportConfig(str(checkpoint), "", (64, 96))
-    source = plan_source(config, Quiet())
+    source = plan_source(config, ImageLists(), Quiet())
     trt = describe(import_tensorrt())
     about = describe_built(source.model, source.options, trt, A10G)
     built, _ = build(folder, about, source, Machine((A10G,), trt))

@@ -11,12 +11,12 @@ import torch
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.config import Postprocessing
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.onnx.decoding import add_postprocess
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.ops.decode import decode
 from odtk_ray.ops.nms import nms
+from odtk_ray.settings import Postprocessing
 
 STRIDES = (8, 16, 32, 64, 128)
 ANCHORS = [generate_anchors(stride, (1.0, 2.0), (4.0,), "current") for stride in STRIDES]

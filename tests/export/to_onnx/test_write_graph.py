@@ -8,14 +8,14 @@ import onnxruntime
 import pytest
 import torch
 
-from odtk_ray.config import Postprocessing
 from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.traced_network import trace
+from odtk_ray.export.traced_network import trace, trace_checkpoint
 from odtk_ray.model.backbones import BACKBONES
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.settings import Postprocessing
 
 POST = Postprocessing()
 
@@ -40,7 +40,7 @@ def saved(folder, backbones, **options):
 
 def exported(checkpoint, size, opset=17, **options):
     about = describe_export(checkpoint, size, POST, **{"with_postprocess": False, **options})
-    return about, to_onnx(checkpoint, about, opset)
+    return about, to_onnx(trace_checkpoint(checkpoint), about, opset)
 
 
 def runner(model):

@@ -18,12 +18,15 @@ from synthetic import Quiet
 
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.config import ExportConfig, Postprocessing
+from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
+from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
 from odtk_ray.export.tensorrt.export_plan import export_plan, pixels_used
 from odtk_ray.export.tensorrt.half_types import to_half
+from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.settings import Postprocessing
 
 SIZE = (64, 96)
 
@@ -140,7 +143,7 @@ def test_the_summary_says_what_would_be_faster(rtx, plan_models, photos, tmp_pat
     assert "for throughput: --dynamic-batch-opts 1 8 16" in outcome.output
     # 26 pictures: 7, 7, 6 and 6 of these.
     filled = (7 * 8 / 9 + 7 * 0.5 + 6 * 2 / 3 + 6 * 0.75) / 26
-    assert pixels_used(str(photos), SIZE) == pytest.approx(filled)
+    assert pixels_used(ImageLists().paths(str(photos)), SIZE) == pytest.approx(filled)
     assert f"the images fill {filled:.0%} of the 64x96 pixels" in outcome.output
     assert f"next: odtk-ray infer {tmp_path / 'm.plan'}" in outcome.output
     outcome = odtk_ray("export", plan_models / "fp32.onnx", tmp_path / "m.plan", *flags[:2],
@@ -170,7 +173,7 @@ def test_onnx_to_plan_needs_no_torch(rtx, plan_models, tmp_path):
 def network(checkpoint):
     loaded = load_checkpoint(checkpoint)
     about = describe_export(loaded, SIZE, Postprocessing(), with_postprocess=False)
-    return to_onnx(loaded, about)
+    return to_onnx(trace_checkpoint(loaded), about)
 
 
 def run(model, batch):

@@ -148,8 +148,9 @@ def test_what_is_missing_is_said(rtx, source, tmp_path, monkeypatch, missing, wh
 
     def outputs_of(running):
         from odtk_ray.export.check.compare_detections import check_pictures
+        from odtk_ray.export.image_lists import ImageLists
 
-        pictures = check_pictures(None, SIZE)
+        pictures = check_pictures(None, SIZE, ImageLists())
         raw, found = running.raw(pictures, SIZE), running.detect(pictures, SIZE)
         return (lambda *_: raw), (lambda *_: found)
 

@@ -1,0 +1,241 @@
+"""The driver's decisions as a state machine: events go in, assignments and recalls come out.
+
+Whoever drives it starts the processes, makes the calls, and hands in every time; see
+`cluster/dispatcher.py`. Work goes to idle workers. What a worker held when it died or hung goes to
+`suspects`. Near the end `endgame` decides who takes a shard, and shards that wait behind others are
+recalled for workers that have nothing to do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odtk_ray.dispatch.endgame import Endgame, choose_recalls
+from odtk_ray.dispatch.suspects import RESUME, Suspects
+from odtk_ray.dispatch.tasks import Task
+from odtk_ray.dispatch.worker_state import DEPTH, Assignment, Progress, WorkerState
+from odtk_ray.errors import OdtkError
+
+# A worker that dies this often before it is ready is given up.
+DEATHS_IN_A_ROW = 3
+# So many crashes with nothing finished in between are not the fault of the images.
+CRASHES_IN_A_ROW = 20
+# A worker hangs when no image was done for so many seconds, and for so many median shards.
+HANG_SECONDS, HANG_SHARDS = 120.0, 10
+# The endgame begins when so many shards a worker are left.
+ENDGAME_SHARDS = 16
+# The driver calls twice a second; a longer pause does not count towards hang detection.
+LONGEST_PAUSE = 5.0
+
+
+class Dispatch:
+    """Decides who gets which shard, when a worker hangs, and what a crash means.
+
+    Args:
+        shards: the shards to be done, in the order in which they are handed out.
+        rows: record indices of each shard, in processing order.
+        workers: number of workers that are being started.
+        now: the time.
+        shard_timeout: seconds without an image done after which a worker hangs; None is ten times
+            the median shard, at least 120.
+
+    Attributes:
+        workers: those that run or are being started.
+        unfinished: numbers of the shards that are not done.
+    """
+
+    def __init__(
+        self,
+        shards: Iterable[int],
+        rows: Mapping[int, NDArray[np.int64]],
+        workers: int,
+        now: float,
+        shard_timeout: float | None = None,
+    ) -> None:
+        self._pending = deque(Task(shard, len(rows[shard])) for shard in shards)
+        self._suspects = Suspects(rows)
+        self._numbers = itertools.count()
+        self._attempts = itertools.count(1)
+        self.workers = [WorkerState(next(self._numbers), now) for _ in range(workers)]
+        self.unfinished = {task.shard for task in self._pending}
+        self._places = workers  # of workers, those given up included
+        self._timeout = shard_timeout
+        self._crashes = 0  # in a row
+        self._seconds: deque[float] = deque(maxlen=256)  # of the last shards, for their median
+        self._last_call = now
+
+    @property
+    def pending(self) -> int:
+        """Number of shards that no worker has yet, suspects not counted."""
+        return len(self._pending)
+
+    @property
+    def images_in_progress(self) -> int:
+        """Images done in shards that are not finished, as last reported."""
+        done: dict[int, int] = {}
+        for worker in self.workers:
+            held = {assignment.task.shard for assignment in worker.assignments}
+            done |= {shard: images for shard, images in worker.done.items() if shard in held}
+        return sum(done.values())
+
+    def assignments(self, now: float) -> list[Assignment]:
+        """Hand out suspects, then shards; every worker gets its first before any its second."""
+        self._extend_deadlines(now)
+        few = 0 < len(self._pending) <= ENDGAME_SHARDS * len(self.workers)
+        endgame = Endgame(self.workers) if few else None
+        made: list[Assignment] = []
+        for level in range(DEPTH):
+            for worker in self.workers:
+                if len(worker.assignments) > level:
+                    continue
+                queue = self._suspects.queue or self._pending
+                if not queue:
+                    return made
+                if not (worker.accepts(queue[0]) and self._wants(worker, queue[0], endgame)):
+                    continue
+                task = queue.popleft()
+                if endgame is not None:
+                    endgame.assign(worker, task.images)
+                made.append(worker.assign(task, next(self._attempts), now))
+        return made
+
+    def _wants(self, worker: WorkerState, task: Task, endgame: Endgame | None) -> bool:
+        """Return whether the worker should take the task: always, until few shards are left."""
+        if task.alone or endgame is None:
+            return True
+        left = len(self._pending)
+        if worker.assignments and left <= len(self.workers):
+            return False
+        return endgame.worthwhile(worker, task.images, left)
+
+    def recalls(self) -> list[Assignment]:
+        """Recall shards for idle workers, once there is nothing to hand out."""
+        if self._pending or self._suspects.queue:
+            return []
+        chosen = choose_recalls(self.workers)
+        for assignment in chosen:
+            assignment.recalled = True
+        return chosen
+
+    def reported(self, worker: WorkerState, said: Progress, now: float) -> None:
+        """Take in a worker's report; the first one says that it is ready."""
+        worker.note_progress(said, now)
+
+    def finished(self, assignment: Assignment, now: float) -> float | None:
+        """Take in that a shard is done.
+
+        Returns:
+            seconds that it took by itself; None if the worker was replaced meanwhile, or has
+            delivered it before: then it does not count.
+        """
+        self._extend_deadlines(now)
+        if not self._take_back(assignment, now):
+            return None
+        seconds = assignment.worker.measure(assignment, now)
+        if not assignment.interrupted:
+            self._seconds.append(seconds)
+        self.unfinished.remove(assignment.task.shard)
+        return seconds
+
+    def probed(self, assignment: Assignment, now: float) -> None:
+        """Take in that an image did not crash its worker."""
+        if self._take_back(assignment, now):
+            self._suspects.probed(assignment.task, crashed=False)
+
+    def handed_back(self, assignment: Assignment, now: float) -> None:
+        """Take in that a worker returned a shard that was recalled."""
+        if self._take_back(assignment, now):
+            self._pending.appendleft(assignment.task)
+
+    def _take_back(self, assignment: Assignment, now: float) -> bool:
+        current = assignment.worker.take_back(assignment, now)
+        if current:
+            self._crashes = 0
+        return current
+
+    def crashed(self, worker: WorkerState, why: str) -> bool:
+        """Take in that a worker died or hung.
+
+        Returns:
+            whether to start another process in its place; False if it is given up.
+
+        Raises:
+            OdtkError: there is no point in going on.
+        """
+        self._crashes += 1
+        if self._crashes == CRASHES_IN_A_ROW:
+            raise OdtkError("the workers crash on everything", why, RESUME)
+        worker.deaths += 1
+        for task in worker.lose():
+            self._suspects.crashed(task)
+        if worker.deaths < DEATHS_IN_A_ROW:
+            return True
+        self.workers.remove(worker)
+        if not self.workers:
+            why = f"each died {DEATHS_IN_A_ROW} times in a row: {why}"
+            raise OdtkError("no worker is left", why, RESUME)
+        return False
+
+    def dismissed(self, worker: WorkerState, error: OdtkError, room: int) -> bool:
+        """Take in that a worker cannot run where it was started.
+
+        Args:
+            worker: the worker, which was not ready.
+            error: the reason.
+            room: number of workers that there is room for elsewhere.
+
+        Returns:
+            whether to start it again, elsewhere.
+
+        Raises:
+            OdtkError: no worker is left.
+        """
+        if room >= len(self.workers):
+            return True
+        self.workers.remove(worker)
+        self._places -= 1
+        if not self.workers:
+            raise OdtkError("no worker is left", str(error).partition("\n")[0], error.hint)
+        return False
+
+    def grow(self, room: int, now: float) -> list[WorkerState]:
+        """Add workers, no more than there is room for and than shards are pending."""
+        count = max(0, min(room - self._places, len(self._pending)))
+        new = [WorkerState(next(self._numbers), now) for _ in range(count)]
+        self._places += count
+        self.workers += new
+        return new
+
+    def _extend_deadlines(self, now: float) -> None:
+        """Leave a long pause of the driver, as for a commit, out of hang detection.
+
+        It is time that the driver spent elsewhere: workers cannot have been heard meanwhile, and
+        how long their shards took is not known.
+        """
+        pause, self._last_call = now - self._last_call, now
+        if pause <= LONGEST_PAUSE:
+            return
+        for worker in self.workers:
+            worker.last_progress = min(now, worker.last_progress + pause)
+            for assignment in worker.assignments:
+                assignment.interrupted = True
+
+    @property
+    def hang_limit(self) -> float:
+        """Seconds without an image done after which a worker hangs."""
+        median = statistics.median(self._seconds) if self._seconds else 0.0
+        return self._timeout or max(HANG_SECONDS, HANG_SHARDS * median)
+
+    def hanging(self, now: float) -> list[WorkerState]:
+        """Return the workers that hold something and have shown no progress for too long."""
+        self._extend_deadlines(now)
+        limit = self.hang_limit
+        return [
+            w for w in self.workers if w.ready and w.assignments and now - w.last_progress > limit
+        ]

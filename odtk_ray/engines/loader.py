@@ -1,0 +1,199 @@
+"""The one way to a worker's engine: from a run's model and settings, in the worker's process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray import storage
+from odtk_ray.artifacts.engine_set import EngineSet, plan_of
+from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.artifacts.model_file import model_file
+from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
+from odtk_ray.engines.local_gpus import Detect, Gpu, Machine, detect_machine
+from odtk_ray.engines.protocol import Engine, EngineFactory
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.settings import AnchorGeneration, RunSettings
+
+if TYPE_CHECKING:
+    from odtk_ray.engines.cuda import CudaEngine
+    from odtk_ray.engines.tensorrt import TensorRTEngine
+    from odtk_ray.images.nvimagecodec import JpegKind
+
+
+class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a failure
+    """A GPU that cannot do its part of a run; the others go on without it.
+
+    Attributes:
+        node: Ray's id of its node; whoever knows it sets it.
+    """
+
+    node = ""
+
+
+@dataclass(frozen=True)
+class EngineLoader:
+    """Makes the engine of a run; it is pickled, and holds no tensors.
+
+    Attributes:
+        model: path or URI of the checkpoint, of the exported model, or of an engine set.
+        sha256: of the driver's model, which this must be.
+        anchors: which generation of ODTK's anchors a checkpoint was trained with.
+        settings: of the run.
+        shapes: (height, width) of the planned network inputs, largest first.
+        engines: the plans, where the model is an engine set.
+        fallback: path or URI of the set's checkpoint, for GPUs that it has no plan for.
+        detect: finds the GPU of the process, where it matters which it is.
+        make: makes the engine in our place, from the path of the model for this GPU.
+    """
+
+    model: str
+    sha256: str
+    anchors: AnchorGeneration
+    settings: RunSettings
+    shapes: Sequence[tuple[int, int]] = ()
+    engines: EngineSet | None = None
+    fallback: str | None = None
+    detect: Detect = detect_machine
+    make: EngineFactory | None = None
+
+    def __call__(self) -> Engine[Any]:
+        """Load the model into the engine that the settings name.
+
+        Raises:
+            IncompatibleGpu: an engine set has nothing for this GPU, or it cannot do what was
+                planned.
+            UsageError: the model is another, cannot be read, or is a plan for another machine.
+            OdtkError: this worker lacks what the run was planned for.
+        """
+        if self.engines is None:
+            if self.make is not None:
+                return self.make(self.model, self.settings)
+            with model_file(self.model) as local:
+                return self._load(local, self.sha256)
+        model, sha256 = self._choose(self.engines, self.detect())
+        with model_file(model) as local:
+            if is_plan(local):
+                read_sidecar(local, sha256)
+            if self.make is not None:
+                return self.make(local, self.settings)
+            try:
+                return self._load(local, sha256)
+            except UsageError:  # of the files, whatever the GPU
+                raise
+            except OdtkError as error:
+                raise IncompatibleGpu(error.what, error.why, error.hint) from error
+
+    def _choose(self, engines: EngineSet, machine: Machine) -> tuple[str, str]:
+        """Path or URI of a set's model for a machine, and its SHA-256."""
+        gpu = machine.gpus[0] if machine.gpus else None
+        key = None if gpu is None else engines.find(gpu, machine.tensorrt)
+        if key is not None:
+            return plan_of(self.model, key), engines.engines[key].plan_sha256
+        if gpu is None or self.fallback is None:
+            raise no_plan(self.model, gpu, machine)
+        return storage.absolute(self.fallback), engines.model.checkpoint
+
+    def _load(self, path: str, sha256: str) -> Engine[Any]:
+        if is_onnx(path):
+            return self._onnx_engine(path, sha256)
+        if is_plan(path) or self.settings.kernels:
+            return self._gpu_engine(path, sha256)
+        from odtk_ray.engines.pytorch import PyTorchEngine
+        from odtk_ray.model.checkpoint import load_checkpoint
+
+        return PyTorchEngine(
+            load_checkpoint(path, self.anchors, expect=sha256),
+            self.settings.postprocessing,
+            prep=self.settings.preprocessing,
+            launch_batch=self.settings.launch_batch,
+            threads=self.settings.threads,
+            full_precision=self.settings.full_precision,
+            device="cuda" if self.settings.device == "gpu" else "cpu",
+        )
+
+    def _onnx_engine(self, path: str, sha256: str) -> Engine[Any]:
+        from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(
+            path,
+            self.settings.postprocessing,
+            prep=self.settings.preprocessing,
+            launch_batch=self.settings.launch_batch,
+            threads=self.settings.threads,
+            gpu=self.settings.device == "gpu",
+            expect=sha256,
+        )
+
+    def _gpu_engine(self, path: str, sha256: str) -> Engine[Any]:
+        """An engine with our kernels, where it can be made and decodes as was planned."""
+        from cuda_ops import CudaUnavailable
+        from odtk_ray.images.nvimagecodec import JPEG_KINDS, DecoderUnavailable
+
+        planned = self.settings.decoder
+        kinds = [kind for kind in JPEG_KINDS if planned.endswith(kind)]
+        try:
+            make = self._plan_engine if is_plan(path) else self._cuda_engine
+            engine: CudaEngine | TensorRTEngine = make(path, sha256, kinds)
+        except (CudaUnavailable, DecoderUnavailable) as error:
+            raise OdtkError(
+                "a GPU of this run cannot do what the first one can",
+                str(error),
+                "install the same packages on every node; --decoder cpu runs on every kind of GPU",
+            ) from error
+        if engine.decoder_key != planned:
+            raise OdtkError(
+                "a worker decodes images with other software than was planned",
+                f"planned {planned}, found {engine.decoder_key}",
+                "install the same packages on every node",
+            )
+        return engine
+
+    def _cuda_engine(self, path: str, sha256: str, kinds: Sequence[JpegKind]) -> CudaEngine:
+        from odtk_ray.engines.cuda import CudaEngine
+        from odtk_ray.model.checkpoint import load_checkpoint
+
+        settings = self.settings
+        return CudaEngine(
+            load_checkpoint(path, self.anchors, expect=sha256),
+            settings.preprocessing,
+            settings.postprocessing,
+            launch_batch=settings.launch_batch,
+            threads=settings.threads,
+            shapes=self.shapes,
+            compile_shapes=settings.compiled,
+            full_precision=settings.full_precision,
+            jpeg=kinds,
+        )
+
+    def _plan_engine(self, path: str, sha256: str, kinds: Sequence[JpegKind]) -> TensorRTEngine:
+        from odtk_ray.engines.tensorrt import TensorRTEngine
+
+        return TensorRTEngine(
+            path,
+            self.settings.preprocessing,
+            self.settings.postprocessing,
+            launch_batch=self.settings.launch_batch,
+            threads=self.settings.threads,
+            jpeg=kinds,
+            expect=sha256,
+        )
+
+
+def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> IncompatibleGpu:
+    """The error of a GPU that a set has no plan for.
+
+    Args:
+        folder: of the set.
+        gpu: None if the driver shows none.
+        machine: that it is in.
+    """
+    if gpu is None:
+        return IncompatibleGpu("CUDA finds no GPU", "the driver is missing, or does not work")
+    trt = machine.tensorrt or f"no TensorRT ({machine.trouble})"
+    return IncompatibleGpu(
+        f"{folder} has no plan for {gpu} with {trt}",
+        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it, and "
+        "--fallback MODEL.pth does without",
+    )

@@ -1,0 +1,237 @@
+"""The one way in which files are written: each is there whole or not at all, also after a crash.
+
+A local file is written under a temporary name beside its target, synced to the disk, renamed, and
+its folder synced. A file behind a URI is written in the local folder for temporary files and
+uploaded, or goes up from memory; an object appears when all of it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from odtk_ray.storage import object_stores
+from odtk_ray.storage.files import is_uri
+
+# What a file system answers that cannot sync folders, and a folder that may be written but not
+# read: the file itself is synced, and nothing more can be had.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+
+
+class Draft:
+    """A file that is being written: `publish` puts it into its place, `discard` removes it.
+
+    Permissions are those of a newly made file. Where the target is a link, the link is replaced.
+
+    Args:
+        path: of the target, local or a URI.
+        tag: of the temporary name, so that somebody else can remove what a killed process left of
+            it (`discard_part`); None takes the process's number.
+
+    Attributes:
+        path: of the target.
+        part: local path to write to; nothing is there yet.
+    """
+
+    def __init__(self, path: str, tag: str | None = None) -> None:
+        self.path = path
+        self._spool = tempfile.mkdtemp(prefix="odtk-ray-") if is_uri(path) else ""
+        name = posixpath.basename(path) or "file"
+        self.part = os.path.join(self._spool, name) if self._spool else part_of(path, tag)
+
+    def publish(self) -> None:
+        """Let what was written take its place; after an error this may be called again.
+
+        Raises:
+            OSError: the storage refuses; the part is still there.
+        """
+        if is_uri(self.path):
+            object_stores.upload(self.part, self.path)
+            self.discard()
+            return
+        os.replace(self.part, self.path)
+        sync_folder(os.path.dirname(self.path))
+
+    def sync(self) -> None:
+        """Write what is in the part to the disk itself; a part that will be uploaded stays."""
+        if not self._spool:
+            _sync(self.part)
+
+    def discard(self) -> None:
+        """Remove the part, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.part)
+        if self._spool:
+            with contextlib.suppress(OSError):
+                os.rmdir(self._spool)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[str]:
+    """A local name to write to: it becomes `path` when the block ends well, or is removed.
+
+    Args:
+        path: local path or URI.
+
+    Raises:
+        OSError: no room, no permission; nothing is left behind, and a file that was there stays.
+    """
+    draft = Draft(path)
+    try:
+        yield draft.part
+        draft.sync()
+        draft.publish()
+    except BaseException:
+        draft.discard()
+        raise
+
+
+def write_together(files: Mapping[str, bytes], tag: str | None = None) -> None:
+    """Write files of which the later ones are not to be there without the earlier ones.
+
+    Local files take their places, in order, when all of them are on the disk: what takes time and
+    room comes before anything that is there is replaced.
+
+    Args:
+        files: content by local path or URI.
+        tag: as of `Draft`.
+
+    Raises:
+        OSError: no room, no permission; no part is left behind.
+    """
+    drafts = []
+    try:
+        for path, data in files.items():
+            if not is_uri(path):
+                drafts.append(Draft(path, tag))
+                _write_synced(drafts[-1].part, data)
+        for draft in drafts:
+            draft.publish()
+    except BaseException:
+        for draft in drafts:
+            draft.discard()
+        raise
+    for path, data in files.items():
+        if is_uri(path):
+            object_stores.put(path, data)
+
+
+def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut.
+
+    Args:
+        path: local path or URI; an object is written by one request.
+        data: the content.
+        tag: as of `Draft`.
+
+    Raises:
+        OSError: no room, no permission; nothing is left behind.
+    """
+    write_together({path: data}, tag)
+
+
+def create(path: str, data: bytes) -> bool:
+    """Write a small file unless it is there; of several writers exactly one gets True.
+
+    The content of a local one follows its name: hard links, which could bring both at once, are
+    missing on some file systems. After an error the name may stay taken: somebody may have seen it.
+
+    Args:
+        path: local path or URI.
+        data: the content.
+
+    Raises:
+        OSError: no room, no permission.
+    """
+    if is_uri(path):
+        return object_stores.create(path, data)
+    try:
+        _write_synced(path, data, "xb")
+    except FileExistsError:
+        return False
+    sync_folder(os.path.dirname(path))
+    return True
+
+
+def append(path: str, data: bytes) -> None:
+    """Add to a local file, to the disk itself; a crash may leave the first part of `data`."""
+    new = not os.path.exists(path)
+    _write_synced(path, data, "ab")
+    if new:
+        sync_folder(os.path.dirname(path))
+
+
+def remove(path: str) -> None:
+    """Delete a file, local or behind a URI; one that is not there is no error."""
+    if is_uri(path):
+        object_stores.remove(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def making_folder(path: str) -> Iterator[str]:
+    """A new local folder to fill: it becomes `path` when the block ends well, or is removed.
+
+    Raises:
+        OSError: there is something at `path`, no room, no permission; nothing is left behind.
+    """
+    part = part_of(path)
+    os.makedirs(part)
+    try:
+        yield part
+        sync_folder(part)
+        os.rename(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def remove_folder(path: str) -> None:
+    """Delete a local folder; a kill leaves all of it, or only what has a temporary name."""
+    doomed = part_of(path)
+    os.rename(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def part_of(path: str, tag: str | None = None) -> str:
+    """The temporary name beside a local file or folder."""
+    return f"{path}.{tag or os.getpid()}.tmp"
+
+
+def discard_part(path: str, tag: str) -> None:
+    """Remove what a writer that was killed left of a file; objects leave nothing."""
+    if not is_uri(path):
+        with contextlib.suppress(OSError):
+            os.unlink(part_of(path, tag))
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a local folder durable, where its file system can."""
+    try:
+        _sync(folder or ".")
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def _write_synced(path: str, data: bytes, mode: str = "wb") -> None:
+    with open(path, mode) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
