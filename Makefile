@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml odtk_ray/__init__.py $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: python3 is %d.%d; odtk-ray needs 3.10 or newer: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@echo "Installing into $(VENV): PyTorch and Ray, 6 GB and a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install $(PINS) hatchling editables
+	$(PIP) install $(PINS) hatchling editables setuptools
 	$(PIP) install $(PINS) --no-build-isolation --editable '.[$(EXTRAS)]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
