@@ -84,11 +84,11 @@ def traced_run(
     model: str,
     sizes: Sequence[tuple[int, int]],
     setting: Setting,
-) -> tuple[float, ...]:
-    """Images a second, GPU idle in %, GPU in s, slots filled in %, s from start to first batch."""
+) -> TracedRun:
+    """Run `infer` on the folder's pictures, with engines that note when their GPUs work."""
     from odtk_ray.run.pipeline import infer
 
-    trace, output = folder / f"{name}.trace", folder / f"{name}.json"
+    trace, output = trace_folder(folder, name), folder / f"{name}.json"
     shutil.rmtree(trace, ignore_errors=True)
     trace.mkdir()
     config = InferConfig(
@@ -110,20 +110,17 @@ def traced_run(
     summary = infer(config, stages, factory)
     written = output.stat().st_mtime
     workers = [read_trace(path, setting.batch) for path in sorted(trace.glob("*.jsonl"))]
-    first_read = min(worker.first_read for worker in workers)
-    first_done = min(worker.first_done for worker in workers)
-    rate = summary.images / (written - first_read)
-    marks = [started, stages.times[0], *workers[0].start, first_done]
-    print_start(name, rate, marks, written - stages.times[1])
+    run = TracedRun(summary.images, started, written, workers)
+    marks = [started, stages.times[0], *workers[0].start, min(w.first_done for w in workers)]
+    print_start(name, run.rate, marks, written - stages.times[1])
     for worker in workers:
         print(worker.remarks, flush=True)
-    return (
-        rate,
-        statistics.mean(worker.idle for worker in workers),
-        max(worker.seconds for worker in workers),
-        statistics.mean(worker.filled for worker in workers),
-        first_done - started,
-    )
+    return run
+
+
+def trace_folder(folder: Path, name: str) -> Path:
+    """Where the workers of a run note what they do, a file for each process."""
+    return folder / f"{name}.trace"
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,41 @@ class WorkerTrace:
     idle: float
     filled: float
     remarks: str
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """One run: its images, when it was started and its output written (epoch s), its workers."""
+
+    images: int
+    started: float
+    written: float
+    workers: list[WorkerTrace]
+
+    @property
+    def first_read(self) -> float:
+        """When the first file was read."""
+        return min(worker.first_read for worker in self.workers)
+
+    @property
+    def rate(self) -> float:
+        """Images a second from the first file read to the output."""
+        return self.images / (self.written - self.first_read)
+
+    @property
+    def idle(self) -> float:
+        """The GPUs' mean idle share in %."""
+        return statistics.mean(worker.idle for worker in self.workers)
+
+    def row(self) -> tuple[float, ...]:
+        """Images a second, GPU idle in %, GPU in s, slots filled in %, start to first batch."""
+        return (
+            self.rate,
+            self.idle,
+            max(worker.seconds for worker in self.workers),
+            statistics.mean(worker.filled for worker in self.workers),
+            min(worker.first_done for worker in self.workers) - self.started,
+        )
 
 
 def read_trace(path: Path, batch: int) -> WorkerTrace:
@@ -226,7 +258,8 @@ def write_model(folder: Path) -> float:
         pixels = torch.from_numpy(load_picture(path.read_bytes(), PREP).pixels.copy()).cuda()
         mean, std = (torch.tensor(v, device="cuda").view(3, 1, 1) for v in (MEAN, STD))
         values = normalise(pixels.permute(2, 0, 1).float(), mean, std)
-        slot[:, : pixels.shape[0], : pixels.shape[1]] = values
+        values = values[:, : slot.shape[1], : slot.shape[2]]  # a tall picture is cut
+        slot[:, : values.shape[1], : values.shape[2]] = values
     candidates = write_biased_model(folder / "model.pth", batch)
     torch.cuda.empty_cache()
     return candidates
@@ -265,7 +298,7 @@ def main(
         results: dict[str, list[tuple[float, ...]]] = {name: [] for name in sets}
         for _ in range(runs):
             for name, sizes in sets.items():
-                results[name].append(traced_run(folder, name, model, sizes, setting))
+                results[name].append(traced_run(folder, name, model, sizes, setting).row())
         head = (
             "median of all runs",
             "img/s",

@@ -87,8 +87,9 @@ class Clock:
 @click.option("--factor", type=float, multiple=True, default=[1.0, 5.0], show_default=True,
               help="How many times slower each worker is.")  # fmt: skip
 @click.option("--milliseconds", type=float, default=10.0, show_default=True, help="An image.")
+@click.option("--launch", type=click.IntRange(1), default=4, show_default=True, help="Images.")
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
-def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -> None:
+def main(shards: int, factor: Sequence[float], milliseconds: float, launch: int, runs: int) -> None:
     """Run shards of 32 images on one simulated node a factor."""
     import ray
     from ray.cluster_utils import Cluster
@@ -108,7 +109,7 @@ def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -
             str(folder / "model.pth"),
             str(folder / "pictures"),
             outputs=(str(folder / "out.json"),),
-            batch=4 * len(factor),
+            batch=launch * len(factor),
             threads=1,
             address=cluster.address,
             resize=16,
