@@ -13,7 +13,7 @@ from PIL import Image
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.records import PLAN_SCHEMA, Detections, ImageResult
 from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing, RunSettings
-from odtk_ray.shards.cut import cut_shards
+from odtk_ray.shards.cut_shards import cut_shards
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.run_plan import Plan
 from odtk_ray.shards.shard_file import Receipt, write_shard

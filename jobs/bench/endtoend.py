@@ -217,7 +217,7 @@ def write_model(folder: Path) -> float:
     import torch
     from biased import write_biased_model
 
-    from odtk_ray.images.decode import load_picture
+    from odtk_ray.images.decode_image import load_picture
     from odtk_ray.images.normalise import normalise
     from odtk_ray.settings import MEAN, STD
 

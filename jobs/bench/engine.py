@@ -21,8 +21,8 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
+from odtk_ray.engines.cuda_step import Step
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
-from odtk_ray.engines.step import Step
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import Postprocessing

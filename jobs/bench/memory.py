@@ -22,7 +22,7 @@ from measure import end_stage, machine, stage, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 
 if TYPE_CHECKING:
     from odtk_ray.shards.run_folder import RunFolder
@@ -123,7 +123,7 @@ def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.engines.local_gpus import detect_machine
-    from odtk_ray.run.planning import draft_run, make_plan
+    from odtk_ray.run.plan_run import draft_run, make_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
@@ -220,14 +220,14 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
-@click.option("--shard", "size", type=click.IntRange(1), default=cut.LARGEST, hidden=True)
+@click.option("--shard", "size", type=click.IntRange(1), default=cut_shards.LARGEST, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
 def main(
     images: int, megabytes: int, detections: int, size: int, folder: Path, name: str | None
 ) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
-    cut.LARGEST = size
+    cut_shards.LARGEST = size
     if name == "input":
         write_annotations(folder, images, megabytes)
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.protocol import Engine, EngineFactory, HostEngine
-from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.images.resize import padded_size
 from odtk_ray.records import Detections
 from odtk_ray.run.pipeline import infer

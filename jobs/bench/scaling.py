@@ -32,7 +32,7 @@ from odtk_ray.cluster.worker import WATCH, Work, Worker, WorkerSettings
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 from odtk_ray.shards.shard_file import Receipt
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     """
     from odtk_ray.cluster.dispatcher import Dispatcher
     from odtk_ray.cluster.observer import Observer
-    from odtk_ray.cluster.publish import publish
+    from odtk_ray.cluster.shard_blocks import publish
 
     started = time.perf_counter()
     refs = publish(run.plan.records, run.plan.shards)
@@ -268,7 +268,7 @@ def main(
     told: str,
 ) -> None:
     """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
-    cut.LARGEST = size  # as many shards as a run has that is many times larger
+    cut_shards.LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.cluster.failures import incompatible_gpu, reason, worker_error
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import ShardRef
+from odtk_ray.cluster.shard_blocks import ShardRef
 from odtk_ray.cluster.worker import WATCH, Work
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.suspects import RESUME

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray import storage
-from odtk_ray.images.decode import read_size
+from odtk_ray.images.decode_image import read_size
 from odtk_ray.settings import ExifPolicy
 
 # A header takes a tenth of a millisecond, the process of a task a second to start: so many are

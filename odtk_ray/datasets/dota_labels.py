@@ -18,7 +18,7 @@ from odtk_ray.datasets.image_sources import IMAGE_EXTENSIONS
 from odtk_ray.datasets.polygons import FARTHEST, Polygons
 from odtk_ray.datasets.rotated_boxes import Floats, enclosing_box
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.images.decode import read_size
+from odtk_ray.images.decode_image import read_size
 from odtk_ray.storage import is_text, list_files
 
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")

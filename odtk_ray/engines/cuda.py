@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 import cuda_ops
+from odtk_ray.engines.cuda_step import Network, Step
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
 from odtk_ray.engines.launches import Launches, Results
 from odtk_ray.engines.protocol import Closing, Content, Outcome
-from odtk_ray.engines.step import Network, Step
 from odtk_ray.images.gpu_loader import GpuLoader, Source
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 from odtk_ray.model.checkpoint import Checkpoint

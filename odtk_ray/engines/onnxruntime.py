@@ -90,7 +90,7 @@ def decode_raw(
     """
     import torch
 
-    from odtk_ray.ops.decode import decode
+    from odtk_ray.ops.decode_heads import decode
     from odtk_ray.ops.nms import nms
 
     torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing, RunSettings
 

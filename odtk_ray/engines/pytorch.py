@@ -14,7 +14,7 @@ from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode
 from odtk_ray.ops.nms import nms
 from odtk_ray.records import Detections
 from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing

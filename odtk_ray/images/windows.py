@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin
 
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import decode, is_sparse, load, open_image, to_rgb
+from odtk_ray.images.decode_image import decode, is_sparse, load, open_image, to_rgb
 from odtk_ray.settings import Preprocessing
 
 Pixels = NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from odtk_ray.model.initial import he_weights
+from odtk_ray.model.initial_weights import he_weights
 
 # For each stage: expansion of its blocks, channels, blocks, stride of the first one.
 _STAGES = (

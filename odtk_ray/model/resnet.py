@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from odtk_ray.model.initial import he_weights
+from odtk_ray.model.initial_weights import he_weights
 
 
 class BasicBlock(nn.Module):

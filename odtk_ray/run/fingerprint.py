@@ -12,7 +12,7 @@ from odtk_ray.cluster.session import Fleet
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open import OpenedModel
+from odtk_ray.model.open_model import OpenedModel
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.run_folder import RunFolder

@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import publish
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
+from odtk_ray.cluster.shard_blocks import publish
 from odtk_ray.cluster.worker import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
-from odtk_ray.pictures.drawn_run import draw_run
+from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
-from odtk_ray.run.planning import draft_run, make_plan
-from odtk_ray.shards.cut import network_shapes
+from odtk_ray.run.plan_run import draft_run, make_plan
+from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import touch

@@ -24,7 +24,7 @@ from dataclasses import asdict
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import PLAN_FILE, Plan, read_plan, sha256_of, write_records
 from odtk_ray.shards.shard_file import SHARDS, Receipt

@@ -20,7 +20,7 @@ from odtk_ray import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.records import PLAN_SCHEMA
 from odtk_ray.settings import RunSettings
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.storage import write_atomic
 
 _FORMAT = 1

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.artifacts.describe import describe_exported
+from odtk_ray.artifacts.describe_exported import describe_exported
 from odtk_ray.artifacts.exported_model import ExportedModel, check_size, level_sizes, read_exported
 from odtk_ray.errors import UsageError
 

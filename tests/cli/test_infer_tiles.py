@@ -21,7 +21,7 @@ from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import cut, detect_tiled
 from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images import windows
-from odtk_ray.pictures.boxes import draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.records import Detections
 from odtk_ray.settings import Postprocessing, Preprocessing
 

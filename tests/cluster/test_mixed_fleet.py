@@ -25,8 +25,8 @@ from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.engine_set.build_on_node import build_into
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.sets.build_on_node import build_into
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import plan_source
 from odtk_ray.run.pipeline import infer

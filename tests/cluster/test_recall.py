@@ -14,7 +14,7 @@ from workers_for_tests import HoldingWorker, LateWorker
 
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import ShardRef
+from odtk_ray.cluster.shard_blocks import ShardRef
 from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder

@@ -6,7 +6,7 @@ import torch
 from launches import Heads, candidates, detections, on_stream, poisoned
 
 from cuda_ops import Level, Postprocess
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode
 from odtk_ray.ops.nms import nms
 
 pytestmark = pytest.mark.gpu

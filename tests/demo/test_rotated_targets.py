@@ -18,7 +18,7 @@ from training.targets import BACKGROUND, IGNORED, place_anchors
 
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode
 from odtk_ray.ops.rotated import corners, decode_rotated
 
 STRIDES = (8, 16, 32, 64, 128)

@@ -18,7 +18,7 @@ from training.targets import (
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 from odtk_ray.ops.boxes import decode_boxes
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode
 
 STRIDES = (8, 16, 32, 64, 128)
 

@@ -20,7 +20,7 @@ from synthetic import make_plan
 
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.errors import OdtkError
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.run_folder import RunFolder
 
 LONGEST_PAUSE = 5.0  # seconds; a longer pause of the driver is no hang of a worker

@@ -240,7 +240,7 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "torch_free.main(*sys.argv[1:])\n"
     )
     (code / "torch_free.py").write_text(
-        "import odtk_ray.run.planning as planning\n"
+        "import odtk_ray.run.plan_run as planning\n"
         "from engines_for_tests import PixelEngine\n"
         "from odtk_ray.config import InferConfig\n"
         "from odtk_ray.run.pipeline import infer\n"

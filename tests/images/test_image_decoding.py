@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import _high_byte, decode, load_picture, read_size
+from odtk_ray.images.decode_image import _high_byte, decode, load_picture, read_size
 from odtk_ray.images.resize import resize
 from odtk_ray.settings import Preprocessing
 
@@ -275,7 +275,7 @@ def test_threads_agree():
 SILENT = """
 import sys
 from odtk_ray.settings import Preprocessing
-from odtk_ray.images.decode import decode
+from odtk_ray.images.decode_image import decode
 from odtk_ray.errors import ImageError
 for text in sys.stdin.read().split():
     try:

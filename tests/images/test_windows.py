@@ -14,7 +14,7 @@ from tiled_tiff import tiled_tiff
 
 from odtk_ray.detect.tiling import cut
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import decode, open_image
+from odtk_ray.images.decode_image import decode, open_image
 from odtk_ray.images.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.settings import Preprocessing
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
-from odtk_ray.ops.decode import decode, decode_level
+from odtk_ray.ops.decode_heads import decode, decode_level
 
 THRESHOLD = float(np.float32(0.05))
 JUST_ABOVE = float(np.nextafter(np.float32(0.05), np.float32(1)))

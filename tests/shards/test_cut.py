@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.cluster.publish import publish
+from odtk_ray.cluster.shard_blocks import publish
 from odtk_ray.records import PLAN_SCHEMA
 from odtk_ray.settings import Preprocessing
-from odtk_ray.shards.cut import Shard, compiled_shapes, cut_shards, network_shapes, shard_size
+from odtk_ray.shards.cut_shards import (
+    Shard,
+    compiled_shapes,
+    cut_shards,
+    network_shapes,
+    shard_size,
+)
 
 PREP = Preprocessing()
 SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]

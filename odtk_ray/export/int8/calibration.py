@@ -18,7 +18,7 @@ from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.histograms import BINS, Histogram
 from odtk_ray.export.int8.quantization import Point, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph, trace_checkpoint
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.settings import AnchorGeneration, Preprocessing

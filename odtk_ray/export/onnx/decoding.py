@@ -1,4 +1,4 @@
-"""Decoding inside the ONNX graph, `ops.decode` in its operators, and suppression behind it."""
+"""Decoding inside the ONNX graph (`ops.decode_heads` in its operators), then suppression."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _kept(about: ExportedModel, level: Level) -> int:
 def _add_decode(
     builder: GraphBuilder, about: ExportedModel, level: Level, score: str, delta: str
 ) -> tuple[str, str, str]:
-    """`ops.decode.decode_level`: scores [B, k], boxes [B, k, 4 or 6], classes int64 [B, k].
+    """`ops.decode_heads.decode_level`: scores [B, k], boxes [B, k, 4 or 6], classes int64 [B, k].
 
     Candidates come by descending score, not in flat order where there are few of them; the stable
     order of the suppression behind makes both the same.

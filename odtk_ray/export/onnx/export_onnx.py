@@ -22,7 +22,7 @@ from odtk_ray.export.onnx.write_graph import DEFAULT_OPSET, describe_export, to_
 from odtk_ray.export.output_files import check_output, write_file, writing
 from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
-from odtk_ray.model.open import check_rotated
+from odtk_ray.model.open_model import check_rotated
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_la
 from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.output_files import check_output, write_plan
-from odtk_ray.export.tensorrt.builder import (
+from odtk_ray.export.tensorrt.build_plan import (
     PlanOptions,
     build_plan,
     builder_package,

@@ -20,8 +20,8 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.check.check_export import Material, Opener, gather
 from odtk_ray.export.check.runners import Reference
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.builder import PlanOptions, check_plan
-from odtk_ray.model.open import check_rotated
+from odtk_ray.export.tensorrt.build_plan import PlanOptions, check_plan
+from odtk_ray.model.open_model import check_rotated
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:

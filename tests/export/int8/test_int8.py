@@ -21,7 +21,7 @@ from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.calibration import collect, collect_share, draw_sample
 from odtk_ray.export.int8.calibration_table import read_table
 from odtk_ray.export.traced_network import trace_checkpoint
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.settings import Preprocessing

@@ -26,7 +26,7 @@ from odtk_ray.artifacts.sidecar import check_pair, read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.sets import export_set as module
+from odtk_ray.export.engine_set import export_set as module
 from odtk_ray.storage import object_stores
 
 
@@ -305,7 +305,7 @@ def test_sets_are_built_and_read_without_torch():
     code = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
-        "import odtk_ray.model.describe, odtk_ray.engines.loader\n"
-        "import odtk_ray.export.sets.export_set, odtk_ray.run.pipeline"
+        "import odtk_ray.model.describe_model, odtk_ray.engines.loader\n"
+        "import odtk_ray.export.engine_set.export_set, odtk_ray.run.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,12 +17,12 @@ from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
 from odtk_ray.errors import OdtkError
 from odtk_ray.export.check.check_export import Material
+from odtk_ray.export.engine_set import set_file
+from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
+from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
+from odtk_ray.export.engine_set.wanted_plans import Order, Row, place_orders
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.sets import set_file
-from odtk_ray.export.sets.build_on_node import build_into, remove_parts
-from odtk_ray.export.sets.set_file import find_plan, list_plans
-from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
-from odtk_ray.export.tensorrt.builder import PlanOptions
+from odtk_ray.export.tensorrt.build_plan import PlanOptions
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import Source, plan_source
 from odtk_ray.settings import Postprocessing

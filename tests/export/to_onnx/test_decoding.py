@@ -14,7 +14,7 @@ from synthetic import ABOUT
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.onnx.decoding import add_postprocess
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode
 from odtk_ray.ops.nms import nms
 from odtk_ray.settings import Postprocessing
 

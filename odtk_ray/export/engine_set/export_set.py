@@ -18,10 +18,10 @@ from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 from odtk_ray.export.check.runners import PlanOpener
+from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
+from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
+from odtk_ray.export.engine_set.wanted_plans import Order, Row, place_orders
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.sets.build_on_node import build_into, remove_parts
-from odtk_ray.export.sets.set_file import find_plan, list_plans
-from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.tensorrt.plan_source import Source, plan_source
 from odtk_ray.reporter import Reporter

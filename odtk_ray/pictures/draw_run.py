@@ -14,9 +14,9 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
-from odtk_ray.images.decode import decode
+from odtk_ray.images.decode_image import decode
 from odtk_ray.images.windows import open_windowed, read_reduced
-from odtk_ray.pictures.boxes import draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.records import to_bbox
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder

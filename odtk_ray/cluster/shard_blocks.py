@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from odtk_ray.records import WORK_COLUMNS
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 
 if TYPE_CHECKING:
     from ray import ObjectRef

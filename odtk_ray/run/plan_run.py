@@ -23,11 +23,11 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import Detect
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open import OpenedModel, open_model, resolve
-from odtk_ray.pictures.drawn_run import check_drawing
+from odtk_ray.model.open_model import OpenedModel, open_model, resolve
+from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint
 from odtk_ray.settings import AnchorGeneration, RunSettings
-from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
+from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.run_plan import Plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from odtk_ray.artifacts.describe import describe_exported, describe_plan, describe_set
+from odtk_ray.artifacts.describe_exported import describe_exported, describe_plan, describe_set
 from odtk_ray.artifacts.engine_set import is_engine_set, read_set
 from odtk_ray.artifacts.exported_model import is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file

@@ -11,8 +11,8 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, parse_set, read_pair
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
+from odtk_ray.export.engine_set.wanted_plans import Order, Row
 from odtk_ray.export.output_files import write_file
-from odtk_ray.export.sets.wanted_plans import Order, Row
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import Source
 from odtk_ray.reporter import Reporter
