@@ -55,7 +55,7 @@ class _PreprocessArgs(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Source:
+class GpuPicture:
     """A decoded picture in device memory: uint8 RGB, interleaved.
 
     Attributes:
@@ -161,7 +161,7 @@ class Preprocess:
             channels_last=channels_last,
         )
 
-    def launch(self, pictures: Sequence[Source], out_ptr: int) -> None:
+    def launch(self, pictures: Sequence[GpuPicture], out_ptr: int) -> None:
         """Resize, normalise and pad; padding and slots without a picture become 0.
 
         Args:
@@ -185,7 +185,7 @@ class Preprocess:
             self._args.out = out_ptr + start * self._slot_bytes
             self._kernel.launch((*tiles, slots), _BLOCK, self._args)
 
-    def _check(self, pictures: Sequence[Source]) -> None:
+    def _check(self, pictures: Sequence[GpuPicture]) -> None:
         height, width = self._shape
         if len(pictures) > self._batch:
             raise ValueError(f"{len(pictures)} pictures are too many for {self._batch} slots")
@@ -197,7 +197,7 @@ class Preprocess:
             if min(picture.height, picture.width) < 1:
                 raise ValueError("a picture without pixels cannot be resized")
 
-    def _describe(self, picture: Source) -> _Picture:
+    def _describe(self, picture: GpuPicture) -> _Picture:
         return _Picture(
             pixels=picture.ptr,
             pitch=picture.pitch,
@@ -206,7 +206,7 @@ class Preprocess:
         )
 
 
-def _axes(pictures: Iterable[Source]) -> set[tuple[int, int]]:
+def _axes(pictures: Iterable[GpuPicture]) -> set[tuple[int, int]]:
     return {
         axis
         for picture in pictures

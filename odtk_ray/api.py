@@ -189,7 +189,7 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    from odtk_ray.artifacts.sidecar import is_plan
+    from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
     config = ExportConfig(
         model,
@@ -231,7 +231,7 @@ def export(
         from odtk_ray.export.engine_set import export_set
 
         return export_set.export_set(config, report)
-    if is_plan(output):
+    if is_tensorrt_plan(output):
         from odtk_ray.export.tensorrt.export_plan import export_plan  # needs no torch
 
         return export_plan(config, report)

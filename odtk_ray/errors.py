@@ -1,4 +1,4 @@
-"""What can go wrong, said to a user: what, why and what to do, and the exit code it ends with."""
+"""The errors that users see (what, why, what to do), and the exit codes."""
 
 EXIT_OK = 0
 EXIT_FAILED = 1  # the run failed; what was committed stays and can be resumed
@@ -27,7 +27,7 @@ class OdtkError(Exception):
 
 
 class UsageError(OdtkError):
-    """The command line, or a file that it names, cannot be used; found before any work starts."""
+    """The command line, or a file that it names, cannot be used; raised before any work starts."""
 
     exit_code = EXIT_USAGE
 

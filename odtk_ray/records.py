@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 # Arrow takes no rows out of a column of `string` that holds more than 2 GiB: of 25 million paths.
 _TEXT = pa.large_string()
 
-PLAN_SCHEMA = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         pa.field("index", pa.int64(), nullable=False),  # record order, 0..n-1
         pa.field("image_id", _TEXT, nullable=False),  # JSON text: `17` or `"a17"`
@@ -45,7 +45,7 @@ RESULT_SCHEMA = pa.schema(
 
 
 def to_bbox(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Boxes as files have them.
+    """Convert boxes to the `bbox` that output files have.
 
     Args:
         boxes: float32 [n, 4], xyxy with inclusive corners; rotated [n, 6], where the sin and cos of
@@ -95,7 +95,7 @@ _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one image.
+    """The result of one image: its detections, or why it failed.
 
     Attributes:
         error: why it failed; None when it was detected.
@@ -113,5 +113,5 @@ class ImageResult:
 
     @classmethod
     def failed(cls, error: str) -> ImageResult:
-        """The result of an image that cannot be processed."""
+        """Return the result of an image that cannot be processed."""
         return cls(error, 0, 0, _NOTHING)

@@ -1,4 +1,4 @@
-"""What decides about the bytes of a run's outputs: resolved settings, frozen, with units.
+"""The settings that determine the bytes of a run's outputs: resolved, frozen, with units.
 
 `config` has what a user asked for; these are the values that it led to.
 """
@@ -69,7 +69,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """From head outputs to detections; ODTK's defaults.
+    """How head outputs become detections; ODTK's defaults.
 
     Attributes:
         threshold: scores must be greater than this (strictly) to become candidates.
@@ -107,7 +107,7 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that decides about the bytes of a run's outputs, as plan.json stores it.
+    """Everything that determines the bytes of a run's outputs, as plan.json stores it.
 
     The fields without a default must be equal for a resumed run; the others are found out while the
     run is planned, from the workers that there are.
@@ -156,7 +156,7 @@ class RunSettings:
 
     @property
     def decoder_kind(self) -> Decoder:
-        """Which of the two kinds of decoders `decoder` is."""
+        """The kind of device that `decoder` runs on."""
         return "cpu" if self.decoder == PILLOW else "gpu"
 
     def to_json(self) -> dict[str, Any]:

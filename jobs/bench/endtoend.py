@@ -32,7 +32,7 @@ from overhead import Stages
 from PIL import Image
 from traced import lateness, print_start, traced_engine
 
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import InferConfig
 from odtk_ray.images.resize import network_size, padded_size
 from odtk_ray.settings import Preprocessing
@@ -102,7 +102,7 @@ def traced_run(
         max_size=PREP.max_size,
     )
     options: dict[str, Any] = {"launch_batch": setting.batch, "threads": setting.threads}
-    if not is_plan(model):
+    if not is_tensorrt_plan(model):
         options["shapes"] = shapes_of(sizes)
     factory = functools.partial(traced_engine, str(trace), options)
     stages = Stages()

@@ -21,7 +21,7 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import Step
+from odtk_ray.engines.cuda_step import CudaStep
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -47,7 +47,7 @@ class Ours:
         torch.cuda.synchronize()
         started = time.perf_counter()
         with torch.inference_mode(), torch.cuda.stream(self.stream):
-            self.step = Step(
+            self.step = CudaStep(
                 self.device,
                 compiled(fused(model), 1) if compile_it else fused(model),
                 self.input,

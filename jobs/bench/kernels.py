@@ -23,7 +23,7 @@ from measure import table
 from odtk_scheme import postprocess as odtk_postprocess
 from torch import Tensor
 
-from cuda_ops import Device, Level, Postprocess, Preprocess, Source
+from cuda_ops import Device, GpuPicture, Level, Postprocess, Preprocess
 from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 from odtk_ray.settings import MEAN, STD, Postprocessing
@@ -258,7 +258,7 @@ def bench_preprocess(
     outs = [torch.empty((batch, 3, *shape), dtype=torch.float16, device="cuda") for _ in range(2)]
     sources = [
         [
-            Source(picture.data_ptr(), height, width, 3 * width, new_height, new_width)
+            GpuPicture(picture.data_ptr(), height, width, 3 * width, new_height, new_width)
             for picture in batch_pixels
         ]
         for batch_pixels in pixels

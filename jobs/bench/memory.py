@@ -122,8 +122,8 @@ def reopened(folder: Path) -> RunFolder:
 def plan(folder: Path) -> None:
     """All that a driver does before its first worker starts, publishing to Ray apart."""
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.engines.local_gpus import detect_machine
-    from odtk_ray.run.plan_run import draft_run, make_plan
+    from odtk_ray.engines.local_gpus import inspect_machine
+    from odtk_ray.run.plan_run import draft_run, make_run_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
@@ -131,7 +131,7 @@ def plan(folder: Path) -> None:
     fleet = Fleet(workers=1, gpus=False, threads=2)
     RunFolder.create(
         settings(folder).run_folder,
-        make_plan(draft, fleet, report, draft.loader(None, detect_machine)),
+        make_run_plan(draft, fleet, report, draft.loader(None, inspect_machine)),
     )
 
 

@@ -112,12 +112,12 @@ def plain_model(
     """What one would write by hand: decode a batch in threads, detect, go on."""
     found: list[Detections] = []
 
-    def decode(path: str) -> Picture:
+    def decode_image(path: str) -> Picture:
         return load_picture(read_bytes(path), prep)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), batch):
-            pictures = list(pool.map(decode, paths[start : start + batch]))
+            pictures = list(pool.map(decode_image, paths[start : start + batch]))
             height, width = pictures[0].pixels.shape[:2]  # all files have the same size
             shape = padded_size(width, height, prep.stride)[::-1]
             rows = engine.detect([picture.pixels for picture in pictures], shape)

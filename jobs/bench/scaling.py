@@ -28,7 +28,7 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.worker import WATCH, Work, Worker, WorkerSettings
+from odtk_ray.cluster.worker import WATCH, ShardWork, Worker, WorkerSettings
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
@@ -76,7 +76,7 @@ class Stand(Worker):
         found = StoredEngine().detect([None], (1, 1))[0]  # type: ignore[list-item]
         self._result = ImageResult(None, 640, 480, found)
 
-    def run(self, block: Any, work: Work) -> Receipt | None:
+    def run(self, block: Any, work: ShardWork) -> Receipt | None:
         """See `Worker.run`."""
         if self._case.writes:
             return super().run(block, work)
@@ -139,10 +139,10 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     """
     from odtk_ray.cluster.dispatcher import Dispatcher
     from odtk_ray.cluster.observer import Observer
-    from odtk_ray.cluster.shard_blocks import publish
+    from odtk_ray.cluster.shard_blocks import store_shards
 
     started = time.perf_counter()
-    refs = publish(run.plan.records, run.plan.shards)
+    refs = store_shards(run.plan.records, run.plan.shards)
     published = time.perf_counter() - started
     actors = cycle(start_actors(run, case))
     dispatcher = Dispatcher(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.settings import Postprocessing, RunSettings
 
 
@@ -83,7 +83,7 @@ def traced_engine(trace: str, options: dict[str, Any], model: str, settings: Run
 
 def _engine_class(model: str) -> tuple[Any, Any]:
     """The class, and what it takes for a model."""
-    if is_plan(model):
+    if is_tensorrt_plan(model):
         from odtk_ray.engines.tensorrt import TensorRTEngine
 
         return TensorRTEngine, model

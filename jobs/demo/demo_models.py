@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from training.batches import SceneSource, Source, TileSource
+from training.batches import BatchSource, SceneSource, TileSource
 from training.looks import MODERATE
 from training.photographs import Photograph, read_photographs
 from training.scenes import Style, draw_scene
@@ -87,7 +87,7 @@ class DemoModel(ABC):
         """Writes the checkpoint of iteration 0."""
 
     @abstractmethod
-    def source(self, processes: int) -> Source:
+    def source(self, processes: int) -> BatchSource:
         """Pictures to learn from, made by so many processes where that helps."""
 
     @abstractmethod
@@ -111,7 +111,7 @@ class Trees(DemoModel):
             class_names=["tree"],
         )
 
-    def source(self, processes: int) -> Source:
+    def source(self, processes: int) -> BatchSource:
         """See `DemoModel.source`: the device makes the tiles."""
         return TileSource(self.training, Augmentation(), self._seed, self._device)
 
@@ -159,7 +159,7 @@ class Shapes(DemoModel):
             class_names=NAMES,
         )
 
-    def source(self, processes: int) -> Source:
+    def source(self, processes: int) -> BatchSource:
         """See `DemoModel.source`: processes draw the scenes."""
         photographs = [photograph.image for photograph in self.training]
         settings = self.STYLE, MODERATE, self._seed, self._device, processes

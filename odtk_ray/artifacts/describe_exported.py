@@ -37,7 +37,7 @@ def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
+def describe_tensorrt_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
     """What a plan is, as (name, text) rows for people."""
     bound = [
         ("batch", f"{plan.batches[0]} to {plan.batches[2]}, tuned for {plan.batches[1]}"),
@@ -48,7 +48,7 @@ def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
     return describe_exported(path, plan.model) + [(name, text) for name, text in bound if text]
 
 
-def describe_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
+def describe_engine_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
     """What a set is, as (name, text) rows for people: one row a plan."""
     rows = describe_exported(path, engines.model)
     for key, about in engines.engines.items():

@@ -22,7 +22,13 @@ from functools import cached_property
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
-from odtk_ray.artifacts.sidecar import Sidecar, check_pair, is_plan, parse_sidecar, sidecar_path
+from odtk_ray.artifacts.sidecar import (
+    Sidecar,
+    check_sidecar,
+    is_tensorrt_plan,
+    parse_sidecar,
+    sidecar_path,
+)
 from odtk_ray.errors import UsageError
 
 SET_FILE = "engines.json"
@@ -111,7 +117,7 @@ class EngineSet:
         return json.dumps(document, indent=1) + "\n"
 
 
-def parse_set(path: str, data: bytes) -> EngineSet:
+def parse_engine_set(path: str, data: bytes) -> EngineSet:
     """Reads `engines.json`.
 
     Args:
@@ -147,7 +153,7 @@ def _refused(path: str, why: str) -> UsageError:
 
 def is_engine_set(path: str) -> bool:
     """Whether a model is an engine set: a folder, or a URI with an `engines.json` below it."""
-    if is_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
+    if is_tensorrt_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
         return False
     path = storage.absolute(path)
     if not storage.is_uri(path):
@@ -155,7 +161,7 @@ def is_engine_set(path: str) -> bool:
     return storage.exists(storage.join(path, SET_FILE))
 
 
-def read_set(path: str) -> EngineSet:
+def read_engine_set(path: str) -> EngineSet:
     """Reads which plans a set has.
 
     Raises:
@@ -169,23 +175,23 @@ def read_set(path: str) -> EngineSet:
             f"{SET_FILE}: {error.strerror or error}",
             f"odtk-ray export MODEL {path} --gpu-type all",
         ) from error
-    return parse_set(path, data)
+    return parse_engine_set(path, data)
 
 
-def plan_of(folder: str, key: str) -> str:
+def plan_path(folder: str, key: str) -> str:
     """Path or URI of a plan of a set."""
     return storage.join(folder, f"{key}.plan")
 
 
-def read_pair(folder: str, key: str) -> Sidecar | None:
+def read_plan_and_sidecar(folder: str, key: str) -> Sidecar | None:
     """What a plan of a set is; None if it is not there, or not whole.
 
     Raises:
         OSError: storage does not answer.
     """
-    plan = plan_of(folder, key)
+    plan = plan_path(folder, key)
     try:
         beside = storage.read_bytes(sidecar_path(plan))
-        return check_pair(plan, storage.read_bytes(plan), beside)
+        return check_sidecar(plan, storage.read_bytes(plan), beside)
     except (FileNotFoundError, UsageError):
         return None

@@ -31,7 +31,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
-class Level:
+class ExportedLevel:
     """One pyramid level of an exported model.
 
     Attributes:
@@ -106,13 +106,13 @@ class ExportedModel:
         return 6 if self.rotated else 4
 
     @property
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[ExportedLevel]:
         """The pyramid levels, in the order of the outputs."""
         sizes = level_sizes(*self.size) * len(self.backbones)
         labels = [f"{b}/P{n}" for b in self.backbones for n in range(3, 8)]
         tables = [np.array(table, np.float32) for table in self.anchor_boxes]
         rows = zip(labels, self.strides, sizes, tables, strict=True)
-        return [Level(label, stride, *size, table) for label, stride, size, table in rows]
+        return [ExportedLevel(label, stride, *size, table) for label, stride, size, table in rows]
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -201,20 +201,20 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
             sha256 = hashlib.sha256(data).hexdigest()
             metadata, ends = dict(metadata_props(data)), graph_ends(data)
     except OSError as error:
-        raise unusable(name, error.strerror or str(error)) from error
+        raise unusable_model(name, error.strerror or str(error)) from error
     except (ValueError, IndexError) as error:  # an empty file cannot be mapped
-        raise unusable(name, "it is damaged, or no ONNX file", _AGAIN) from error
+        raise unusable_model(name, "it is damaged, or no ONNX file", _AGAIN) from error
     if expect is not None and sha256 != expect:
         why = f"its hash is {sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(name, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(name, why, "put the same file on every machine, and leave it there")
     facts = {k.removeprefix(_PREFIX): v for k, v in metadata.items() if k.startswith(_PREFIX)}
     if not facts:
-        raise unusable(name, "odtk-ray did not write it, so its anchors and classes are unknown",
-                       "odtk-ray export model.pth model.onnx")  # fmt: skip
+        why = "odtk-ray did not write it, so its anchors and classes are unknown"
+        raise unusable_model(name, why, "odtk-ray export model.pth model.onnx")
     model = parse_facts(name, facts, sha256)
     if {end: dims[1:] for end, dims in ends.items()} != model.end_shapes:
         why = f"its graph is another one than its description says, from {', '.join(ends)[:80]}"
-        raise unusable(name, why, _AGAIN)
+        raise unusable_model(name, why, _AGAIN)
     return model
 
 
@@ -228,7 +228,7 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
         values = {key: json.loads(text) for key, text in facts.items()}
         if (found := values.pop("format")) != FORMAT_VERSION:
             why = f"its format is {found!r} and this version reads {FORMAT_VERSION}"
-            raise unusable(name, why, "export it with this version of odtk-ray")
+            raise unusable_model(name, why, "export it with this version of odtk-ray")
         model = ExportedModel(
             **{key: _frozen(value) for key, value in values.items() if key != "post"},
             post=Postprocessing(**values["post"]),
@@ -236,12 +236,12 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
         )
         _check(model)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unusable(name, "its description is damaged", _AGAIN) from error
+        raise unusable_model(name, "its description is damaged", _AGAIN) from error
     return model
 
 
-def unusable(path: str, why: str, hint: str = "") -> UsageError:
-    """The error that every unusable exported model ends in."""
+def unusable_model(path: str, why: str, hint: str = "") -> UsageError:
+    """The error that every unusable_model exported model ends in."""
     return UsageError(f"cannot use model {path}", why, hint)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from odtk_ray import storage
-from odtk_ray.artifacts.sidecar import is_plan, sidecar_path
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, sidecar_path
 from odtk_ray.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def model_file(model: str) -> Iterator[str]:
         try:
             path = storage.absolute(model)
             local = stack.enter_context(storage.local_copy(path))
-            if is_plan(path) and storage.is_uri(path):
+            if is_tensorrt_plan(path) and storage.is_uri(path):
                 beside = storage.read_bytes(sidecar_path(path))
                 Path(sidecar_path(local)).write_bytes(beside)
         except (OSError, ValueError, ImportError) as error:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable
+from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable_model
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Postprocessing
 
@@ -65,7 +65,7 @@ def sidecar_path(plan: str) -> str:
     return f"{plan}.json"
 
 
-def is_plan(path: str) -> bool:
+def is_tensorrt_plan(path: str) -> bool:
     """Whether a model file is a TensorRT plan, by its name."""
     return path.lower().endswith(".plan")
 
@@ -85,11 +85,11 @@ def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
         beside = Path(sidecar_path(plan)).read_bytes()
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
-        raise unusable(plan, why, _AGAIN) from error
-    return check_pair(plan, content, beside, expect)
+        raise unusable_model(plan, why, _AGAIN) from error
+    return check_sidecar(plan, content, beside, expect)
 
 
-def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
+def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
     """Sees that a plan and a sidecar belong together.
 
     Args:
@@ -104,16 +104,16 @@ def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = No
     try:
         sidecar = parse_sidecar(plan, json.loads(beside))
     except _DAMAGED as error:
-        raise unusable(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
+        raise unusable_model(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
     again = f"copy both files again, or build the plan again: {rebuild_command(plan, sidecar)}"
     if len(content) != sidecar.plan_bytes:
         why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
-        raise unusable(plan, why, again)
+        raise unusable_model(plan, why, again)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
-        raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
+        raise unusable_model(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
     if expect is not None and sidecar.plan_sha256 != expect:
         why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(plan, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(plan, why, "put the same file on every machine, and leave it there")
     return sidecar
 
 
@@ -138,7 +138,7 @@ def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]
         why = f"it was built for {', '.join(about.capabilities)} and this machine has {found}"
     else:
         return
-    raise unusable(plan, why, f"build it here: {rebuild_command(plan, about)}")
+    raise unusable_model(plan, why, f"build it here: {rebuild_command(plan, about)}")
 
 
 def rebuild_command(plan: str, about: Sidecar) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.storage.writable import check_place
+from odtk_ray.storage.writable import check_writable
 
 _ASSETS = Path(__file__).parent
 
@@ -126,7 +126,7 @@ def _make_place(path: str) -> None:
         raise UsageError(f"cannot write to {parent}", "it is not a folder") from error
     except OSError as error:
         raise UsageError(f"cannot make {parent}", error.strerror or str(error)) from error
-    check_place(path)
+    check_writable(path)
 
 
 def _ready(folder: str, files: list[DemoFile]) -> Demo:

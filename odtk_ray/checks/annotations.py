@@ -41,7 +41,7 @@ _ALIKE, _CLEAR = 0.5, 0.1
 
 
 @dataclass
-class Report:
+class AnnotationReport:
     """What a file holds and what is wrong with it.
 
     Attributes:
@@ -76,7 +76,7 @@ class Report:
         return not any(problem.value.wrong for problem in self._findings)
 
 
-def examine(path: str, images: str, *, rotated: bool) -> Report:
+def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
     """Check a COCO file, entry by entry, without keeping the annotations.
 
     Args:
@@ -118,9 +118,9 @@ def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
     return value if usable else None
 
 
-def _tables(path: str, tables: Mapping[str, list[Any]]) -> Report:
+def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
     entries = {name: [e for e in rows if isinstance(e, dict)] for name, rows in tables.items()}
-    report = Report(
+    report = AnnotationReport(
         {_key(entry): entry for entry in entries["images"]},
         {_key(entry): str(entry.get("name", "")) for entry in entries["categories"]},
     )
@@ -138,7 +138,7 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> Report:
     return report
 
 
-def _examine_files(report: Report, images: str) -> None:
+def _examine_files(report: AnnotationReport, images: str) -> None:
     """Whether the image files are where a run looks for them."""
     paths: dict[Any, str] = {}
     for key, entry in report.images.items():
@@ -159,7 +159,7 @@ def _examine_files(report: Report, images: str) -> None:
     report.lost = lost | (report.images.keys() - paths.keys())
 
 
-def _examine(report: Report, annotations: Sequence[Any], rotated: bool) -> None:
+def _examine(report: AnnotationReport, annotations: Sequence[Any], rotated: bool) -> None:
     chance = random.Random(report.annotations)  # noqa: S311 - of samples
     for entry in annotations:
         report.annotations += 1
@@ -176,10 +176,10 @@ def _examine(report: Report, annotations: Sequence[Any], rotated: bool) -> None:
                 _sample(report, entry, chance)
 
 
-def _sample(report: Report, entry: Mapping[str, Any], chance: random.Random) -> None:
+def _sample(report: AnnotationReport, entry: Mapping[str, Any], chance: random.Random) -> None:
     """Reservoir of entries, in which angles near a multiple of 90 degrees give way to others."""
-    telling = _telling(entry)
-    dull = next((n for n, other in enumerate(report.samples) if not _telling(other)), None)
+    telling = _angle_visible(entry)
+    dull = next((n for n, other in enumerate(report.samples) if not _angle_visible(other)), None)
     if len(report.samples) < _SAMPLES:
         report.samples.append(entry)
     elif telling and dull is not None:
@@ -190,12 +190,14 @@ def _sample(report: Report, entry: Mapping[str, Any], chance: random.Random) -> 
             report.samples[slot] = entry
 
 
-def _telling(entry: Mapping[str, Any]) -> bool:
+def _angle_visible(entry: Mapping[str, Any]) -> bool:
     box = read_box(entry.get("bbox"))
     return box is not None and min(box[2:4]) > 8 and abs(math.sin(2 * box[4])) > 0.3
 
 
-def _problems(report: Report, entry: Mapping[str, Any], rotated: bool) -> Iterator[Problem]:
+def _problems(
+    report: AnnotationReport, entry: Mapping[str, Any], rotated: bool
+) -> Iterator[Problem]:
     image = report.images.get(_key(entry, "image_id"))
     if image is None:
         yield Problem.IMAGE

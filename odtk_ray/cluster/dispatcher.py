@@ -1,4 +1,4 @@
-"""Runs the decisions of `dispatch` on Ray: starts actors, makes calls, takes in how they end."""
+"""Carries out the decisions of `dispatch` on Ray: starts actors, makes calls, collects results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.failures import incompatible_gpu, reason, worker_error
+from odtk_ray.cluster.failures import exit_reason, incompatible_gpu, worker_error
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
-from odtk_ray.cluster.worker import WATCH, Work
+from odtk_ray.cluster.worker import WATCH, ShardWork
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.dispatch.worker_state import Assignment, WorkerState
@@ -134,7 +134,7 @@ class Dispatcher:
         self._ask(worker)  # the answer comes when it is ready
 
     def _ask(self, worker: WorkerState) -> None:
-        """Ask a worker for its report."""
+        """Ask a worker for its progress."""
         call = self._actors[worker].progress.options(concurrency_group=WATCH)
         self._calls[call.remote()] = worker, None
         self._asked.add(worker)
@@ -154,12 +154,12 @@ class Dispatcher:
         else:
             attempt = f"{self._epoch}.{assignment.attempt}"
             skip = frozenset(task.skip)
-            work = Work(where.offset, where.length, task.shard, attempt, skip, task.singly)
+            work = ShardWork(where.offset, where.length, task.shard, attempt, skip, task.singly)
             ref = actor.run.remote(where.block, work)
         self._calls[ref] = assignment.worker, assignment
 
     def _collect(self) -> None:
-        """Wait for calls to end, a moment at most; receipts that are there are one commit."""
+        """Wait briefly for calls to end; commit all receipts that have arrived together."""
         import ray
 
         refs = list(self._calls)
@@ -179,7 +179,7 @@ class Dispatcher:
                 self._progress(self._dispatch.images_in_progress)
 
     def _end_call(self, ref: ObjectRef[Any]) -> Receipt | None:
-        """Take in how a call ended; returns the receipt of a shard."""
+        """Process the end of a call; return the receipt if it ended a shard."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
@@ -194,7 +194,7 @@ class Dispatcher:
         except RayTaskError as error:
             raise worker_error(error) from error
         except RayError as error:
-            raise OdtkError("a worker cannot go on", reason(error), RESUME) from error
+            raise OdtkError("a worker cannot go on", exit_reason(error), RESUME) from error
         if assignment is not None:
             return self._returned(assignment, value)
         self._asked.discard(worker)
@@ -202,7 +202,7 @@ class Dispatcher:
         return None
 
     def _returned(self, assignment: Assignment, receipt: Receipt | None) -> Receipt | None:
-        """Take in what the call of an assignment returned."""
+        """Process the return value of an assignment's call."""
         now = time.monotonic()
         if assignment.task.row is not None:
             self._dispatch.probed(assignment, now)
@@ -228,7 +228,7 @@ class Dispatcher:
         self._observer.queue(dispatch.pending)
 
     def _crashed(self, worker: WorkerState, error: Exception) -> None:
-        """Take in that a worker's process is gone; start another, unless that is of no use."""
+        """Process the loss of a worker; start another unless that is pointless."""
         import ray
         from ray.exceptions import RayTaskError
 
@@ -240,7 +240,7 @@ class Dispatcher:
             if self._dispatch.dismissed(worker, incompatible, room):
                 self._start_actor(worker)
             return
-        why = reason(error)
+        why = exit_reason(error)
         self._observer.crash(worker, why)
         ray.kill(actor)  # one that was only out of reach must not hold its GPU
         cause = error.args[0] if error.args else None

@@ -20,7 +20,7 @@ _THREADS = 8
 
 
 def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
-    """Records with every width and height that a header gives; 0 stays where none can be read.
+    """Fill in missing widths and heights from image headers; those that cannot be read stay 0.
 
     A file without a readable header is planned all the same: its worker says what is wrong.
     """
@@ -45,7 +45,11 @@ def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
 
 
 def read_sizes(paths: list[str], exif: ExifPolicy) -> NDArray[np.int32]:
-    """int32 [n, 2]: width and height in pixels of each file, 0 0 where they cannot be read."""
+    """Read the width and height of image files from their headers.
+
+    Returns:
+        int32 [n, 2], pixels; 0 0 where a header cannot be read.
+    """
 
     def size(path: str) -> tuple[int, int]:
         try:

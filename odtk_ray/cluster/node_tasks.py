@@ -1,4 +1,4 @@
-"""Calls on the nodes that they are for, such as builds: each fails alone."""
+"""Runs calls, such as builds, on given nodes; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRACE = 2.0
 
 @dataclass(frozen=True)
 class Call:
-    """A call, and where it is made.
+    """A call, and the nodes on which it may run.
 
     Attributes:
         name: for people; no two calls have the same.
@@ -43,16 +43,16 @@ def run_on_nodes(
     function: Callable[..., Any],
     calls: Sequence[Call],
     doing: str,
-    report: Reporter,
+    reporter: Reporter,
     shared: Any = None,
 ) -> dict[str, Any | OdtkError]:
-    """Make all calls at once, each in a process of its own that has its GPU for itself.
+    """Make all calls at once, each in its own process with its own GPU.
 
     Args:
         function: runs on the node.
         calls: where, and with what.
         doing: what the function does, for people.
-        report: told what is still going on.
+        reporter: told what is still going on.
         shared: the last argument of every call, however large: it is sent to each node once. None
             is not passed.
 
@@ -80,7 +80,7 @@ def run_on_nodes(
             if refs and time.monotonic() - spoken > _SPEAK_INTERVAL:
                 spoken = time.monotonic()
                 names = ", ".join(call.name for call in refs.values())
-                report.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
+                reporter.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
     finally:
         _cancel(list(refs))
     return outcomes
@@ -89,7 +89,7 @@ def run_on_nodes(
 def _call(
     function: Callable[..., Any], arguments: tuple[Any, ...], shared: list[ObjectRef[Any]]
 ) -> Any:
-    """What runs on a node.
+    """Run a function on a node.
 
     The reference comes in a list. One that is an argument itself is pinned in the node's memory,
     and stays so for ever if the driver dies meanwhile (Ray issue 64627): a few of those, and the
@@ -115,7 +115,7 @@ def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:
 
 
 def _cancel(refs: list[ObjectRef[Any]]) -> None:
-    """End calls: first as Ctrl-C would, so that they remove what they have begun to write."""
+    """Cancel calls: first as Ctrl-C would, so that they remove unfinished files, then by force."""
     import ray
 
     if not refs:

@@ -1,4 +1,4 @@
-"""The Ray session of a run: a cluster that is there, or one started for it."""
+"""The Ray session of a run: on an existing cluster, or started for the run."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Fleet:
 
     @property
     def device(self) -> Device:
-        """What the workers compute on."""
+        """The device that the workers compute on."""
         return "gpu" if self.gpus else "cpu"
 
 
 def physical_cores() -> int:
-    """Physical CPU cores that this process may use."""
+    """Count the physical CPU cores that this process may use."""
     allowed = os.sched_getaffinity(0)
     cores: set[tuple[str, str]] = set()
     fields: dict[str, str] = {}
@@ -119,7 +119,7 @@ def choose_fleet(
     local: bool,
     left_out: Collection[str] = (),
 ) -> Fleet:
-    """Decide about workers from what the user asked for and what the cluster has.
+    """Choose the number and kind of workers from the user's settings and the cluster's resources.
 
     Args:
         workers: `--workers`; None takes every GPU, or one CPU worker where there is none.

@@ -25,7 +25,7 @@ from odtk_ray.datasets.ground_truth import FAR, GroundTruth, GroundTruthBuilder
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.records import RECORD_SCHEMA
 
 _HASH_CHUNK = 8 << 20
 
@@ -96,7 +96,7 @@ def read_coco(
     index = pa.array(np.arange(len(records)), pa.int64())
     notes = [f"left out {len(missing):,} images whose files are missing"] if missing else []
     return Dataset(
-        records.set_column(0, PLAN_SCHEMA.field("index"), index),
+        records.set_column(0, RECORD_SCHEMA.field("index"), index),
         categories,
         path,
         has_truth,
@@ -178,7 +178,7 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     """Entries of `images` as rows; the index is filled in later."""
-    columns: list[list[Any]] = [[] for _ in PLAN_SCHEMA]
+    columns: list[list[Any]] = [[] for _ in RECORD_SCHEMA]
     for item in items:
         if not isinstance(item, dict):
             raise _malformed(path, "an entry of `images` is no object")
@@ -197,8 +197,8 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 def _id_text(path: str, value: object, name: str) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.records import RECORD_SCHEMA
 
 # What Pillow decodes and cameras, scanners and data sets use.
 IMAGE_EXTENSIONS = frozenset(
@@ -27,7 +27,7 @@ class Dataset:
     """The planned images and what the outputs must say about their origin.
 
     Attributes:
-        records: a table of PLAN_SCHEMA, in record order.
+        records: a table of RECORD_SCHEMA, in record order.
         categories: the annotation file's `categories`, verbatim; None when it has none.
         annotations: path of the annotation file, if any.
         has_truth: whether it holds ground truth.
@@ -135,8 +135,8 @@ def _records(names: list[str], paths: list[str]) -> pa.Table:
     n = len(paths)
     entries = [json.dumps({"id": i, "file_name": name}) for i, name in enumerate(names)]
     columns = [range(n), map(str, range(n)), names, paths, [0] * n, [0] * n, entries]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 def _extension(path: str) -> str:

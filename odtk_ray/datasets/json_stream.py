@@ -103,7 +103,7 @@ def scan(
             nests more than 500 deep, or has one of these keys twice: what was yielded for the
             first could not be taken back.
     """
-    source = _Source(stream, chunk_bytes)
+    source = _Buffer(stream, chunk_bytes)
     _enter(source)
     seen: set[str] = set()
     after = source.peek()
@@ -128,7 +128,7 @@ def scan(
         raise source.error("text after the end of the object")
 
 
-class _Source:
+class _Buffer:
     """The part of the file that is in memory, and a position in it."""
 
     def __init__(self, stream: BinaryIO | HashingReader, chunk_bytes: int) -> None:
@@ -166,7 +166,7 @@ class _Source:
         return JsonError(self.offset, reason)
 
 
-def _enter(source: _Source) -> None:
+def _enter(source: _Buffer) -> None:
     while len(source.buffer) < 4 and source.more():
         pass
     if source.buffer.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in source.buffer[:4]:
@@ -183,7 +183,7 @@ def _enter(source: _Source) -> None:
     source.position += 1
 
 
-def _key(source: _Source, seen: set[str]) -> str:
+def _key(source: _Buffer, seen: set[str]) -> str:
     if source.peek() != _QUOTE:
         raise source.error("a key in quotes is expected")
     at = source.offset
@@ -196,7 +196,7 @@ def _key(source: _Source, seen: set[str]) -> str:
     return key
 
 
-def _wanted(source: _Source, key: str) -> Iterator[Chunk]:
+def _wanted(source: _Buffer, key: str) -> Iterator[Chunk]:
     first = source.peek()
     if first == _ARRAY:
         yield from _array(source, key)
@@ -209,7 +209,7 @@ def _wanted(source: _Source, key: str) -> Iterator[Chunk]:
     yield Chunk(key, [_parse(text, at)], is_array=False)
 
 
-def _skip(source: _Source) -> None:
+def _skip(source: _Buffer) -> None:
     if source.peek() in (_ARRAY, _OBJECT):
         for _ in _pieces(source, Nesting()):
             pass
@@ -218,7 +218,7 @@ def _skip(source: _Source) -> None:
         _parse(_plain(source), at)
 
 
-def _plain(source: _Source) -> bytes:
+def _plain(source: _Buffer) -> bytes:
     """The text of a value that is neither an array nor an object."""
     if source.peek() == _QUOTE:
         return _string(source)
@@ -232,7 +232,7 @@ def _plain(source: _Source) -> bytes:
     return text
 
 
-def _string(source: _Source) -> bytes:
+def _string(source: _Buffer) -> bytes:
     while not (match := _STRING.match(source.buffer, source.position)):
         if not source.more():
             raise JsonError(source.offset, "a string has no end")
@@ -240,7 +240,7 @@ def _string(source: _Source) -> bytes:
     return match.group()
 
 
-def _array(source: _Source, key: str) -> Iterator[Chunk]:
+def _array(source: _Buffer, key: str) -> Iterator[Chunk]:
     nesting = Nesting()
     begun: list[bytes] = []  # text since the last cut, in an item that has not ended yet
     cut, first = source.offset, True  # offset of the bracket or comma before that text
@@ -282,7 +282,7 @@ def _parse_by_standard(text: bytes, offset: int) -> Any:
         raise JsonError(offset, str(error)) from error
 
 
-def _pieces(source: _Source, nesting: Nesting) -> Iterator[tuple[int, bytes]]:
+def _pieces(source: _Buffer, nesting: Nesting) -> Iterator[tuple[int, bytes]]:
     """Cuts the array or object at the position into pieces, each with its offset in the file.
 
     Whenever a piece is given out, `nesting` has read it and the position is behind it.

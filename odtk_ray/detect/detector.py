@@ -32,7 +32,7 @@ _PENDING = ImageResult.failed("not detected yet")
 
 
 class Detector:
-    """Owns the decode threads and the engine's thread of one worker.
+    """Runs the decode threads and the engine's thread of one worker.
 
     Several threads may call `detect` at once: their pictures share the decode threads and their
     launches queue for the engine.
@@ -75,7 +75,7 @@ class Detector:
         self.close()
 
     def close(self) -> None:
-        """Close the engine, in its own thread, and end the threads; nobody detects meanwhile."""
+        """Close the engine, in its own thread, and end all threads; no detection may be running."""
         self._decoders.shutdown(cancel_futures=True)
         self._engine_thread.submit(self._engine.close).result()
         self._engine_thread.shutdown()
@@ -91,7 +91,7 @@ class Detector:
         on_done: Callable[[int], None] = lambda _: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
-        """Detect in files; one result for each path, in the same order.
+        """Detect in files; return one result for each path, in the same order.
 
         Args:
             paths: local paths or URIs.
@@ -114,7 +114,7 @@ class Detector:
         pictures: Iterable[Any],
         on_done: Callable[[int], None] = lambda _: None,
     ) -> list[ImageResult]:
-        """Detect in what `read_ahead` gives; one result for each, in the same order.
+        """Detect in what `read_ahead` yields; return one result for each, in the same order.
 
         Args:
             pictures: the errors among them become failed results.
@@ -160,7 +160,7 @@ class Detector:
         return results
 
     def read_ahead(self, loads: Iterable[Callable[[], Content]]) -> Iterator[Any]:
-        """Pictures for `detect_in`, or errors, in the order given, a bounded number ahead.
+        """Yield pictures for `detect_in`, or errors, in the given order, reading some ahead.
 
         Args:
             loads: each called in a decode thread, for the bytes of a file or decoded pixels.
@@ -179,7 +179,7 @@ class Detector:
 
 
 def attempt(load: Callable[[], Any]) -> Any:
-    """What `load` gives, or an ImageError that says why it gives nothing."""
+    """Call `load`; return what it returns, or an ImageError that says why it failed."""
     try:
         return load()
     except ImageError as error:

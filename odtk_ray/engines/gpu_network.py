@@ -1,4 +1,4 @@
-"""RetinaNet as a GPU runs it: folded, half precision, channels last, fused or compiled."""
+"""Prepares RetinaNet for a GPU: folded, half precision, channels last, fused or compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RECOMPILE_LIMIT = 8
 
 
 def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
-    """The network on the current GPU, BatchNorm folded; sets the process to exact arithmetic.
+    """Load the network on the current GPU, BatchNorm folded; make the process deterministic.
 
     Args:
         checkpoint: what to run.
@@ -40,13 +40,13 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
 
 
 def fused(model: RetinaNet) -> RetinaNet:
-    """A copy with fused kernels; its weights are shared with `model`."""
+    """Return a copy with fused kernels; its weights are shared with `model`."""
     shared: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
     return fuse_relu(copy.deepcopy(model, shared))
 
 
 def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
-    """The network through torch.compile, one graph a shape.
+    """Compile the network with torch.compile, one graph per shape.
 
     Args:
         model: fused: the compiler takes cuDNN's kernels as they are and fuses what is between them.

@@ -1,4 +1,4 @@
-"""What every engine is: it reads files, and turns launches of pictures into detections."""
+"""The interface of engines: they read files, and turn launches of pictures into detections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ P = TypeVar("P")  # what an engine makes of a file: pixels, or a file that the G
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch made of one picture.
+    """The result of a launch for one picture.
 
     Attributes:
         found: detections, boxes_net, or why there are none.
@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Engine(Protocol[P]):
-    """A network on one device, given its next launch while it works on one.
+    """A network on one device; it accepts the next launch while it computes one.
 
     One thread makes, uses and closes it; `read` and the outcomes may be called from any.
 
@@ -50,7 +50,7 @@ class Engine(Protocol[P]):
     key: str
 
     def read(self, data: Content) -> P:
-        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+        """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
             data: the file, or decoded pixels.
@@ -71,7 +71,7 @@ class Engine(Protocol[P]):
         """
 
     def close(self) -> None:
-        """Free the device; every launch has been waited for."""
+        """Free the device; every launch must have been waited for."""
 
     def __enter__(self) -> Self:
         """Return the engine."""
@@ -91,7 +91,7 @@ EngineFactory = Callable[[str, RunSettings], Engine[Any]]
 
 
 class Closing:
-    """The context of an engine: whoever enters it closes it."""
+    """Makes an engine a context manager that closes it."""
 
     def close(self) -> None:
         """Free the device."""
@@ -109,7 +109,7 @@ class Closing:
 
 
 class HostEngine(Closing, ABC):
-    """An engine whose pictures the CPU decodes and resizes, and that answers at once.
+    """An engine whose pictures the CPU decodes and resizes, and whose launches are synchronous.
 
     Attributes:
         key: as `Engine.key`.

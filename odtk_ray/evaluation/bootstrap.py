@@ -19,13 +19,13 @@ from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.evaluation.matching import (
     THRESHOLDS,
     Floats,
-    Found,
+    GroupedDetections,
+    GroupedTruth,
     Ints,
-    Wanted,
     bit,
     ignored_boxes,
     match,
-    places,
+    rank_in_runs,
 )
 from odtk_ray.evaluation.overlap import BoxOverlap
 
@@ -130,14 +130,14 @@ class _Matched:
     ) -> None:
         own = np.flatnonzero(table.category == category)
         own = own[np.lexsort((-table.score[own], table.image[own]))]
-        rank = places(table.image[own])
+        rank = rank_in_runs(table.image[own])
         own, rank = own[rank < _LIMIT], rank[rank < _LIMIT]
         boxes = np.flatnonzero(truth.category == category)
         ignored = ignored_boxes(truth.area[boxes], truth.crowd[boxes])
         bbox, image = table.bbox[own], table.image[own]
         hits, skipped = match(
-            Found(bbox[:, 2] * bbox[:, 3], image, rank),
-            Wanted(truth.image[boxes], truth.crowd[boxes], ignored),
+            GroupedDetections(bbox[:, 2] * bbox[:, 3], image, rank),
+            GroupedTruth(truth.image[boxes], truth.crowd[boxes], ignored),
             BoxOverlap(truth).pairs(bbox, image, boxes),
         )
         counted = truth.image[boxes][ignored >> bit(0, 0) & 1 == 0]

@@ -56,7 +56,7 @@ def ignored_boxes(area: Floats, crowd: NDArray[np.bool_]) -> Ints:
 
 
 @dataclass(frozen=True)
-class Found:
+class GroupedDetections:
     """Detections, best first within each group (an image and a class).
 
     Attributes:
@@ -71,7 +71,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GroupedTruth:
     """Ground truth, in file order within each group.
 
     Attributes:
@@ -85,7 +85,7 @@ class Wanted:
     ignored: Ints
 
 
-def match(found: Found, wanted: Wanted, iou: PairIou) -> tuple[Ints, Ints]:
+def match(found: GroupedDetections, wanted: GroupedTruth, iou: PairIou) -> tuple[Ints, Ints]:
     """Matches detections with the ground truth of their groups.
 
     Args:
@@ -111,7 +111,7 @@ def match(found: Found, wanted: Wanted, iou: PairIou) -> tuple[Ints, Ints]:
 
 
 def _steps(
-    found: Found, wanted: Wanted, measure: PairIou
+    found: GroupedDetections, wanted: GroupedTruth, measure: PairIou
 ) -> Iterator[tuple[Ints, Ints, Ints, NDArray[np.bool_]]]:
     """The choices in the order in which they are made, each step without repeated rows.
 
@@ -130,7 +130,7 @@ def _steps(
     order = np.lexsort((-gt, -iou, second, det))
     order = order[bits[order] != 0]
 
-    rank, choice = found.rank[det[order]], places(det[order])
+    rank, choice = found.rank[det[order]], rank_in_runs(det[order])
     by_step = np.lexsort((choice, rank))
     order, rank, choice = order[by_step], rank[by_step], choice[by_step]
     cuts = np.flatnonzero((np.diff(rank) != 0) | (np.diff(choice) != 0)) + 1
@@ -138,7 +138,7 @@ def _steps(
         yield det[rows], gt[rows], bits[rows], second[rows]
 
 
-def places(runs: Ints) -> Ints:
+def rank_in_runs(runs: Ints) -> Ints:
     """Place of each element among its equals, which are adjacent; int64 [n] to int64 [n]."""
     index = np.arange(len(runs))
     first = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]])[: len(runs)])
@@ -158,7 +158,9 @@ def _out_of_range(area: Floats) -> Ints:
     return bits
 
 
-def _overlapping(found: Found, wanted: Wanted, measure: PairIou) -> tuple[Ints, Ints, Floats]:
+def _overlapping(
+    found: GroupedDetections, wanted: GroupedTruth, measure: PairIou
+) -> tuple[Ints, Ints, Floats]:
     """Pairs of equal groups that reach the least threshold: detection, box and their IoU."""
     first = np.searchsorted(wanted.group, found.group, side="left")
     count = np.searchsorted(wanted.group, found.group, side="right") - first

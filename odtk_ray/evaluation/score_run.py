@@ -22,7 +22,7 @@ from odtk_ray.evaluation.overlap import (
     Overlap,
     PolygonOverlap,
 )
-from odtk_ray.shards.merge import Merged, merged
+from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 
 # Images scored at a time where masks are made: a mask takes some hundred bytes.
@@ -75,7 +75,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     ranks = image_ranks(ids)
     evaluators = [CocoEvaluator(truth, categories, ranks, overlap) for overlap in overlaps]
     positions = np.array(run.plan.outputs["positions"], np.int32)
-    for rows in merged(run):
+    for rows in merge_shards(run):
         _add(evaluators, rows, positions)
     results = [evaluator.result() for evaluator in evaluators]
     remarks += crowded(truth)
@@ -102,7 +102,7 @@ def _sizes(run: RunFolder) -> NDArray[np.int64]:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(evaluators: list[CocoEvaluator], rows: Merged, positions: NDArray[np.int32]) -> None:
+def _add(evaluators: list[CocoEvaluator], rows: MergedRows, positions: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
     index, counts = rows.results["index"].to_numpy()[good], np.diff(rows.offsets)[good]
     # Failed images have no detections, so leaving them out keeps the columns aligned.

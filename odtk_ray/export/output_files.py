@@ -34,7 +34,7 @@ def write_file(path: str, data: bytes) -> None:
         storage.write_atomic(path, data)
 
 
-def write_plan(path: str, plan: bytes, sidecar: str) -> None:
+def write_plan_files(path: str, plan: bytes, sidecar: str) -> None:
     """Writes a plan and its sidecar; the sidecar first: a plan is never there without it.
 
     Raises:

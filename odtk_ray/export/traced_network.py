@@ -15,7 +15,7 @@ from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 
-LEVELS = ("P3", "P4", "P5", "P6", "P7")
+PYRAMID_LEVELS = ("P3", "P4", "P5", "P6", "P7")
 
 # The operations between a pyramid's modules, in the order in which `FPN.forward` runs them.
 _FPN_LEVELS = {"upsample": ("P4", "P3"), "add": ("P4", "P3"), "relu": ("P7",)}
@@ -77,7 +77,7 @@ def trace(model: RetinaNet) -> NetworkGraph:
 
 
 def _names(graph: fx.Graph, backbones: list[str]) -> dict[fx.Node, str]:
-    labels = [f"{backbone}/{level}" for backbone in backbones for level in LEVELS]
+    labels = [f"{backbone}/{level}" for backbone in backbones for level in PYRAMID_LEVELS]
     calls: Counter[str] = Counter()
     names = {}
     for node in graph.nodes:

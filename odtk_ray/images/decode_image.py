@@ -85,7 +85,7 @@ def orientation(data: bytes) -> int:
     return _orientation(open_image(io.BytesIO(data)))
 
 
-def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
+def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     """Decodes the bytes of one image file to RGB, the first frame if there are several.
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
@@ -108,7 +108,7 @@ def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
 
 
 def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Picture:
-    """Decodes and resizes one image; see `decode`, `network_size` and `resize`.
+    """Decodes and resizes one image; see `decode_image`, `network_size` and `resize`.
 
     Args:
         data: a file, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -149,7 +149,7 @@ def is_sparse(image: Image.Image) -> bool:
 
 
 def load(data: bytes, prep: Preprocessing) -> Image.Image:
-    """Decodes one image file as `decode` does; `to_rgb` converts all of it, or parts."""
+    """Decodes one image file as `decode_image` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     image = open_image(io.BytesIO(data))

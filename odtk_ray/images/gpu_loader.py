@@ -1,6 +1,6 @@
 """From image files to decoded pictures in GPU memory.
 
-Reader threads call `load_source`; what the GPU's JPEG decoder does not take is decoded there, by
+Reader threads call `read_pending`; what the GPU's JPEG decoder does not take is decoded there, by
 Pillow. The thread that owns the GPU hands batches of sources to a `GpuLoader`. Resizing comes
 later, on the GPU (`cuda_ops.Preprocess`).
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode, orientation
+from odtk_ray.images.decode_image import decode_image, orientation
 from odtk_ray.images.jpeg_header import read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size
@@ -29,7 +29,7 @@ _ALIGNMENT = 256
 
 
 @dataclass(frozen=True)
-class Source:
+class PendingPicture:
     """A picture on its way to the GPU.
 
     Attributes:
@@ -52,7 +52,9 @@ class Source:
         return isinstance(self.content, bytes)
 
 
-def load_source(data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder) -> Source:
+def read_pending(
+    data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder
+) -> PendingPicture:
     """Look at an image file, and decode it here unless the GPU can.
 
     A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
@@ -75,17 +77,17 @@ def load_source(data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: D
     return _decoded(data, prep)
 
 
-def _decoded(data: bytes, prep: Preprocessing) -> Source:
-    pixels = np.ascontiguousarray(decode(data, prep))
+def _decoded(data: bytes, prep: Preprocessing) -> PendingPicture:
+    pixels = np.ascontiguousarray(decode_image(data, prep))
     height, width = pixels.shape[:2]
     return _source(pixels, width, height, prep)
 
 
 def _source(
     content: bytes | NDArray[np.uint8], width: int, height: int, prep: Preprocessing
-) -> Source:
+) -> PendingPicture:
     new_w, new_h, ratio = network_size(width, height, prep)
-    return Source(content, width, height, (new_w, new_h), ratio)
+    return PendingPicture(content, width, height, (new_w, new_h), ratio)
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Loaded:
         by_pillow: for each source whether the CPU decoded it.
     """
 
-    pictures: list[cuda_ops.Source | ImageError]
+    pictures: list[cuda_ops.GpuPicture | ImageError]
     by_pillow: list[bool]
     images: list[Any] = field(default_factory=list)
     staging: _Staging | None = None
@@ -133,7 +135,7 @@ class GpuLoader:
         """The decoder, its version and kind."""
         return self._jpeg.key if self._jpeg else "pillow"
 
-    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
+    def read(self, data: bytes | NDArray[np.uint8]) -> PendingPicture:
         """Look at an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
@@ -142,9 +144,9 @@ class GpuLoader:
         Raises:
             ImageError: the file cannot be used.
         """
-        return load_source(data, self._prep, self._decoder)
+        return read_pending(data, self._prep, self._decoder)
 
-    def load(self, sources: Sequence[Source]) -> Loaded:
+    def load(self, sources: Sequence[PendingPicture]) -> Loaded:
         """Bring sources to the GPU; returns when they are there.
 
         Args:
@@ -196,15 +198,15 @@ class GpuLoader:
                 self._free.put(batch.staging)
                 batch.staging = None
 
-    def _by_pillow(self, data: bytes, source: Source) -> NDArray[np.uint8]:
+    def _by_pillow(self, data: bytes, source: PendingPicture) -> NDArray[np.uint8]:
         """A file that the GPU's decoder declined."""
-        pixels = np.ascontiguousarray(decode(data, self._prep))
+        pixels = np.ascontiguousarray(decode_image(data, self._prep))
         if pixels.shape[:2] != (source.height, source.width):
             raise ImageError("the image cannot be decoded: its header names another size")
         return pixels
 
     def _upload(
-        self, host: dict[int, NDArray[np.uint8]], sources: Sequence[Source], batch: Loaded
+        self, host: dict[int, NDArray[np.uint8]], sources: Sequence[PendingPicture], batch: Loaded
     ) -> None:
         starts = np.cumsum([0, *(-(-p.nbytes // _ALIGNMENT) * _ALIGNMENT for p in host.values())])
         staging = _Staging(self._device) if self._free.empty() else self._free.get()
@@ -212,7 +214,7 @@ class GpuLoader:
         batch.staging = staging
         for start, (slot, pixels) in zip(starts[:-1].tolist(), host.items(), strict=True):
             staging.pinned[start : start + pixels.nbytes] = pixels.reshape(-1)
-            batch.pictures[slot] = _kernel_source(
+            batch.pictures[slot] = _gpu_picture(
                 staging.buffer.ptr + start, 3 * pixels.shape[1], sources[slot]
             )
         self._device.upload(staging.buffer.ptr, staging.pinned[: int(starts[-1])])
@@ -249,15 +251,15 @@ def _free_in_order(
     device.close()
 
 
-def _picture(image: Any, source: Source) -> cuda_ops.Source | None:
+def _picture(image: Any, source: PendingPicture) -> cuda_ops.GpuPicture | None:
     """The pixels of an image of nvImageCodec; None if they are not what the header promised."""
     if image is None or tuple(image.shape) != (source.height, source.width, 3):
         return None
     array = image.__cuda_array_interface__
     pitch = array["strides"][0] if array.get("strides") else 3 * source.width
-    return _kernel_source(array["data"][0], pitch, source)
+    return _gpu_picture(array["data"][0], pitch, source)
 
 
-def _kernel_source(pointer: int, pitch: int, source: Source) -> cuda_ops.Source:
+def _gpu_picture(pointer: int, pitch: int, source: PendingPicture) -> cuda_ops.GpuPicture:
     new_w, new_h = source.size
-    return cuda_ops.Source(pointer, source.height, source.width, pitch, new_h, new_w)
+    return cuda_ops.GpuPicture(pointer, source.height, source.width, pitch, new_h, new_w)

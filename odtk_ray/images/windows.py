@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin
 
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode, is_sparse, load, open_image, to_rgb
+from odtk_ray.images.decode_image import decode_image, is_sparse, load, open_image, to_rgb
 from odtk_ray.settings import Preprocessing
 
 Pixels = NDArray[np.uint8]
@@ -200,7 +200,7 @@ class TiffWindows:
             if self._bytes[number] == 0:
                 pixels = np.zeros((height, self._size[0], 3), np.uint8)
             else:
-                pixels = decode(self._as_file(data, height), self._prep)
+                pixels = decode_image(self._as_file(data, height), self._prep)
             self._cache[number] = pixels
             self._cached += pixels.nbytes
             while self._cached > self._limit and len(self._cache) > 1:

@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from odtk_ray import storage
-from odtk_ray.model.pth import DEFAULT_CHANNELS, Settings, parse_settings, read_pth, unusable
+from odtk_ray.model.pth import (
+    DEFAULT_CHANNELS,
+    CheckpointSettings,
+    parse_settings,
+    read_pth,
+    unusable_checkpoint,
+)
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.model.weights import (
     COUNTER,
     check_weights,
     digest,
-    settled_angles,
+    resolve_angles,
     skeleton,
     unused_weights,
 )
@@ -25,7 +31,7 @@ from odtk_ray.settings import AnchorGeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(Settings):
+class Checkpoint(CheckpointSettings):
     """A checkpoint that was checked against the network it describes.
 
     Attributes:
@@ -75,7 +81,7 @@ def load_checkpoint(
             do not fit the network that it names, or it is not the one expected.
     """
     content = read_pth(Path(path))
-    settings = settled_angles(parse_settings(path, content), content["state_dict"])
+    settings = resolve_angles(parse_settings(path, content), content["state_dict"])
     weights = check_weights(path, settings, content["state_dict"])
     generation, why = _generation(
         anchors, rotated=settings.rotated, has_ratios=content.get("ratios") is not None
@@ -83,7 +89,9 @@ def load_checkpoint(
     sha256 = digest(settings, generation, weights)
     if expect is not None and expect != sha256:
         why = f"its model is {sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(path, why, "put the same file on every machine, and leave it there")
+        raise unusable_checkpoint(
+            path, why, "put the same file on every machine, and leave it there"
+        )
     return Checkpoint(
         **vars(settings),
         path=str(path),
@@ -146,7 +154,7 @@ def save_checkpoint(
         torch.save(content, file)
 
 
-def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+def describe_checkpoint(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """What the file holds, as (name, text) rows for people."""
     names = checkpoint.class_names
     parameters = sum(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from odtk_ray.artifacts.describe_exported import describe_exported, describe_plan, describe_set
-from odtk_ray.artifacts.engine_set import is_engine_set, read_set
+from odtk_ray.artifacts.describe_exported import (
+    describe_engine_set,
+    describe_exported,
+    describe_tensorrt_plan,
+)
+from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
 from odtk_ray.artifacts.exported_model import is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.settings import AnchorGeneration
 
 
@@ -23,12 +27,12 @@ def describe_model(path: str, anchors: AnchorGeneration) -> list[tuple[str, str]
         UsageError: it cannot be used.
     """
     if is_engine_set(path):
-        return describe_set(path, read_set(path))
+        return describe_engine_set(path, read_engine_set(path))
     with model_file(path) as local:
-        if is_plan(local):
-            return describe_plan(path, read_sidecar(local))
+        if is_tensorrt_plan(local):
+            return describe_tensorrt_plan(path, read_sidecar(local))
         if is_onnx(local):
             return describe_exported(path, read_exported(local))
-        from odtk_ray.model.checkpoint import describe, load_checkpoint
+        from odtk_ray.model.checkpoint import describe_checkpoint, load_checkpoint
 
-        return describe(replace(load_checkpoint(local, anchors), path=path))
+        return describe_checkpoint(replace(load_checkpoint(local, anchors), path=path))

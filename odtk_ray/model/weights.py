@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from odtk_ray.model.backbones import unused_tensors, without_data
-from odtk_ray.model.pth import Settings, unusable
+from odtk_ray.model.pth import CheckpointSettings, unusable_checkpoint
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_ANGLES
 
@@ -22,7 +22,7 @@ COUNTER = "num_batches_tracked"  # BatchNorm's, not in files of odtk train
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def skeleton(settings: Settings) -> RetinaNet:
+def skeleton(settings: CheckpointSettings) -> RetinaNet:
     """The network without data: nothing is allocated, no random number is drawn."""
     with without_data():
         return RetinaNet(
@@ -43,7 +43,7 @@ def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
     }
 
 
-def settled_angles(settings: Settings, state: Mapping[Any, Any]) -> Settings:
+def resolve_angles(settings: CheckpointSettings, state: Mapping[Any, Any]) -> CheckpointSettings:
     """Settings with ODTK's angles where heads for them tell that a file without any is rotated.
 
     ODTK 0.2.0 and 0.2.1 did not store them. They decide how many anchors there are and nothing
@@ -56,7 +56,7 @@ def settled_angles(settings: Settings, state: Mapping[Any, Any]) -> Settings:
 
 
 def check_weights(
-    path: str | Path, settings: Settings, state: Mapping[Any, Any]
+    path: str | Path, settings: CheckpointSettings, state: Mapping[Any, Any]
 ) -> dict[str, Tensor]:
     """Picks the tensors that inference uses and checks each of them.
 
@@ -73,7 +73,9 @@ def check_weights(
     ignored = known.keys() | unused_weights(settings.backbones).keys()
     odd = [name for name in expected if name in state and not _is_plain(state[name])]
     if odd:
-        raise unusable(path, f"these are not tensors of floating-point numbers: {_some(odd)}")
+        raise unusable_checkpoint(
+            path, f"these are not tensors of floating-point numbers: {_some(odd)}"
+        )
     weights: dict[str, Tensor] = {name: state[name].detach() for name in expected if name in state}
     _check_heads(path, settings, weights)
     problems = {
@@ -88,11 +90,13 @@ def check_weights(
     found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in problems.items() if names]
     if found:
         network = f"{', '.join(settings.backbones)} with {settings.classes} classes"
-        raise unusable(path, f"its tensors do not fit {network}: {', '.join(found)}")
+        raise unusable_checkpoint(path, f"its tensors do not fit {network}: {', '.join(found)}")
     for name, weight in weights.items():
         # numpy's test: torch's takes twenty times as long when the cores are shared.
         if not np.isfinite(weight.float().numpy()).all():
-            raise unusable(path, f"{name} holds NaN or infinity", "the training has diverged")
+            raise unusable_checkpoint(
+                path, f"{name} holds NaN or infinity", "the training has diverged"
+            )
     return weights
 
 
@@ -105,7 +109,9 @@ def _is_plain(value: object) -> bool:
     )
 
 
-def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Tensor]) -> None:
+def _check_heads(
+    path: str | Path, settings: CheckpointSettings, weights: Mapping[str, Tensor]
+) -> None:
     """Explains the most common mismatch, heads for other anchors."""
     heads = _read_heads(settings, weights)
     if heads is None:
@@ -113,19 +119,25 @@ def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Ten
     anchors, rotated = heads
     if rotated and not settings.rotated:
         why = f"its heads are those of a rotated model with {anchors} anchors a cell, but it has no"
-        raise unusable(path, f"{why} 'angles'", "store the angles of the training in the file")
+        raise unusable_checkpoint(
+            path, f"{why} 'angles'", "store the angles of the training in the file"
+        )
     if settings.rotated and not rotated:
         why = "it has 'angles', but its heads are those of an axis-aligned model"
-        raise unusable(path, why, "take 'angles' out of the file")
+        raise unusable_checkpoint(path, why, "take 'angles' out of the file")
     if anchors != settings.anchors_per_cell:
         why = (
             f"its heads have {anchors} anchors a cell, "
             f"but its ratios, scales and angles make {settings.anchors_per_cell}"
         )
-        raise unusable(path, why, "store the ratios and scales of the training in the file")
+        raise unusable_checkpoint(
+            path, why, "store the ratios and scales of the training in the file"
+        )
 
 
-def _read_heads(settings: Settings, weights: Mapping[str, Tensor]) -> tuple[int, bool] | None:
+def _read_heads(
+    settings: CheckpointSettings, weights: Mapping[str, Tensor]
+) -> tuple[int, bool] | None:
     """Anchors of a cell and whether boxes are rotated, as the shapes of the last layers say.
 
     A head has anchors * classes or anchors * box values outputs.
@@ -147,7 +159,7 @@ def _shape(shape: torch.Size) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 
-def digest(settings: Settings, generation: str, weights: Mapping[str, Tensor]) -> str:
+def digest(settings: CheckpointSettings, generation: str, weights: Mapping[str, Tensor]) -> str:
     """SHA-256, in hex, of all that decides the network's result.
 
     Args:

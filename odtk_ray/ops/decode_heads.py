@@ -15,7 +15,7 @@ _INDEX_MASK = (1 << _INDEX_BITS) - 1
 _NOTHING = -1  # a key below the key of every candidate
 
 
-def decode(
+def decode_heads(
     class_scores: Sequence[Tensor],
     deltas: Sequence[Tensor],
     anchors: Sequence[Tensor],

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from odtk_ray import storage
-from odtk_ray.checks.annotations import Report
+from odtk_ray.checks.annotations import AnnotationReport
 from odtk_ray.checks.problems import Problem, shown
 from odtk_ray.datasets.annotation_paths import below, image_folder, image_path
 from odtk_ray.datasets.ground_truth import read_box
@@ -41,7 +41,7 @@ def check_sheet(path: str, annotations: str) -> None:
     check_file(path)
 
 
-def write_samples(report: Report, images: str, path: str) -> None:
+def write_samples(report: AnnotationReport, images: str, path: str) -> None:
     """Write the sheet of a report's samples; pictures that cannot be read become findings.
 
     Args:
@@ -72,7 +72,7 @@ def _real(path: str) -> str:
     return path if storage.is_uri(path) else os.path.realpath(path)
 
 
-def _sheet(report: Report, paths: Mapping[Any, str]) -> Image.Image:
+def _sheet(report: AnnotationReport, paths: Mapping[Any, str]) -> Image.Image:
     """The box as odtk-ray reads it in red, the file's outline in green.
 
     The red box has its first corner (top left before the turn) marked by a dot, and an arrow along

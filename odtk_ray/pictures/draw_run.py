@@ -14,7 +14,7 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
-from odtk_ray.images.decode_image import decode
+from odtk_ray.images.decode_image import decode_image
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.records import to_bbox
@@ -132,7 +132,7 @@ def draw_shard(
 def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
     """An image as it was detected in, and the factor by which it is smaller."""
     if prep.tile is None:
-        return Image.fromarray(decode(storage.read_bytes(path), prep)), 1
+        return Image.fromarray(decode_image(storage.read_bytes(path), prep)), 1
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 

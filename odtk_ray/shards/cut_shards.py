@@ -1,4 +1,4 @@
-"""From records to shards: which images run together, as a pure function of records and settings."""
+"""Cuts records into shards: a pure function of records and settings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Shard:
 
 
 def shard_size(images: int, launch_batch: int) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
+    """Return the images per shard: n / 128 rounded up to 32, within 32 to 512, to whole launches.
 
     Beyond 10 million images it is n / 20,000.
     """
@@ -58,7 +58,7 @@ def shard_size(images: int, launch_batch: int) -> int:
 
 
 def tiled_shard_size(images: int) -> int:
-    """Images a shard where each fills launches by itself, and may be a lot of work."""
+    """Return the images per shard of tiled runs, where one image can fill several launches."""
     return min(max(-(-images // _SHARDS_WANTED), 1), _largest(images))
 
 
@@ -76,7 +76,7 @@ def cut_shards(
     the order of their first records, so that the merge can follow them through the records.
 
     Args:
-        records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
+        records: table of RECORD_SCHEMA (any columns with `width` and `height` do).
         prep: how sizes become network sizes.
         launch_batch: images in one engine call.
         launches: a shard has room for at least so many; one of tiled images needs no such room.
@@ -102,7 +102,7 @@ def cut_shards(
 
 
 def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
-    """Shards of at most `size` rows from parts that stay whole where they can.
+    """Make shards of at most `size` rows from parts that are kept whole where possible.
 
     A part of one network size that is split would fill two launches in part.
     """
@@ -117,7 +117,7 @@ def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
 
 
 def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, int], int]:
-    """For each network input that is planned, (height, width), its number of images; largest first.
+    """Count the images of each planned network input (height, width); largest input first.
 
     Images of unknown size are not in it.
     """
@@ -131,7 +131,7 @@ def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, in
 def compiled_shapes(
     shapes: dict[tuple[int, int], int], workers: int, mode: CompileMode
 ) -> list[tuple[int, int]]:
-    """The network inputs that are worth compiling the network for.
+    """Choose the network inputs that are worth compiling the network for.
 
     Args:
         shapes: images of each.

@@ -1,4 +1,4 @@
-"""Storage that fails for a while: calls are made again until it is back."""
+"""Retries calls while storage is away."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _waiting: set[int] = set()
 
 
 def is_waiting() -> bool:
-    """Whether some thread of this process waits for storage to come back."""
+    """Return whether a thread of this process is waiting for storage to come back."""
     return bool(_waiting)
 
 
-def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
-    """Make a call until it succeeds, for at most `seconds`, or `OUTAGE`.
+def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Retry a call until it succeeds, for at most `seconds`, or `OUTAGE`.
 
     Raises:
         OSError: what it raised last; at once where the answer is definite: no such file, no
@@ -55,7 +55,7 @@ def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
 
 
 def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
-    """Read an image; an error is the image's own only where other images can be read.
+    """Read an image; raise OSError only if other images can still be read.
 
     Args:
         path: local path or URI.
@@ -79,7 +79,7 @@ def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
 
 
 def _await(canary: str) -> None:
-    """Return when an image that was readable is readable again."""
+    """Wait until an image that was readable is readable again."""
     deadline = time.monotonic() + OUTAGE
     while True:
         try:

@@ -9,7 +9,7 @@ from synthetic import Quiet
 
 from odtk_ray.cluster import gpu_nodes
 from odtk_ray.cluster.gpu_nodes import GpuNode, find_nodes, ray_type
-from odtk_ray.engines.local_gpus import Machine, detect_machine
+from odtk_ray.engines.local_gpus import Machine, inspect_machine
 from odtk_ray.errors import UsageError
 
 
@@ -58,8 +58,8 @@ def test_a_machine_without_a_driver_has_no_gpus():
 
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        assert detect_machine().gpus == ()
-        assert detect_machine(H100).tensorrt.startswith("tensorrt")
+        assert inspect_machine().gpus == ()
+        assert inspect_machine(H100).tensorrt.startswith("tensorrt")
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ from sessions import start_ray
 from synthetic import Acting, Quiet, picture, tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_pair
+from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_plan_and_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.engine_set.build_on_node import build_into
 from odtk_ray.export.image_lists import ImageLists
@@ -46,14 +46,14 @@ def plans(checkpoint, tmp_path_factory):
     folder.mkdir()
     config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
     source = plan_source(config, ImageLists(), Quiet())
-    trt = describe(import_tensorrt())
+    trt = package_version(import_tensorrt())
     keys = {}
     for gpu in (H100, A10G):
         about = describe_built(source.model, source.options, trt, gpu)
         machine = Machine((gpu,), trt)
         build_into(str(folder), about, "t", lambda _, m=machine: m, unable, source)
         keys[gpu] = key_of(about)
-    engines = EngineSet.of(read_pair(str(folder), key) for key in keys.values())
+    engines = EngineSet.of(read_plan_and_sidecar(str(folder), key) for key in keys.values())
     (folder / SET_FILE).write_text(engines.to_json())
     return folder, keys
 
@@ -230,7 +230,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
     monkeypatch.setattr(RunFolder, "commit", commit)
     smaller = tmp_path / "engines"
     smaller.mkdir()
-    about = read_pair(str(plans[0]), plans[1][H100])
+    about = read_plan_and_sidecar(str(plans[0]), plans[1][H100])
     (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json())
     resumed = replace(config, resume=True)
     with pytest.raises(UsageError, match="model differs"):

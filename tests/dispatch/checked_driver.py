@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from simulated_cluster import Cluster, Image, Process
-from synthetic import make_plan
+from synthetic import make_run_plan
 
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.errors import OdtkError
@@ -31,7 +31,7 @@ def create_run(folder, sizes):
     """Make a run folder with shards of these sizes; images are numbered across them."""
     bounds = np.cumsum([0, *sizes])
     rows = [np.arange(a, b, dtype=np.int64)[::-1] for a, b in pairwise(bounds)]
-    plan = make_plan(list(range(bounds[-1])))
+    plan = make_run_plan(list(range(bounds[-1])))
     plan = replace(plan, shards=[Shard(number, indices) for number, indices in enumerate(rows)])
     RunFolder.create(folder, plan)
 

@@ -178,7 +178,7 @@ class Host:
 
     def load(self, pictures):
         bad = ImageError("odd")
-        self.pictures = [bad if n % 2 else cuda_ops.Source(n, 1, 1, 3, 1, 1) for n in pictures]
+        self.pictures = [bad if n % 2 else cuda_ops.GpuPicture(n, 1, 1, 3, 1, 1) for n in pictures]
         self.by_pillow = [n > 2 for n in pictures]
         return self
 
@@ -246,7 +246,7 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "from odtk_ray.run.pipeline import infer\n"
         "from synthetic import Quiet\n"
         "def main(plan, images, output):\n"
-        "    planning._limit_to_plan = lambda config, batches, wanted, *_: wanted\n"
+        "    planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted\n"
         "    config = InferConfig(plan, images, outputs=(output,), workers=1, threads=1)\n"
         "    summary = infer(config, Quiet(), PixelEngine)\n"
         "    print(summary.images, summary.failed)\n"

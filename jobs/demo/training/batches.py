@@ -39,7 +39,7 @@ class Batch:
     classes: list[Tensor]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from.
 
     Attributes:
@@ -71,7 +71,7 @@ class TileSource:
         self._render = Renderer(photographs, how.side, seed, self._device)
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """See `Source.batches`."""
+        """See `BatchSource.batches`."""
         for indices in steps:
             tiles = [draw_tile(self._photographs, self._how, self._seed, i) for i in indices]
             boxes = [torch.from_numpy(tile.boxes).to(self._device) for tile in tiles]
@@ -106,7 +106,7 @@ class SceneSource:
         self._noise = Noise(style.side, seed, self._device)
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """See `Source.batches`."""
+        """See `BatchSource.batches`."""
         loader: DataLoader[Any] = DataLoader(
             self._scenes,
             batch_sampler=(list(indices) for indices in steps),

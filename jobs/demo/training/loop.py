@@ -25,7 +25,7 @@ from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import MEAN, STD
-from training.batches import Batch, Source
+from training.batches import Batch, BatchSource
 from training.losses import losses
 from training.rotated_targets import match_rotated, turn_anchors
 from training.targets import flatten_heads, match_upright, place_anchors
@@ -112,7 +112,7 @@ class Trainer:
     def __init__(
         self,
         path: str | Path,
-        source: Source,
+        source: BatchSource,
         recipe: Recipe,
         *,
         device: str = "cpu",

@@ -63,8 +63,8 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """Annotated images.
+class AnnotatedImages:
+    """AnnotatedImages images.
 
     Attributes:
         ids: JSON text of each image's id.
@@ -81,7 +81,7 @@ class Annotated:
     positions: NDArray[np.int32]
 
 
-def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annotated:
+def read_annotated(annotations: str, images: str, about: ExportedModel) -> AnnotatedImages:
     """Reads what AP is measured on, before anything is built.
 
     Args:
@@ -108,14 +108,14 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
     if next(_pictures(paths, about.size), None) is None:
         raise UsageError(f"none of the images of {annotations} can be used", f"in {images}")
     classes = map_classes(about.classes, about.class_names, about.category_ids, dataset.categories)
-    return Annotated(ids, paths, categories, truth, np.array(classes.positions, np.int32))
+    return AnnotatedImages(ids, paths, categories, truth, np.array(classes.positions, np.int32))
 
 
 def measure_accuracy(
     exported: PictureDetector,
     reference: PictureDetector | None,
     about: ExportedModel,
-    annotated: Annotated,
+    annotated: AnnotatedImages,
 ) -> Accuracy:
     """Evaluates an exported model, and what it was made of, on the same pictures.
 

@@ -16,14 +16,14 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.check.average_precision import (
     LEAST_KEPT,
     Accuracy,
-    Annotated,
+    AnnotatedImages,
     measure_accuracy,
     read_annotated,
 )
 from odtk_ray.export.check.compare_detections import (
     PICTURES,
-    Check,
-    Comparable,
+    ComparableDetector,
+    DetectionComparison,
     check_pictures,
     compare,
 )
@@ -38,11 +38,11 @@ class Unavailable(Exception):  # noqa: N818 - a state of the machine, not a fail
 
 
 # Given the pictures of one call, opens a model for as long as the context lasts.
-Opener: TypeAlias = Callable[[int], AbstractContextManager[Comparable]]
+Opener: TypeAlias = Callable[[int], AbstractContextManager[ComparableDetector]]
 
 
 @dataclass(frozen=True)
-class Material:
+class CheckData:
     """What an export is judged on.
 
     Attributes:
@@ -55,7 +55,7 @@ class Material:
     about: ExportedModel
     pictures: list[NDArray[np.uint8]]
     made_up: bool
-    annotated: Annotated | None
+    annotated: AnnotatedImages | None
 
     @property
     def batch(self) -> int:
@@ -64,46 +64,46 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """What was found.
 
     Attributes:
-        check: None where the exported model cannot be run here.
+        comparison: None where the exported model cannot be run here.
         accuracy: None without annotations, or where the exported model cannot be run here.
         why: why it was not run, or not compared; empty if it was.
     """
 
-    check: Check | None
+    comparison: DetectionComparison | None
     accuracy: Accuracy | None = None
     why: str = ""
 
     def lines(self) -> list[str]:
         """For people."""
-        if self.check is None:
+        if self.comparison is None:
             return [f"not run here: {self.why}"]
-        lines = [self.check.line()]
+        lines = [self.comparison.line()]
         if self.why:
             lines[0] += f"; not compared: {self.why}"
         return lines if self.accuracy is None else [*lines, self.accuracy.line()]
 
     def warnings(self) -> list[str]:
         """Why the export is off, if it is; where AP was compared, it decides."""
-        check, accuracy = self.check, self.accuracy
-        if check is not None and not check.finite:
+        comparison, accuracy = self.comparison, self.accuracy
+        if comparison is not None and not comparison.finite:
             return ["some outputs are not finite: the export is off"]
         if accuracy is not None and accuracy.reference:  # of 0 there is nothing to lose
             if accuracy.kept >= LEAST_KEPT:
                 return []
             return [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]
-        if check is not None and check.share < LEAST_MATCHED:
+        if comparison is not None and comparison.share < LEAST_MATCHED:
             return [
-                f"only {check.share:.1%} of the detections match {check.reference}'s: the export "
-                "is off (--calibration-annotations measures AP)"
+                f"only {comparison.share:.1%} of the detections match {comparison.reference}'s: "
+                "the export is off (--calibration-annotations measures AP)"
             ]
         return []
 
 
-def gather(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> Material:
+def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> CheckData:
     """Reads what the export will be judged on, so that nothing is built in vain.
 
     Args:
@@ -125,24 +125,31 @@ def gather(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> Mat
             )
         annotated = read_annotated(config.calibration_annotations, folder, about)
     pictures = check_pictures(images, about.size, lists)
-    return Material(about, pictures, images is None, annotated)
+    return CheckData(about, pictures, images is None, annotated)
 
 
-def judge(material: Material, exported: Comparable, open_reference: Opener) -> Verdict:
+def check_export(
+    check_data: CheckData, exported: ComparableDetector, open_reference: Opener
+) -> CheckResult:
     """Compares an exported model, which runs, with what it was made of, if that does too."""
     try:
-        with open_reference(material.batch) as reference:
-            return _verdict(material, exported, reference)
+        with open_reference(check_data.batch) as reference:
+            return _compare(check_data, exported, reference)
     except Unavailable as error:
-        return _verdict(material, exported, None, str(error))
+        return _compare(check_data, exported, None, str(error))
 
 
-def _verdict(
-    material: Material, exported: Comparable, reference: Comparable | None, why: str = ""
-) -> Verdict:
-    about = material.about
-    check = compare(exported, reference, about, material.pictures, made_up=material.made_up)
+def _compare(
+    check_data: CheckData,
+    exported: ComparableDetector,
+    reference: ComparableDetector | None,
+    why: str = "",
+) -> CheckResult:
+    about = check_data.about
+    comparison = compare(
+        exported, reference, about, check_data.pictures, made_up=check_data.made_up
+    )
     accuracy = None
-    if material.annotated is not None:
-        accuracy = measure_accuracy(exported, reference, about, material.annotated)
-    return Verdict(check, accuracy, why)
+    if check_data.annotated is not None:
+        accuracy = measure_accuracy(exported, reference, about, check_data.annotated)
+    return CheckResult(comparison, accuracy, why)

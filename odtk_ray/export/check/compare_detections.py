@@ -46,7 +46,7 @@ class PictureDetector(Protocol):
         """See `HostEngine.detect`."""
 
 
-class Comparable(PictureDetector, Protocol):
+class ComparableDetector(PictureDetector, Protocol):
     """A detector whose raw outputs can be had."""
 
     def raw(
@@ -61,7 +61,7 @@ class Comparable(PictureDetector, Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
+class DetectionComparison:
     """How far an exported model is from its reference.
 
     Attributes:
@@ -144,13 +144,13 @@ def check_pictures(
 
 
 def compare(
-    exported: Comparable,
-    reference: Comparable | None,
+    exported: ComparableDetector,
+    reference: ComparableDetector | None,
     about: ExportedModel,
     pictures: Sequence[NDArray[np.uint8]],
     *,
     made_up: bool,
-) -> Check:
+) -> DetectionComparison:
     """Runs an exported model, and what it was made of, on the same network input.
 
     Args:
@@ -164,7 +164,7 @@ def compare(
     finite = all(bool(np.isfinite(output).all()) for output in outputs)
     found = exported.detect(pictures, about.size)
     if reference is None:
-        return Check(len(pictures), made_up, finite)
+        return DetectionComparison(len(pictures), made_up, finite)
     scores = deltas = None
     if about.outputs == "raw":
         expected = reference.raw(pictures, about.size)
@@ -175,7 +175,9 @@ def compare(
     counts = [match(one, other) for one, other in pairs]
     matched, counted = (sum(column) for column in zip(*counts, strict=True))
     name = reference_name(reference)
-    return Check(len(pictures), made_up, finite, name, scores, deltas, matched, counted)
+    return DetectionComparison(
+        len(pictures), made_up, finite, name, scores, deltas, matched, counted
+    )
 
 
 def _furthest(ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]]) -> float:

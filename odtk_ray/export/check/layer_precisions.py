@@ -29,7 +29,7 @@ _MOVING = re.compile("reformat|noop|shuffle|constant|identity|cast|signal|wait",
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerPrecisions:
     """How many layers compute in which precision.
 
     Attributes:
@@ -60,7 +60,7 @@ def _joined(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ordered)
 
 
-def read_layers(information: str) -> Layers | None:
+def read_layers(information: str) -> LayerPrecisions | None:
     """Reads what TensorRT's inspector says.
 
     Args:
@@ -90,7 +90,7 @@ def read_layers(information: str) -> Layers | None:
             convolutions[precision] += "conv" in kind.lower()
     if not counts:
         return None
-    return Layers(dict(counts), dict(+convolutions), reformats)
+    return LayerPrecisions(dict(counts), dict(+convolutions), reformats)
 
 
 def _precision(layer: dict[str, Any]) -> str | None:
@@ -109,7 +109,7 @@ def _precision(layer: dict[str, Any]) -> str | None:
     return None
 
 
-def graph_layers(model: ModelProto, others: str) -> Layers:
+def graph_layers(model: ModelProto, others: str) -> LayerPrecisions:
     """The convolutions of a graph: those that take dequantised weights, and the others.
 
     Args:
@@ -119,4 +119,4 @@ def graph_layers(model: ModelProto, others: str) -> Layers:
     kinds = {output: node.op_type for node in model.graph.node for output in node.output}
     weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     quantised = [kinds.get(name) == "DequantizeLinear" for name in weights]
-    return Layers({}, dict(Counter("INT8" if one else others for one in quantised)))
+    return LayerPrecisions({}, dict(Counter("INT8" if one else others for one in quantised)))

@@ -18,7 +18,7 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.session import physical_cores
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.check.compare_detections import Comparable
+from odtk_ray.export.check.compare_detections import ComparableDetector
 from odtk_ray.records import Detections
 from odtk_ray.settings import AnchorGeneration, Preprocessing
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.engines.tensorrt import TensorRTEngine
-    from odtk_ray.images.gpu_loader import Source
+    from odtk_ray.images.gpu_loader import PendingPicture
     from odtk_ray.model.checkpoint import Checkpoint
 
 
-class RunningPlan(Comparable, Protocol):
+class RunningPlan(ComparableDetector, Protocol):
     """A plan on a GPU."""
 
     def information(self) -> str:
@@ -88,7 +88,7 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
 
 
 @contextmanager
-def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Comparable]:
+def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[ComparableDetector]:
     """What a plan was made of, on any machine that sees it.
 
     Args:
@@ -124,7 +124,7 @@ class Reference:
     ) -> None:
         self._model, self._about, self._checkpoint = model, about, checkpoint
 
-    def __call__(self, batch: int) -> AbstractContextManager[Comparable]:
+    def __call__(self, batch: int) -> AbstractContextManager[ComparableDetector]:
         """See `Opener`."""
         if self._checkpoint is None:
             return open_source(self._model, self._about, batch)
@@ -134,7 +134,9 @@ class Reference:
         return Reference, (self._model, self._about)
 
 
-def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextManager[Comparable]:
+def _open_local(
+    path: str, about: ExportedModel, batch: int
+) -> AbstractContextManager[ComparableDetector]:
     if is_onnx(path):
         return open_onnx(path, about, batch)
     try:
@@ -146,7 +148,9 @@ def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextM
 
 
 @contextmanager
-def open_plan(path: str, about: Sidecar, batch: int, index: int = 0) -> Iterator[PlanRunner]:
+def open_tensorrt_plan(
+    path: str, about: Sidecar, batch: int, index: int = 0
+) -> Iterator[PlanRunner]:
     """A plan on a GPU of this machine.
 
     Args:
@@ -203,7 +207,7 @@ class PlanRunner:
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """See `Comparable.raw`."""
+        """See `ComparableDetector.raw`."""
         parts = []
         for part in self._cut(pictures):
             self._launch(part, shape)
@@ -229,9 +233,9 @@ class PlanRunner:
         return [one for one in found if not isinstance(one, ImageError)]
 
 
-def _source(picture: NDArray[np.uint8]) -> Source:
+def _source(picture: NDArray[np.uint8]) -> PendingPicture:
     """A picture that stays as it is: the network input is that of the other engines."""
-    from odtk_ray.images.gpu_loader import Source
+    from odtk_ray.images.gpu_loader import PendingPicture
 
     height, width = picture.shape[:2]
-    return Source(np.ascontiguousarray(picture), width, height, (width, height), 1.0)
+    return PendingPicture(np.ascontiguousarray(picture), width, height, (width, height), 1.0)

@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import is_onnx
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.cluster.gpu_nodes import find_nodes
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.local_gpus import Detect, detect_machine
+from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
 from odtk_ray.export.check.runners import PlanOpener
 from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
 from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
-from odtk_ray.export.engine_set.wanted_plans import Order, Row, place_orders
+from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
-from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.reporter import Reporter
 
 _TABLE = "calibration.json"
@@ -41,7 +41,7 @@ class BuiltSet:
     """
 
     path: str
-    rows: list[Row]
+    rows: list[PlanResult]
     engines: EngineSet | None
     hints: list[str]
 
@@ -75,16 +75,16 @@ class BuiltSet:
 
 def export_set(
     config: ExportConfig,
-    report: Reporter,
-    detect: Detect = detect_machine,
+    reporter: Reporter,
+    inspect: InspectMachine = inspect_machine,
     open_built: PlanOpener = open_here,
 ) -> BuiltSet:
     """Builds a plan for every kind of GPU that is asked for, and checks it, on a node that has one.
 
     Args:
         config: what to do; `output` is the set's folder.
-        report: told about what goes on.
-        detect: finds the GPUs of a process.
+        reporter: told about what goes on.
+        inspect: finds the GPUs of a process.
         open_built: makes a plan run where it was built.
 
     Raises:
@@ -94,13 +94,13 @@ def export_set(
     check_set(config)
     folder, lists = storage.absolute(config.output), ImageLists()
     with session(config.address, 1):
-        nodes = find_nodes(config.gpu_types, config.wait_for_nodes, detect, report)
+        nodes = find_nodes(config.gpu_types, config.wait_for_nodes, inspect, reporter)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
-        source = plan_source(_with_table(config, folder), lists, report)
-        orders, rows = place_orders(nodes, config.gpu_types, source, report)
-        rows += build_missing(folder, orders, source, detect, open_built, report)
-    engines, rows = list_plans(folder, orders, rows, source, report)
+        source = plan_source(_with_table(config, folder), lists, reporter)
+        wanted, rows = find_wanted_plans(nodes, config.gpu_types, source, reporter)
+        rows += build_missing(folder, wanted, source, inspect, open_built, reporter)
+    engines, rows = list_plans(folder, wanted, rows, source, reporter)
     return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
 
 
@@ -111,7 +111,7 @@ def check_set(config: ExportConfig) -> None:
         UsageError: they do not, or the folder cannot be one.
     """
     path = config.output
-    if is_plan(path) or is_onnx(path):
+    if is_tensorrt_plan(path) or is_onnx(path):
         raise UsageError(f"--gpu-type makes a folder of plans, and {path} is the name of a file")
     folder = storage.absolute(path)
     if not storage.is_uri(folder):
@@ -133,42 +133,44 @@ def check_set(config: ExportConfig) -> None:
 
 def build_missing(
     folder: str,
-    orders: dict[str, Order],
-    source: Source,
-    detect: Detect,
+    wanted: dict[str, WantedPlan],
+    source: PlanSource,
+    inspect: InspectMachine,
     open_built: PlanOpener,
-    report: Reporter,
-) -> list[Row]:
+    reporter: Reporter,
+) -> list[PlanResult]:
     """Build what is not there yet, or is of another model or other settings."""
-    kept = [key for key, order in orders.items() if find_plan(folder, order.about)]
-    missing = {key: order for key, order in orders.items() if key not in kept}
-    rows = [Row(key, "kept") for key in kept]
+    kept = [key for key, plan in wanted.items() if find_plan(folder, plan.about)]
+    missing = {key: plan for key, plan in wanted.items() if key not in kept}
+    rows = [PlanResult(key, "kept") for key in kept]
     if kept:
-        report.note(f"kept: {', '.join(kept)}")
+        reporter.note(f"kept: {', '.join(kept)}")
     if not missing:
         return rows
-    report.note(f"building: {', '.join(missing)}")
+    reporter.note(f"building: {', '.join(missing)}")
     tag = secrets.token_hex(4)
-    same = (tag, detect, open_built)
+    same = (tag, inspect, open_built)
     calls = [Call(k, o.nodes, (folder, o.about, *same), o.gpus) for k, o in missing.items()]
     try:
-        outcomes = run_on_nodes(build_into, calls, "building", report, source)
+        outcomes = run_on_nodes(build_into, calls, "building", reporter, source)
     finally:
         for key in missing:
             remove_parts(folder, key, tag)
-    return rows + [_row(key, outcome, report) for key, outcome in outcomes.items()]
+    return rows + [_row(key, outcome, reporter) for key, outcome in outcomes.items()]
 
 
-def _row(key: str, outcome: tuple[BuiltPlan | None, float] | OdtkError, report: Reporter) -> Row:
+def _row(
+    key: str, outcome: tuple[BuiltPlan | None, float] | OdtkError, reporter: Reporter
+) -> PlanResult:
     """What became of a build; a plan that is off is warned of."""
     if isinstance(outcome, OdtkError):
-        return Row(key, "failed", why=str(outcome).replace("\n ", ";"))
+        return PlanResult(key, "failed", why=str(outcome).replace("\n ", ";"))
     built, seconds = outcome
     if built is None:
-        return Row(key, "kept")
-    for text in built.verdict.warnings():
-        report.warn(f"{key}: {text}")
-    return Row(key, "built", seconds, findings=built.findings())
+        return PlanResult(key, "kept")
+    for text in built.check_result.warnings():
+        reporter.warn(f"{key}: {text}")
+    return PlanResult(key, "built", seconds, findings=built.findings())
 
 
 def _with_table(config: ExportConfig, folder: str) -> ExportConfig:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Method = Literal["entropy", "percentile", "max", "mse"]
 
 BINS = 2048  # as TensorRT's entropy calibrator has
-LEVELS = 128  # magnitudes that INT8 codes can hold: 0 to 127
+MAGNITUDES = 128  # magnitudes that INT8 codes can hold: 0 to 127
 PERCENTILE = 0.9999  # of the magnitudes; what lies above is clipped
 
 Counts = NDArray[np.int64]
@@ -80,8 +80,8 @@ def _mse(counts: Counts) -> float | None:
     last = int(np.flatnonzero(counts)[-1]) + 1
     values = np.arange(last) + 0.5
     ends = np.unique(np.linspace(max(last / 8, 1), last, 256))
-    steps = ends[:, None] / (LEVELS - 1)
-    rounded = np.minimum(np.rint(values / steps), LEVELS - 1) * steps
+    steps = ends[:, None] / (MAGNITUDES - 1)
+    rounded = np.minimum(np.rint(values / steps), MAGNITUDES - 1) * steps
     errors = ((rounded - values) ** 2) @ counts[:last].astype(np.float64)
     return float(ends[np.argmin(errors)])
 
@@ -95,7 +95,7 @@ def _entropy(counts: Counts) -> float | None:
     """
     last = int(np.flatnonzero(counts)[-1]) + 1
     best, chosen = math.inf, None
-    for end in range(LEVELS, last + 1):
+    for end in range(MAGNITUDES, last + 1):
         divergence = _divergence(counts[:end].astype(np.float64), float(counts[end:].sum()))
         if divergence < best:
             best, chosen = divergence, float(end)
@@ -103,10 +103,10 @@ def _entropy(counts: Counts) -> float | None:
 
 
 def _divergence(inside: NDArray[np.float64], outside: float) -> float:
-    level = np.arange(len(inside)) * LEVELS // len(inside)
+    level = np.arange(len(inside)) * MAGNITUDES // len(inside)
     filled = inside > 0
-    sums = np.bincount(level, inside, LEVELS)
-    slots = np.bincount(level, filled, LEVELS)
+    sums = np.bincount(level, inside, MAGNITUDES)
+    slots = np.bincount(level, filled, MAGNITUDES)
     spread = np.where(filled, (sums / np.maximum(slots, 1))[level], 0)
     reference = inside.copy()
     reference[-1] += outside

@@ -22,7 +22,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.traced_network import NetworkGraph
 
-LEVELS = 127  # the largest code; -128 is not used, so that 0 is in the middle
+LARGEST_CODE = 127  # the largest code; -128 is not used, so that 0 is in the middle
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Quantizer:
 
 def to_scale(amax: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     """Amax / 127; tensors that are always 0 get 1 / 127, since a scale must be positive."""
-    return np.where(amax > 0, amax, 1.0) / LEVELS
+    return np.where(amax > 0, amax, 1.0) / LARGEST_CODE
 
 
 def _add_pair(

@@ -50,7 +50,7 @@ def check_int8(config: ExportConfig) -> None:
 
 
 def int8_ranges(
-    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, report: Reporter
+    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, reporter: Reporter
 ) -> tuple[CalibrationTable, bool]:
     """The table to quantise with, and whether it is new.
 
@@ -59,7 +59,7 @@ def int8_ranges(
         sha256: of the checkpoint.
         network: the checkpoint's; without workers it is what runs.
         lists: of images.
-        report: told about progress and images that cannot be decoded.
+        reporter: told about progress and images that cannot be decoded.
 
     Raises:
         UsageError: the table is not for this export, or there are too few images.
@@ -74,7 +74,7 @@ def int8_ranges(
             config.calibration_images, count, config.input_size, config.seed, lists
         )
         if bad := sample.unreadable:
-            report.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
+            reporter.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
     method = config.calibration_method or "entropy"
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
@@ -89,11 +89,11 @@ def int8_ranges(
             method=method if asked else None,
             images=sample.hashes if sample else None,
         )
-        report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        reporter.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
         return table, False
     if sample is None:
         raise ValueError("check_int8 comes first")
-    report.note(f"calibrating on {len(sample.paths)} images")
+    reporter.note(f"calibrating on {len(sample.paths)} images")
     histograms = _calibrate(config, sha256, network, sample)
     return CalibrationTable(
         method=method,

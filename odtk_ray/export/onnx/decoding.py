@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedModel, Level
+from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedLevel, ExportedModel
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.onnx.expressions import Scope, Value
 from odtk_ray.export.onnx.suppression import add_nms
@@ -30,13 +30,13 @@ def add_postprocess(builder: GraphBuilder, about: ExportedModel) -> None:
     add_nms(builder, about, scores, boxes, classes, count)
 
 
-def _kept(about: ExportedModel, level: Level) -> int:
+def _kept(about: ExportedModel, level: ExportedLevel) -> int:
     """Candidates of a level: k."""
     return min(about.post.top_n, len(level.anchors) * about.classes * level.height * level.width)
 
 
 def _add_decode(
-    builder: GraphBuilder, about: ExportedModel, level: Level, score: str, delta: str
+    builder: GraphBuilder, about: ExportedModel, level: ExportedLevel, score: str, delta: str
 ) -> tuple[str, str, str]:
     """`ops.decode_heads.decode_level`: scores [B, k], boxes [B, k, 4 or 6], classes int64 [B, k].
 

@@ -14,19 +14,19 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import list_gpus
-from odtk_ray.engines.tensorrt_package import describe
-from odtk_ray.export.check.check_export import Unavailable, Verdict, judge
-from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
-from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
+from odtk_ray.engines.tensorrt_package import package_version
+from odtk_ray.export.check.check_export import CheckResult, Unavailable, check_export
+from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
+from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_tensorrt_plan
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.output_files import check_output, write_plan
+from odtk_ray.export.output_files import check_output, write_plan_files
 from odtk_ray.export.tensorrt.build_plan import (
     PlanOptions,
     build_plan,
     builder_package,
     is_strongly_typed,
 )
-from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
@@ -42,14 +42,14 @@ class BuiltPlan:
         path: of the plan.
         about: its sidecar.
         layers: in which precision they compute; None where that is not known.
-        verdict: how far it is from what it was made of.
+        check_result: how far it is from what it was made of.
         hints: what would make it faster.
     """
 
     path: str
     about: Sidecar
-    layers: Layers | None
-    verdict: Verdict
+    layers: LayerPrecisions | None
+    check_result: CheckResult
     hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
@@ -72,26 +72,26 @@ class BuiltPlan:
     def findings(self) -> list[str]:
         """What was found when it was built, for people."""
         layers = [] if self.layers is None else [self.layers.line()]
-        return [*layers, *self.verdict.lines()]
+        return [*layers, *self.check_result.lines()]
 
 
 def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[RunningPlan]:
-    """A plan on the GPU of this machine that it was built for, if there is one; see `open_plan`."""
+    """Open a plan on a GPU of this machine, if it has the one that the plan was built for."""
     gpus = list_gpus()
     if not gpus:
         raise Unavailable("this machine has no GPU")
     # Where it has no such GPU, the first one refuses it with the better message.
-    return open_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
+    return open_tensorrt_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
 
 
 def export_plan(
-    config: ExportConfig, report: Reporter, open_built: PlanOpener = open_here
+    config: ExportConfig, reporter: Reporter, open_built: PlanOpener = open_here
 ) -> BuiltPlan:
     """Builds a plan of a checkpoint or of an ONNX file, and checks it where it can run.
 
     Args:
         config: what to do.
-        report: told about progress, and if the plan is off.
+        reporter: told about progress, and if the plan is off.
         open_built: makes the plan run.
 
     Raises:
@@ -101,19 +101,19 @@ def export_plan(
     check_output(config.output)
     trt = builder_package(config.capabilities)
     lists = ImageLists()
-    source = plan_source(config, lists, report)
+    source = plan_source(config, lists, reporter)
     gpu = None if config.capabilities else next(iter(list_gpus()), None)
-    about = describe_built(source.model, source.options, describe(trt), gpu)
-    built = build_checked(config.output, about, source, open_built, report.note)
-    for text in built.verdict.warnings():
-        report.warn(text)
+    about = describe_built(source.model, source.options, package_version(trt), gpu)
+    built = build_checked(config.output, about, source, open_built, reporter.note)
+    for text in built.check_result.warnings():
+        reporter.warn(text)
     return replace(built, hints=plan_hints(config, source, lists))
 
 
 def build_checked(
     path: str,
     about: Sidecar,
-    source: Source,
+    source: PlanSource,
     open_built: PlanOpener,
     progress: Callable[[str], None] = lambda _: None,
 ) -> BuiltPlan:
@@ -135,17 +135,17 @@ def build_checked(
         source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    write_plan(path, plan, about.to_json())
+    write_plan_files(path, plan, about.to_json())
     trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
     try:
-        with open_built(path, about, source.material.batch) as running:
+        with open_built(path, about, source.check_data.batch) as running:
             layers = read_layers(running.information()) or layers
-            verdict = judge(source.material, running, source.open_reference)
+            check_result = check_export(source.check_data, running, source.open_reference)
     except Unavailable as error:
-        verdict = Verdict(None, why=str(error))
-    return BuiltPlan(path, about, layers, verdict)
+        check_result = CheckResult(None, why=str(error))
+    return BuiltPlan(path, about, layers, check_result)
 
 
 def describe_built(
@@ -169,7 +169,7 @@ def describe_built(
     )
 
 
-def plan_hints(config: ExportConfig, source: Source, lists: ImageLists) -> list[str]:
+def plan_hints(config: ExportConfig, source: PlanSource, lists: ImageLists) -> list[str]:
     """What would make plans faster, for people."""
     least, tuned, greatest = source.options.batches
     rows = []
@@ -188,7 +188,7 @@ def plan_hints(config: ExportConfig, source: Source, lists: ImageLists) -> list[
     return rows
 
 
-def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
+def _graph_layers(onnx_file: bytes, precision: Precision) -> LayerPrecisions | None:
     """What the graph says, whose types TensorRT must keep; None without the onnx package."""
     try:
         import onnx

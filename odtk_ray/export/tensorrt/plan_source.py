@@ -17,7 +17,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_expor
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import Material, Opener, gather
+from odtk_ray.export.check.check_export import CheckData, Opener, load_check_data
 from odtk_ray.export.check.runners import Reference
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.tensorrt.build_plan import PlanOptions, check_plan
@@ -36,31 +36,31 @@ _DECIDED = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
+class PlanSource:
     """What a plan is made of; a node that builds it is sent this, and need not have torch.
 
     Attributes:
         onnx_file: its content.
         model: what it says about itself.
         options: how plans are built.
-        material: what they are judged on.
+        check_data: what they are judged on.
         open_reference: opens what they are compared with.
     """
 
     onnx_file: bytes
     model: ExportedModel
     options: PlanOptions
-    material: Material
+    check_data: CheckData
     open_reference: Opener
 
 
-def plan_source(config: ExportConfig, lists: ImageLists, report: Reporter) -> Source:
+def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> PlanSource:
     """Export the checkpoint in memory, or read the ONNX file, and what the plan is judged on.
 
     Args:
         config: what to do.
         lists: of images.
-        report: told about progress.
+        reporter: told about progress.
 
     Raises:
         UsageError: the model, a setting or the images cannot be used.
@@ -73,20 +73,20 @@ def plan_source(config: ExportConfig, lists: ImageLists, report: Reporter) -> So
         capabilities=tuple(dict.fromkeys(config.capabilities)),
         verbose=config.verbose,
     )
-    model, make, checkpoint = _onnx_file(config, lists, report)
+    model, make, checkpoint = _onnx_file(config, lists, reporter)
     if model.precision == "int8" and not config.full_precision:
         options = replace(options, precision="int8")
     check_plan(model, options)
-    material = gather(config, model, lists)
+    check_data = load_check_data(config, model, lists)
     data = make()  # last: a calibration takes minutes
     model = replace(model, sha256=hashlib.sha256(data).hexdigest())
     # Nodes have a working directory of their own.
     reference = Reference(storage.absolute(config.model), model, checkpoint)
-    return Source(data, model, options, material, reference)
+    return PlanSource(data, model, options, check_data, reference)
 
 
 def _onnx_file(
-    config: ExportConfig, lists: ImageLists, report: Reporter
+    config: ExportConfig, lists: ImageLists, reporter: Reporter
 ) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint | None]:
     """What the ONNX file says about itself, what makes it, and the checkpoint behind it."""
     if not is_onnx(config.model):
@@ -98,7 +98,7 @@ def _onnx_file(
                 str(error),
                 "export it to ONNX where PyTorch is, and build the plan of that here",
             ) from error
-        return onnx_for_plan(config, lists, report)
+        return onnx_for_plan(config, lists, reporter)
     with model_file(config.model) as local:
         about = read_exported(local)
         _check_flags(config, about)
