@@ -90,12 +90,12 @@ class Coefficients:
     values: NDArray[np.int32]
 
     def packed(self) -> NDArray[np.int32]:
-        """All three, one after the other."""
+        """Concatenate all three arrays."""
         return np.concatenate([self.starts, self.counts, self.values.ravel()])
 
 
 def resize_coefficients(size: int, new_size: int) -> Coefficients:
-    """Pillow's bilinear coefficients, as docs/architecture.md states them.
+    """Compute Pillow's bilinear coefficients, as docs/architecture.md states them.
 
     Output i is clip((2^21 + sum of values[i, k] * input[starts[i] + k]) >> 22) to 0..255.
 
@@ -235,7 +235,7 @@ class _Tables:
         return self._tables[axis]
 
     def hold(self, axes: set[tuple[int, int]]) -> None:
-        """Have the tables of these axes, all at once, until the next call."""
+        """Keep the tables of these axes in device memory, all at once, until the next call."""
         missing = {axis: resize_coefficients(*axis) for axis in axes - self._tables.keys()}
         if self._used + _room(missing.values()) > self._buffer.nbytes:
             self._device.synchronize()
@@ -269,5 +269,5 @@ class _Tables:
 
 
 def _room(tables: Iterable[Coefficients]) -> int:
-    """Bytes of device memory that the tables take."""
+    """Return the bytes of device memory that the tables take."""
     return sum(-(-table.packed().nbytes // _ALIGNMENT) * _ALIGNMENT for table in tables)

@@ -277,7 +277,7 @@ def row(what: str, size: str, time: float, nbytes: int, bandwidth: float) -> Seq
 @click.command()
 @click.option("--batch", "batches", default="8,32", help="Batches of heads' outputs, with commas.")
 def main(batches: str) -> None:
-    """Prints a table."""
+    """Print a table."""
     device = Device()
     stream = torch.cuda.ExternalStream(device.stream)  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream), torch.inference_mode():

@@ -115,7 +115,7 @@ def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:
 
 
 def print_start(name: str, rate: float, marks: Sequence[float], merge: float) -> None:
-    """Prints what the time until the first batch went into, from points in time."""
+    """Print what the time until the first batch went into, from points in time."""
     start = " ".join(f"{after - before:.1f}" for before, after in itertools.pairwise(marks))
     print(
         f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "

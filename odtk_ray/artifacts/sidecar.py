@@ -1,4 +1,4 @@
-"""`model.plan.json`: what a TensorRT plan is, since the plan itself does not say."""
+"""`model.plan.json`: the description of a TensorRT plan, which carries none itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """What lies beside a plan.
+    """The content of the file beside a plan.
 
     Attributes:
         model: what the network says about itself; its `sha256` is that of the ONNX file, its
@@ -44,34 +44,34 @@ class Sidecar:
 
     @property
     def identity(self) -> str:
-        """The network's name in the plan: a hash of everything that was known before the build."""
+        """The network's name in the plan: a hash of everything that is known before the build."""
         facts = self.facts()
         del facts["plan_sha256"], facts["plan_bytes"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Return the file's text."""
         return json.dumps({"identity": self.identity, **self.facts()}, indent=1) + "\n"
 
     def facts(self) -> dict[str, Any]:
-        """Everything in it, as JSON values by name."""
+        """Return all values by name, as JSON has them."""
         model = {k: json.loads(v) for k, v in self.model.to_metadata().items()}
         facts = asdict(self) | {"model": model, "onnx_sha256": self.model.sha256}
         return {"format": FORMAT_VERSION, **facts}
 
 
 def sidecar_path(plan: str) -> str:
-    """Where the sidecar of a plan lies."""
+    """Return the path of a plan's sidecar."""
     return f"{plan}.json"
 
 
 def is_tensorrt_plan(path: str) -> bool:
-    """Whether a model file is a TensorRT plan, by its name."""
+    """Return whether a model file is a TensorRT plan, by its name."""
     return path.lower().endswith(".plan")
 
 
 def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
-    """Reads what a plan is, and sees that the plan is that one.
+    """Read a plan's sidecar, and check that it belongs to the plan.
 
     Args:
         plan: path of the plan.
@@ -90,7 +90,7 @@ def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
 
 
 def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
-    """Sees that a plan and a sidecar belong together.
+    """Check that a plan and a sidecar belong together.
 
     Args:
         plan: where the plan lies, for the errors.
@@ -118,7 +118,7 @@ def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None =
 
 
 def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]) -> None:
-    """Refuses a plan that was built for another machine, before TensorRT is asked.
+    """Refuse a plan that was built for another machine, before TensorRT is asked.
 
     Args:
         plan: its path.
@@ -142,7 +142,7 @@ def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]
 
 
 def rebuild_command(plan: str, about: Sidecar) -> str:
-    """The command that makes such a plan anew."""
+    """Return the command that builds such a plan again."""
     height, width = about.model.size
     flags = {
         "fp32": " --full-precision",
@@ -167,7 +167,7 @@ _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL 
 
 
 def parse_sidecar(plan: str, facts: Mapping[str, Any]) -> Sidecar:
-    """Builds a sidecar from its JSON values, each checked.
+    """Build a sidecar from its JSON values, each checked.
 
     Raises:
         UsageError: the format is newer, or the model's description is damaged.

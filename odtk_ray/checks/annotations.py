@@ -1,4 +1,4 @@
-"""What is wrong with an annotation file, said before a training or a run depends on it."""
+"""Checks an annotation file before a training or a run depends on it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ALIKE, _CLEAR = 0.5, 0.1
 
 @dataclass
 class AnnotationReport:
-    """What a file holds and what is wrong with it.
+    """The content of an annotation file, and the problems that were found in it.
 
     Attributes:
         images: entries of `images` by id.
@@ -62,17 +62,17 @@ class AnnotationReport:
     _findings: dict[Problem, Finding] = field(default_factory=dict)
 
     def add(self, problem: Problem, first: str) -> None:
-        """Counts a problem; `first` says where it is, should it be the first."""
+        """Count a problem; `first` says where it is, if it is the first of its kind."""
         self._findings.setdefault(problem, Finding(problem, first)).count += 1
 
     @property
     def findings(self) -> list[Finding]:
-        """Problems that were met, the worst first."""
+        """The problems that were found, the worst first."""
         return [self._findings[problem] for problem in Problem if problem in self._findings]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no problem was found."""
         return not any(problem.value.wrong for problem in self._findings)
 
 
@@ -112,7 +112,7 @@ def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
-    """An id, or None where it is none: JSON's true is no number 1, and 64 bits are the limit."""
+    """Return an id, or None if it is invalid: JSON's true is not 1, and integers have 64 bits."""
     value = entry.get(name)
     usable = isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
     return value if usable else None
@@ -139,7 +139,7 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
 
 
 def _examine_files(report: AnnotationReport, images: str) -> None:
-    """Whether the image files are where a run looks for them."""
+    """Check that the image files are where a run looks for them."""
     paths: dict[Any, str] = {}
     for key, entry in report.images.items():
         name = entry.get("file_name")
@@ -177,7 +177,7 @@ def _examine(report: AnnotationReport, annotations: Sequence[Any], rotated: bool
 
 
 def _sample(report: AnnotationReport, entry: Mapping[str, Any], chance: random.Random) -> None:
-    """Reservoir of entries, in which angles near a multiple of 90 degrees give way to others."""
+    """Sample entries at random (reservoir); those near a multiple of 90 degrees are replaceable."""
     telling = _angle_visible(entry)
     dull = next((n for n, other in enumerate(report.samples) if not _angle_visible(other)), None)
     if len(report.samples) < _SAMPLES:
@@ -233,7 +233,7 @@ def _rotated(entry: Mapping[str, Any], image: Mapping[str, Any] | None) -> Itera
 def _forms(
     entry: Mapping[str, Any], box: list[float] | None, rings: list[list[float]] | None
 ) -> Iterator[Problem]:
-    """What an annotation of a rotated box lacks, or has in another form."""
+    """Yield the values that an annotation of a rotated box lacks, or has in another form."""
     if entry.get("bbox") is None and rings:
         yield Problem.NO_BOX
     elif box is None:
@@ -263,7 +263,7 @@ def _ring(box: list[float]) -> list[float]:
 
 
 def _outside(outline: Sequence[Sequence[float]], image: Mapping[str, Any]) -> bool:
-    """Whether an outline and its image are apart, as far as the image's size is known."""
+    """Return whether an outline and its image are apart, as far as the image's size is known."""
     width, height = read_number(image.get("width")), read_number(image.get("height"))
     if not width or not height:
         return False
@@ -272,7 +272,7 @@ def _outside(outline: Sequence[Sequence[float]], image: Mapping[str, Any]) -> bo
 
 
 def _turn(entry: Mapping[str, Any], box: list[float] | None) -> Iterator[Problem]:
-    """What is wrong with an outline, and with the box that it should be, if that has an angle."""
+    """Yield the problems of an outline, and of the box that it should be, if that has an angle."""
     builder = GroundTruthBuilder({"0": 0}, {"0": 0}, rotated=True)
     builder.add([{**entry, "image_id": 0, "category_id": 0}])
     truth = builder.build()

@@ -1,4 +1,4 @@
-"""What an annotation file can be found guilty of, and what to do about it."""
+"""The kinds of problems in annotation files, and what to do about each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --f
 
 @dataclass(frozen=True)
 class Kind:
-    """What is said of a problem.
+    """The text about a kind of problem.
 
     Attributes:
         text: what is the matter with them.
@@ -29,7 +29,7 @@ class Kind:
 
 
 class Problem(enum.Enum):
-    """All of them, the worst first."""
+    """All kinds of problems, the worst first."""
 
     NO_OBJECT = Kind("entry is no object", of="entry")
     NO_NAME = Kind(
@@ -69,7 +69,7 @@ class Problem(enum.Enum):
 
 @dataclass
 class Finding:
-    """A problem that was met.
+    """A problem that was found.
 
     Attributes:
         problem: which one.
@@ -90,6 +90,6 @@ class Finding:
 
 
 def shown(value: object) -> str:
-    """A JSON value as short ASCII text: a file may hold anything."""
+    """Format a JSON value as short ASCII text: a file may contain anything."""
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""COCO annotation files: which images they name, and their ground truth, streamed."""
+"""Reads COCO annotation files as streams: their images, and their ground truth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BATCH = 4096
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Raises:
         UsageError: it cannot be read.
@@ -52,7 +52,7 @@ def file_digest(path: str) -> str:
 def read_coco(
     path: str, images: str, *, allow_missing: bool = False, limit: int | None = None
 ) -> Dataset:
-    """The images that an annotation file names; its annotations are passed over unparsed.
+    """Read the images that an annotation file names, without parsing its annotations.
 
     Args:
         path: the annotation file.
@@ -112,7 +112,7 @@ def read_truth(
     category_index: Mapping[str, int],
     rotated: bool = False,
 ) -> tuple[GroundTruth, list[str]]:
-    """The ground truth of an annotation file, and remarks about what it lacks.
+    """Read the ground truth of an annotation file, and remarks about what it lacks.
 
     Args:
         path: the annotation file.
@@ -177,7 +177,7 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:
-    """Entries of `images` as rows; the index is filled in later."""
+    """Convert entries of `images` to rows; the index is filled in later."""
     columns: list[list[Any]] = [[] for _ in RECORD_SCHEMA]
     for item in items:
         if not isinstance(item, dict):
@@ -236,7 +236,7 @@ def _check_ids(path: str, records: pa.Table) -> None:
 def _present(
     path: str, images: str, records: pa.Table, allow_missing: bool
 ) -> tuple[pa.Table, list[str]]:
-    """Records whose file is there, and the ids of the others."""
+    """Return the records whose file exists, and the ids of the others."""
     relative = _relative(images, records)
     here = np.fromiter(storage.existing(images, relative), bool, len(records))
     if here.all():
@@ -256,7 +256,7 @@ def _present(
 
 
 def _relative(images: str, records: pa.Table) -> Iterator[str]:
-    """The normal form of every path, relative to the image folder."""
+    """Normalise every path, relative to the image folder."""
     for batch in records.to_batches(max_chunksize=_BATCH):
         for path in batch["path"].to_pylist():
             yield below(images, path)

@@ -1,4 +1,4 @@
-"""Annotation files from one convention to another, streamed: ODTK, OpenCV, le90, DOTA."""
+"""Converts annotation files from one convention to another, streamed: ODTK, OpenCV, le90, DOTA."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
 
 @dataclass
 class _Content:
-    """What a source holds.
+    """The content of a source file or folder.
 
     Attributes:
         images: COCO's `images`.
@@ -152,7 +152,7 @@ def _read(path: str, convention: Convention) -> _Content:
 
 
 def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Takes a list of objects out of a document; an empty one where there is none."""
+    """Take a list of objects out of a document; an empty one where there is none."""
     entries = document.pop(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _no_list(path, name)
@@ -166,7 +166,7 @@ def _no_list(path: str, key: str) -> UsageError:
 
 
 def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str]) -> dict[str, Any]:
-    """An annotation whose `bbox`, in ODTK's convention, and `segmentation` are both there.
+    """Return an annotation with `bbox`, in ODTK's convention, and `segmentation`.
 
     As in an evaluation the segmentation decides where a bbox has no angle, or cannot be read.
     """

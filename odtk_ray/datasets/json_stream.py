@@ -1,4 +1,4 @@
-"""One pass over a JSON file of any size whose top level is an object, in bounded memory.
+"""Scans a JSON file of any size, whose top level is an object, once and in bounded memory.
 
 COCO annotation files hold a few long arrays under top-level keys. `scan` parses the arrays that are
 asked for in batches and passes over the rest without parsing it.
@@ -64,13 +64,13 @@ class HashingReader:
         self._hash = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Reads up to `size` bytes, all that is left if it is negative."""
+        """Read up to `size` bytes, all that is left if it is negative."""
         data = self._stream.read(size)
         self._hash.update(data)
         return data
 
     def hexdigest(self) -> str:
-        """SHA-256 of what has been read so far."""
+        """Return the SHA-256 of what has been read so far."""
         return self._hash.hexdigest()
 
 
@@ -81,7 +81,7 @@ def scan(
     note: Collection[str] = (),
     chunk_bytes: int = 8 << 20,
 ) -> Iterator[Chunk]:
-    """Parses the values of some top-level keys, in the order of the file, to its last byte.
+    """Parse the values of some top-level keys, in file order, up to the last byte.
 
     An array comes in batches of up to half a megabyte of text, any other value whole. The memory
     needed is that of two batches, of the largest single item and of `chunk_bytes`. What is skipped
@@ -129,7 +129,7 @@ def scan(
 
 
 class _Buffer:
-    """The part of the file that is in memory, and a position in it."""
+    """The part of the file that is in memory, and the position in it."""
 
     def __init__(self, stream: BinaryIO | HashingReader, chunk_bytes: int) -> None:
         self._stream = stream
@@ -143,7 +143,7 @@ class _Buffer:
         return self._start + self.position
 
     def more(self) -> bool:
-        """Drops what lies behind the position and reads on; false at the end of the file."""
+        """Drop what lies before the position and read on; return False at the end of the file."""
         data = self._stream.read(self._chunk_bytes)
         self._start += self.position
         self.buffer = self.buffer[self.position :] + data
@@ -151,7 +151,7 @@ class _Buffer:
         return bool(data)
 
     def peek(self) -> int:
-        """The next byte that is no white space, moving to it; -1 at the end of the file."""
+        """Move to the next byte that is not white space; return it, or -1 at the end of file."""
         while True:
             if solid := _SOLID.search(self.buffer, self.position):
                 self.position = solid.start()
@@ -219,7 +219,7 @@ def _skip(source: _Buffer) -> None:
 
 
 def _plain(source: _Buffer) -> bytes:
-    """The text of a value that is neither an array nor an object."""
+    """Read the text of a value that is neither an array nor an object."""
     if source.peek() == _QUOTE:
         return _string(source)
     while not (end := _DELIMITER.search(source.buffer, source.position)):
@@ -259,7 +259,7 @@ def _array(source: _Buffer, key: str) -> Iterator[Chunk]:
 
 
 def _parse(text: bytes, offset: int) -> Any:
-    """The value of a whole text, whose first byte is at `offset` in the file.
+    """Parse a whole text, whose first byte is at `offset` in the file.
 
     orjson is four times as quick as the standard parser, which gets what orjson refuses (mistakes,
     NaN, lone surrogates, numbers beyond float64) and integers beyond 64 bits, made floats there.
@@ -283,7 +283,7 @@ def _parse_by_standard(text: bytes, offset: int) -> Any:
 
 
 def _pieces(source: _Buffer, nesting: Nesting) -> Iterator[tuple[int, bytes]]:
-    """Cuts the array or object at the position into pieces, each with its offset in the file.
+    """Yield the array or object at the position in pieces, each with its offset in the file.
 
     Whenever a piece is given out, `nesting` has read it and the position is behind it.
     """

@@ -74,7 +74,7 @@ class CocoEvaluator:
         classes_category: NDArray[np.int32],
         bbox: Floats,
     ) -> None:
-        """Evaluates some images, those without detections included.
+        """Evaluate some images, including images without detections.
 
         A call costs some milliseconds, and memory for its own detections: chunks of some hundred
         images are good.
@@ -123,7 +123,7 @@ class CocoEvaluator:
         self._chunks.append((kept[order], np.concatenate([[0], np.cumsum(counts)])))
 
     def _wanted(self, images: Ints) -> tuple[GroupedTruth, Ints]:
-        """The ground truth of some images, by group, and its rows; what is to be found counts."""
+        """Select the ground truth of some images, by group, and its rows; count the positives."""
         truth, n_classes = self._truth, len(self._categories)
         first = np.searchsorted(truth.image, images, side="left")
         count = np.searchsorted(truth.image, images, side="right") - first
@@ -139,7 +139,7 @@ class CocoEvaluator:
         return GroupedTruth(group, crowd, ignored), rows
 
     def result(self) -> Metrics:
-        """The metrics of the images added so far."""
+        """Return the metrics of the images added so far."""
         shape = (len(self._categories), len(AREAS), len(THRESHOLDS))
         precision, recall = np.empty(shape), np.empty((*shape, len(_LIMITS)))
         for category in range(len(self._categories)):
@@ -175,7 +175,7 @@ def _check_lengths(
 
 
 def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:
-    """Average precision [areas, thresholds] and recall [areas, thresholds, limits] of a class.
+    """Compute AP [areas, thresholds] and recall [areas, thresholds, limits] of a class.
 
     Args:
         kept: [n] of `_KEPT`, those of one image best first and adjacent.
@@ -196,7 +196,7 @@ def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:
 
 
 def _average_precision(found: Ints, wrong: Ints, positives: int) -> float:
-    """Mean of the interpolated precision at 101 recalls, as COCOeval.accumulate has it.
+    """Average the interpolated precision at 101 recalls, as COCOeval.accumulate does.
 
     Args:
         found: int64 [n], places of the right detections.

@@ -1,4 +1,4 @@
-"""A finished run against its ground truth."""
+"""Scores a finished run against its ground truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SLICE = 256
 
 @dataclass(frozen=True)
 class Scores:
-    """A finished run against its ground truth.
+    """The figures of a finished run against its ground truth.
 
     Attributes:
         metrics: COCO's figures: of boxes, or of the masks of rotated boxes, as ODTK has them.
@@ -44,13 +44,13 @@ class Scores:
     remarks: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as plain dictionaries and lists; the exact ones below `exact`."""
+        """Return the figures as plain dictionaries and lists; the exact ones under `exact`."""
         exact = {} if self.exact is None else {"exact": self.exact.to_json()}
         return self.metrics.to_json() | exact
 
 
 def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
-    """Evaluate a run; failed images are left out, and so is their ground truth.
+    """Evaluate a run, leaving out failed images and their ground truth.
 
     Returns:
         None where there is no ground truth.
@@ -83,7 +83,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
 
 
 def crowded(truth: GroundTruth) -> list[str]:
-    """A remark where COCO's limit leaves objects without a detection, however good the model is."""
+    """Return a remark if COCO's limit of 100 leaves objects without a detection."""
     wanted = np.stack([truth.image, truth.category], axis=1)[~truth.crowd]
     groups, objects = np.unique(wanted, axis=0, return_counts=True)
     images = len(np.unique(groups[objects > COCO_LIMIT, 0]))
@@ -97,7 +97,7 @@ def crowded(truth: GroundTruth) -> list[str]:
 
 
 def _sizes(run: RunFolder) -> NDArray[np.int64]:
-    """(height, width) of every record, as the annotation file or else the image file has it."""
+    """Return (height, width) of every record, from the annotation file or else the image file."""
     columns = [run.plan.records[name].to_numpy() for name in ("height", "width")]
     return np.stack(columns, axis=1).astype(np.int64)
 

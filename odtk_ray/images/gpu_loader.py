@@ -1,4 +1,4 @@
-"""From image files to decoded pictures in GPU memory.
+"""Loads image files into GPU memory as decoded pictures.
 
 Reader threads call `read_pending`; what the GPU's JPEG decoder does not take is decoded there, by
 Pillow. The thread that owns the GPU hands batches of sources to a `GpuLoader`. Resizing comes
@@ -30,7 +30,7 @@ _ALIGNMENT = 256
 
 @dataclass(frozen=True)
 class PendingPicture:
-    """A picture on its way to the GPU.
+    """A picture that is not on the GPU yet: a JPEG file or decoded pixels.
 
     Attributes:
         content: the file of a JPEG that the GPU decodes, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -55,7 +55,7 @@ class PendingPicture:
 def read_pending(
     data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder
 ) -> PendingPicture:
-    """Look at an image file, and decode it here unless the GPU can.
+    """Read an image file, and decode it unless the GPU can.
 
     A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
 
@@ -92,7 +92,7 @@ def _source(
 
 @dataclass
 class Loaded:
-    """A batch in GPU memory; what holds the memory lives as long as this object.
+    """A batch in GPU memory; the memory lives as long as this object.
 
     Attributes:
         pictures: for each source its decoded pixels, or why there are none.
@@ -136,7 +136,7 @@ class GpuLoader:
         return self._jpeg.key if self._jpeg else "pillow"
 
     def read(self, data: bytes | NDArray[np.uint8]) -> PendingPicture:
-        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+        """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
             data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -147,7 +147,7 @@ class GpuLoader:
         return read_pending(data, self._prep, self._decoder)
 
     def load(self, sources: Sequence[PendingPicture]) -> Loaded:
-        """Bring sources to the GPU; returns when they are there.
+        """Load pictures into GPU memory; return when they are there.
 
         Args:
             sources: at most one launch of them.
@@ -183,11 +183,11 @@ class GpuLoader:
         return batch
 
     def give_back(self, batch: Loaded) -> None:
-        """Say that nothing reads a batch any more; any thread may."""
+        """Say that a batch is not read any more; any thread may call this."""
         self._retired.put(batch)
 
     def close(self) -> None:
-        """Free everything; each batch has been given back."""
+        """Free everything; each batch must have been given back."""
         self._end()
 
     def _release_retired(self) -> None:
@@ -199,7 +199,7 @@ class GpuLoader:
                 batch.staging = None
 
     def _by_pillow(self, data: bytes, source: PendingPicture) -> NDArray[np.uint8]:
-        """A file that the GPU's decoder declined."""
+        """Decode a file that the GPU's decoder declined."""
         pixels = np.ascontiguousarray(decode_image(data, self._prep))
         if pixels.shape[:2] != (source.height, source.width):
             raise ImageError("the image cannot be decoded: its header names another size")
@@ -242,7 +242,7 @@ class _Staging:
 def _free_in_order(
     retired: queue.SimpleQueue[Loaded], jpeg: JpegDecoder | None, device: cuda_ops.Device
 ) -> None:
-    """Pictures are freed on the stream, the decoder works on it: both go before it."""
+    """Free pictures, then the decoder: both use the stream, which is freed last."""
     device.synchronize()
     while not retired.empty():
         retired.get().images.clear()
@@ -252,7 +252,7 @@ def _free_in_order(
 
 
 def _picture(image: Any, source: PendingPicture) -> cuda_ops.GpuPicture | None:
-    """The pixels of an image of nvImageCodec; None if they are not what the header promised."""
+    """Return the pixels of nvImageCodec's image; None if they differ from the header."""
     if image is None or tuple(image.shape) != (source.height, source.width, 3):
         return None
     array = image.__cuda_array_interface__

@@ -1,4 +1,4 @@
-"""Pictures by windows: what is too large to be decoded at once is read where it is looked at.
+"""Reads large pictures window by window, instead of decoding them at once.
 
 A TIFF is made of strips or tiles that are compressed one by one. Each becomes a small TIFF of its
 own in memory, so that Pillow decodes whatever it can decode, with the memory of one segment.
@@ -53,7 +53,7 @@ class Windowed(Protocol):
     height: int
 
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
-        """A part, uint8 [height, width, 3], RGB, which must lie in the picture; thread safe.
+        """Read a part, uint8 [height, width, 3], RGB, inside the picture; thread safe.
 
         Raises:
             ImageError: it cannot be decoded.
@@ -84,7 +84,7 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
 
 
 def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
-    """A picture as a whole, and the whole factor by which it is smaller.
+    """Read a whole picture, reduced by a whole factor; return both.
 
     Args:
         picture: is read in bands of rows, so that it is never in memory at its own size.
@@ -208,7 +208,7 @@ class TiffWindows:
             return pixels
 
     def _as_file(self, data: bytes, height: int) -> bytes:
-        """One segment as a TIFF of one strip."""
+        """Return one segment as a TIFF of one strip."""
         tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=self._tags.prefix)
         for tag in _COPIED:
             if tag in self._tags:

@@ -1,4 +1,4 @@
-"""ODTK's checkpoints: load and check, build the network, describe, save."""
+"""Loads and checks ODTK's checkpoints; builds the network, describes and saves them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Checkpoint(CheckpointSettings):
     sha256: str
 
     def build(self) -> RetinaNet:
-        """Builds the network: float32, on the CPU, in eval mode, without gradients.
+        """Build the network: float32, on the CPU, in eval mode, without gradients.
 
         Weights that are stored as float32 are shared with `state_dict`, not copied.
         """
@@ -67,7 +67,7 @@ class Checkpoint(CheckpointSettings):
 def load_checkpoint(
     path: str | Path, anchors: AnchorGeneration = "auto", expect: str | None = None
 ) -> Checkpoint:
-    """Reads a checkpoint of ODTK, of any year, and checks it completely.
+    """Read a checkpoint of ODTK, of any year, and check it completely.
 
     Args:
         path: a local file of `torch.save`, zip or legacy format.
@@ -116,7 +116,7 @@ def save_checkpoint(
     drop_unused: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a checkpoint in ODTK's layout; the file appears whole or not at all.
+    """Write a checkpoint in ODTK's layout; the file appears whole or not at all.
 
     Args:
         path: the file to write; one that is there is replaced.
@@ -155,7 +155,7 @@ def save_checkpoint(
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """What the file holds, as (name, text) rows for people."""
+    """Describe a checkpoint as (name, text) rows for people."""
     names = checkpoint.class_names
     parameters = sum(
         weight.numel() for name, weight in checkpoint.state_dict.items() if "running_" not in name
@@ -201,7 +201,7 @@ def _dtype(weights: Mapping[str, Tensor]) -> str:
 
 
 def _stored(model: RetinaNet, *, half: bool, drop_unused: bool) -> dict[str, Tensor]:
-    """The tensors to store, without BatchNorm's counters, as odtk train leaves them out."""
+    """Return the tensors to store, without BatchNorm's counters, as odtk train leaves them out."""
     state = {
         name: (tensor.half() if half and tensor.dim() == 4 else tensor).cpu()
         for name, tensor in model.state_dict().items()

@@ -1,4 +1,4 @@
-"""What a model is, whatever its kind, as (name, text) rows for people."""
+"""Describes a model of any kind as (name, text) rows for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from odtk_ray.settings import AnchorGeneration
 
 
 def describe_model(path: str, anchors: AnchorGeneration) -> list[tuple[str, str]]:
-    """What a checkpoint, exported model or engine set is; torch is imported for checkpoints only.
+    """Describe a checkpoint, exported model or engine set; only checkpoints need torch.
 
     Args:
         path: local path or URI.

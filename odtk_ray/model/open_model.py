@@ -1,4 +1,4 @@
-"""The model of a run, whatever its kind, and the settings that it decides."""
+"""Opens the model of a run, whatever its kind, and resolves the settings that it decides."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def open_model(config: InferConfig, path: str) -> OpenedModel:
 
 
 def check_rotated(config: InferConfig | ExportConfig, model: Model) -> None:
-    """Refuse flags of rotated boxes where the model says otherwise.
+    """Check that flags of rotated boxes are used with rotated models only.
 
     Raises:
         UsageError: it detects axis-aligned boxes.
@@ -88,7 +88,7 @@ def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
 
 
 def resolve_settings(config: InferConfig, model: ExportedModel) -> OpenedModel:
-    """Combine what an exported model decides about a run with what the user asked for.
+    """Combine an exported model's settings with those that the user asked for.
 
     Raises:
         UsageError: a setting that the user gave contradicts the model.

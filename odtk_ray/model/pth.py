@@ -1,4 +1,4 @@
-"""ODTK's `.pth` files, read without trusting them: from bytes to plain values, settings checked."""
+"""Reads ODTK's `.pth` files without trusting them: bytes to plain values, settings checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRAINED = "give a file that odtk train wrote"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
-    """What a checkpoint says about its network.
+    """The network settings that a checkpoint states.
 
     Attributes:
         backbones: ODTK's factory names, in order, each once.
@@ -68,12 +68,12 @@ class CheckpointSettings:
 
 
 def unusable_checkpoint(path: str | Path, why: str, hint: str = "") -> UsageError:
-    """The error that every unusable_checkpoint checkpoint ends in."""
+    """Create the error for a checkpoint that cannot be used."""
     return UsageError(f"cannot use checkpoint {path}", why, hint)
 
 
 def read_pth(path: Path) -> dict[Any, Any]:
-    """Reads a file of `torch.save`, zip or legacy format, on the CPU.
+    """Read a file of `torch.save`, zip or legacy format, on the CPU.
 
     Only tensors and plain values are accepted (`weights_only`): nothing in the file is executed.
 
@@ -174,7 +174,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> CheckpointSettings:
-    """Checks every entry that inference reads, except the tensors.
+    """Check every entry that inference reads, except the tensors.
 
     Args:
         path: named in the errors.

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint: checked against the network its settings describe, and hashed."""
+"""Checks a checkpoint's tensors against the network its settings describe, and hashes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def skeleton(settings: CheckpointSettings) -> RetinaNet:
-    """The network without data: nothing is allocated, no random number is drawn."""
+    """Build the network without data: no memory is allocated, no random number drawn."""
     with without_data():
         return RetinaNet(
             settings.backbones,
@@ -35,7 +35,7 @@ def skeleton(settings: CheckpointSettings) -> RetinaNet:
 
 
 def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of ODTK's files that do nothing, by their full names, on device `meta`."""
+    """Name the tensors of ODTK's files that do nothing, in full, on device `meta`."""
     return {
         f"backbones.{backbone}.features.{name}": tensor
         for backbone in backbones
@@ -44,7 +44,7 @@ def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
 
 
 def resolve_angles(settings: CheckpointSettings, state: Mapping[Any, Any]) -> CheckpointSettings:
-    """Settings with ODTK's angles where heads for them tell that a file without any is rotated.
+    """Add ODTK's angles to settings without any if the heads show that the boxes are rotated.
 
     ODTK 0.2.0 and 0.2.1 did not store them. They decide how many anchors there are and nothing
     else: a box takes its theta from the head.
@@ -58,7 +58,7 @@ def resolve_angles(settings: CheckpointSettings, state: Mapping[Any, Any]) -> Ch
 def check_weights(
     path: str | Path, settings: CheckpointSettings, state: Mapping[Any, Any]
 ) -> dict[str, Tensor]:
-    """Picks the tensors that inference uses and checks each of them.
+    """Select the tensors that inference uses, and check each of them.
 
     Args:
         path: named in the errors.
@@ -112,7 +112,7 @@ def _is_plain(value: object) -> bool:
 def _check_heads(
     path: str | Path, settings: CheckpointSettings, weights: Mapping[str, Tensor]
 ) -> None:
-    """Explains the most common mismatch, heads for other anchors."""
+    """Explain the most common mismatch, heads for other anchors."""
     heads = _read_heads(settings, weights)
     if heads is None:
         return
@@ -138,7 +138,7 @@ def _check_heads(
 def _read_heads(
     settings: CheckpointSettings, weights: Mapping[str, Tensor]
 ) -> tuple[int, bool] | None:
-    """Anchors of a cell and whether boxes are rotated, as the shapes of the last layers say.
+    """Infer anchors per cell and whether boxes are rotated from the shapes of the last layers.
 
     A head has anchors * classes or anchors * box values outputs.
     """
@@ -160,7 +160,7 @@ def _shape(shape: torch.Size) -> str:
 
 
 def digest(settings: CheckpointSettings, generation: str, weights: Mapping[str, Tensor]) -> str:
-    """SHA-256, in hex, of all that decides the network's result.
+    """Return the SHA-256, in hex, of everything that determines the network's result.
 
     Args:
         settings: backbones, classes and anchors are part of it.

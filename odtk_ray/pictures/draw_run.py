@@ -1,4 +1,4 @@
-"""Pictures with their detections, drawn by Ray tasks after the merge."""
+"""Draws the pictures of a finished run with their detections, in Ray tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 def check_drawing(config: InferConfig, records: pa.Table) -> None:
-    """See that no drawn picture would replace an image that is read.
+    """Check that no drawn picture would replace an image that is read.
 
     Raises:
         UsageError: one would.
@@ -130,14 +130,14 @@ def draw_shard(
 
 
 def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
-    """An image as it was detected in, and the factor by which it is smaller."""
+    """Read an image as it was detected in; return it and the factor by which it is reduced."""
     if prep.tile is None:
         return Image.fromarray(decode_image(storage.read_bytes(path), prep)), 1
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 
 def drawn_name(file_name: str) -> str:
-    """Where an image is drawn below the folder: its own name, `.png` added to odd formats.
+    """Return the name of a drawn image below the folder: its own, `.png` added to odd formats.
 
     Names that come from lists may be absolute paths or URIs; they are kept below the folder.
     """

@@ -120,7 +120,7 @@ class Outputs:
         return None if self._stopped else self._run.committed.get(shard)
 
     def _write(self) -> None:
-        """Write records in order as their shards are committed; runs in a thread of its own."""
+        """Write records in order as their shards are committed: the work of the thread."""
         try:
             self._write_drafts()
         except BaseException:

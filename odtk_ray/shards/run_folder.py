@@ -188,7 +188,7 @@ class RunFolder:
 
 
 def _create_local(path: str, plan: RunPlan) -> bytes:
-    """Make a folder that holds a whole plan or does not exist; returns plan.json."""
+    """Make a folder that holds a whole plan or does not exist; return plan.json."""
     with storage.making_folder(path) as part:
         os.mkdir(os.path.join(part, SHARDS))
         document = write_records(part, plan)
@@ -197,7 +197,7 @@ def _create_local(path: str, plan: RunPlan) -> bytes:
 
 
 def _create_remote(path: str, plan: RunPlan) -> bytes:
-    """Write a plan to an object store, plan.json last and only if there is none; returns it."""
+    """Write a plan to an object store, plan.json last and only if there is none; return it."""
     document = write_records(path, plan)
     if not storage.create(storage.join(path, RUN_PLAN_FILE), document):
         RunFolder.refuse_existing(path)

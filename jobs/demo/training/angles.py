@@ -48,7 +48,7 @@ class AngleReport:
 def report_angles(
     truth: GroundTruth, categories: Sequence[Category], table: DetectionTable, images: int
 ) -> AngleReport:
-    """Judges rotated detections by exact polygons, with their angles and without.
+    """Judge rotated detections by exact polygons, with their angles and without.
 
     For the angle error, each image's detections choose in the order of their scores: the free box
     of their class with the greatest IoU, if that is at least 0.5.

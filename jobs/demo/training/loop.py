@@ -172,7 +172,7 @@ class Trainer:
             self._average.load_state_dict(content["average"])
 
     def save(self, path: str | Path) -> None:
-        """Writes a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
+        """Write a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
         state = {
             "iteration": self.iteration,
             "optimizer": self._optimizer.state_dict(),
@@ -183,7 +183,7 @@ class Trainer:
         self._save(path, self.model, extra=state)
 
     def export(self, path: str | Path) -> None:
-        """Writes what inference needs: averaged half-precision weights, nothing unused."""
+        """Write what inference needs: averaged half-precision weights, nothing unused."""
         self._save(path, self._average, half=True, drop_unused=True)
 
     def _save(self, path: str | Path, model: RetinaNet, **options: Any) -> None:
@@ -198,7 +198,7 @@ class Trainer:
         )
 
     def steps(self) -> Iterator[Step]:
-        """Trains until the recipe's last iteration; the weights are changed at each step."""
+        """Train until the recipe's last iteration; the weights are changed at each step."""
         own = (
             picture_indices(iteration, self._recipe.batch, self._rank, self._world)
             for iteration in range(self.iteration, self._recipe.iterations)
@@ -233,7 +233,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Moves the average; it starts with the weights of the first step."""
+        """Move the average; it starts with the weights of the first step."""
         share = 1.0 if self.iteration == 1 else 1 - self._recipe.average
         means: list[Tensor] = list(self._average.parameters())
         values: list[Tensor] = list(self.model.parameters())
@@ -246,7 +246,7 @@ def picture_indices(iteration: int, batch: int, rank: int, world: int) -> range:
 
 
 def _trained(model: RetinaNet, frozen: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Marks the parameters that training changes; returns those of the trunk, and the others."""
+    """Mark the parameters that training changes; returns those of the trunk, and the others."""
     model.requires_grad_(True)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):

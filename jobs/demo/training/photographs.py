@@ -40,7 +40,7 @@ class Photograph:
 
 
 def read_photographs(annotations: Path, folder: Path, names: Sequence[str]) -> list[Photograph]:
-    """Reads some pictures of a COCO file, with all boxes of whatever category.
+    """Read some pictures of a COCO file, with all boxes of whatever category.
 
     Args:
         annotations: the COCO file.

@@ -66,7 +66,7 @@ class Renderer:
 
     @torch.no_grad()
     def __call__(self, tiles: Sequence[Tile]) -> Tensor:
-        """Renders tiles.
+        """Render tiles.
 
         Returns:
             float32 [B, 3, side, side], RGB, whole numbers from 0 to 255.
@@ -91,7 +91,7 @@ class Renderer:
 
 
 def apply_looks(pixels: Tensor, looks: Sequence[Look], noise: Tensor) -> Tensor:
-    """Does what each look says to its tile.
+    """Do what each look says to its tile.
 
     Args:
         pixels: float32 [B, 3, h, w], RGB, 0 to 255.

@@ -99,7 +99,7 @@ def match_rotated(
     boxes: Sequence[Tensor],
     classes: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Gives every anchor of some tiles its target, by its `overlap` with their boxes.
+    """Give every anchor of some tiles its target, by its `overlap` with their boxes.
 
     As in `targets.match_upright`, but the limits are lowered for a box that no anchor fits well,
     such as a long thin one: foreground begins at `SHARE` of the best overlap that any anchor has

@@ -137,7 +137,7 @@ class _Shape:
 
 
 def _draw_shape(style: Style, rng: np.random.Generator) -> _Shape:
-    """Draws kind, what may be hidden, aspect, length, angle and place, in this order."""
+    """Draw kind, what may be hidden, aspect, length, angle and place, in this order."""
     number = int(rng.integers(len(SILHOUETTES)))
     hidden = float(rng.uniform(0, style.hidden))
     aspect = math.exp(rng.uniform(*np.log(style.aspects)))
@@ -192,7 +192,7 @@ class _Canvas:
     def paint(
         self, shape: _Shape, photographs: Sequence[Image.Image], rng: np.random.Generator
     ) -> None:
-        """Adds a shape on top of all others, and its shadow."""
+        """Add a shape on top of all others, and its shadow."""
         inside = shape.depth > 0
         part = self._pixels[shape.slices]
         below = float((part[inside] @ _LUMA).mean())

@@ -80,7 +80,7 @@ def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
 def match_upright(
     anchors: Tensor, boxes: Sequence[Tensor], classes: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Gives every anchor of some tiles its target, by its IoU with the box it overlaps most.
+    """Give every anchor of some tiles its target, by its IoU with the box it overlaps most.
 
     From `HIGH` on an anchor is to find that box (the first of equal ones), below `LOW` it is
     background, and between the two it does not count. A box whose best anchor stays below `HIGH`

@@ -151,7 +151,7 @@ def draw_tile(photographs: Sequence[Photograph], how: Augmentation, seed: int, i
 
 
 def _draw_holes(rng: np.random.Generator, how: Augmentation) -> NDArray[np.int64]:
-    """Gives int [k, 4], edges; some lie partly outside and are smaller."""
+    """Give int [k, 4], edges; some lie partly outside and are smaller."""
     count = rng.integers(0, how.holes, endpoint=True)
     centres = rng.integers(0, how.side, (count, 2), endpoint=True)
     halves = rng.integers(2, max(2, how.hole // 2), (count, 2), endpoint=True)

@@ -1,4 +1,4 @@
-"""What an export costs in average precision, on annotated images."""
+"""Measures what an export costs in average precision, on annotated images."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Accuracy:
 
     @property
     def kept(self) -> float:
-        """Share of the reference's AP; 1 where that is 0, or unknown."""
+        """Share of the reference's AP; 1 if that is 0 or unknown."""
         return self.exported / self.reference if self.reference else 1.0
 
     def line(self) -> str:
-        """For people."""
+        """Format the result for people."""
         if not self.images:
             return "AP is not known: none of the annotated images can be read on this machine"
         kind = "AP by exact polygons" if self.rotated else "AP"
@@ -64,7 +64,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class AnnotatedImages:
-    """AnnotatedImages images.
+    """Annotated images to measure average precision on.
 
     Attributes:
         ids: JSON text of each image's id.
@@ -82,7 +82,7 @@ class AnnotatedImages:
 
 
 def read_annotated(annotations: str, images: str, about: ExportedModel) -> AnnotatedImages:
-    """Reads what AP is measured on, before anything is built.
+    """Read the images and annotations that AP is measured on, before anything is built.
 
     Args:
         annotations: COCO file with ground truth; images that are missing are left out.
@@ -117,7 +117,7 @@ def measure_accuracy(
     about: ExportedModel,
     annotated: AnnotatedImages,
 ) -> Accuracy:
-    """Evaluates an exported model, and what it was made of, on the same pictures.
+    """Evaluate an exported model and its reference on the same pictures.
 
     Rotated boxes are compared by their exact polygons: pixels of masks would hide small changes.
 
@@ -146,7 +146,7 @@ def measure_accuracy(
 
 
 def _pictures(paths: list[str], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
-    """Record index and picture, without those that cannot be decoded."""
+    """Yield record index and picture, without images that cannot be decoded."""
     prep = Preprocessing(fit=size)
     for index, path in enumerate(paths):
         try:

@@ -1,4 +1,4 @@
-"""How every export ends: it is run, compared and judged, and what was found is said."""
+"""Checks an export: runs it, compares it with its reference, and warns if they differ too much."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Opener: TypeAlias = Callable[[int], AbstractContextManager[ComparableDetector]]
 
 @dataclass(frozen=True)
 class CheckData:
-    """What an export is judged on.
+    """The pictures and annotations that an export is checked with.
 
     Attributes:
         about: what the exported model says about itself.
@@ -65,7 +65,7 @@ class CheckData:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found.
+    """The result of checking an export.
 
     Attributes:
         comparison: None where the exported model cannot be run here.
@@ -78,7 +78,7 @@ class CheckResult:
     why: str = ""
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Format the result for people."""
         if self.comparison is None:
             return [f"not run here: {self.why}"]
         lines = [self.comparison.line()]
@@ -87,7 +87,7 @@ class CheckResult:
         return lines if self.accuracy is None else [*lines, self.accuracy.line()]
 
     def warnings(self) -> list[str]:
-        """Why the export is off, if it is; where AP was compared, it decides."""
+        """Return why the exported model differs too much, if it does; AP decides, if measured."""
         comparison, accuracy = self.comparison, self.accuracy
         if comparison is not None and not comparison.finite:
             return ["some outputs are not finite: the export is off"]
@@ -104,7 +104,7 @@ class CheckResult:
 
 
 def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> CheckData:
-    """Reads what the export will be judged on, so that nothing is built in vain.
+    """Read the images and annotations of the check first, so that nothing is built in vain.
 
     Args:
         config: names images and annotations.
@@ -131,7 +131,7 @@ def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageList
 def check_export(
     check_data: CheckData, exported: ComparableDetector, open_reference: Opener
 ) -> CheckResult:
-    """Compares an exported model, which runs, with what it was made of, if that does too."""
+    """Compare an exported model with its reference, if that can run here."""
     try:
         with open_reference(check_data.batch) as reference:
             return _compare(check_data, exported, reference)

@@ -1,4 +1,4 @@
-"""The self-check of an export: what was written against what it was made of, on a few pictures.
+"""Compares the detections of an exported model with those of its reference, on a few pictures.
 
 Whatever is compared is an engine that takes pictures and also gives its raw outputs: the check
 knows nothing of PyTorch, ONNX Runtime or TensorRT.
@@ -47,12 +47,12 @@ class PictureDetector(Protocol):
 
 
 class ComparableDetector(PictureDetector, Protocol):
-    """A detector whose raw outputs can be had."""
+    """A detector that also returns its raw outputs."""
 
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """The outputs of the network, or of its graph, for pictures as `detect` takes them.
+        """Return the outputs of the network, or of its graph, for pictures as `detect` takes them.
 
         Returns:
             `score_1..n` and `box_1..n`, float32 [len(pictures), channels, h, w]; `scores`, `boxes`
@@ -62,7 +62,7 @@ class ComparableDetector(PictureDetector, Protocol):
 
 @dataclass(frozen=True)
 class DetectionComparison:
-    """How far an exported model is from its reference.
+    """The differences between an exported model and its reference.
 
     Attributes:
         pictures: how many it was run on.
@@ -90,7 +90,7 @@ class DetectionComparison:
         return self.matched / self.counted if self.counted else 1.0
 
     def line(self) -> str:
-        """For people."""
+        """Format the result for people."""
         kind = "made-up pictures" if self.made_up else "pictures"
         where = f"{self.pictures} {kind}"
         if self.reference is None:
@@ -104,14 +104,14 @@ class DetectionComparison:
 
 
 def reference_name(engine: PictureDetector) -> str:
-    """What an engine is called in front of people."""
+    """Return the name of an engine for people."""
     return _NAMES[engine.key.split("-")[0]]
 
 
 def check_pictures(
     images: str | None, size: tuple[int, int], lists: ImageLists
 ) -> list[NDArray[np.uint8]]:
-    """Pictures of at most the model's size: a few that decode, or seeded noise.
+    """Return pictures of at most the model's size: a few that decode, or seeded noise.
 
     They are taken from all over the folder: neighbours often show the same, or nothing.
 
@@ -151,7 +151,7 @@ def compare(
     *,
     made_up: bool,
 ) -> DetectionComparison:
-    """Runs an exported model, and what it was made of, on the same network input.
+    """Run an exported model and its reference on the same network input.
 
     Args:
         exported: what was written.
@@ -187,7 +187,7 @@ def _furthest(ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.f
 def match(
     one: Detections, other: Detections, *, iou: float = SAME_IOU, score: float = COUNTED_SCORE
 ) -> tuple[int, int]:
-    """Matches the detections of two runs one to one, the best overlap first.
+    """Match the detections of two runs one to one, the best overlap first.
 
     Args:
         one: of one picture.
@@ -215,7 +215,7 @@ def match(
 
 
 def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
-    """IoU of all pairs, [n, m], by the means of the evaluation."""
+    """Compute the IoU of all pairs, [n, m], as the evaluation does."""
     boxes, others = (to_bbox(_upright(found.boxes)) for found in (one, other))
     rows, columns = np.indices((len(boxes), len(others))).reshape(2, -1)
     with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
@@ -226,7 +226,7 @@ def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
 
 
 def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
-    """Detections of one picture as what is to be found."""
+    """Convert the detections of one picture to ground truth."""
     count = len(bbox)
     outlines = None
     if bbox.shape[1] == 5:
@@ -243,7 +243,7 @@ def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
 
 
 def _upright(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes whose second corner is not before the first: clipping can leave them inverted."""
+    """Order the corners of boxes: clipping can leave the second one before the first."""
     first, last = boxes[:, :2], boxes[:, 2:4]
     ordered = [np.minimum(first, last), np.maximum(first, last), boxes[:, 4:]]
     return np.concatenate(ordered, axis=1)

@@ -1,4 +1,4 @@
-"""In which precision layers compute: what TensorRT says of a plan, or what the graph says.
+"""Reads in which precision layers compute, from TensorRT's inspector or from the graph.
 
 The inspector's JSON differs between versions: `Format/Datatype` is prose in TensorRT 8 ("Thirty-two
 wide channel vectorized row major Int8 format") and a word in 10 ("Half"), 11 has `Format` and
@@ -30,7 +30,7 @@ _MOVING = re.compile("reformat|noop|shuffle|constant|identity|cast|signal|wait",
 
 @dataclass(frozen=True)
 class LayerPrecisions:
-    """How many layers compute in which precision.
+    """The number of layers that compute in each precision.
 
     Attributes:
         counts: layers of a plan by precision, such as `INT8`; empty where only the graph is known.
@@ -43,7 +43,7 @@ class LayerPrecisions:
     reformats: int = 0
 
     def line(self) -> str:
-        """For people."""
+        """Format the counts for people."""
         parts = []
         if self.counts:
             parts.append(f"layers by precision: {_joined(self.counts)}")
@@ -61,7 +61,7 @@ def _joined(counts: dict[str, int]) -> str:
 
 
 def read_layers(information: str) -> LayerPrecisions | None:
-    """Reads what TensorRT's inspector says.
+    """Read the output of TensorRT's inspector.
 
     Args:
         information: of `get_engine_information`, JSON.
@@ -94,7 +94,7 @@ def read_layers(information: str) -> LayerPrecisions | None:
 
 
 def _precision(layer: dict[str, Any]) -> str | None:
-    """The type that a layer takes; of its weights or what it gives where the input has none."""
+    """Return the type of a layer's input; if it has none, of its weights or output."""
     for name in ("Inputs", "Weights", "Outputs"):
         given = layer.get(name)
         first = given[0] if isinstance(given, list) and given else given
@@ -110,7 +110,7 @@ def _precision(layer: dict[str, Any]) -> str | None:
 
 
 def graph_layers(model: ModelProto, others: str) -> LayerPrecisions:
-    """The convolutions of a graph: those that take dequantised weights, and the others.
+    """Count a graph's convolutions with dequantised weights, and the others.
 
     Args:
         model: an ONNX model of `odtk-ray export`.

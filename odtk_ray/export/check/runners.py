@@ -1,4 +1,4 @@
-"""Opens the models that an export is checked with: in PyTorch, ONNX Runtime and TensorRT.
+"""Opens the models that an export is checked with, in PyTorch, ONNX Runtime and TensorRT.
 
 Each is imported where it is opened, so that a plan is built and checked without torch.
 """
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class RunningPlan(ComparableDetector, Protocol):
-    """A plan on a GPU."""
+    """A TensorRT plan that runs on a GPU."""
 
     def information(self) -> str:
-        """What TensorRT says about its layers, in JSON."""
+        """Return TensorRT's JSON about the layers."""
 
 
 # Given path, sidecar and the pictures of one call, runs a plan for as long as the context lasts.
@@ -43,7 +43,7 @@ PlanOpener: TypeAlias = Callable[[str, Sidecar, int], AbstractContextManager[Run
 
 @contextmanager
 def _all_cores() -> Iterator[int]:
-    """Threads for PyTorch: Ray tasks start with one. Afterwards the process has its own number."""
+    """Yield the number of threads for PyTorch (Ray tasks start with one); restore it afterwards."""
     import torch
 
     before = torch.get_num_threads()
@@ -57,7 +57,7 @@ def _all_cores() -> Iterator[int]:
 def open_checkpoint(
     checkpoint: Checkpoint, about: ExportedModel, batch: int
 ) -> Iterator[PyTorchEngine]:
-    """The checkpoint in PyTorch, FP32, on the CPU."""
+    """Open the checkpoint in PyTorch, FP32, on the CPU."""
     from odtk_ray.engines.pytorch import PyTorchEngine
 
     with _all_cores() as threads:
@@ -66,7 +66,7 @@ def open_checkpoint(
 
 @contextmanager
 def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRuntimeEngine]:
-    """An ONNX file in ONNX Runtime, on the CPU; if `about` has its hash, it must be that one.
+    """Open an ONNX file in ONNX Runtime, on the CPU; if `about` has a hash, the file must match it.
 
     Raises:
         Unavailable: a package is missing.
@@ -89,7 +89,7 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
 
 @contextmanager
 def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[ComparableDetector]:
-    """What a plan was made of, on any machine that sees it.
+    """Open the model that a plan was built from, on any machine that can read it.
 
     Args:
         model: path or URI of the checkpoint or ONNX file.
@@ -109,7 +109,7 @@ def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Compar
 
 
 class Reference:
-    """Opens what a plan was made of: as it is loaded already, or, on other machines, its file.
+    """Opens the model that a plan was built from: the loaded checkpoint, or elsewhere its file.
 
     Pickled, it leaves the checkpoint behind: nodes that build plans need not have torch.
 
@@ -151,7 +151,7 @@ def _open_local(
 def open_tensorrt_plan(
     path: str, about: Sidecar, batch: int, index: int = 0
 ) -> Iterator[PlanRunner]:
-    """A plan on a GPU of this machine.
+    """Open a plan on a GPU of this machine.
 
     Args:
         path: of the plan; its sidecar lies beside it.
@@ -187,7 +187,7 @@ def open_tensorrt_plan(
 
 
 class PlanRunner:
-    """A TensorRT engine as one that takes decoded pictures; they are resized already.
+    """Adapts a TensorRT engine to take decoded pictures, which are resized already.
 
     Args:
         engine: of this thread.
@@ -234,7 +234,7 @@ class PlanRunner:
 
 
 def _source(picture: NDArray[np.uint8]) -> PendingPicture:
-    """A picture that stays as it is: the network input is that of the other engines."""
+    """Wrap a picture without resizing it: its size is already that of the network input."""
     from odtk_ray.images.gpu_loader import PendingPicture
 
     height, width = picture.shape[:2]

@@ -1,1 +1,1 @@
-"""Engine sets: a plan for each kind of GPU, built on the cluster's nodes."""
+"""Engine sets: one TensorRT plan per kind of GPU, built on the cluster's nodes."""

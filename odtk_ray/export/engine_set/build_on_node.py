@@ -1,4 +1,4 @@
-"""One plan of an engine set, built on a node of the cluster that has the GPU for it."""
+"""Builds one plan of an engine set, on a node of the cluster that has the GPU for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_into(
     open_built: PlanOpener,
     source: PlanSource,
 ) -> tuple[BuiltPlan | None, float]:
-    """Builds a plan, checks it if it can run on this node, and puts it into a set.
+    """Build a plan, check it if it can run on this node, and add it to a set.
 
     Args:
         folder: of the set, path or URI.
@@ -75,7 +75,7 @@ def build_into(
 
 
 def remove_parts(folder: str, key: str, tag: str) -> None:
-    """Remove what a build that was killed may have left of its files."""
+    """Remove the temporary files of a build that may have been killed."""
     plan = plan_path(folder, key)
     for path in (plan, sidecar_path(plan), storage.join(folder, f"{key}.timing")):
         storage.discard_part(path, tag)

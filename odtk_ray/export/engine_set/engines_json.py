@@ -1,4 +1,4 @@
-"""engines.json after an export: what was built or kept, and what else still fits."""
+"""Writes engines.json after an export: plans that were built or kept, and others that still fit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def list_plans(
     source: PlanSource,
     reporter: Reporter,
 ) -> tuple[EngineSet | None, list[PlanResult]]:
-    """Write engines.json: what was built or kept, as it lies there, and what else still fits.
+    """Write engines.json with the plans that were built or kept, and others that still fit.
 
     Returns:
         the set, None if it has no plan, and the rows as they turned out.
@@ -80,7 +80,7 @@ def _read_old(folder: str, reporter: Reporter) -> dict[str, Sidecar]:
 def _still_fitting(
     folder: str, old: dict[str, Sidecar], wanted_gpus: Collection[object], source: PlanSource
 ) -> Iterator[Sidecar]:
-    """Plans for other GPUs than those of this export, of the same model and settings."""
+    """Yield plans of the same model and settings for GPUs that this export did not ask for."""
     for about in old.values():
         if about.gpu in wanted_gpus:
             continue
@@ -90,7 +90,7 @@ def _still_fitting(
 
 
 def find_plan(folder: str, about: Sidecar, looks: int = 1) -> Sidecar | None:
-    """A plan that is there, whole, and what it should be; None without it.
+    """Return the sidecar of a plan that exists, is whole and has the right settings; else None.
 
     Args:
         folder: of the set.

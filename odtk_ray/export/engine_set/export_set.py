@@ -1,4 +1,4 @@
-"""`odtk-ray export --gpu-type` on one page: find -> export once -> build, check -> list -> say."""
+"""`odtk-ray export --gpu-type` on one page: find GPUs -> export once -> build and check -> list."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TABLE = "calibration.json"
 
 @dataclass(frozen=True)
 class BuiltSet:
-    """What an export to an engine set did.
+    """The result of an export to an engine set.
 
     Attributes:
         path: of the set, as it was given.
@@ -47,18 +47,18 @@ class BuiltSet:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 without any plan, or 3 where some failed."""
+        """0, or 1 without any plan, or 3 if some failed."""
         if failed := self.counts()["failed"]:
             return EXIT_FAILED if failed == len(self.rows) else EXIT_PARTIAL
         return EXIT_OK
 
     def counts(self) -> dict[str, int]:
-        """The figures that a program wants."""
+        """Return the counts that a program wants."""
         found = Counter(row.state for row in self.rows)
         return {state: found[state] for state in ("built", "kept", "failed")}
 
     def lines(self) -> list[str]:
-        """The summary, for people."""
+        """Format the summary for people."""
         lines = [line for row in self.rows for line in row.lines()]
         if self.engines is not None and self.exit_code != EXIT_FAILED:
             model, count = self.engines.model, len(self.engines.engines)
@@ -79,7 +79,7 @@ def export_set(
     inspect: InspectMachine = inspect_machine,
     open_built: PlanOpener = open_here,
 ) -> BuiltSet:
-    """Builds a plan for every kind of GPU that is asked for, and checks it, on a node that has one.
+    """Build and check a plan for every kind of GPU that is asked for, each on a node that has one.
 
     Args:
         config: what to do; `output` is the set's folder.
@@ -105,7 +105,7 @@ def export_set(
 
 
 def check_set(config: ExportConfig) -> None:
-    """Refuses settings that engine sets do not have.
+    """Check that the settings apply to engine sets.
 
     Raises:
         UsageError: they do not, or the folder cannot be one.
@@ -139,7 +139,7 @@ def build_missing(
     open_built: PlanOpener,
     reporter: Reporter,
 ) -> list[PlanResult]:
-    """Build what is not there yet, or is of another model or other settings."""
+    """Build the plans that do not exist yet, or that are of another model or other settings."""
     kept = [key for key, plan in wanted.items() if find_plan(folder, plan.about)]
     missing = {key: plan for key, plan in wanted.items() if key not in kept}
     rows = [PlanResult(key, "kept") for key in kept]
@@ -162,7 +162,7 @@ def build_missing(
 def _row(
     key: str, outcome: tuple[BuiltPlan | None, float] | OdtkError, reporter: Reporter
 ) -> PlanResult:
-    """What became of a build; a plan that is off is warned of."""
+    """Convert the outcome of a build to a result; warn if the plan differs too much."""
     if isinstance(outcome, OdtkError):
         return PlanResult(key, "failed", why=str(outcome).replace("\n ", ";"))
     built, seconds = outcome
@@ -174,7 +174,7 @@ def _row(
 
 
 def _with_table(config: ExportConfig, folder: str) -> ExportConfig:
-    """A set keeps its calibration table, so that the same command gives the same ONNX file."""
+    """Keep the calibration table in the set, so that the same command gives the same ONNX file."""
     if not config.int8 or config.calibration_table is not None or is_onnx(config.model):
         return config
     return replace(config, calibration_table=storage.join(folder, _TABLE))

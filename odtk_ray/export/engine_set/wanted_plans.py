@@ -1,4 +1,4 @@
-"""Which plans of an engine set are wanted, and on which nodes they are built."""
+"""Chooses the plans that an engine set should have, and the nodes on which they are built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from odtk_ray.reporter import Reporter
 
 @dataclass(frozen=True)
 class WantedPlan:
-    """A plan to have, and where it is built.
+    """A plan that the set should have, and where it is built.
 
     Attributes:
         about: its sidecar, as far as it is known before the build.
@@ -33,7 +33,7 @@ class WantedPlan:
 
 @dataclass(frozen=True)
 class PlanResult:
-    """What became of one plan.
+    """The result for one plan.
 
     Attributes:
         key: its key, or the GPU where there is none.
@@ -52,7 +52,7 @@ class PlanResult:
     findings: Sequence[str] = ()
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Format the result for people."""
         if self.state == "failed":
             return [f"failed  {self.key}: {self.why}"]
         took = f", {self.seconds:.0f} s" if self.state == "built" else ""
@@ -63,7 +63,7 @@ class PlanResult:
 def find_wanted_plans(
     nodes: Sequence[GpuNode], types: Sequence[str], source: PlanSource, reporter: Reporter
 ) -> tuple[dict[str, WantedPlan], list[PlanResult]]:
-    """One order by key for each GPU and TensorRT that is asked for; rows where there is none."""
+    """Return one plan by key for each GPU and TensorRT asked for; failures where there is none."""
     groups: dict[tuple[Gpu, str], list[GpuNode]] = defaultdict(list)
     for node in nodes:
         for gpu in node.wanted(types):

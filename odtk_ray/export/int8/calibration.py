@@ -1,4 +1,4 @@
-"""INT8 calibration: which magnitudes pass through the network, on some images, on all workers."""
+"""Calibrates INT8: records the magnitudes in the network on some images, on all workers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sample:
 def draw_sample(
     images: str, count: int, size: tuple[int, int], seed: int, lists: ImageLists
 ) -> Sample:
-    """Draws images at random, without those that cannot be decoded.
+    """Draw images at random, without images that cannot be decoded.
 
     Args:
         images: folder, file, glob, list or URI.
@@ -88,7 +88,7 @@ def collect_share(
     batches: Sequence[Sequence[str]],
     device: str = "cpu",
 ) -> dict[str, Histogram]:
-    """Collects one worker's share of a calibration: loads the checkpoint there, and runs it.
+    """Load the checkpoint on a worker, and collect its share of a calibration.
 
     Args:
         model: path or URI of the checkpoint.
@@ -109,7 +109,7 @@ def collect(
     batches: Sequence[Sequence[str]],
     device: str = "cpu",
 ) -> dict[str, Histogram]:
-    """Runs batches of images through a network in FP32.
+    """Run batches of images through a network in FP32.
 
     Args:
         network: on the CPU, where it is again afterwards.
@@ -152,7 +152,7 @@ class _Taps(fx.Interpreter):
 
 
 def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
-    """The histogram of a tensor's magnitudes.
+    """Compute the histogram of a tensor's magnitudes.
 
     Raises:
         OdtkError: they are not finite.

@@ -1,4 +1,4 @@
-"""Calibration tables: readable JSON that says what it was made from, and refuses anything else."""
+"""Reads and writes calibration tables: JSON that says what it was made from."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class CalibrationTable:
     version: str
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Return the file's text."""
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
 
 
 def read_table(path: str) -> CalibrationTable:
-    """Reads a calibration table.
+    """Read a calibration table.
 
     Raises:
         UsageError: it cannot be read, or is none.
@@ -63,7 +63,7 @@ def read_table(path: str) -> CalibrationTable:
 
 
 def check_replaceable(path: str) -> None:
-    """Refuses to write a table over a file that is something else.
+    """Check that a table does not replace a file that is something else.
 
     Raises:
         UsageError: there is such a file; a damaged table may be replaced.
@@ -90,7 +90,7 @@ def check_table(
     method: Method | None = None,
     images: Collection[str] | None = None,
 ) -> None:
-    """Refuses a table that was not made for this export.
+    """Check that a table was made for this export.
 
     Args:
         path: named in the errors.

@@ -1,4 +1,4 @@
-"""Histograms of magnitudes that add up exactly, and the ranges that calibration reads from them."""
+"""Histograms of magnitudes that can be added exactly, and the ranges derived from them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Histogram:
 
     @classmethod
     def empty(cls) -> Histogram:
-        """Of no values, or of zeros."""
+        """Return the histogram of no values, or of zeros."""
         return cls(-126, np.zeros(BINS, np.int64), 0.0)
 
     def widened(self, exponent: int) -> Histogram:
-        """The same counts over a range that is a power of two wider."""
+        """Return the same counts over a larger range, up to 2^exponent."""
         counts = self.counts
         for _ in range(min(exponent - self.exponent, BINS.bit_length())):
             counts = np.concatenate([counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, int)])
@@ -55,7 +55,7 @@ class Histogram:
         return Histogram(exponent, one.counts + two.counts, largest)
 
     def amax(self, method: Method) -> float:
-        """The magnitude that the largest INT8 code stands for; 0 if there are no values."""
+        """Compute the magnitude of the largest INT8 code; 0 if there are no values."""
         if not self.counts.any():
             return 0.0
         chosen = _METHODS[method](self.counts)
@@ -73,7 +73,7 @@ def _percentile(counts: Counts) -> float | None:
 
 
 def _mse(counts: Counts) -> float | None:
-    """Least mean squared error of rounding and clipping, over ranges that end between bins.
+    """Minimise the mean squared error of rounding and clipping, over ranges that end between bins.
 
     They begin at an eighth of the greatest magnitude.
     """
@@ -87,7 +87,7 @@ def _mse(counts: Counts) -> float | None:
 
 
 def _entropy(counts: Counts) -> float | None:
-    """Least Kullback-Leibler divergence between the clipped values and their 128 levels.
+    """Minimise the Kullback-Leibler divergence between clipped values and their 128 levels.
 
     Source: S. Migacz, 8-bit Inference with TensorRT, GTC 2017. For each number of bins from 128 on,
     P is the histogram up to there with the rest added to its last bin, and Q has the values up to

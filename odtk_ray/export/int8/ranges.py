@@ -1,4 +1,4 @@
-"""The ranges for an INT8 export: from a table that fits, or from a calibration on all workers."""
+"""Provides the ranges of an INT8 export: from a matching table, or from a calibration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check_int8(config: ExportConfig) -> None:
-    """Refuses INT8 without anything to calibrate from, or without a place for the table.
+    """Check that INT8 has images or a table to calibrate from, and can write the table.
 
     Raises:
         UsageError: neither images nor a table that exists, or the table cannot be written.
@@ -52,7 +52,7 @@ def check_int8(config: ExportConfig) -> None:
 def int8_ranges(
     config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, reporter: Reporter
 ) -> tuple[CalibrationTable, bool]:
-    """The table to quantise with, and whether it is new.
+    """Return the table to quantise with, and whether it is new.
 
     Args:
         config: names the checkpoint, images and table.

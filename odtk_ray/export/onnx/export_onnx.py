@@ -50,7 +50,7 @@ _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote.
+    """The result of an export to ONNX.
 
     Attributes:
         path: the file.
@@ -69,7 +69,7 @@ class Exported:
     check_result: CheckResult
 
     def lines(self) -> list[str]:
-        """The summary, for people."""
+        """Format the summary for people."""
         about = self.about
         classes = f"{about.classes} class{'es' * (about.classes > 1)}"
         outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
@@ -85,7 +85,7 @@ class Exported:
 
 
 def export(config: ExportConfig, reporter: Reporter) -> Exported:
-    """Exports a checkpoint to ONNX and checks what was written.
+    """Export a checkpoint to ONNX, and check the file.
 
     Raises:
         UsageError: the model, the size or the target cannot be used; nothing was written.
@@ -118,7 +118,7 @@ def export(config: ExportConfig, reporter: Reporter) -> Exported:
 def onnx_for_plan(
     config: ExportConfig, lists: ImageLists, reporter: Reporter
 ) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint]:
-    """The ONNX file that plans of a checkpoint are built from.
+    """Prepare the ONNX file that plans of a checkpoint are built from.
 
     Returns:
         what it says about itself, what makes it, and the checkpoint.
@@ -168,7 +168,7 @@ def _network(
 
 
 def check_settings(config: ExportConfig) -> None:
-    """Refuses settings that do not go together, before anything is read.
+    """Check that the settings go together, before anything is read.
 
     Raises:
         UsageError: they do not, or the model is no checkpoint.

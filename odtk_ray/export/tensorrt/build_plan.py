@@ -1,4 +1,4 @@
-"""One builder for TensorRT 8.5 to 11 and TensorRT for RTX: what differs is found, not looked up.
+"""Builds plans with TensorRT 8.5 to 11 or TensorRT for RTX; probes for what differs.
 
 Two ways to a precision: where networks are strongly typed, the types are in the ONNX; before that
 the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
@@ -62,12 +62,12 @@ class PlanOptions:
 
 
 def builder_package(capabilities: Sequence[str]) -> Any:
-    """TensorRT, or, where plans are for GPUs that need not be here, rather that for RTX."""
+    """Import TensorRT; prefer TensorRT for RTX if plans are for GPUs that may not be here."""
     return import_tensorrt(*(PACKAGES[::-1] if capabilities else PACKAGES))
 
 
 def is_strongly_typed(trt: Any) -> bool:
-    """Whether the precision is in the graph: TensorRT from 10.12 on, 11, and RTX.
+    """Return whether the graph determines the precision: TensorRT from 10.12 on, 11, and RTX.
 
     10.0 to 10.11 know the flag, and NVIDIA vouches for it from 10.12 on; `build_engine_with_config`
     came in between.
@@ -79,7 +79,7 @@ def is_strongly_typed(trt: Any) -> bool:
 
 
 def _has_onnx() -> bool:
-    """The rewriting of types needs the onnx package; a Jetson may not have it."""
+    """Return whether the onnx package, which rewrites types, is installed; a Jetson may lack it."""
     import importlib.util
 
     return importlib.util.find_spec("onnx") is not None
@@ -93,7 +93,7 @@ def build_plan(
     name: str,
     progress: Callable[[str], None] = lambda _: None,
 ) -> bytes:
-    """Builds a plan for the GPU of this machine, or for `capabilities`.
+    """Build a plan for the GPU of this machine, or for `capabilities`.
 
     Args:
         onnx_file: a raw model of `odtk-ray export`, FP32 or INT8.
@@ -145,7 +145,7 @@ def build_plan(
 
 
 def check_plan(about: ExportedModel, options: PlanOptions) -> None:
-    """Refuses what no plan can be made of.
+    """Check that a plan can be built from the model with these options.
 
     Raises:
         UsageError: the graph ends in detections, or its precision is another one.
@@ -213,7 +213,7 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
 
 @contextlib.contextmanager
 def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> Any:
-    """Timings of earlier builds are used, and those of this one are kept, if that can be."""
+    """Use the timings of earlier builds, and keep those of this one if possible."""
     if path is None or not hasattr(config, "create_timing_cache"):
         yield
         return
@@ -232,7 +232,7 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
 
 
 def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:
-    """Reports phases, and ends the build where a signal arrived.
+    """Make a monitor that reports phases, and ends the build when a signal has arrived.
 
     None before TensorRT 10: there a build runs to its end before it is dropped.
     """

@@ -1,4 +1,4 @@
-"""From a source to a plan and its sidecar, checked: of one plan, and of each of an engine set."""
+"""Builds and checks one TensorRT plan with its sidecar, for itself or for an engine set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MOST_HEADERS = 1000  # read to find that share
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """What was built.
+    """The result of building a plan.
 
     Attributes:
         path: of the plan.
@@ -53,7 +53,7 @@ class BuiltPlan:
     hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
-        """The summary, for people."""
+        """Format the summary for people."""
         about, model = self.about, self.about.model
         least, tuned, greatest = about.batches
         targets = [*(about.gpu or ()), *about.capabilities]
@@ -70,7 +70,7 @@ class BuiltPlan:
         ]
 
     def findings(self) -> list[str]:
-        """What was found when it was built, for people."""
+        """Format what the build and its check found, for people."""
         layers = [] if self.layers is None else [self.layers.line()]
         return [*layers, *self.check_result.lines()]
 
@@ -87,7 +87,7 @@ def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[R
 def export_plan(
     config: ExportConfig, reporter: Reporter, open_built: PlanOpener = open_here
 ) -> BuiltPlan:
-    """Builds a plan of a checkpoint or of an ONNX file, and checks it where it can run.
+    """Build a plan of a checkpoint or of an ONNX file, and check it if it can run here.
 
     Args:
         config: what to do.
@@ -117,7 +117,7 @@ def build_checked(
     open_built: PlanOpener,
     progress: Callable[[str], None] = lambda _: None,
 ) -> BuiltPlan:
-    """Builds a plan on this machine, writes it with its sidecar, and checks it if it can run here.
+    """Build a plan on this machine, write it with its sidecar, and check it if it can run here.
 
     Args:
         path: of the plan.
@@ -151,7 +151,7 @@ def build_checked(
 def describe_built(
     model: ExportedModel, options: PlanOptions, tensorrt: str, gpu: tuple[str, str] | None
 ) -> Sidecar:
-    """The sidecar of a plan that is to be built, as far as it is known before.
+    """Return the sidecar of a plan that will be built, as far as it is known before.
 
     Args:
         model: what the ONNX file says about itself.
@@ -170,7 +170,7 @@ def describe_built(
 
 
 def plan_hints(config: ExportConfig, source: PlanSource, lists: ImageLists) -> list[str]:
-    """What would make plans faster, for people."""
+    """Suggest what would make plans faster, for people."""
     least, tuned, greatest = source.options.batches
     rows = []
     if tuned == 1 < greatest:
@@ -189,7 +189,7 @@ def plan_hints(config: ExportConfig, source: PlanSource, lists: ImageLists) -> l
 
 
 def _graph_layers(onnx_file: bytes, precision: Precision) -> LayerPrecisions | None:
-    """What the graph says, whose types TensorRT must keep; None without the onnx package."""
+    """Return the precisions in the graph, which TensorRT must keep; None without onnx."""
     try:
         import onnx
     except ImportError:
@@ -199,7 +199,7 @@ def _graph_layers(onnx_file: bytes, precision: Precision) -> LayerPrecisions | N
 
 
 def pixels_used(paths: list[str], size: tuple[int, int]) -> float | None:
-    """Mean share of a network input that images fill when they are fitted into it.
+    """Compute the mean share of a network input that images fill when they are fitted into it.
 
     Args:
         paths: of the images; sizes are read from the headers of some.

@@ -1,4 +1,4 @@
-"""What plans are made of and judged on: a checkpoint's ONNX file, or one that is there already.
+"""Prepares what plans are built from: a checkpoint exported in memory, or an ONNX file.
 
 The latter needs no torch, as on a Jetson.
 """
@@ -37,7 +37,7 @@ _DECIDED = frozenset(
 
 @dataclass(frozen=True)
 class PlanSource:
-    """What a plan is made of; a node that builds it is sent this, and need not have torch.
+    """The ONNX file and options that plans are built from; nodes need no torch to build them.
 
     Attributes:
         onnx_file: its content.
@@ -55,7 +55,7 @@ class PlanSource:
 
 
 def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> PlanSource:
-    """Export the checkpoint in memory, or read the ONNX file, and what the plan is judged on.
+    """Export the checkpoint in memory, or read the ONNX file; load the data of the check.
 
     Args:
         config: what to do.
@@ -88,7 +88,7 @@ def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> 
 def _onnx_file(
     config: ExportConfig, lists: ImageLists, reporter: Reporter
 ) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint | None]:
-    """What the ONNX file says about itself, what makes it, and the checkpoint behind it."""
+    """Return the ONNX file's description, a function that makes it, and its checkpoint."""
     if not is_onnx(config.model):
         try:
             from odtk_ray.export.onnx.export_onnx import onnx_for_plan
@@ -107,7 +107,7 @@ def _onnx_file(
 
 
 def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
-    """Refuses flags that say what was decided when an ONNX file was exported."""
+    """Check that no flag repeats what was decided when the ONNX file was exported."""
     if config.int8 and about.precision != "int8":
         raise UsageError(
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
