@@ -95,13 +95,13 @@ class Postprocessing:
 
 def _at_least(name: str, value: int, low: int) -> None:
     if value < low:
-        raise UsageError(f"{name} {value} is too small", f"the least is {low}")
+        raise UsageError(f"{name} {value} is too small", f"it must be at least {low}")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # also refuses NaN
         raise UsageError(
-            f"{name} {value:g} is out of range", f"it lies between {low:g} and {high:g}"
+            f"{name} {value:g} is out of range", f"it must be between {low:g} and {high:g}"
         )
 
 

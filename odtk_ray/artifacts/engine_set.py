@@ -130,7 +130,10 @@ def parse_engine_set(path: str, data: bytes) -> EngineSet:
     try:
         document = json.loads(data)
         if document["format"] != FORMAT_VERSION:
-            raise _refused(path, f"its format is {document['format']!r}")
+            raise _refused(
+                path,
+                f"its format is {document['format']!r}, and this version reads {FORMAT_VERSION}",
+            )
         common = {fact: document[name] for name, fact in _COMMON.items()}
         entries = document["engines"].values()
         sidecars = [parse_sidecar(path, {**entry, **common}) for entry in entries]
@@ -141,7 +144,7 @@ def parse_engine_set(path: str, data: bytes) -> EngineSet:
     engines = EngineSet.of(sidecars)
     least, greatest = engines.batches
     if least > greatest:
-        raise _refused(path, "there is no launch that all of its plans take")
+        raise _refused(path, "its plans have no batch size in common")
     return engines
 
 

@@ -178,7 +178,7 @@ def check_size(flag: str, height: int, width: int) -> None:
     up = [max(-(-side // SIDE_STEP), 1) * SIDE_STEP for side in (height, width)]
     names = dict.fromkeys(f"{flag} {h} {w}" for h, w in (down, up))
     raise UsageError(
-        f"{flag} {height} {width} is no size for this network",
+        f"{flag} {height} {width} is not a size for this network",
         f"both sides must be multiples of {SIDE_STEP} pixels",
         f"the nearest: {' or '.join(names)}",
     )
@@ -203,10 +203,12 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
     except OSError as error:
         raise unusable_model(name, error.strerror or str(error)) from error
     except (ValueError, IndexError) as error:  # an empty file cannot be mapped
-        raise unusable_model(name, "it is damaged, or no ONNX file", _AGAIN) from error
+        raise unusable_model(name, "it is damaged, or not an ONNX file", _AGAIN) from error
     if expect is not None and sha256 != expect:
         why = f"its hash is {sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable_model(name, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(
+            name, why, "put the same file on every machine, and do not change it during the run"
+        )
     facts = {k.removeprefix(_PREFIX): v for k, v in metadata.items() if k.startswith(_PREFIX)}
     if not facts:
         why = "odtk-ray did not write it, so its anchors and classes are unknown"

@@ -113,7 +113,9 @@ def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None =
         raise unusable_model(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
     if expect is not None and sidecar.plan_sha256 != expect:
         why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable_model(plan, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(
+            plan, why, "put the same file on every machine, and do not change it during the run"
+        )
     return sidecar
 
 

@@ -96,7 +96,7 @@ def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
         for _, items in _lists(path, ("annotations",)):
             _examine(report, items, rotated)
     except JsonError as error:
-        raise UsageError(f"{path} is no usable COCO annotation file", str(error)) from error
+        raise UsageError(f"{path} is not a usable COCO annotation file", str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
     return report
@@ -106,8 +106,8 @@ def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
     with storage.open_input(path) as stream:
         for chunk in scan(stream, keys):
             if not chunk.is_array:
-                why = f"its `{chunk.key}` is no list"
-                raise UsageError(f"{path} is no usable COCO annotation file", why)
+                why = f"its `{chunk.key}` is not a list"
+                raise UsageError(f"{path} is not a usable COCO annotation file", why)
             yield chunk.key, chunk.items
 
 
@@ -126,10 +126,10 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
     )
     for name, known in (("images", report.images), ("categories", report.categories)):
         if not entries[name]:
-            raise UsageError(f"{path} is no usable COCO annotation file", f"it has no `{name}`")
+            raise UsageError(f"{path} is not a usable COCO annotation file", f"it has no `{name}`")
         if len(known) < len(entries[name]) or None in known:
             raise UsageError(
-                f"{path} is no usable COCO annotation file",
+                f"{path} is not a usable COCO annotation file",
                 f"ids of `{name}` repeat or are missing",
             )
         for row in tables[name]:

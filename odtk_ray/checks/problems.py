@@ -40,8 +40,8 @@ class Problem(enum.Enum):
     )
     NO_FILE = Kind("image file is not there", "check --images", of="image")
     NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
-    IMAGE = Kind("image_id is of no image of the file")
-    CATEGORY = Kind("category_id is of no category of the file")
+    IMAGE = Kind("image_id belongs to no image of the file")
+    CATEGORY = Kind("category_id belongs to no category of the file")
     BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
     FAR = Kind(
         f"coordinates are beyond {ground_truth.FAR:,} pixels",

@@ -194,7 +194,7 @@ class Dispatcher:
         except RayTaskError as error:
             raise worker_error(error) from error
         except RayError as error:
-            raise OdtkError("a worker cannot go on", exit_reason(error), RESUME) from error
+            raise OdtkError("a worker cannot continue", exit_reason(error), RESUME) from error
         if assignment is not None:
             return self._returned(assignment, value)
         self._asked.discard(worker)
@@ -219,7 +219,7 @@ class Dispatcher:
         limit = dispatch.hang_limit
         for worker in dispatch.hanging(now):
             why = f"no image was done for {limit:,.0f} s"
-            self._warn(f"{worker.name} hangs: {why}; it is replaced")
+            self._warn(f"{worker.name} hangs ({why}) and is replaced")
             self._crashed(worker, TimeoutError(why))
         for worker in dispatch.workers:
             if worker.ready and worker.assignments and worker not in self._asked:

@@ -124,7 +124,7 @@ def survey(
         except RayError as error:
             ray.cancel(refs[i], force=True)
             why = first_line(task_error(error))
-            reporter.warn(f"node {address} does not say which GPUs it has, and is left out: {why}")
+            reporter.warn(f"node {address} does not report its GPUs and is left out: {why}")
             continue
         count = int(node["Resources"]["GPU"])
         found.append(GpuNode(i, address, ray_type(node), count, machine))
@@ -173,10 +173,10 @@ def _absent(
     anything = all(kind.casefold() == ALL for kind in missing)
     named = "" if anything else f" of type {', '.join(missing)}"
     if not nodes:
-        there = f"{alive} do not say what they have" if alive else "none of those alive has any"
+        there = f"{alive} do not report them" if alive else "none of the live nodes has one"
     else:
         kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
-        there = f"there are {'; '.join(kinds) or 'GPUs without a driver only'}"
+        there = f"there are {'; '.join(kinds) or 'only GPUs without a driver'}"
     hint = "--wait-for-nodes SECONDS waits for an autoscaler to start one"
     if waited is not None:
         hint = "the autoscaler may have no such node type, or take longer: `ray status` says more"

@@ -123,7 +123,7 @@ def try_gpus(
     common = common_abilities(found)
     if batch == wanted:
         return common
-    remark = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
+    remark = f"{wanted} images per launch do not fit in GPU memory: using {batch}"
     return replace(common, remarks=(*common.remarks, remark))
 
 
@@ -156,7 +156,7 @@ def _find_abilities(decoder: Decoder | None) -> GpuAbilities:
 
         device = cuda_ops.Device()
     except Exception as error:  # PyCUDA and the driver raise what they like
-        remark = f"the CUDA kernels cannot be used, PyTorch computes in their place: {error}"
+        remark = f"the CUDA kernels cannot be used, PyTorch computes instead: {error}"
         return GpuAbilities(False, (), (remark,))
     try:
         return _decoders(device) if decoder != "cpu" else GpuAbilities(True, (), ())

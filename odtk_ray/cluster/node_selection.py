@@ -17,7 +17,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import no_plan_error
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import UsageError
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 
 # Ids of nodes, any one of which will do; an empty tuple means any node of the cluster.
 NodeIds = tuple[str, ...]
@@ -78,7 +78,7 @@ def select_nodes(
         else:
             alike[node.kinds, node.machine.tensorrt].append(node)
     for reason, count in reasons.items():
-        reporter.warn(f"{count} GPU{'s' * (count > 1)} left out: {reason}")
+        reporter.warn(f"{counted(count, 'GPU')} left out: {reason}")
     if not alike:
         why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)

@@ -37,7 +37,7 @@ WATCH = "watch"
 
 # Seconds for which a node that cannot reach storage tries again before it is named.
 _ACCESS_PATIENCE = 10.0
-_SHARED = "run folder and images must be on storage that every node sees, under the same name"
+_SHARED = "run folder and images must be on storage that every node sees under the same path"
 
 T = TypeVar("T")
 
@@ -254,7 +254,7 @@ def check_access(settings: WorkerSettings) -> None:
 
     if see(settings.token_file, "run folder", read_bytes).decode() != settings.token:
         why = f"{settings.token_file} is not the file that the driver wrote"
-        raise OdtkError(f"{node} has another run folder", why, _SHARED)
+        raise OdtkError(f"{node} sees another run folder", why, _SHARED)
     if settings.canary is not None:
         see(settings.canary, "images", touch)
 

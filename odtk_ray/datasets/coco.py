@@ -26,6 +26,7 @@ from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.records import RECORD_SCHEMA
+from odtk_ray.reporter import counted
 
 _HASH_CHUNK = 8 << 20
 
@@ -73,7 +74,7 @@ def read_coco(
             stream = HashingReader(raw)
             for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
                 if not chunk.is_array:
-                    raise _malformed(path, f"its `{chunk.key}` is no list")
+                    raise _malformed(path, f"its `{chunk.key}` is not a list")
                 if chunk.key == "annotations":
                     has_truth = True
                 elif chunk.key == "images":
@@ -135,7 +136,7 @@ def read_truth(
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
-            "the detections are written all the same: mend the file and run again",
+            "the detections are written all the same: repair the file and run again",
         ) from error
     remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
     return builder.build(), remarks + _remarks(builder)
@@ -181,7 +182,7 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     columns: list[list[Any]] = [[] for _ in RECORD_SCHEMA]
     for item in items:
         if not isinstance(item, dict):
-            raise _malformed(path, "an entry of `images` is no object")
+            raise _malformed(path, "an entry of `images` is not an object")
         name = item.get("file_name")
         if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
@@ -206,7 +207,9 @@ def _id_text(path: str, value: object, name: str) -> str:
         return json.dumps(value)
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return str(value)
-    raise _malformed(path, f"the id of {name} is {json.dumps(value)}, no text or 64-bit integer")
+    raise _malformed(
+        path, f"the id of {name} is {json.dumps(value)}, neither text nor a 64-bit integer"
+    )
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
@@ -229,7 +232,9 @@ def _check_ids(path: str, records: pa.Table) -> None:
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     raise _malformed(
-        path, f"{len(repeated):,} image ids are there twice (first: {repeated[0]['values']})"
+        path,
+        f"{counted(len(repeated), 'image id occurs', 'image ids occur')} twice "
+        f"(first: {repeated[0]['values']})",
     )
 
 
@@ -263,7 +268,7 @@ def _relative(images: str, records: pa.Table) -> Iterator[str]:
 
 
 def _malformed(path: str, why: str) -> UsageError:
-    return UsageError(f"{path} is no usable COCO annotation file", why)
+    return UsageError(f"{path} is not a usable COCO annotation file", why)
 
 
 def _unreadable(path: str, error: OSError) -> UsageError:

@@ -26,6 +26,7 @@ from odtk_ray.datasets.rotated_boxes import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
+from odtk_ray.reporter import counted
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -84,24 +85,26 @@ def convert(
             done = _write(target, content, writes)
     except JsonError as error:
         hint = _RESULTS if isinstance(error, TopLevelArrayError) else ""
-        raise UsageError(f"{source} is no usable COCO annotation file", str(error), hint) from error
+        raise UsageError(
+            f"{source} is not a usable COCO annotation file", str(error), hint
+        ) from error
     except OSError as error:
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
-    notes = (f"note: {text}: {_counted(count)}" for text, count in content.notes.items() if count)
+    notes = (
+        f"note: {text}: {counted(count, 'annotation')}"
+        for text, count in content.notes.items()
+        if count
+    )
     return "\n".join([done, *notes])
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} annotation{'s' * (count != 1)}"
 
 
 def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
     return UsageError(
-        f"{flag} {convention} says nothing about {path}",
+        f"{flag} {convention} does not apply to {path}",
         "it is a folder of DOTA's text, which has corners and no angle",
-        f"leave {flag} away; a COCO file's name ends in .json",
+        f"leave out {flag}; a COCO file's name ends in .json",
     )
 
 
@@ -161,7 +164,7 @@ def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any
 
 def _no_list(path: str, key: str) -> UsageError:
     return UsageError(
-        f"{path} is no usable COCO annotation file", f"its `{key}` is no list of objects"
+        f"{path} is not a usable COCO annotation file", f"its `{key}` is not a list of objects"
     )
 
 

@@ -104,7 +104,7 @@ def _image_of(path: str, by_stem: dict[str, list[str]], images: str) -> str:
         raise UsageError(
             f"there are several images for {path}",
             f"{' and '.join(names)} in {images}",
-            "move those away that the labels are not of",
+            "keep only the image that the labels belong to",
         )
     return names[0]
 
@@ -134,7 +134,7 @@ def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
                     raise ValueError
             except ValueError:
                 raise UsageError(
-                    f"{path}, line {number}, is no DOTA label",
+                    f"{path}, line {number}, is not a DOTA label",
                     line.strip()[:80],
                     "x1 y1 x2 y2 x3 y3 x4 y4 category difficult",
                 ) from None

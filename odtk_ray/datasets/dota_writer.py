@@ -94,7 +94,7 @@ def _claim(taken: dict[str, str], name: str, original: str, rule: str) -> None:
     """Reserve a DOTA name for an original name, unless another one has it already."""
     if name in taken:
         raise UsageError(
-            f"{taken[name]} and {original} have the same name in DOTA",
+            f"{taken[name]} and {original} would have the same name in DOTA",
             f"{rule}, so that both would be {name}",
             "rename one of them, or convert the file in parts",
         )
@@ -105,8 +105,8 @@ def _class_name(original: str) -> str:
     name = original.replace(" ", "-")
     if not name or _NO_WORD.search(name) or not is_text(name):
         raise UsageError(
-            f"{json.dumps(original)} can be no class in DOTA",
-            "a class is one word of a line; spaces become -, other white space cannot stand",
+            f"{json.dumps(original)} cannot be a class in DOTA",
+            "a class is one word; spaces become -, other white space is not possible",
             "rename the category",
         )
     return name
@@ -123,7 +123,7 @@ def _mixed(annotation: dict[str, Any]) -> UsageError:
 def _image_of(annotation: dict[str, Any], names: dict[str, str]) -> str:
     name = names.get(json.dumps(annotation.get("image_id")))
     if name is None:
-        raise UsageError(f"annotation {annotation.get('id')} is of no image of the file")
+        raise UsageError(f"annotation {annotation.get('id')} belongs to no image of the file")
     return name
 
 
@@ -134,7 +134,7 @@ def _class_of(annotation: dict[str, Any], classes: dict[str, str]) -> str:
         return _class_name(str(category))
     name = classes.get(json.dumps(category))
     if name is None:
-        raise UsageError(f"annotation {annotation.get('id')} is of no category of the file")
+        raise UsageError(f"annotation {annotation.get('id')} belongs to no category of the file")
     return name
 
 
@@ -171,14 +171,14 @@ def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[
         )
     if _NO_WORD.search(image):
         raise UsageError(
-            f"the image {json.dumps(image)} cannot stand in DOTA's results",
-            "an image is one word of a line there",
+            f"the image {json.dumps(image)} cannot be written to DOTA's results",
+            "an image's name is one word there",
             "rename it, without white space",
         )
     if "/" in category:
         raise UsageError(
             f"the class {category} cannot have results in DOTA",
-            "they are in a file of the class's name, which can have no /",
+            "they go to a file with the class's name, which cannot contain /",
             "rename the category",
         )
     return f"Task1_{category}.txt", f"{image} {score} {points}\n"

@@ -189,7 +189,7 @@ def _key(source: _Buffer, seen: set[str]) -> str:
     at = source.offset
     key: str = _parse(_string(source), at)
     if key in seen:
-        raise JsonError(at, f"the key {json.dumps(key)} stands twice at the top level")
+        raise JsonError(at, f"the key {json.dumps(key)} occurs twice at the top level")
     if source.peek() != _COLON:
         raise source.error("a colon is missing")
     source.position += 1

@@ -170,7 +170,7 @@ class Dispatch:
         """
         self._crashes += 1
         if self._crashes == CRASHES_IN_A_ROW:
-            raise OdtkError("the workers crash on everything", why, RESUME)
+            raise OdtkError("the workers crash on every shard", why, RESUME)
         worker.deaths += 1
         for task in worker.lose():
             self._suspects.crashed(task)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from odtk_ray.dispatch.tasks import Task
 from odtk_ray.errors import OdtkError
 
-RESUME = "what is committed stays: --resume goes on once the cause is gone"
+RESUME = "finished shards are kept; continue with --resume once the cause is gone"
 
 _CRASHES_ALONE = 2
 
@@ -54,7 +54,7 @@ class Suspects:
         if task.singly:
             raise OdtkError(
                 f"shard {task.shard} crashes its worker",
-                "although each of its images, run alone, does not",
+                "although none of its images does when it runs alone",
                 RESUME,
             )
         task.singly = True

@@ -79,7 +79,7 @@ def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
     floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
     if engine.name != about.identity or names != wanted or not floats:
         hint = rebuild_command(path, about)
-        raise unusable_model(path, "it is a plan of something else than its sidecar says", hint)
+        raise unusable_model(path, "it is not the plan that its sidecar describes", hint)
 
 
 def _refused(path: str, about: Sidecar, messages: Sequence[str]) -> OdtkError:

@@ -138,13 +138,13 @@ class EngineLoader:
             engine: CudaEngine | TensorRTEngine = make(path, sha256, kinds)
         except (CudaUnavailable, DecoderUnavailable) as error:
             raise OdtkError(
-                "a GPU of this run cannot do what the first one can",
+                "a GPU of this run lacks what the run was planned with",
                 str(error),
                 "install the same packages on every node; --decoder cpu runs on every kind of GPU",
             ) from error
         if engine.decoder_key != planned:
             raise OdtkError(
-                "a worker decodes images with other software than was planned",
+                "a worker decodes images with other software than planned",
                 f"planned {planned}, found {engine.decoder_key}",
                 "install the same packages on every node",
             )
@@ -190,10 +190,10 @@ def no_plan_error(folder: str, gpu: Gpu | None, machine: Machine) -> Incompatibl
         machine: that it is in.
     """
     if gpu is None:
-        return IncompatibleGpu("CUDA finds no GPU", "the driver is missing, or does not work")
+        return IncompatibleGpu("CUDA finds no GPU", "its driver is missing or does not work")
     trt = machine.tensorrt or f"no TensorRT ({machine.trouble})"
     return IncompatibleGpu(
         f"{folder} has no plan for {gpu} with {trt}",
-        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it, and "
-        "--fallback MODEL.pth does without",
+        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it; "
+        "--fallback MODEL.pth runs without it",
     )

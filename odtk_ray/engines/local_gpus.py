@@ -100,4 +100,6 @@ def _make_current(index: int) -> None:
     if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) or cuda.cuCtxSetCurrent(
         context
     ):
-        raise OdtkError(f"GPU {index} of this node cannot be used", "CUDA gives it no context")
+        raise OdtkError(
+            f"GPU {index} of this node cannot be used", "CUDA cannot create a context on it"
+        )

@@ -160,7 +160,7 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
             "(--max-pixels; --tile reads TIFFs of any size)"
         )
     if is_sparse(image):
-        raise ImageError("a TIFF that leaves out parts where nothing is can be read with --tile")
+        raise ImageError("a TIFF with empty parts left out can only be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
         raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
     with _decoding():

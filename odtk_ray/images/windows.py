@@ -138,9 +138,9 @@ class TiffWindows:
         self._cache: OrderedDict[int, Pixels] = OrderedDict()
         self._cached = 0  # bytes
         if self._tags.get(_PLANAR, 1) != 1:
-            raise self._refused("its colours are stored apart (PlanarConfiguration 2)")
+            raise self._refused("its colours are stored separately (PlanarConfiguration 2)")
         if self._tags.get(_ORIENTATION, 1) != 1:
-            raise self._refused("it is stored turned (Orientation)")
+            raise self._refused("it is stored rotated (Orientation)")
         self._tiled = _TILE_WIDTH in self._tags
         offsets, counts = _TILES if self._tiled else _STRIPS
         if offsets not in self._tags or counts not in self._tags:

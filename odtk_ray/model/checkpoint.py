@@ -90,7 +90,7 @@ def load_checkpoint(
     if expect is not None and expect != sha256:
         why = f"its model is {sha256[:12]} and this run's is {expect[:12]}"
         raise unusable_checkpoint(
-            path, why, "put the same file on every machine, and leave it there"
+            path, why, "put the same file on every machine, and do not change it during the run"
         )
     return Checkpoint(
         **vars(settings),

@@ -93,8 +93,8 @@ def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
     if planned != found:
         raise UsageError(
             f"cannot resume {run.path} here",
-            f"it was planned for a {planned}, and the workers would be of kind {found}",
-            "results of the two differ in the last bits: resume where it was started",
+            f"it was planned for a {planned}, and the workers here are {found} workers",
+            "results of the two differ in the last bits: resume it on the same kind of workers",
         )
     run.take_over()
     reporter.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")

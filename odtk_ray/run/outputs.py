@@ -17,7 +17,7 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.score_run import Scores
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
 from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
@@ -41,15 +41,17 @@ def check_outputs(config: InferConfig) -> None:
             )
         check_file(path)
     if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
-        raise UsageError("one output is named twice", ", ".join(config.outputs))
+        raise UsageError("an output is named twice", ", ".join(config.outputs))
     check_writable(config.run_folder)
     for other in filter(None, (config.draw, config.trace)):
         check_writable(other)
     if config.draw and _holds(config.run_folder, config.draw):
-        raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
+        raise UsageError(
+            f"--draw {config.draw} lies in the run folder, which is deleted at the end"
+        )
     for path in config.outputs:
         if _holds(config.run_folder, path):
-            raise UsageError(f"{path} lies in the run folder, which is removed")
+            raise UsageError(f"{path} lies in the run folder, which is deleted at the end")
 
 
 def _holds(folder: str, path: str) -> bool:
@@ -199,7 +201,7 @@ def _unwritten(error: OSError) -> OdtkError:
     return OdtkError(
         "cannot write the outputs",
         str(error.strerror or error),
-        "nothing is lost: make room and run again with --resume",
+        "the detections are kept: make room and continue with --resume",
     )
 
 
@@ -235,7 +237,9 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
     except OSError as error:
         raise _unwritten(error) from error
     first = failures[0]
-    reporter.warn(f"{len(failures):,} images failed, first {first['file_name']}: {first['error']}")
+    reporter.warn(
+        f"{counted(len(failures), 'image')} failed, first {first['file_name']}: {first['error']}"
+    )
     return [_as_given(config, "failures.jsonl")]
 
 

@@ -19,7 +19,7 @@ from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.draw_run import draw_run
-from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.reporter import Reporter, RunReporter, counted
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import draft_run, make_run_plan
@@ -177,8 +177,8 @@ def finish(
     receipts: list[Receipt] = list(run.committed.values())
     if transposed := sum(receipt.transposed for receipt in receipts):
         reporter.warn(
-            f"the annotation file has width and height swapped for {transposed:,} of the images: "
-            "it was made on pictures turned by their EXIF orientation (--exif apply turns them)"
+            f"the annotation file swaps width and height of {counted(transposed, 'image')}: it was "
+            "made with pictures rotated by their EXIF orientation (--exif apply rotates them)"
         )
     outputs.publish()
     files = [*config.outputs, *write_failures(config, run, reporter)]
@@ -188,18 +188,21 @@ def finish(
         files += write_metrics(config, scores, run)
     if config.draw:
         drawn, problems = draw_run(config, run)
-        files.append(f"{config.draw} ({drawn:,} pictures)")
+        files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:
-            reporter.warn(f"{len(problems):,} pictures were not drawn, first {problems[0]}")
+            reporter.warn(
+                f"{counted(len(problems), 'picture')} could not be drawn, first {problems[0]}"
+            )
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
-        reporter.note(f"the CPU decoded {decoded_by_pillow:,} images that the GPU's decoder leaves")
-    images = len(run.plan.records)
+        images = counted(decoded_by_pillow, "image")
+        reporter.note(f"the CPU decoded {images} that the GPU's decoder does not support")
+    planned = len(run.plan.records)
     return Summary(
-        images=images,
+        images=planned,
         detections=sum(receipt.detections for receipt in receipts),
         failed=run.images_failed,
-        detected=images - before,
+        detected=planned - before,
         seconds=seconds,
         fleet=fleet,
         files=files,

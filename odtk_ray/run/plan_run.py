@@ -104,7 +104,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         check_drawing(config, run.plan.records)
         return draft
     if config.resume:
-        reporter.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
+        reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
     # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
     dataset = _find(config)
@@ -132,7 +132,7 @@ def _open_model(config: InferConfig, annotations: str) -> RunDraft:
         settings = fingerprint(config, opened, annotations, torch_free=not config.fallback)
         return RunDraft(config, opened, settings, engine_set, engine_set.batches)
     if config.fallback is not None:
-        raise UsageError("--fallback goes with an engine set", f"{config.model} is none")
+        raise UsageError("--fallback needs an engine set", f"{config.model} is not one")
     with model_file(config.model) as local:
         opened = open_model(config, local)
         batches = read_sidecar(local).batches if is_tensorrt_plan(local) else None
@@ -150,8 +150,8 @@ def _check_fallback(
         found = load_checkpoint(local, anchors).sha256
     if found != model.checkpoint:
         raise UsageError(
-            f"--fallback {fallback} is another model than {config.model}",
-            f"its hash is {found[:12]}, and the plans were made of {model.checkpoint[:12]}",
+            f"--fallback {fallback} is not the model of {config.model}",
+            f"its hash is {found[:12]}, and the plans were built from {model.checkpoint[:12]}",
             "give the checkpoint that was exported",
         )
 
@@ -214,7 +214,7 @@ def make_run_plan(
         settings = _try_gpus(draft, settings, load, fleet, reporter, trial_nodes)
         settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, reporter)
     elif not settings.full_precision:
-        reporter.note("mixed precision is for GPUs: CPU workers compute in FP32")
+        reporter.note("mixed precision needs GPUs: CPU workers compute in FP32")
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
@@ -247,7 +247,9 @@ def _limit_to_tensorrt_plan(
     least, greatest = batches
     batch = min(max(wanted, least), greatest)
     if batch != wanted and config.batch is not None:
-        reporter.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
+        reporter.note(
+            f"the TensorRT plan takes {least} to {greatest} images per launch: using {batch}"
+        )
     return batch
 
 

@@ -84,7 +84,7 @@ def merge_shards(run: RunFolder, receipts: Receipts | None = None) -> Iterator[M
         table = table.take(np.argsort(table["index"].to_numpy(), kind="stable"))
         if not np.array_equal(table["index"].to_numpy(), np.arange(start, stop)):
             raise OdtkError(
-                f"the results of images {start:,} to {stop - 1:,} are not complete",
+                f"the results of images {start:,} to {stop - 1:,} are incomplete",
                 f"{len(table):,} rows for {stop - start:,} images",
                 "the run folder was changed from outside: remove it and run again",
             )

@@ -65,8 +65,8 @@ class RunFolder:
         if cls.exists(path):
             raise UsageError(
                 f"the run folder {path} exists",
-                "an earlier run did not finish, or is still at work",
-                "--resume continues it; or remove it, or choose another --run-dir",
+                "an earlier run did not finish, or is still running",
+                "continue it with --resume, remove it, or choose another --run-dir",
             )
 
     @classmethod
@@ -117,7 +117,7 @@ class RunFolder:
         if with_retries(lambda: storage.exists(newer)):
             raise OdtkError(
                 f"another run has taken over {self.path}",
-                "it was started with --resume while this one was at work",
+                "it was started with --resume while this one was running",
             )
 
     def file(self, receipt: Receipt) -> str:

@@ -63,7 +63,7 @@ def read_run_plan(path: str) -> tuple[RunPlan, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"cannot resume from {path}",
-            "it is no run folder, or it is damaged",
+            "it is not a run folder, or it is damaged",
             "remove the folder and start again without --resume",
         ) from error
     order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))

@@ -89,7 +89,7 @@ def _await(canary: str) -> None:
                 raise OdtkError(
                     "the images cannot be read any more",
                     f"{canary}: {error.strerror or error}",
-                    "what is committed stays: --resume goes on once they are back",
+                    "finished shards are kept; continue with --resume once they are back",
                 ) from error
         _wait(_FIRST_PAUSE)
 

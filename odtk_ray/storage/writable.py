@@ -38,7 +38,9 @@ def check_writable(path: str) -> None:
             os.unlink(probe)
     except OSError as error:
         why = f"{folder}: {error.strerror or error}"
-        raise UsageError(f"cannot write {path}", why, "choose a folder you may write") from error
+        raise UsageError(
+            f"cannot write {path}", why, "choose a folder that you can write to"
+        ) from error
     except (ImportError, ValueError, NotImplementedError) as error:
         hint = "s3:// needs `pip install odtk-ray[s3]`, gs:// `odtk-ray[gcs]`, on every node"
         raise UsageError(f"cannot write {path}", str(error), hint) from error

@@ -128,7 +128,7 @@ KEY = key_of(H100)
         (edited(swap_names), "is damaged"),
         (
             EngineSet.of([H100, replace(A10G, batches=(9, 9, 9))]).to_json().encode(),
-            "no launch that all of its plans take",
+            "no batch size in common",
         ),
     ],
 )

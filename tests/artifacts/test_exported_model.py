@@ -152,12 +152,12 @@ def test_bad_descriptions_are_refused(tmp_path, metadata, why):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "damaged, or no ONNX"),
-        (b"PK\x03\x04 is a zip", "damaged, or no ONNX"),
-        (b"\xff" * 100, "damaged, or no ONNX"),
-        (b"\x0a\xff\xff\xff\x0f", "damaged, or no ONNX"),
-        (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or no ONNX|description is damaged"),
-        (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or no ONNX"),
+        (b"", "damaged, or not an ONNX"),
+        (b"PK\x03\x04 is a zip", "damaged, or not an ONNX"),
+        (b"\xff" * 100, "damaged, or not an ONNX"),
+        (b"\x0a\xff\xff\xff\x0f", "damaged, or not an ONNX"),
+        (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or not an ONNX|description is damaged"),
+        (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or not an ONNX"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, why):

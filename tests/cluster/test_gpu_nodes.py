@@ -103,7 +103,7 @@ def test_nodes_that_do_not_answer_are_left_out(fleet, quiet, monkeypatch):
     found = find_nodes(["H100"], None, silent, quiet)
     assert [n.machine.gpus for n in found] == [(H100,)]
     assert sorted("CUDA error 999" in warning for warning in quiet.warnings) == [False, True]
-    assert all("does not say which GPUs it has" in warning for warning in quiet.warnings)
+    assert all("does not report its GPUs" in warning for warning in quiet.warnings)
 
 
 class Starting(Quiet):

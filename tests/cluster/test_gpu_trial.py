@@ -64,7 +64,7 @@ def places(head):
 def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least, batch):
     found = try_gpus(limited, run_settings(launch_batch=wanted), places, quiet, least)
     assert found.launch_batch == batch
-    said = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
+    said = f"{wanted} images per launch do not fit in GPU memory: using {batch}"
     assert (said in found.remarks) == (batch != wanted)
     assert sorted(r for r in found.remarks if r.startswith("room")) == ["room 100", "room 5"]
 

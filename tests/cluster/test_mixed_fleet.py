@@ -252,9 +252,9 @@ def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
 def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, signs, quiet):
     with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
         run(config, quiet, signs)
-    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+    with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
         run(replace(config, gpu_types=("all",)), quiet, signs)
-    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+    with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
         run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet, signs)
     assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
     cluster.add(**having(ADA))
@@ -283,7 +283,7 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
     other = tiny_model(tmp_path / "other.pth", seed=9)
     (tmp_path / "empty").mkdir()
     for flags, message in (
-        (["--fallback", other], "other.pth is another model than"),
+        (["--fallback", other], "other.pth is not the model of"),
         (["--fallback", "none.pth"], "none.pth"),
         (["--fit", "64", "64"], "--fit contradicts engines"),
         (["--full-precision"], "--full-precision contradicts engines"),
@@ -299,4 +299,4 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
     assert "--gpu-type all" in outcome.output
     outcome = infer_cli([other], images, "--fallback", other)
     assert outcome.exit_code == 2
-    assert "--fallback goes with an engine set" in outcome.output
+    assert "--fallback needs an engine set" in outcome.output

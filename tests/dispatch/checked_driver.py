@@ -311,7 +311,7 @@ class CheckedDriver:
 
     def check_reason(self, error: OdtkError):
         """See that a run may end with that error now."""
-        if "crash on everything" in str(error):
+        if "crash on every shard" in str(error):
             assert self.crashes == 20
         elif "another run has taken over" in str(error):
             assert self.taken_over

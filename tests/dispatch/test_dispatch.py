@@ -123,7 +123,7 @@ def test_twenty_crashes_with_nothing_done_in_between_end_the_run():
     for worker in made.workers[:19]:
         assert made.crashed(worker, "died")
         report(made, worker, 3.0)
-    with pytest.raises(OdtkError, match="the workers crash on everything: died"):
+    with pytest.raises(OdtkError, match="the workers crash on every shard: died"):
         made.crashed(made.workers[20], "died")
 
 

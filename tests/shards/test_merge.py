@@ -62,5 +62,5 @@ def test_a_damaged_shard_file_fails_the_run(tmp_path):
 def test_rows_of_another_shard_fail_the_run(tmp_path):
     run = make_run(tmp_path / "run", list(range(400)), make_results(400))
     run.committed[0] = run.committed[1]
-    with pytest.raises(OdtkError, match="not complete"):
+    with pytest.raises(OdtkError, match="incomplete"):
         list(merge_shards(run))

@@ -90,15 +90,15 @@ class CheckResult:
         """Return why the exported model differs too much, if it does; AP decides, if measured."""
         comparison, accuracy = self.comparison, self.accuracy
         if comparison is not None and not comparison.finite:
-            return ["some outputs are not finite: the export is off"]
+            return ["some outputs of the exported model are not finite"]
         if accuracy is not None and accuracy.reference:  # of 0 there is nothing to lose
             if accuracy.kept >= LEAST_KEPT:
                 return []
-            return [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]
+            return [f"AP falls by {1 - accuracy.kept:.1%}: the exported model differs too much"]
         if comparison is not None and comparison.share < LEAST_MATCHED:
             return [
                 f"only {comparison.share:.1%} of the detections match {comparison.reference}'s: "
-                "the export is off (--calibration-annotations measures AP)"
+                "the exported model differs too much (--calibration-annotations measures AP)"
             ]
         return []
 
@@ -121,7 +121,7 @@ def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageList
         if folder is None:
             raise UsageError(
                 "--calibration-annotations needs images",
-                hint="--calibration-images or --check-images is the folder of its files",
+                hint="--calibration-images or --check-images names the folder of its files",
             )
         annotated = read_annotated(config.calibration_annotations, folder, about)
     pictures = check_pictures(images, about.size, lists)

@@ -229,7 +229,7 @@ class PlanRunner:
         found = [outcome.found for outcome in outcomes]
         failed = [one for one in found if isinstance(one, ImageError)]
         if failed:
-            raise OdtkError("the check could not bring its pictures to the GPU", str(failed[0]))
+            raise OdtkError("the check could not load its pictures onto the GPU", str(failed[0]))
         return [one for one in found if not isinstance(one, ImageError)]
 
 

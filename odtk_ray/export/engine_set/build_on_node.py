@@ -52,7 +52,7 @@ def build_into(
     machine = inspect(about.gpu)
     if about.gpu not in machine.gpus or machine.tensorrt != about.tensorrt:
         found = ", ".join(map(str, machine.gpus)) or "no GPU"
-        raise OdtkError("its node has changed", f"it has {found} and {machine.tensorrt} now")
+        raise OdtkError("its node has changed", f"it now has {found} and {machine.tensorrt}")
     key = key_of(about)
     plan, timings = plan_path(folder, key), storage.join(folder, f"{key}.timing")
     started = time.monotonic()

@@ -59,8 +59,8 @@ def list_plans(
     plans += _still_fitting(folder, old, {plan.about.gpu for plan in wanted.values()}, source)
     engines = EngineSet.of(plans)
     for key in old.keys() - engines.engines.keys():
-        reporter.note(f"no longer listed: {key}, of another model, other settings or a TensorRT "
-                    "that no node has")  # fmt: skip
+        reporter.note(f"no longer listed: {key}: it has another model, other settings or a "
+                    "TensorRT that no node has")  # fmt: skip
     if engines.engines != old:
         write_file(storage.join(folder, SET_FILE), engines.to_json().encode())
     return engines, final
@@ -73,7 +73,7 @@ def _read_old(folder: str, reporter: Reporter) -> dict[str, Sidecar]:
     except FileNotFoundError:
         return {}
     except UsageError as error:
-        reporter.warn(f"{SET_FILE} is made anew: {error.why}")
+        reporter.warn(f"{SET_FILE} is written again: {error.why}")
         return {}
 
 

@@ -24,7 +24,7 @@ from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 
 _TABLE = "calibration.json"
 
@@ -63,7 +63,7 @@ class BuiltSet:
         if self.engines is not None and self.exit_code != EXIT_FAILED:
             model, count = self.engines.model, len(self.engines.engines)
             lines += [
-                f"{self.path} has {count} plan{'s' * (count > 1)}: {', '.join(model.backbones)}, "
+                f"{self.path} has {counted(count, 'plan')}: {', '.join(model.backbones)}, "
                 f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}",
                 *self.hints,
                 f"next: odtk-ray infer {self.path} --images DIR",
@@ -127,7 +127,7 @@ def check_set(config: ExportConfig) -> None:
         if given:
             raise UsageError(
                 f"{flag} does not go with --gpu-type",
-                "plans of a set have raw outputs, timings of their own, and the GPU of their node",
+                "plans of a set have raw outputs and their own timings; each is for its node's GPU",
             )
 
 

@@ -75,7 +75,7 @@ def draw_sample(
         raise UsageError(
             f"calibration needs {count} images and {images} has {len(paths)}",
             f"{unreadable} cannot be decoded" if unreadable else "",
-            "--calibration-batches and --calibration-batch-size say how many",
+            "--calibration-batches and --calibration-batch-size set the number of images",
         )
     return Sample(paths, hashes, unreadable)
 
@@ -162,7 +162,7 @@ def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
     if largest == 0:
         return Histogram.empty()
     if not np.isfinite(largest):
-        raise OdtkError(f"calibration met NaN or infinity in {name}", "the model has diverged")
+        raise OdtkError(f"calibration found NaN or infinity in {name}", "the model has diverged")
     exponent = int(np.frexp(largest)[1])  # largest < 2^exponent
     # Scaling by a power of two is exact, and so is the bin of every value.
     places = (magnitudes[magnitudes > 0].double() * (BINS / 2.0**exponent)).long()

@@ -110,12 +110,14 @@ def check_table(
         made, wanted = ("x".join(map(str, sides)) for sides in (table.size, size))
         raise _refused(path, f"it was made at {made}, and --size is {wanted}")
     if method is not None and table.method != method:
-        raise _refused(path, f"its method is {table.method}, and {method} is asked for")
+        raise _refused(path, f"its method is {table.method}, and --calibration-method is {method}")
     if images is not None and sorted(table.images) != sorted(images):
         raise _refused(path, "it was made from other images than those drawn now")
     if table.amax.keys() != set(keys):
         odd = sorted(table.amax.keys() ^ set(keys))
-        raise _refused(path, f"{len(odd)} of its entries are not this network's, as {odd[0]}")
+        raise _refused(
+            path, f"{len(odd)} of its entries do not belong to this network, such as {odd[0]}"
+        )
 
 
 def _refused(path: str, why: str) -> UsageError:
@@ -124,7 +126,7 @@ def _refused(path: str, why: str) -> UsageError:
 
 def _parse(path: str, content: dict[str, Any]) -> CalibrationTable:
     if content["format"] != _FORMAT:
-        raise _refused(path, "its format is another one")
+        raise _refused(path, "its format is not supported")
     height, width = content["size"]
     amax = {str(key): float(value) for key, value in content["amax"].items()}
     if not all(0 <= value < float("inf") for value in amax.values()):

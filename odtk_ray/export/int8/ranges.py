@@ -21,6 +21,7 @@ from odtk_ray.export.int8.calibration_table import (
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph
+from odtk_ray.reporter import counted
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def check_int8(config: ExportConfig) -> None:
         )
     if config.calibration_images is None and table is not None and not storage.exists(table):
         raise UsageError(
-            f"there is no calibration table {table}", hint="--calibration-images makes it"
+            f"there is no calibration table {table}", hint="--calibration-images creates it"
         )
     if table is not None and storage.absolute(table) == storage.absolute(config.output):
-        raise UsageError(f"the table and the export are both to be {table}")
+        raise UsageError(f"--calibration-table and the output are the same file: {table}")
     if table is not None and (config.recalibrate or not storage.exists(table)):
         check_file(table)  # one that is read may lie where nobody may write
         check_replaceable(table)
@@ -74,7 +75,7 @@ def int8_ranges(
             config.calibration_images, count, config.input_size, config.seed, lists
         )
         if bad := sample.unreadable:
-            reporter.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
+            reporter.warn(f"{counted(bad, 'calibration image')} cannot be decoded: skipped")
     method = config.calibration_method or "entropy"
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
@@ -89,7 +90,7 @@ def int8_ranges(
             method=method if asked else None,
             images=sample.hashes if sample else None,
         )
-        reporter.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        reporter.note(f"using the ranges of {path} ({table.method}, {len(table.images)} images)")
         return table, False
     if sample is None:
         raise ValueError("check_int8 comes first")

@@ -28,7 +28,7 @@ from odtk_ray.export.output_files import check_output, write_file, writing
 from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open_model import check_rotated
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,7 +71,7 @@ class Exported:
     def lines(self) -> list[str]:
         """Format the summary for people."""
         about = self.about
-        classes = f"{about.classes} class{'es' * (about.classes > 1)}"
+        classes = counted(about.classes, "class", "classes")
         outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
         boxes = "rotated boxes, " if about.rotated else ""
         return [
@@ -182,9 +182,11 @@ def check_settings(config: ExportConfig) -> None:
     if config.int8:
         check_int8(config)
     elif stated(config, _OF_INT8):
-        raise UsageError("calibration and --int8-exclude are of use with --int8 only")
+        raise UsageError("options of calibration, and --int8-exclude, need --int8")
     if is_onnx(config.output) and (of_plans := stated(config, _OF_PLANS)):
-        raise UsageError(f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is none")
+        raise UsageError(
+            f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is not a .plan file"
+        )
     try:
         import onnx  # noqa: F401 - needed below, and said here
     except ImportError as error:

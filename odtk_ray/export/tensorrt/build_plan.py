@@ -54,11 +54,14 @@ class PlanOptions:
         if not 1 <= least <= tuned <= greatest:
             shown = " ".join(map(str, self.batches))
             raise UsageError(
-                f"--dynamic-batch-opts {shown} is no range", "it is MIN OPT MAX, in rising order"
+                f"--dynamic-batch-opts {shown} is not a range",
+                "it must be MIN OPT MAX, in rising order",
             )
         for capability in self.capabilities:
             if not re.fullmatch(r"[0-9]+\.[0-9]", capability):
-                raise UsageError(f"--compute-capability {capability} is none", "8.9 is one")
+                raise UsageError(
+                    f"--compute-capability {capability} is not valid", "it looks like 8.9"
+                )
 
 
 def builder_package(capabilities: Sequence[str]) -> Any:
@@ -152,12 +155,12 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
     """
     if about.outputs != "raw":
         raise UsageError(
-            "a plan is made of raw outputs, and this model ends in detections",
+            "a plan needs raw outputs, and this model ends in detections",
             hint="export it without --with-postprocess",
         )
     if (about.precision == "int8") != (options.precision == "int8"):
         raise UsageError(
-            f"the model is {about.precision.upper()} and the plan is to be "
+            f"the model is {about.precision.upper()} and the plan would be "
             f"{options.precision.upper()}",
             "INT8 is decided when the checkpoint is exported",
         )
@@ -228,7 +231,7 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
         with writing(path) as part, open(part, "wb") as file:
             file.write(memoryview(config.get_timing_cache().serialize()))
     except OdtkError as error:  # the plan itself took minutes
-        say(f"timings are not kept: {error}")
+        say(f"timings are not saved: {error}")
 
 
 def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:

@@ -96,7 +96,7 @@ def _onnx_file(
             raise UsageError(
                 "a plan of a checkpoint needs PyTorch",
                 str(error),
-                "export it to ONNX where PyTorch is, and build the plan of that here",
+                "export it to ONNX where PyTorch is installed, and build the plan from that here",
             ) from error
         return onnx_for_plan(config, lists, reporter)
     with model_file(config.model) as local:

@@ -95,7 +95,7 @@ def test_a_bad_export_does_not(trained, photos, model, truth, tmp_path):
     found = measured(tmp_path / "m.onnx", trained, photos, truth)
     assert found.kept < 0.9
     warnings = CheckResult(None, found).warnings()
-    assert warnings == [f"AP falls by {1 - found.kept:.1%}: the export is off"]
+    assert warnings == [f"AP falls by {1 - found.kept:.1%}: the exported model differs too much"]
 
 
 def test_export_measures_it_and_counts_what_is_quantised(trained, photos, truth, tmp_path):

@@ -137,7 +137,7 @@ def test_outputs_that_are_not_finite_are_said(exported, tmp_path):
     broken = changed(exported[2], "box_head.8.bias", lambda bias: bias + np.inf)
     check = checked(exported, broken, tmp_path)
     assert not check.finite
-    assert CheckResult(check).warnings() == ["some outputs are not finite: the export is off"]
+    assert CheckResult(check).warnings() == ["some outputs of the exported model are not finite"]
 
 
 def test_without_a_reference_a_model_is_run_all_the_same(exported, tmp_path):

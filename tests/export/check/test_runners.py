@@ -73,7 +73,7 @@ def test_pictures_are_cut_into_launches_and_stay_in_order():
 
 
 def test_a_picture_that_does_not_arrive_is_a_failure():
-    with pytest.raises(OdtkError, match="could not bring its pictures to the GPU: black"):
+    with pytest.raises(OdtkError, match="could not load its pictures onto the GPU: black"):
         PlanRunner(Launches(), 2).detect(gray(10, 0), SIZE)
 
 

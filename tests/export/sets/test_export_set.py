@@ -134,7 +134,7 @@ def test_a_rerun_builds_only_what_is_missing_or_damaged(copied, export):
     (copied / "engines.json").write_text("{")
     output = export(copied, "--gpu-type", "all")
     assert states(output) == dict(zip(ALL, ("built", "built", "built", "kept"), strict=True))
-    assert "engines.json is made anew: engines.json is damaged" in output
+    assert "engines.json is written again: engines.json is damaged" in output
     for found, about in read_engine_set(str(copied)).engines.items():
         assert read_sidecar(str(copied / f"{found}.plan")) == about
 
@@ -178,7 +178,7 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
     outcome = CliRunner().invoke(cli, list(map(str, arguments)))
     assert outcome.exit_code == 0, outcome.output
     output = export(folder, *types)
-    assert f"ranges are those of {table}" in output
+    assert f"using the ranges of {table}" in output
     engines = list(read_engine_set(str(folder)).engines.values())
     assert [about.model.precision for about in engines] == ["int8"] * 2
     expected = hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest()

@@ -80,8 +80,8 @@ def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
     share = plan.check_result.check.share
     assert share < 0.97
     assert warnings == [
-        f"only {share:.1%} of the detections match ONNX Runtime's: the export is off "
-        "(--calibration-annotations measures AP)"
+        f"only {share:.1%} of the detections match ONNX Runtime's: the exported model differs too "
+        "much (--calibration-annotations measures AP)"
     ]
     assert (tmp_path / "m.plan").exists()
 
@@ -89,7 +89,7 @@ def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
 def test_outputs_that_are_not_finite_are_warned_of(rtx, source, tmp_path):
     opened = standing_in(source[1], overflow)
     _, _, warnings = built(source[1], tmp_path, opened)
-    assert warnings == ["some outputs are not finite: the export is off"]
+    assert warnings == ["some outputs of the exported model are not finite"]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_ap_decides_where_there_are_annotations(rtx, source, photos, truth, tmp_
     assert accuracy.reference > 0.4
     assert accuracy.rotated == plan.about.model.rotated
     assert accuracy.line() in lines
-    off = [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]
+    off = [f"AP falls by {1 - accuracy.kept:.1%}: the exported model differs too much"]
     assert warnings == ([] if kept else off)
 
 
