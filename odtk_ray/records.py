@@ -1,6 +1,7 @@
 """The rows that travel through a run, and their Arrow schemas.
 
-A record is one planned image; a result is what became of it. Every record has exactly one result.
+A record is one planned image; its result has its detections or its error. Every record has exactly
+one result.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-# Arrow takes no rows out of a column of `string` that holds more than 2 GiB: of 25 million paths.
+# Arrow cannot select rows of a `string` column with more than 2 GiB, such as 25 million paths.
 _TEXT = pa.large_string()
 
 RECORD_SCHEMA = pa.schema(
@@ -26,7 +27,7 @@ RECORD_SCHEMA = pa.schema(
     ]
 )
 
-# What a worker needs of a record.
+# The columns of a record that a worker needs.
 WORK_COLUMNS = ("index", "path", "width", "height")
 
 RESULT_SCHEMA = pa.schema(
@@ -98,9 +99,9 @@ class ImageResult:
     """The result of one image: its detections, or why it failed.
 
     Attributes:
-        error: why it failed; None when it was detected.
+        error: why it failed; None if it did not.
         width: decoded width in pixels, 0 when it failed.
-        height: likewise.
+        height: decoded height in pixels, 0 when it failed.
         detections: boxes_img; empty when it failed.
         by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
     """

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 # fleets are asked more slowly, so that the answers leave the driver time for its work.
 _WATCH_INTERVAL = 0.5
 _WATCHED_AT_ONCE = 64
-# Seconds between two looks at the cluster for room for more workers.
+# Seconds between two checks whether the cluster has room for more workers.
 _GROW_INTERVAL = 5.0
-# Seconds after which workers that still wait for their GPUs or cores are mentioned.
+# Seconds after which a remark mentions workers that still wait for GPUs or cores.
 _PATIENCE = 60.0
 
 
@@ -39,19 +39,19 @@ class Dispatcher:
 
     Args:
         start: starts a worker.
-        workers: how many.
-        refs: for each shard where its rows lie.
-        rows: for each shard its record indices, in processing order.
+        workers: number of workers.
+        refs: position of each shard's rows in the object store.
+        rows: record indices of each shard, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with the receipts of shards that are done, one or several at a time.
         progress: called with the number of images done in shards that are not committed yet, at
             least every second.
-        warn: called with remarks about workers.
-        observer: told what the workers do.
+        warn: receives remarks about workers.
+        observer: records finished shards and crashes.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, at least 120.
-        room: returns for how many workers there is room now; None keeps the number.
-        leave_out: told about a GPU that cannot take part; returns the room that is left.
+        room: returns how many workers the cluster has room for now; None keeps the number.
+        leave_out: called with a GPU that cannot take part; returns the room that is left.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Dispatcher:
         self._leave_out = leave_out
         self._actors: dict[WorkerState, ActorHandle[Any]] = {}
         self._dispatch: Dispatch
-        # Calls that have not ended; those without an assignment ask the worker for a report.
+        # Calls that have not ended; a call without an assignment asks for the worker's progress.
         self._calls: dict[ObjectRef[Any], tuple[WorkerState, Assignment | None]] = {}
         self._asked: set[WorkerState] = set()
 
@@ -104,7 +104,7 @@ class Dispatcher:
             self._work(now)
         finally:
             for actor in self._actors.values():
-                ray.kill(actor)  # its cores or GPU are free for what follows
+                ray.kill(actor)  # frees its cores or GPU
             self._observer.close()
 
     def _work(self, started: float) -> None:
@@ -172,7 +172,7 @@ class Dispatcher:
                 receipt = self._end_call(ref)
                 if receipt is not None:
                     receipts.append(receipt)
-        finally:  # what is done counts, also when another worker ends the run
+        finally:  # finished shards count, even if another worker ends the run
             if receipts:
                 self._commit(*receipts)
             if done:
@@ -242,7 +242,7 @@ class Dispatcher:
             return
         why = exit_reason(error)
         self._observer.crash(worker, why)
-        ray.kill(actor)  # one that was only out of reach must not hold its GPU
+        ray.kill(actor)  # a worker that was only unreachable must not keep its GPU
         cause = error.args[0] if error.args else None
         if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
             raise worker_error(cause)

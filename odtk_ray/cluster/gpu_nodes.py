@@ -30,9 +30,9 @@ _TYPE_LABEL = "ray.io/accelerator-type"
 _TYPE_RESOURCE = "accelerator_type:"  # Ray's older way, on nodes that were started without labels
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
-# Seconds for a node to say what it has: a process starts there and imports TensorRT.
+# Seconds for a node to list its GPUs: a process starts there and imports TensorRT.
 _SURVEY_SECONDS = 120.0
-# Seconds between two looks for nodes that are waited for.
+# Seconds between two searches for nodes that are expected to join.
 _LOOK_INTERVAL = 1.0
 
 ALL = "all"
@@ -43,11 +43,11 @@ class GpuNode:
     """A node with GPUs.
 
     Attributes:
-        id: Ray's.
-        address: of the node, for people.
-        kind: Ray's type of its GPUs; empty where Ray does not know.
-        count: how many GPUs Ray hands out there.
-        machine: what the node itself sees.
+        id: Ray's id of the node.
+        address: of the node, for messages.
+        kind: Ray's type of its GPUs; empty if Ray does not know it.
+        count: number of GPUs that Ray assigns there.
+        machine: the GPUs and TensorRT that the node itself finds.
     """
 
     id: str
@@ -104,9 +104,9 @@ def survey(
     """Ask nodes for their GPUs; leave out, with a warning, a node that does not answer.
 
     Args:
-        nodes: of `gpu_nodes`.
-        inspect: runs there, without reserving anything.
-        reporter: told about nodes that do not answer.
+        nodes: as `gpu_nodes` returns them.
+        inspect: runs on each node, without reserving anything.
+        reporter: warned of nodes that do not answer.
     """
     import ray
     from ray.exceptions import RayError
@@ -137,14 +137,14 @@ def find_nodes(
     """Return all GPU nodes, after waiting for at least one of each type.
 
     Args:
-        types: that must be there; may be empty.
-        wait: seconds that nodes of them may take to join, as when an autoscaler starts them; None
+        types: types of which at least one node must exist; may be empty.
+        wait: seconds to wait for such nodes, for example until an autoscaler starts them; None
             does not wait.
         inspect: see `survey`.
         reporter: likewise.
 
     Raises:
-        UsageError: no node has a GPU of some type; those that there are are named.
+        UsageError: no node has a GPU of some type; the existing types are named.
     """
     known: set[str] = set()
     nodes: list[GpuNode] = []
@@ -187,9 +187,9 @@ def _absent(
 def _demands() -> Iterator[Any]:
     """Let an autoscaler know what is missing, by tasks that no node can run yet.
 
-    Yields a function that takes a type, and says whether it was new. Two tasks ask for a type:
-    labels and resources are independent, and a node type may declare only one of them. The
-    autoscaler finds one node for both where it declares both.
+    Yields a function that takes a type and returns whether it was new. Two tasks ask for each
+    type: labels and resources are independent, and a node type may declare only one of them. If
+    it declares both, the autoscaler starts one node for both tasks.
     """
     import ray
 
@@ -207,7 +207,7 @@ def _demands() -> Iterator[Any]:
                 task.options(label_selector={_TYPE_LABEL: kind}).remote(),
                 task.options(num_gpus=0, resources=resource).remote(),
             ]
-        else:  # an exact name: no autoscaler knows those
+        else:  # an exact name, which no autoscaler knows
             refs[kind] = []
         return True
 
@@ -226,7 +226,7 @@ def check_gpu_type(types: Collection[str], inspect: InspectMachine) -> None:
     """Check, in a worker, that its GPU has a type that was asked for: nodes may join at any time.
 
     Raises:
-        IncompatibleGpu: it is of none.
+        IncompatibleGpu: it has none of these types.
     """
     if not types:
         return

@@ -17,8 +17,8 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import PILLOW, Decoder, RunSettings
 
-# Share of the GPU's memory that must stay free once the largest shape is ready, for decoded
-# pictures, for the graphs of the other shapes and for what else allocates.
+# Share of the GPU's memory that must stay free once the largest shape is ready: for decoded
+# pictures, the graphs of the other shapes and everything else that allocates.
 _FREE_SHARE = 0.1
 
 
@@ -29,8 +29,8 @@ class GpuAbilities:
     Attributes:
         kernels: whether the kernels of `cuda_ops` run.
         decoders: keys of the image decoders that work, the best first; Pillow's is not among them.
-        remarks: why something is not as it could be, one sentence each.
-        launch_batch: the most pictures, at most those asked for, whose launch fits in memory.
+        remarks: what works less well than it could, and why; one sentence each.
+        launch_batch: the largest launch that fits in memory, at most the one asked for.
     """
 
     kernels: bool
@@ -44,7 +44,7 @@ class GpuAbilities:
         return next(iter(self.decoders), PILLOW)
 
 
-# What is tried on a GPU, with the settings planned so far; None when memory runs out.
+# Tries a GPU with the settings planned so far; returns None if memory runs out.
 TryGpu = Callable[[RunSettings], "GpuAbilities | None"]
 
 
@@ -53,9 +53,9 @@ class GpuTrial:
     """A trial of a GPU: kernels, decoders, and an engine of the largest planned shape.
 
     Attributes:
-        load: makes a worker's engine; of its shapes the largest is tried.
-        decoder: the one that the user insists on.
-        kernels_needed: whether nothing can take the kernels' place.
+        load: creates a worker's engine; only its largest shape is tried.
+        decoder: the decoder that the user asked for.
+        kernels_needed: whether the run cannot do without the CUDA kernels.
     """
 
     load: EngineLoader
@@ -66,7 +66,7 @@ class GpuTrial:
         """Find what works, and make an engine with it; return None if memory runs out.
 
         Args:
-            settings: the plan's so far, with the launch batch that was asked for.
+            settings: as planned so far, with the launch batch that was asked for.
         """
         found = _find_abilities(self.decoder)
         if self.kernels_needed and not found.kernels:
@@ -91,10 +91,10 @@ def try_gpus(
 
     Args:
         trial: runs on each of them.
-        settings: the plan's so far, with the launch batch that was asked for.
-        trial_nodes: where to try: a place for each kind of GPU.
-        reporter: told what is waited for.
-        least: launch batch that the model takes.
+        settings: as planned so far, with the launch batch that was asked for.
+        trial_nodes: the nodes to try, one group for each kind of GPU.
+        reporter: receives remarks about what the trial waits for.
+        least: smallest launch batch that the model accepts.
 
     Raises:
         OdtkError: not even one picture fits in memory, or the model cannot run there.
@@ -105,7 +105,7 @@ def try_gpus(
     while waiting:
         asked = trial, replace(settings, launch_batch=batch)
         calls = [Call(name, place, asked) for name, place in waiting.items()]
-        # A process that ran out of memory in mid-capture is good for nothing: each has its own.
+        # A process that ran out of memory during a capture is unusable, so each try has its own.
         results = run_on_nodes(_run, calls, "trying what GPUs can do", reporter)
         for name, result in results.items():
             if isinstance(result, OdtkError):
@@ -155,7 +155,7 @@ def _find_abilities(decoder: Decoder | None) -> GpuAbilities:
         import cuda_ops
 
         device = cuda_ops.Device()
-    except Exception as error:  # PyCUDA and the driver raise what they like
+    except Exception as error:  # PyCUDA and the driver raise many types
         remark = f"the CUDA kernels cannot be used, PyTorch computes instead: {error}"
         return GpuAbilities(False, (), (remark,))
     try:
@@ -175,7 +175,7 @@ def _decoders(device: Any) -> GpuAbilities:
             jpeg = JpegDecoder(device, threads=1, kinds=[kind])
             jpeg.close()
             keys.append(jpeg.key)
-        except Exception as error:  # nvImageCodec and its libraries likewise
+        except Exception as error:  # so do nvImageCodec and its libraries
             reasons[str(error)] = None
     remarks = () if keys else (f"the CPU decodes JPEGs: {'; '.join(reasons)}",)
     return GpuAbilities(True, tuple(keys), remarks)
@@ -190,7 +190,7 @@ def _fits(load: EngineLoader) -> bool:
                 engine.launch([], load.shapes[0])()
             free, total = engine.memory()
     except Exception as error:
-        # torch's and PyCUDA's, neither of which need be installed.
+        # By name, since neither torch nor PyCUDA need be installed.
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
             return False
         raise

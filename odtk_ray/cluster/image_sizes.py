@@ -12,8 +12,8 @@ from odtk_ray import storage
 from odtk_ray.images.decode_image import read_size
 from odtk_ray.settings import ExifPolicy
 
-# A header takes a tenth of a millisecond, the process of a task a second to start: so many are
-# read by the driver itself, and by each task.
+# A header takes 0.1 ms, and the process of a task a second to start: up to this many headers are
+# read by the driver itself, and this many by each task.
 _PATHS_A_TASK = 5000
 # Headers are read from disks and object stores that answer several requests at once.
 _THREADS = 8
@@ -22,7 +22,7 @@ _THREADS = 8
 def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
     """Fill in missing widths and heights from image headers; those that cannot be read stay 0.
 
-    A file without a readable header is planned all the same: its worker says what is wrong.
+    A file without a readable header is still planned: its worker reports what is wrong.
     """
     import ray
 
@@ -55,7 +55,7 @@ def read_sizes(paths: list[str], exif: ExifPolicy) -> NDArray[np.int32]:
         try:
             with storage.open_input(path) as stream:
                 return read_size(stream, exif)
-        except Exception:  # whatever it is, the worker that runs the image will say it
+        except Exception:  # the worker that runs the image will report it
             return (0, 0)
 
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -28,8 +28,8 @@ class NodeSelection:
     """The nodes of the cluster that take part.
 
     Attributes:
-        left_out: ids of nodes on which no worker starts.
-        trial_nodes: of each kind of GPU one place to try what is planned.
+        left_out: ids of nodes on which no worker is started.
+        trial_nodes: for each kind of GPU the nodes on one of which the plan is tried.
     """
 
     left_out: set[str] = field(default_factory=set)
@@ -51,14 +51,14 @@ def select_nodes(
 ) -> NodeSelection:
     """Decide which nodes a run uses.
 
-    Nodes are asked what they have where it matters: for an engine set, for `--gpu-type`, and where
+    Nodes are asked for their GPUs only if it matters: for an engine set, for `--gpu-type`, and if
     Ray knows several types of GPUs.
 
     Args:
         config: what the user asked for.
         engine_set: the plans, where the model is an engine set.
         inspect: finds a node's GPUs, on the node.
-        reporter: told about GPUs that are left out although nobody asked for that.
+        reporter: warned of GPUs that are left out although the user did not ask for that.
 
     Raises:
         UsageError: no node has a GPU of a type that was asked for, or none can take part.
@@ -85,7 +85,7 @@ def select_nodes(
     used = [node.id for some in alike.values() for node in some]
     trial_nodes: list[NodeIds] = []
     for some in alike.values():
-        # Ray does not say which of a node's GPUs it will give: as many tries as it has kinds.
+        # Ray does not say which of a node's GPUs it will assign: one try for each kind it has.
         trial_nodes += [tuple(node.id for node in some)] * len(some[0].kinds)
     left_out = (set(here) | {node.id for node in nodes}) - set(used)
     return NodeSelection(left_out, trial_nodes or [()])

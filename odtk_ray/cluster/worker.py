@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from odtk_ray.cluster.node_selection import NodeSelection
     from odtk_ray.cluster.session import Fleet
 
-# Concurrency group of the calls that must be answered while shards run.
+# Concurrency group of the calls that must be answered while shards are running.
 WATCH = "watch"
 
-# Seconds for which a node that cannot reach storage tries again before it is named.
+# Seconds for which a node that cannot reach storage retries before the run fails.
 _ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees under the same path"
 
@@ -53,9 +53,9 @@ class WorkerSettings:
 
     Attributes:
         run_dir: the run folder, reachable from every node.
-        token_file: a file in it that this run's driver wrote.
+        token_file: a file in the run folder, written by this run's driver.
         token: its content.
-        canary: an image that the driver could read; None where it could not read any.
+        canary: an image that the driver could read; None if it could not read any.
         digest: the plan's digest, written into each shard file.
         run: the run's settings.
         gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
@@ -97,7 +97,7 @@ class Worker:
     """The actor; after a crash the driver starts another and hands out its shards again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: MakeEngine) -> None:
-        self._name = worker_name()  # first: Ray asks for it when what follows raises
+        self._name = worker_name()  # first: Ray asks for it if the rest of the constructor raises
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
@@ -149,7 +149,7 @@ class Worker:
 
         Args:
             block: table of WORK_COLUMNS.
-            work: which of its rows, and how.
+            work: which of its rows to detect in, and how.
         """
         with contextlib.ExitStack() as turn:
             turn.enter_context(self._turn)
@@ -265,7 +265,7 @@ def worker_starter(
     """Return a function that starts one actor, on a GPU or on its threads' cores.
 
     Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
-    have hit, and gives a worker up that dies again and again, where Ray would restart it for ever.
+    have affected, and gives up a worker that keeps dying, which Ray would restart for ever.
     """
     import ray
 

@@ -23,8 +23,8 @@ from odtk_ray.settings import Preprocessing
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image
 
-# Launches behind the one that the engine computes: a GPU goes on while pictures are late or results
-# are being written.
+# Launches queued behind the one that the engine computes, so that a GPU stays busy while pictures
+# are late or results are being written.
 _QUEUED = 2
 
 
@@ -42,7 +42,7 @@ class Detector:
         prep: how pictures become network input.
         launch_batch: pictures in one launch.
         threads: decode threads.
-        canary: an image that can be read, to tell a bad image from storage that is away.
+        canary: an image that could be read, to tell a bad image from a storage outage.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Detector:
         self.canary = canary
         self._prep = prep
         self._batch = launch_batch
-        # Pictures decoded ahead: what the engine waits for, the next batch, some in the making.
+        # Pictures decoded ahead: the launches in the queue, and one picture for each thread.
         self._ahead = (1 + _QUEUED) * launch_batch + threads
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -99,7 +99,7 @@ class Detector:
             on_read: called once, when the decode threads have been given all files.
 
         Raises:
-            Exception: whatever the engine raised. A bad image never raises.
+            Exception: any exception of the engine. A bad image never raises.
         """
 
         def files() -> Iterator[Callable[[], Content]]:
@@ -117,11 +117,11 @@ class Detector:
         """Detect in what `read_ahead` yields; return one result for each, in the same order.
 
         Args:
-            pictures: the errors among them become failed results.
+            pictures: pictures and errors; the errors become failed results.
             on_done: called with the number of pictures that just got their result.
 
         Raises:
-            Exception: whatever the engine raised.
+            Exception: any exception of the engine.
         """
         results: list[ImageResult] = []
         waiting: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
@@ -130,7 +130,7 @@ class Detector:
         def collect(limit: int) -> None:
             while len(launched) > limit:
                 rows, started = launched.popleft()
-                # The next launches are queued already: a GPU goes on while this waits for the last.
+                # The next launches are queued already, so a GPU stays busy while this waits.
                 outcomes = started.result()()
                 for (slot, picture), outcome in zip(rows, outcomes, strict=True):
                     results[slot] = _to_image(picture, outcome)
@@ -163,7 +163,7 @@ class Detector:
         """Yield pictures for `detect_in`, or errors, in the given order, reading some ahead.
 
         Args:
-            loads: each called in a decode thread, for the bytes of a file or decoded pixels.
+            loads: functions that return a file's bytes or decoded pixels; called in decode threads.
         """
 
         def read(load: Callable[[], Content]) -> Any:
@@ -188,7 +188,7 @@ def attempt(load: Callable[[], Any]) -> Any:
         raise
     except OSError as error:
         return ImageError(f"cannot be read: {error.strerror or error}")
-    except Exception as error:  # no file, however odd, may end a run over a million others
+    except Exception as error:  # no single file may end a run over a million others
         return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
 
 

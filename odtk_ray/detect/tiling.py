@@ -65,20 +65,20 @@ def detect_tiled(
 ) -> list[ImageResult]:
     """Detect in files tile by tile; return one result for each path, in the same order.
 
-    At most two pictures are open at a time: one whose tiles are read, and one whose are detected.
-    A large one is open alone.
+    At most two pictures are open at a time: one whose tiles are being read, and one whose tiles
+    are being detected. A large picture is open alone.
 
     Args:
         detector: detects in tiles.
         paths: local paths or URIs.
         prep: with `tile`.
-        post: `nms` joins what tiles found; `detections` limits each tile, not the picture.
+        post: `nms` merges the tiles' detections; `detections` limits each tile, not the picture.
         on_done: called with the number of pictures whose tiles have just been read.
         on_read: called once, when the decode threads have been given all tiles.
         on_tiles: called with the number of tiles that just got their result.
 
     Raises:
-        Exception: whatever the engine raised. A bad image never raises.
+        Exception: any exception of the engine. A bad image never raises.
     """
     cuts: list[_CutPicture | ImageResult] = []
     opened = functools.partial(open_windowed, prep=prep)

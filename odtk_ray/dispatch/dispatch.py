@@ -1,7 +1,7 @@
 """Decides who gets which shard, as a state machine: events in, assignments and recalls out.
 
-Whoever drives it starts the processes, makes the calls, and hands in every time; see
-`cluster/dispatcher.py`. Work goes to idle workers. What a worker held when it died or hung goes to
+The caller starts the processes, makes the calls and passes in all times; see
+`cluster/dispatcher.py`. Shards go to idle workers. Shards of a worker that died or hung go to
 `suspects`. Near the end `endgame` decides who takes a shard, and shards that wait behind others are
 recalled for workers that have nothing to do.
 """
@@ -22,13 +22,13 @@ from odtk_ray.dispatch.tasks import Task
 from odtk_ray.dispatch.worker_state import DEPTH, Assignment, Progress, WorkerState
 from odtk_ray.errors import OdtkError
 
-# A worker that dies this often before it is ready is given up.
+# A worker that dies this many times before it is ready is given up.
 DEATHS_IN_A_ROW = 3
-# So many crashes with nothing finished in between are not the fault of the images.
+# This many crashes in a row, with nothing finished in between, are not the fault of images.
 CRASHES_IN_A_ROW = 20
-# A worker hangs when no image was done for so many seconds, and for so many median shards.
+# A worker hangs if no image was done for this many seconds, and for this many median shards.
 HANG_SECONDS, HANG_SHARDS = 120.0, 10
-# The endgame begins when so many shards a worker are left.
+# The endgame begins when at most this many shards per worker are left.
 ENDGAME_SHARDS = 16
 # The driver calls twice a second; a longer pause does not count towards hang detection.
 LONGEST_PAUSE = 5.0
@@ -46,7 +46,7 @@ class Dispatch:
             the median shard, at least 120.
 
     Attributes:
-        workers: those that run or are being started.
+        workers: the workers that run or are being started.
         unfinished: numbers of the shards that are not done.
     """
 
@@ -131,8 +131,8 @@ class Dispatch:
         """Process the end of a shard.
 
         Returns:
-            seconds that it took by itself; None if the worker was replaced meanwhile, or has
-            delivered it before: then it does not count.
+            seconds that the shard itself took; None if it does not count, because the worker was
+            replaced meanwhile or has delivered it before.
         """
         self._extend_deadlines(now)
         if not self._take_back(assignment, now):
@@ -163,10 +163,10 @@ class Dispatch:
         """Process the death or hang of a worker.
 
         Returns:
-            whether to start another process in its place; False if it is given up.
+            whether to start another process for it; False if it is given up.
 
         Raises:
-            OdtkError: there is no point in going on.
+            OdtkError: no worker is left, or the workers crash on every shard.
         """
         self._crashes += 1
         if self._crashes == CRASHES_IN_A_ROW:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from odtk_ray.dispatch.tasks import Task
 
-# Tasks that a worker holds at most: the second one fills decode threads and engine when the first
-# has nothing left to decode.
+# The most tasks that a worker holds: the second one keeps decode threads and engine busy when the
+# first has nothing left to decode.
 DEPTH = 2
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
@@ -38,12 +38,12 @@ class Assignment:
     """A task given to a worker; a task that is handed out again gets a new assignment.
 
     Attributes:
-        worker: who has it.
-        task: what is to be done.
+        worker: the worker that has it.
+        task: the task to do.
         attempt: number of this assignment, from 1, never used twice by one driver.
-        since: when it was made.
-        recalled: whether the worker was asked to return the shard, should it not have begun.
-        interrupted: whether the driver made a pause meanwhile, so that its end was seen late.
+        since: time of the assignment.
+        recalled: whether the worker was asked to hand back the shard if it has not begun.
+        interrupted: whether the driver paused meanwhile, so that it saw the end too late.
     """
 
     worker: WorkerState
@@ -59,16 +59,16 @@ class WorkerState:
     """A worker, or the process that takes its place after a crash.
 
     Attributes:
-        number: tells it from all other workers of the run.
-        last_progress: when it last showed that it works; hang detection counts from here.
+        number: unique among the workers of the run.
+        last_progress: time of its last sign of progress; hang detection counts from here.
         name: GPU and node, known once it is ready.
         ready: whether its process has loaded the model.
-        deaths: processes in a row that died before they were ready.
-        assignments: what it holds, in the order of the hand-outs.
+        deaths: number of processes in a row that died before they were ready.
+        assignments: the tasks that it holds, in the order in which it got them.
         done: images done of each shard that it holds, as last reported.
-        tiles: likewise, since its process started.
-        pace: seconds an image takes it; None before its first shard.
-        last_end: when it last finished a shard.
+        tiles: tiles done since its process started, as last reported.
+        pace: seconds per image; None before its first shard.
+        last_end: time at which it last finished a shard.
     """
 
     number: int

@@ -32,17 +32,17 @@ class CudaEngine(Closing):
     It belongs to the thread that makes it, except `read` and the outcomes.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         prep: how pictures become network input.
         post: thresholds behind the heads.
         launch_batch: pictures in one launch; missing ones are zeros.
         threads: CPU threads of the JPEG decoder.
         shapes: (height, width) of the planned network inputs, largest first; they are ready when
-            the engine is. Others are made ready when they come.
-        compile_shapes: those among them to compile.
+            the engine is. Other shapes are made ready on first use.
+        compile_shapes: the shapes among them to compile.
         full_precision: float32 without TF32, instead of float16.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
-        index: the GPU.
+        index: number of the GPU.
 
     Raises:
         CudaUnavailable: the kernels cannot be used here.
@@ -128,7 +128,7 @@ class CudaEngine(Closing):
     def close(self) -> None:
         """Free the GPU; every launch must have been waited for.
 
-        Graphs, memory and streams go in this order, whoever still refers to the engine.
+        Graphs, memory and streams are freed in this order, even if the engine is still referenced.
         """
         self._device.synchronize()
         self._steps.clear()

@@ -15,7 +15,7 @@ from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
 
-# Beyond this many shapes torch.compile would fall back to eager execution without a word.
+# Beyond this many shapes torch.compile would silently fall back to eager execution.
 _RECOMPILE_LIMIT = 8
 
 
@@ -23,10 +23,10 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
     """Load the network on the current GPU, BatchNorm folded; make the process deterministic.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         full_precision: float32 without TF32, otherwise float16.
     """
-    # Both would let the bytes of a result depend on the process that computed it.
+    # Otherwise the bytes of a result would depend on the process that computed it.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     if full_precision:
@@ -49,8 +49,8 @@ def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
     """Compile the network with torch.compile, one graph per shape.
 
     Args:
-        model: fused: the compiler takes cuDNN's kernels as they are and fuses what is between them.
-        shapes: how many shapes will be asked for.
+        model: fused; the compiler keeps cuDNN's kernels and fuses the operations between them.
+        shapes: number of shapes that it will be called with.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_folder()))
     import torch._dynamo as dynamo

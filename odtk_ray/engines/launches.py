@@ -51,9 +51,9 @@ class Launches:
 
     Args:
         device: of the engine.
-        loader: brings pictures to it.
+        loader: loads pictures onto the device.
         batch: pictures in one launch.
-        detections: at most so many a picture.
+        detections: most detections per picture.
         box_values: numbers of a box: 4, or 6 of a rotated one.
     """
 
@@ -79,7 +79,7 @@ class Launches:
 
         Args:
             pictures: at most a launch batch of them.
-            compute: queues everything up to the copy of the detections; returns the point behind.
+            compute: queues everything up to the copy of the detections; returns the event after it.
 
         Returns:
             waits for the outcomes, one for each picture; called once, from any thread.

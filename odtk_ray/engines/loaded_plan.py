@@ -18,10 +18,10 @@ class TensorRTPlan:
     Args:
         trt: the package that built it.
         path: of its file.
-        about: its sidecar, which was checked against the file.
+        about: its sidecar, already checked against the file.
 
     Raises:
-        UsageError: it is the plan of something else.
+        UsageError: it is not the plan that its sidecar describes.
         OdtkError: TensorRT refuses it, or the GPU's memory is too small.
     """
 

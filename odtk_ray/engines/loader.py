@@ -26,7 +26,7 @@ class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a 
     """A GPU that cannot do its part of a run; the others go on without it.
 
     Attributes:
-        node: Ray's id of its node; whoever knows it sets it.
+        node: Ray's id of its node; set by the worker.
     """
 
     node = ""
@@ -38,14 +38,14 @@ class EngineLoader:
 
     Attributes:
         model: path or URI of the checkpoint, of the exported model, or of an engine set.
-        sha256: of the driver's model, which this must be.
+        sha256: of the driver's model; the worker's must be the same.
         anchors: which generation of ODTK's anchors a checkpoint was trained with.
         settings: of the run.
         shapes: (height, width) of the planned network inputs, largest first.
         engine_set: the plans, where the model is an engine set.
         fallback: path or URI of the set's checkpoint, for GPUs that it has no plan for.
-        inspect: finds the GPU of the process, where it matters which it is.
-        make: makes the engine in our place, from the path of the model for this GPU.
+        inspect: finds the GPU of the process, if its kind matters.
+        make: creates the engine instead, from the path of the model for this GPU.
     """
 
     model: str
@@ -62,10 +62,9 @@ class EngineLoader:
         """Load the model into the engine that the settings name.
 
         Raises:
-            IncompatibleGpu: an engine set has nothing for this GPU, or it cannot do what was
-                planned.
+            IncompatibleGpu: an engine set has no plan for this GPU, or the GPU cannot run the plan.
             UsageError: the model is another, cannot be read, or is a plan for another machine.
-            OdtkError: this worker lacks what the run was planned for.
+            OdtkError: this worker lacks software or hardware that the run was planned with.
         """
         if self.engine_set is None:
             if self.make is not None:
@@ -80,7 +79,7 @@ class EngineLoader:
                 return self.make(local, self.settings)
             try:
                 return self._load(local, sha256)
-            except UsageError:  # of the files, whatever the GPU
+            except UsageError:  # about the files, not the GPU
                 raise
             except OdtkError as error:
                 raise IncompatibleGpu(error.what, error.why, error.hint) from error
@@ -186,8 +185,8 @@ def no_plan_error(folder: str, gpu: Gpu | None, machine: Machine) -> Incompatibl
 
     Args:
         folder: of the set.
-        gpu: None if the driver shows none.
-        machine: that it is in.
+        gpu: None if the driver finds none.
+        machine: the machine of the GPU.
     """
     if gpu is None:
         return IncompatibleGpu("CUDA finds no GPU", "its driver is missing or does not work")

@@ -30,8 +30,8 @@ class Machine:
 
     Attributes:
         gpus: in CUDA's order; empty without a driver.
-        tensorrt: package and version; empty where there is none.
-        trouble: why there is none.
+        tensorrt: package and version; empty without TensorRT.
+        trouble: why there is no TensorRT.
     """
 
     gpus: tuple[Gpu, ...]
@@ -39,7 +39,7 @@ class Machine:
     trouble: str = ""
 
 
-# Looks at the machine of the process that calls it; a GPU that is given becomes the current one.
+# Inspects the machine of the calling process; a GPU that is passed becomes the current one.
 InspectMachine = Callable[..., Machine]
 
 
@@ -47,10 +47,10 @@ def inspect_machine(use: Gpu | None = None) -> Machine:
     """Find the GPUs that this process may use, and its TensorRT.
 
     Args:
-        use: of several GPUs the kind that CUDA and TensorRT shall take in this thread.
+        use: the kind of GPU that CUDA and TensorRT should use in this thread, if there are several.
 
     Raises:
-        OdtkError: the driver does not let it be used.
+        OdtkError: that GPU cannot be used.
     """
     gpus = list_gpus()
     if use is not None and use in gpus[1:] and use != gpus[0]:

@@ -144,11 +144,13 @@ def import_onnxruntime() -> Any:
 
 def _session(path: str, threads: int, gpu: bool) -> Any:
     onnxruntime = import_onnxruntime()
-    onnxruntime.set_default_logger_severity(3)  # errors; what it warns about are its own choices
+    onnxruntime.set_default_logger_severity(
+        3
+    )  # errors only; its warnings are about its own choices
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Its own INT8 kernels can overflow on CPUs without VNNI; so the codes are what is rounded to,
-    # and the sums are float32, as exact as TensorRT's int32.
+    # Its own INT8 kernels can overflow on CPUs without VNNI. So values are rounded to INT8 codes,
+    # and summed in float32, which is as exact as TensorRT's int32.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     wanted = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
     there = onnxruntime.get_available_providers()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A file, or decoded pixels, uint8 [h, w, 3], RGB.
 Content = bytes | NDArray[np.uint8]
 
-P = TypeVar("P")  # what an engine makes of a file: pixels, or a file that the GPU will decode
+P = TypeVar("P")  # what `read` returns: pixels, or a file that the GPU will decode
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Engine(Protocol[P]):
     One thread makes, uses and closes it; `read` and the outcomes may be called from any.
 
     Attributes:
-        key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
+        key: names what computes, such as `pytorch-cpu-avx2-fp32`; equal keys give equal bytes.
     """
 
     key: str
@@ -85,8 +85,8 @@ class Engine(Protocol[P]):
         """Close the engine."""
 
 
-# Makes an engine in a worker, from the local path of a model and the run's settings; it is pickled,
-# so it holds no tensors.
+# Creates an engine in a worker, from the local path of a model and the run's settings. It is
+# pickled, so it holds no tensors.
 EngineFactory = Callable[[str, RunSettings], Engine[Any]]
 
 

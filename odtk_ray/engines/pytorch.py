@@ -27,7 +27,7 @@ class PyTorchEngine(HostEngine):
     dropped, since results move in the last bits when the batch size changes.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         post: thresholds behind the heads.
         prep: how `read` makes pictures network input.
         launch_batch: pictures in one call.

@@ -41,7 +41,7 @@ class TensorRTEngine(Closing):
         threads: CPU threads of the JPEG decoder.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
         expect: SHA-256 of the plan.
-        index: the GPU.
+        index: number of the GPU.
 
     Raises:
         UsageError: the plan is damaged, or for another GPU or another TensorRT.
@@ -123,7 +123,7 @@ class TensorRTEngine(Closing):
     def close(self) -> None:
         """Free the GPU; every launch must have been waited for.
 
-        The graph, what it was captured from and the streams go in this order.
+        The graph, the plan that it was captured from, and the streams are freed in this order.
         """
         self._device.synchronize()
         self._step.close()
@@ -147,7 +147,7 @@ class TensorRTStep:
     Args:
         device: whose stream it is.
         plan: the network.
-        about: what it says about itself.
+        about: the description of its model.
         post: thresholds behind its raw outputs.
         batch: pictures in one launch.
     """

@@ -19,7 +19,7 @@ def import_tensorrt(*names: str) -> Any:
     """Import TensorRT, or TensorRT for RTX.
 
     Args:
-        names: of the packages that will do, the best first; all if none is named.
+        names: acceptable packages, the best first; all if none is named.
 
     Raises:
         UsageError: none of them is installed.
@@ -45,7 +45,7 @@ def package_version(trt: Any) -> str:
 class Interruption:
     """Keeps an exception that was raised in one of TensorRT's callbacks.
 
-    TensorRT would print the exception and go on.
+    TensorRT would print the exception and continue.
 
     Attributes:
         error: the last exception.
@@ -102,8 +102,8 @@ def make_logger(
     Args:
         trt: the package.
         messages: errors are appended.
-        verbose: pass on everything that TensorRT says.
-        interruption: takes what is raised meanwhile.
+        verbose: print all of TensorRT's messages.
+        interruption: keeps exceptions that are raised meanwhile.
     """
     severity = trt.ILogger.Severity
     inside = interruption or Interruption()

@@ -24,10 +24,10 @@ def fingerprint(
     """Return the settings that a resumed run must repeat, so that its outputs have the same bytes.
 
     Args:
-        config: what the user asked for.
-        opened: the model, and what it decides.
+        config: the user's settings.
+        opened: the model, and the settings that it decides.
         annotations: hash of the annotation file; empty without one.
-        torch_free: whether plans run, which need no torch and only one version of TensorRT each.
+        torch_free: whether TensorRT plans run, which need no torch and one TensorRT version each.
     """
     import PIL
     from PIL import features
@@ -63,7 +63,7 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
     """Check that a resumed run has the settings that it was planned with.
 
     Raises:
-        UsageError: something that decides about the results differs; it is named.
+        UsageError: a setting that the results depend on differs; it is named.
     """
     planned = run.plan.settings
     wanted: dict[str, Any] = {

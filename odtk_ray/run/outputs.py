@@ -61,8 +61,9 @@ def _holds(folder: str, path: str) -> bool:
 class Outputs:
     """The output files of a run, written by a thread while its shards are committed.
 
-    A context: at its end the thread stops, and what was not published is gone. Until then it lies
-    beside the targets, or, where those are of an object store, in the folder for temporary files.
+    A context manager: at its end the thread stops, and unpublished files are deleted. Until then
+    they lie beside the targets, or in the folder for temporary files if a target is on an object
+    store.
     """
 
     def __init__(self, config: InferConfig, run: RunFolder) -> None:
@@ -96,8 +97,8 @@ class Outputs:
         """Move the files to their targets together; all shards must be committed.
 
         Raises:
-            OdtkError: a shard is not there, or a file cannot be written, for want of room, for
-                example; the run folder stays.
+            OdtkError: a shard is missing, or a file cannot be written, for example because the disk
+                is full; the run folder stays.
         """
         self._tell(complete=True)
         try:
@@ -126,7 +127,7 @@ class Outputs:
         try:
             self._write_drafts()
         except BaseException:
-            self._discard()  # shards may need the room
+            self._discard()  # shards may need the disk space
             raise
 
     def _write_drafts(self) -> None:
@@ -213,7 +214,7 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
     Args:
         config: names the first output.
         run: with all its shards.
-        reporter: told about the first failure.
+        reporter: warned of the first failure.
 
     Returns:
         the file's name, as the outputs were given, if there is one.

@@ -28,7 +28,7 @@ from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import touch
 
-# So many images are tried before it is assumed that the driver's machine does not see them.
+# If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
 
 
@@ -41,10 +41,10 @@ class Summary:
         detections: detections in the outputs.
         failed: images that could not be processed.
         detected: images processed by this run, the others by the one that it resumed.
-        seconds: that took, the start of the workers included.
-        fleet: what it ran on.
-        files: what was written.
-        scores: figures against the ground truth, where there is some.
+        seconds: duration, including the start of the workers.
+        fleet: the workers that it ran on.
+        files: the files that were written.
+        scores: figures against the ground truth; None without ground truth.
     """
 
     images: int
@@ -71,14 +71,14 @@ def infer(
     """Run a detector over images and write what it finds.
 
     Args:
-        config: what to do.
-        reporter: told about progress.
+        config: the user's settings.
+        reporter: receives progress and remarks.
         make_engine: makes each worker's engine, from the path of the model for its GPU and the
             run's settings; None loads the model.
-        inspect: finds the GPUs of a process, where it matters which they are.
+        inspect: finds the GPUs of a process, if their kind matters.
 
     Raises:
-        OdtkError: the run cannot start or go on; what is committed stays in the run folder.
+        OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
     check_outputs(config)
     draft = draft_run(config, reporter)

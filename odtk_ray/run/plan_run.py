@@ -41,14 +41,14 @@ class RunDraft:
     """Everything that can be known about a run, and rejected, before Ray starts.
 
     Attributes:
-        config: what the user asked for.
+        config: the user's settings.
         opened: the model, and the settings that it decides.
-        settings: what must be equal for a resumed run to end with the same bytes.
-        engine_set: the plans, where the model is an engine set.
-        batches: least and greatest launch that the model takes; None takes any.
-        run: the run folder to go on with; None starts a new one from the two below.
+        settings: the settings that a resumed run must repeat.
+        engine_set: the TensorRT plans, if the model is an engine set.
+        batches: least and greatest launch that the model accepts; None accepts any.
+        run: the run folder to resume; None starts a new one from the two fields below.
         dataset: the images of a new run.
-        classes: what its class indices mean.
+        classes: the meaning of its class indices.
     """
 
     config: InferConfig
@@ -69,7 +69,7 @@ class RunDraft:
         """Return the loader of the workers' engines; plan settings and shapes are added later.
 
         Args:
-            make: makes engines in its place.
+            make: creates the engines instead.
             inspect: finds the GPU of a process.
         """
         return EngineLoader(
@@ -106,7 +106,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
-    # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
+    # Images before the model: torch takes 500 MiB, in addition to the memory that parsing needs.
     dataset = _find(config)
     check_drawing(config, dataset.records)
     draft = _open_model(config, dataset.digest)
@@ -121,7 +121,7 @@ def _open_model(config: InferConfig, annotations: str) -> RunDraft:
     """Open the model, and draft the run with the settings that it decides.
 
     Args:
-        config: what the user asked for.
+        config: the user's settings.
         annotations: hash of the annotation file; empty without one.
     """
     if is_engine_set(config.model):
@@ -181,11 +181,11 @@ def make_run_plan(
     """Plan a new run; needs Ray, to read missing image sizes and to try a GPU.
 
     Args:
-        draft: what is to be done.
+        draft: the run as known so far.
         fleet: the workers.
-        reporter: told about decisions.
-        load: makes a worker's engine; no GPU is tried where the caller brings engines.
-        trial_nodes: where to try it, a place for each kind of GPU.
+        reporter: receives remarks about decisions.
+        load: creates a worker's engine; no GPU is tried if the caller supplies engines.
+        trial_nodes: the nodes on which to try it, one group for each kind of GPU.
     """
     config, dataset, classes = draft.config, draft.dataset, draft.classes
     if dataset is None or classes is None:

@@ -49,13 +49,13 @@ class FileJournal:
 class ObjectJournal:
     """One small object for each call of `append`, since objects cannot be appended to.
 
-    Their names begin with the plan's digest, so that what a half removed run left behind is not
-    taken for another run's, and rise with epoch and count.
+    Their names begin with the plan's digest, so that remains of a partly removed run are not taken
+    for another run's; then epoch and count rise.
 
     Args:
         run_folder: URI of the run folder.
-        digest: the plan's.
-        epoch: of this driver, which nobody else has.
+        digest: of the run plan.
+        epoch: of this driver; no other driver has the same.
     """
 
     def __init__(self, run_folder: str, digest: str, epoch: int) -> None:

@@ -1,8 +1,8 @@
 """Merges shard files into one stream in record order, in constant memory.
 
 The shards of one input size hold rising record indices, so chaining them gives a few sorted
-streams. A window of record indices moves over all streams at once: what falls into it is put
-together and sorted, and must be exactly the window's records.
+streams. A window of record indices moves over all streams at once: the rows in the window are
+collected and sorted, and must be exactly the window's records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from odtk_ray.storage.retry import with_retries
 # step of it keeps the driver's other thread from the interpreter for more than some 10 ms.
 _WINDOW = 256
 
-# Gives the receipt of a shard; None says that it was never committed.
+# Returns the receipt of a shard; None if it was never committed.
 Receipts = Callable[[int], Receipt | None]
 
 
@@ -70,7 +70,7 @@ def merge_shards(run: RunFolder, receipts: Receipts | None = None) -> Iterator[M
 
     Args:
         run: a finished run, or one whose shards `receipts` waits for.
-        receipts: asked for one shard after the other; None takes what is committed.
+        receipts: called for one shard after the other; None uses the committed shards.
 
     Raises:
         OdtkError: an image is missing or is there twice.

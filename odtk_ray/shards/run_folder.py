@@ -1,4 +1,4 @@
-"""The run folder: the plan, the shard files, and the journal of what is committed.
+"""The run folder: the run plan, the shard files, and the journal of committed shards.
 
     plan.json, plan-*.parquet
                     the plan; see `run_plan`
@@ -60,7 +60,7 @@ class RunFolder:
         """Check that a new run may use the folder.
 
         Raises:
-            UsageError: there is something already.
+            UsageError: there is already a run folder.
         """
         if cls.exists(path):
             raise UsageError(
@@ -111,7 +111,7 @@ class RunFolder:
         """Check that no newer driver has taken over the folder.
 
         Raises:
-            OdtkError: one does.
+            OdtkError: a newer driver does.
         """
         newer = storage.join(self.path, _epoch_name(self.epoch + 1))
         if with_retries(lambda: storage.exists(newer)):

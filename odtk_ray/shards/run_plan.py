@@ -34,8 +34,8 @@ class RunPlan:
     """Everything that is fixed before a run's first image.
 
     Attributes:
-        settings: everything that decides about the outputs' bytes.
-        outputs: what merge and evaluation need besides (categories, classes, left-out images).
+        settings: everything that determines the outputs' bytes.
+        outputs: values for merge and evaluation (categories, classes, left-out images).
         records: table of RECORD_SCHEMA, in record order.
         shards: how the records are cut.
     """
@@ -82,7 +82,7 @@ def write_records(path: str, plan: RunPlan) -> bytes:
     table = plan.records.append_column("shard", pa.array(shard_of))
     table = table.append_column("position", pa.array(position))
     buffer = io.BytesIO()
-    # Row groups bound what the writer holds: 1 million rows by default.
+    # Small row groups limit the writer's memory: the default is 1 million rows.
     pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 14)
     digest = sha256_of(buffer.getvalue())
     write_atomic(storage.join(path, _records_name(digest)), buffer.getvalue())

@@ -97,5 +97,5 @@ def _column(values: ArrayLike, dtype: DTypeLike) -> pa.Array:
 
 def _errors(errors: Sequence[str | None]) -> pa.Array:
     if not any(errors):
-        return pa.nulls(len(errors), pa.string())  # no pandas either, where all went well
+        return pa.nulls(len(errors), pa.string())  # avoids pandas if no image failed
     return pa.array(errors, pa.string())

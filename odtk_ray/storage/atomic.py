@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.files import is_uri
 
-# What a file system answers that cannot sync folders, and a folder that may be written but not
-# read: the file itself is synced, and nothing more can be had.
+# Errors of file systems that cannot sync folders, and of folders that can be written but not read.
+# The file itself is synced; more is not possible.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
@@ -30,8 +30,8 @@ class FileDraft:
 
     Args:
         path: of the target, local or a URI.
-        tag: of the temporary name, so that somebody else can remove what a killed process left of
-            it (`discard_part`); None takes the process's number.
+        tag: of the temporary name, so that another process can remove the part of a killed one
+            (`discard_part`); None uses the process's number.
 
     Attributes:
         path: of the target.
@@ -94,12 +94,12 @@ def writing(path: str) -> Iterator[str]:
 def write_together(files: Mapping[str, bytes], tag: str | None = None) -> None:
     """Write several files; a later one never exists without the earlier ones.
 
-    Local files take their places, in order, when all of them are on the disk: what takes time and
-    room comes before anything that is there is replaced.
+    Local files are renamed, in order, once all of them are on the disk: everything that takes time
+    or space is done before an existing file is replaced.
 
     Args:
         files: content by local path or URI.
-        tag: as of `FileDraft`.
+        tag: as in `FileDraft`.
 
     Raises:
         OSError: no room, no permission; no part is left behind.
@@ -127,7 +127,7 @@ def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
     Args:
         path: local path or URI; an object is written by one request.
         data: the content.
-        tag: as of `FileDraft`.
+        tag: as in `FileDraft`.
 
     Raises:
         OSError: no room, no permission; nothing is left behind.
@@ -138,8 +138,8 @@ def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
 def create(path: str, data: bytes) -> bool:
     """Write a small file unless it exists; exactly one of several writers gets True.
 
-    The content of a local one follows its name: hard links, which could bring both at once, are
-    missing on some file systems. After an error the name may stay taken: somebody may have seen it.
+    A local file's name appears before its content: hard links, which could create both at once,
+    are missing on some file systems. After an error the name stays, since others may have seen it.
 
     Args:
         path: local path or URI.

@@ -145,7 +145,7 @@ def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listi
     """List the files in a folder, or below it.
 
     Symbolic links are followed to files that stay inside `bound`, never to folders: a link must
-    not let a run read what its user did not name.
+    not let a run read files that its user did not name.
 
     Args:
         root: folder or URI.

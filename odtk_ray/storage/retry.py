@@ -13,18 +13,18 @@ from odtk_ray.storage import files
 
 T = TypeVar("T")
 
-# Seconds that storage may be away; a file server needs some minutes to start again.
+# Longest storage outage in seconds; a file server needs some minutes to restart.
 OUTAGE = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 
-# Before an image that cannot be read is suspected.
+# Pauses in seconds before an unreadable image counts as bad.
 _BRIEF_PAUSES = (0.5, 2.0)
 
-# What waiting does not mend.
+# Errors that do not go away by waiting.
 _FINAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG))
 
 
-# Calls of this process that wait for storage; a worker that waits is not one that hangs.
+# Threads of this process that wait for storage: such a worker does not hang.
 _waiting: set[int] = set()
 
 
@@ -37,8 +37,8 @@ def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
     """Retry a call until it succeeds, for at most `seconds`, or `OUTAGE`.
 
     Raises:
-        OSError: what it raised last; at once where the answer is definite: no such file, no
-            permission, no room.
+        OSError: the last error; raised at once if it is final: no such file, no permission, disk
+            full.
     """
     limit = OUTAGE if seconds is None else seconds
     pause, deadline = _FIRST_PAUSE, time.monotonic() + limit
@@ -59,8 +59,8 @@ def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
 
     Args:
         path: local path or URI.
-        canary: an image that could be read when the run began; None gives up on `path` at once.
-        read: reads it.
+        canary: an image that could be read when the run began; None does not wait for storage.
+        read: reads the image.
 
     Raises:
         OSError: this image cannot be read.
