@@ -59,7 +59,7 @@ def read_coco(
         path: the annotation file.
         images: folder or URI that `file_name` is relative to.
         allow_missing: leave out images whose file is not there.
-        limit: only the first so many.
+        limit: number of images to stop after; None takes all.
 
     Raises:
         UsageError: the file is no COCO file, repeats ids, or names files that are missing or
@@ -136,7 +136,7 @@ def read_truth(
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
-            "the detections are written all the same: repair the file and run again",
+            "the detections are written anyway: repair the file and run again",
         ) from error
     remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
     return builder.build(), remarks + _remarks(builder)

@@ -101,7 +101,7 @@ class JpegDecoder:
     def _open(self, data: bytes) -> Any:
         try:
             return self._codec.CodeStream(data)
-        except Exception:  # whatever it has against the file, Pillow has the last word
+        except Exception:  # whatever the reason, Pillow tries next
             return None
 
 

@@ -63,7 +63,7 @@ class Windowed(Protocol):
 def open_windowed(path: str, prep: Preprocessing) -> Windowed:
     """Open an image file: a large TIFF by its segments, any other decoded as a whole.
 
-    A TIFF that leaves out segments is read so whatever its size: Pillow cannot.
+    A TIFF that leaves out segments is read this way at any size: Pillow cannot read it.
 
     Raises:
         ImageError: it cannot be decoded, or has more than `max_pixels` and no small segments.

@@ -24,7 +24,7 @@ from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
 IMAGES = 200  # evaluated at most
-LEAST_KEPT = 0.985  # of the AP; an export that keeps less is off
+LEAST_KEPT = 0.985  # share of the AP; below it the check warns
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Accuracy:
     Attributes:
         images: how many were evaluated.
         exported: of the exported model.
-        reference: of what it was made of; None where that cannot run here.
+        reference: AP of the reference model; None if that cannot run here.
         name: of the reference, such as `PyTorch`.
         rotated: whether it is that of exact polygons.
     """
@@ -70,7 +70,7 @@ class AnnotatedImages:
         ids: JSON text of each image's id.
         paths: of their files.
         categories: of the annotation file.
-        truth: what is to be found.
+        truth: the ground truth boxes.
         positions: int32 [C], the place in `categories` of each class of the model.
     """
 
@@ -87,7 +87,7 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
     Args:
         annotations: COCO file with ground truth; images that are missing are left out.
         images: folder or URI of the files.
-        about: what the exported model will say about itself.
+        about: the exported model's description.
 
     Raises:
         UsageError: the annotations cannot be used, have no ground truth, or no image is there.
@@ -124,7 +124,7 @@ def measure_accuracy(
     Args:
         exported: takes at least `PICTURES` pictures at once.
         reference: likewise; None where there is nothing to compare with.
-        about: what the exported model says about itself.
+        about: the exported model's description.
         annotated: of `read_annotated`; images that cannot be decoded are left out.
     """
     engines = [exported] if reference is None else [exported, reference]
@@ -165,7 +165,7 @@ def _add(
 ) -> None:
     boxes_img = found.boxes.copy()
     boxes_img[:, :4] /= np.float32(picture.ratio)
-    finite = np.isfinite(boxes_img).all(axis=1)  # others are found by nobody
+    finite = np.isfinite(boxes_img).all(axis=1)  # others match no ground truth
     evaluator.add(
         np.array([index]),
         np.array([finite.sum()]),

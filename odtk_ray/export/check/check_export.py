@@ -29,7 +29,7 @@ from odtk_ray.export.check.compare_detections import (
 )
 from odtk_ray.export.image_lists import ImageLists
 
-# Below this share of matched detections an export is said to be off. INT8 keeps more than that.
+# Below this share of matched detections the check warns. INT8 keeps more than that.
 LEAST_MATCHED = 0.97
 
 
@@ -46,9 +46,9 @@ class CheckData:
     """The pictures and annotations that an export is checked with.
 
     Attributes:
-        about: what the exported model says about itself.
+        about: the exported model's description.
         pictures: uint8 [h, w, 3], RGB, of at most its size.
-        made_up: whether they are noise.
+        made_up: whether the pictures are noise.
         annotated: images to measure AP on; None without annotations.
     """
 
@@ -68,9 +68,9 @@ class CheckResult:
     """The result of checking an export.
 
     Attributes:
-        comparison: None where the exported model cannot be run here.
-        accuracy: None without annotations, or where the exported model cannot be run here.
-        why: why it was not run, or not compared; empty if it was.
+        comparison: None if the exported model cannot run here.
+        accuracy: None without annotations, or if the exported model cannot run here.
+        why: the reason if it was not run or not compared; otherwise empty.
     """
 
     comparison: DetectionComparison | None
@@ -91,7 +91,7 @@ class CheckResult:
         comparison, accuracy = self.comparison, self.accuracy
         if comparison is not None and not comparison.finite:
             return ["some outputs of the exported model are not finite"]
-        if accuracy is not None and accuracy.reference:  # of 0 there is nothing to lose
+        if accuracy is not None and accuracy.reference:  # an AP of 0 cannot fall
             if accuracy.kept >= LEAST_KEPT:
                 return []
             return [f"AP falls by {1 - accuracy.kept:.1%}: the exported model differs too much"]
@@ -108,7 +108,7 @@ def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageList
 
     Args:
         config: names images and annotations.
-        about: what the exported model will say about itself.
+        about: the exported model's description.
         lists: of images.
 
     Raises:

@@ -1,7 +1,7 @@
 """Compares the detections of an exported model with those of its reference, on a few pictures.
 
-Whatever is compared is an engine that takes pictures and also gives its raw outputs: the check
-knows nothing of PyTorch, ONNX Runtime or TensorRT.
+Both are engines that take pictures and also return their raw outputs: the comparison does not
+depend on PyTorch, ONNX Runtime or TensorRT.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DetectionComparison:
         pictures: how many it was run on.
         made_up: whether they are noise, in which a trained model may find nothing.
         finite: whether its outputs are.
-        reference: what it was compared with, such as `PyTorch`; None where there is nothing.
+        reference: name of the reference, such as `PyTorch`; None without one.
         scores: greatest difference of a raw score; None where the graph ends in detections.
         deltas: greatest difference of a raw box delta; likewise.
         matched: counted detections with a partner in the other run.
@@ -154,9 +154,9 @@ def compare(
     """Run an exported model and its reference on the same network input.
 
     Args:
-        exported: what was written.
-        reference: what it should equal; None only sees that the other one runs.
-        about: what the exported model says about itself.
+        exported: the exported model.
+        reference: the model that it should equal; None only checks that the exported one runs.
+        about: the exported model's description.
         pictures: uint8 [h, w, 3], RGB, of at most the model's size.
         made_up: whether the pictures are noise.
     """

@@ -93,7 +93,7 @@ def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Compar
 
     Args:
         model: path or URI of the checkpoint or ONNX file.
-        about: what the ONNX file that plans are built from says about itself.
+        about: description of the ONNX file that plans are built from.
         batch: pictures of one call.
 
     Raises:
@@ -115,7 +115,7 @@ class Reference:
 
     Args:
         model: path or URI of the checkpoint or ONNX file.
-        about: what the ONNX file that plans are built from says about itself.
+        about: description of the ONNX file that plans are built from.
         checkpoint: if this process has loaded it.
     """
 

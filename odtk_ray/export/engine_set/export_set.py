@@ -82,10 +82,10 @@ def export_set(
     """Build and check a plan for every kind of GPU that is asked for, each on a node that has one.
 
     Args:
-        config: what to do; `output` is the set's folder.
-        reporter: told about what goes on.
+        config: the user's settings; `output` is the set's folder.
+        reporter: receives progress and remarks.
         inspect: finds the GPUs of a process.
-        open_built: makes a plan run where it was built.
+        open_built: opens a plan where it was built.
 
     Raises:
         UsageError: a setting or the model cannot be used, or no node has such a GPU.

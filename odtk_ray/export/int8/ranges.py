@@ -46,7 +46,7 @@ def check_int8(config: ExportConfig) -> None:
     if table is not None and storage.absolute(table) == storage.absolute(config.output):
         raise UsageError(f"--calibration-table and the output are the same file: {table}")
     if table is not None and (config.recalibrate or not storage.exists(table)):
-        check_file(table)  # one that is read may lie where nobody may write
+        check_file(table)  # a table that is only read may lie in a read-only folder
         check_replaceable(table)
 
 
@@ -60,13 +60,13 @@ def int8_ranges(
         sha256: of the checkpoint.
         network: the checkpoint's; without workers it is what runs.
         lists: of images.
-        reporter: told about progress and images that cannot be decoded.
+        reporter: receives progress, and warnings about images that cannot be decoded.
 
     Raises:
         UsageError: the table is not for this export, or there are too few images.
     """
     points = quantization_points(network)
-    exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
+    exclude(network, points, config.int8_exclude)  # reports a wrong pattern at once
     keys = [point.key for point in points]
     sample = None
     if config.calibration_images is not None:

@@ -35,11 +35,11 @@ class PlanOptions:
     Attributes:
         precision: of the plan.
         batches: least, tuned and greatest batch.
-        workspace: bytes that a layer may use besides; None leaves it to TensorRT.
+        workspace: bytes of scratch memory that a layer may use; None leaves it to TensorRT.
         timing_cache: file of measured timings, read and written; None keeps none.
         capabilities: compute capabilities such as `8.9` to build for, where TensorRT builds for
             others than the GPU of this machine.
-        verbose: pass on everything that TensorRT says.
+        verbose: print all of TensorRT's messages.
     """
 
     precision: Precision = "fp16"
@@ -103,11 +103,11 @@ def build_plan(
         about: what it says about itself.
         options: how.
         name: of the network, which the plan keeps.
-        progress: told what TensorRT is at.
+        progress: receives the phases of the build.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here, or the file is not for plans,
-            or not what it says.
+        UsageError: the precision or a capability is not available here, or the file does not
+            suit plans, or its description is wrong.
         OdtkError: TensorRT cannot build it; the message is its own.
     """
     check_plan(about, options)
@@ -237,7 +237,7 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
 def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:
     """Make a monitor that reports phases, and ends the build when a signal has arrived.
 
-    None before TensorRT 10: there a build runs to its end before it is dropped.
+    Returns None before TensorRT 10, where a build cannot be interrupted.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None

@@ -41,9 +41,9 @@ class BuiltPlan:
     Attributes:
         path: of the plan.
         about: its sidecar.
-        layers: in which precision they compute; None where that is not known.
-        check_result: how far it is from what it was made of.
-        hints: what would make it faster.
+        layers: the precisions in which layers compute; None if unknown.
+        check_result: how much it differs from its source.
+        hints: suggestions to make it faster.
     """
 
     path: str
@@ -80,7 +80,7 @@ def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[R
     gpus = list_gpus()
     if not gpus:
         raise Unavailable("this machine has no GPU")
-    # Where it has no such GPU, the first one refuses it with the better message.
+    # Without such a GPU the first one is used: its error message says more.
     return open_tensorrt_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
 
 
@@ -90,9 +90,9 @@ def export_plan(
     """Build a plan of a checkpoint or of an ONNX file, and check it if it can run here.
 
     Args:
-        config: what to do.
-        reporter: told about progress, and if the plan is off.
-        open_built: makes the plan run.
+        config: the user's settings.
+        reporter: receives progress, and a warning if the plan differs too much.
+        open_built: opens the plan.
 
     Raises:
         UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
@@ -122,12 +122,12 @@ def build_checked(
     Args:
         path: of the plan.
         about: its sidecar, as far as it is known before.
-        source: what it is made of.
-        open_built: makes it run.
-        progress: told what TensorRT is at.
+        source: the ONNX file and options to build it from.
+        open_built: opens it.
+        progress: receives the phases of the build.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here.
+        UsageError: the precision or a capability is not available here.
         OdtkError: TensorRT cannot build it, or the files cannot be written.
     """
     options = source.options

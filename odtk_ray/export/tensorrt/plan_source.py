@@ -27,7 +27,7 @@ from odtk_ray.reporter import Reporter
 if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
 
-# Settings that an ONNX file has in it.
+# Settings that are fixed in an ONNX file.
 _DECIDED = frozenset(
     """size with_postprocess opset anchors threshold top_n nms detections rotated_nms
     calibration_images calibration_batches calibration_batch_size calibration_table
@@ -40,11 +40,11 @@ class PlanSource:
     """The ONNX file and options that plans are built from; nodes need no torch to build them.
 
     Attributes:
-        onnx_file: its content.
-        model: what it says about itself.
+        onnx_file: content of the ONNX file.
+        model: its description.
         options: how plans are built.
-        check_data: what they are judged on.
-        open_reference: opens what they are compared with.
+        check_data: pictures and annotations to check plans with.
+        open_reference: opens the model to compare plans with.
     """
 
     onnx_file: bytes
@@ -58,9 +58,9 @@ def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> 
     """Export the checkpoint in memory, or read the ONNX file; load the data of the check.
 
     Args:
-        config: what to do.
+        config: the user's settings.
         lists: of images.
-        reporter: told about progress.
+        reporter: receives progress.
 
     Raises:
         UsageError: the model, a setting or the images cannot be used.
