@@ -31,8 +31,8 @@ NO_VERBS = frozenset(
     """A All An Both Each Every For How In It Its Of One Some The This What When Where Whether Which
     Why""".split()
 )
-# Written for the command line's users, or by hand for one figure: not checked for verbs.
-FREE = ("odtk_ray/cli/", "jobs/")
+# Written for the users of the command line, who see these docstrings as help.
+FREE = "odtk_ray/cli/"
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 

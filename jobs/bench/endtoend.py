@@ -42,7 +42,7 @@ SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val20
 
 
 def write_picture(path: str, seed: int, width: int, height: int) -> int:
-    """A seeded JPEG that is as large as a photograph's: colours at three scales, and noise."""
+    """Write a seeded JPEG as large as a photograph's: colours at three scales, and noise."""
     rng = np.random.default_rng(seed)
     canvas = rng.normal(0, 4, (height, width, 1)).astype(np.float32)
     for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
@@ -54,7 +54,7 @@ def write_picture(path: str, seed: int, width: int, height: int) -> int:
 
 
 def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -> int:
-    """`count` pictures of the sizes in turn; returns their mean size in bytes."""
+    """Write `count` pictures of the sizes in turn; return their mean size in bytes."""
     folder.mkdir()
     paths = [str(folder / f"{i:05d}.jpg") for i in range(count)]
     columns = zip(*itertools.islice(itertools.cycle(sizes), count), strict=True)
@@ -64,13 +64,13 @@ def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -
 
 
 def coco_sizes() -> list[tuple[int, int]]:
-    """The (width, height) of the COCO API's 100 example images."""
+    """Return (width, height) of the COCO API's 100 example images."""
     images = json.loads(SIZES_FILE.read_text())["images"]
     return [(image["width"], image["height"]) for image in images]
 
 
 def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Network inputs of picture sizes, (height, width), largest first."""
+    """Return the network inputs of picture sizes, (height, width), largest first."""
     inputs = {
         padded_size(*network_size(width, height, PREP)[:2], PREP.stride)[::-1]
         for width, height in sizes
@@ -85,7 +85,7 @@ def traced_run(
     sizes: Sequence[tuple[int, int]],
     setting: Setting,
 ) -> tuple[float, ...]:
-    """Images a second, GPU idle in %, GPU in s, slots filled in %, s from start to first batch."""
+    """Measure images per second, GPU idle %, GPU s, slots filled %, s until the first batch."""
     from odtk_ray.run.pipeline import infer
 
     trace, output = folder / f"{name}.trace", folder / f"{name}.json"
@@ -149,7 +149,7 @@ class WorkerTrace:
 
 
 def read_trace(path: Path, batch: int) -> WorkerTrace:
-    """One worker's trace."""
+    """Read one worker's trace."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     spans = sorted(tuple(line[2:4]) for line in lines)
     gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
@@ -168,7 +168,7 @@ def read_trace(path: Path, batch: int) -> WorkerTrace:
 
 
 def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
-    """A row of the table: each figure's median and range."""
+    """Format a row of the table: each figure's median and range."""
     return (
         name,
         *(
@@ -179,7 +179,7 @@ def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
 
 
 def command_line(folder: Path, name: str, model: str, setting: Setting) -> tuple[float, str]:
-    """Seconds of the command from start to end, and what it says at the end."""
+    """Measure the seconds of the command from start to end; return what it prints at the end."""
     command = [sys.executable, "-m", "odtk_ray", "infer", model]
     command += ["--images", str(folder / name), "--workers", str(setting.gpus)]
     command += ["--batch", str(setting.batch * setting.gpus)]
@@ -198,7 +198,7 @@ def command_line(folder: Path, name: str, model: str, setting: Setting) -> tuple
 
 
 def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
-    """Images a second of ODTK's scheme from files to JSON."""
+    """Measure images per second of ODTK's scheme from files to JSON."""
     from odtk_network import OdtkNetwork, detect_files
 
     from odtk_ray.model.checkpoint import load_checkpoint
@@ -213,7 +213,7 @@ def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
 
 
 def write_model(folder: Path) -> float:
-    """The biased model, for what the pictures of (a) look like to it."""
+    """Write the biased model, with the activations that the pictures of (a) give it."""
     import torch
     from biased import write_biased_model
 

@@ -62,7 +62,7 @@ class Ours:
         self.seconds = time.perf_counter() - started
 
     def __call__(self, batch: Tensor) -> None:
-        """One launch; the copy of the input is not timed, see `milliseconds`."""
+        """Run one launch; the copy of the input is not timed, see `milliseconds`."""
         self.step.run()
 
     def feed(self, batch: Tensor) -> None:
@@ -78,7 +78,7 @@ def milliseconds(
     stream: torch.cuda.Stream,
     launches: int,
 ) -> list[float]:
-    """GPU time of each launch, from the first kernel to the last."""
+    """Measure the GPU time of each launch, from the first kernel to the last."""
     times = []
     for launch in range(launches + 3):
         batch = inputs[launch % len(inputs)]
@@ -98,13 +98,13 @@ def milliseconds(
 
 
 def memory() -> float:
-    """GiB of GPU memory in use, by whatever."""
+    """Return the GiB of GPU memory in use, by any process."""
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 2**30
 
 
 def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str, ...]]:
-    """Rows of the table for one batch size."""
+    """Return rows of the table for one batch size."""
     generator = torch.Generator("cuda").manual_seed(batch)
     inputs = [
         torch.randn(batch, 3, *SHAPE, generator=generator, device="cuda").contiguous(

@@ -25,7 +25,7 @@ COMMAND = "from odtk_ray.cli import main; main()"
 
 
 def until_merge(folder: Path) -> tuple[float, float]:
-    """Resume, and stop when the first output file is begun; seconds, CPU seconds of all processes.
+    """Resume, and stop when the first output file is begun; return wall and CPU seconds.
 
     Raises:
         ChildProcessError: the command ended before.

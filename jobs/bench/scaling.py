@@ -95,7 +95,7 @@ class Stand(Worker):
 
 
 def write_input(folder: Path, images: int) -> None:
-    """An annotation file without annotations, an empty file for each image, a model."""
+    """Write an annotation file without annotations, an empty file per image, and a model."""
     folder.mkdir(exist_ok=True)
     with (folder / "annotations.json").open("w", encoding="utf-8") as stream:
         stream.write('{"images": [')
@@ -109,7 +109,7 @@ def write_input(folder: Path, images: int) -> None:
 
 
 def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
-    """The actors, once all of them are ready."""
+    """Start the actors; return once all of them are ready."""
     import ray
 
     told = WorkerSettings(
@@ -183,13 +183,13 @@ def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
 
 
 def merge_to_parquet(folder: Path) -> None:
-    """The other way from shard files to an output: no text is made."""
+    """Merge shard files into Parquet, which needs no text."""
     config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
     write_outputs(config, reopened(folder))
 
 
 def rates(lines: Sequence[dict[str, Any]]) -> str:
-    """The table of what the dispatch stage said."""
+    """Format the table of the dispatch stage's figures."""
     head = ("workers", "a shard takes", "wall", "shards/s", "ideal", "driver's CPU", "all CPU")
     rows: list[tuple[str, ...]] = [(*head, "load")]
     for figures in lines:
@@ -204,7 +204,7 @@ def rates(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def per_million(large: Usage, small: Usage, more: int) -> str:
-    """What a million images more take, from runs of which one has so many more."""
+    """Compute what a million more images cost, from runs that differ by that many."""
     wall = (large.wall - small.wall) * 1e6 / more
     cpu = (large.cpu - small.cpu) * 1e6 / more
     memory = (large.peak - small.peak) / 2**20 * 1e6 / more

@@ -17,7 +17,7 @@ from odtk_ray.settings import Postprocessing, RunSettings
 
 
 def traced_engine(trace: str, options: dict[str, Any], model: str, settings: RunSettings) -> Any:
-    """An engine that notes its start, its first read, and the GPU's and its own time a launch.
+    """Make an engine that records its start, its first read, and the times of each launch.
 
     Args:
         trace: folder in which the process writes `<pid>.jsonl`, a line a launch, and `<pid>.start`,
@@ -82,7 +82,7 @@ def traced_engine(trace: str, options: dict[str, Any], model: str, settings: Run
 
 
 def _engine_class(model: str) -> tuple[Any, Any]:
-    """The class, and what it takes for a model."""
+    """Return the class, and what it takes for a model."""
     if is_tensorrt_plan(model):
         from odtk_ray.engines.tensorrt import TensorRTEngine
 
@@ -94,7 +94,7 @@ def _engine_class(model: str) -> tuple[Any, Any]:
 
 
 def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:
-    """Why the GPU waited: its gaps, how long the engine's thread took, and when the GPU ran dry.
+    """Explain why the GPU waited: its gaps, the engine thread's times, when the GPU ran dry.
 
     Args:
         gaps: milliseconds between launches.

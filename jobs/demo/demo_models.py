@@ -34,7 +34,7 @@ STRIP = 400  # pixels: the lowest rows of the first photograph are for validatio
 def split(
     photographs: list[Photograph], validate: str = "strip"
 ) -> tuple[list[Photograph], list[Photograph]]:
-    """What is trained on, and the squares of STRIP pixels that validate it.
+    """Split a photograph into what is trained on and squares of STRIP pixels for validation.
 
     Boxes across the border go, cut off, to each side that has enough of them.
 
@@ -53,7 +53,7 @@ def split(
 
 
 def squares(photograph: Photograph) -> list[Photograph]:
-    """As many squares of STRIP pixels as fit, from the lower right corner on."""
+    """Return as many squares of STRIP pixels as fit, from the lower right corner on."""
     width, height = photograph.image.size
     return [
         photograph.cut((right - STRIP, bottom - STRIP, right, bottom))
@@ -88,11 +88,11 @@ class DemoModel(ABC):
 
     @abstractmethod
     def source(self, processes: int) -> BatchSource:
-        """Pictures to learn from, made by so many processes where that helps."""
+        """Return the pictures to learn from, made by several processes if that helps."""
 
     @abstractmethod
     def judge(self, path: str, final: bool = False) -> Iterator[dict[str, Any]]:
-        """Lines of figures of a checkpoint, more of them in the end."""
+        """Yield lines of figures of a checkpoint; more of them at the end."""
 
 
 class Trees(DemoModel):

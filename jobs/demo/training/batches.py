@@ -49,7 +49,7 @@ class BatchSource(Protocol):
     side: int
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """A batch for each step, of the pictures with these numbers."""
+        """Yield a batch for each step, of the pictures with these numbers."""
 
 
 class TileSource:
@@ -154,7 +154,7 @@ class _Drawn:
 
     @staticmethod
     def join(pairs: Sequence[tuple[Scene, Look]]) -> _Drawn:
-        """Scenes with their looks, one after the other."""
+        """Concatenate scenes with their looks."""
         scenes, looks = zip(*pairs, strict=True)
         return _Drawn(
             np.stack([scene.pixels for scene in scenes]),
@@ -178,7 +178,7 @@ class _Scenes(Dataset[tuple[Scene, Look]]):
 
 
 def network_boxes(scene: Scene) -> NDArray[np.float32]:
-    """The boxes of a scene that is not resized, float32 [n, 6], as in `Batch`."""
+    """Return the boxes of a scene that is not resized, float32 [n, 6], as in `Batch`."""
     xy, sides, theta = np.split(scene.boxes, [2, 4], axis=1)
     boxes = np.hstack([xy, xy + sides - 1, np.sin(theta), np.cos(theta)])
     return boxes.astype(np.float32)

@@ -73,7 +73,7 @@ class Variety:
     noise: float = 12.0
 
     def draw(self, rng: np.random.Generator) -> Look:
-        """One look; every call takes as many numbers from `rng`."""
+        """Draw one look; every call takes the same number of values from `rng`."""
         brightness, contrast, saturation, gamma = (
             _factors(rng, limit)
             for limit in (self.brightness, self.contrast, self.saturation, self.gamma)
@@ -108,17 +108,17 @@ MODERATE = Variety(1.3, 1.5, 1.6, 0.1, 30.0, 1.2, 1.4, 1.3, 1.5, (-1.0, 1.0), 8.
 def _factors(
     rng: np.random.Generator, limit: float, shape: int | tuple[int, ...] = 1
 ) -> NDArray[np.float64]:
-    """Factors from 1 / limit to limit."""
+    """Draw factors from 1 / limit to limit."""
     return np.exp(rng.uniform(-math.log(limit), math.log(limit), shape))
 
 
 def saturate(factor: float) -> NDArray[np.float64]:
-    """float64 [3, 3] that moves colours away from their luma: 0 makes gray, 1 changes nothing."""
+    """Return float64 [3, 3] that moves colours from their luma: 0 makes gray, 1 is neutral."""
     return factor * np.eye(3) + (1 - factor) * np.tile(LUMA, (3, 1))
 
 
 def turn_hue(angle: float) -> NDArray[np.float64]:
-    """float64 [3, 3] that turns colours about the axis of grays, by Rodrigues' formula.
+    """Return float64 [3, 3] that turns colours about the axis of grays (Rodrigues' formula).
 
     Args:
         angle: radians; a third of a circle takes red to green.

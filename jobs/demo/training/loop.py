@@ -61,7 +61,7 @@ class Recipe:
     average: float = 0.998
 
     def factor(self, iteration: int) -> float:
-        """Share of `rate` at a step."""
+        """Return the share of `rate` at a step."""
         if iteration < self.warmup:
             return 0.1 + 0.9 * iteration / self.warmup
         progress = (iteration - self.warmup) / max(1, self.iterations - self.warmup)
@@ -154,7 +154,7 @@ class Trainer:
         self._resume(path)
 
     def _place_anchors(self) -> Tensor:
-        """float32 [N, 4] of a picture; [N, 6] where boxes are rotated."""
+        """Return float32 [N, 4] of a picture; [N, 6] if boxes are rotated."""
         settings, side = self._checkpoint, self._source.side
         sizes = settings.ratios, settings.scales, settings.anchors
         levels = [generate_anchors(stride, *sizes, settings.angles) for stride in STRIDES]
@@ -220,7 +220,7 @@ class Trainer:
         return Step(self.iteration, focal.item(), box.item(), rate)
 
     def _learn(self, loss: Tensor) -> None:
-        """Changes the weights by one step."""
+        """Change the weights by one step."""
         self._optimizer.zero_grad()
         torch.autograd.backward(self._scaler.scale(loss))
         self._scaler.unscale_(self._optimizer)
@@ -241,12 +241,12 @@ class Trainer:
 
 
 def picture_indices(iteration: int, batch: int, rank: int, world: int) -> range:
-    """The pictures of one process in one step; those of all processes are the step's batch."""
+    """Return the pictures of one process in one step; all processes together make the batch."""
     return range(iteration * batch + rank, (iteration + 1) * batch, world)
 
 
 def _trained(model: RetinaNet, frozen: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Mark the parameters that training changes; returns those of the trunk, and the others."""
+    """Mark the parameters that training changes; return those of the trunk, and the others."""
     model.requires_grad_(True)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):

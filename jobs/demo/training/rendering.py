@@ -35,7 +35,7 @@ class Noise:
         self._noise = F.pad(noise[None], (0, side, 0, side), mode="circular")[0].to(device)
 
     def __call__(self, look: Look) -> Tensor:
-        """A picture's part, float32 [3, side, side], with mean 0 and standard deviation 1."""
+        """Return a picture's part, float32 [3, side, side], mean 0 and standard deviation 1."""
         x, y = look.corner
         cells = -(-self._side // look.grain)
         noise = self._noise[:, y : y + cells, x : x + cells]
@@ -80,7 +80,7 @@ class Renderer:
         return pixels
 
     def _cut(self, tile: Tile) -> Tensor:
-        """float32 [3, side, side]: the area, enlarged or reduced, and turned."""
+        """Return float32 [3, side, side]: the area, enlarged or reduced, and turned."""
         x1, y1, x2, y2 = tile.area
         part = self._pictures[tile.photograph][None, :, y1:y2, x1:x2].float()
         size = (self._side, self._side)
@@ -121,7 +121,7 @@ def apply_looks(pixels: Tensor, looks: Sequence[Look], noise: Tensor) -> Tensor:
 
 
 def blur(pixels: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each picture by its own sigma; edges are repeated.
+    """Blur each picture by its own Gaussian sigma; edges are repeated.
 
     Args:
         pixels: float32 [B, C, h, w].

@@ -62,7 +62,7 @@ class Tile:
 
 
 def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
-    """One of the 8 flips and rotations of a picture; 0 leaves it as it is.
+    """Apply one of the 8 flips and rotations to a picture; 0 leaves it as it is.
 
     Bit 0 of the number mirrors left and right, bit 1 top and bottom, then bit 2 swaps the axes.
 
@@ -85,7 +85,7 @@ def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
 
 
 def turn_boxes(boxes: Edges, width: int, height: int, number: int) -> Edges:
-    """The boxes of a picture of this size after `turn`.
+    """Return the boxes of a picture of this size after `turn`.
 
     Args:
         boxes: float64 [n, 4], edges.
@@ -103,7 +103,7 @@ def turn_boxes(boxes: Edges, width: int, height: int, number: int) -> Edges:
 
 
 def inclusive(boxes: Edges, zoom: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Corners as the network is to predict them, so that `boxes / zoom` are right in the picture.
+    """Return corners for the network to predict, so that `boxes / zoom` are right in the picture.
 
     Detections are scaled as corners and only then get their inclusive width, x2 - x1 + 1 in pixels
     of the picture; one pixel of it is `zoom` pixels here.
@@ -121,7 +121,7 @@ def inclusive(boxes: Edges, zoom: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def draw_tile(photographs: Sequence[Photograph], how: Augmentation, seed: int, index: int) -> Tile:
-    """One tile for training; the same for the same seed and index, in any process.
+    """Draw one tile for training; the same for the same seed and index, in any process.
 
     Args:
         photographs: larger ones are chosen more often, in proportion to their pixels. Each side is
@@ -160,7 +160,7 @@ def _draw_holes(rng: np.random.Generator, how: Augmentation) -> NDArray[np.int64
 
 
 def _hidden(boxes: Edges, holes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each box, bool [n], has at least `HIDDEN` of its area behind one hole."""
+    """Return whether each box, bool [n], has at least `HIDDEN` of its area behind one hole."""
     low = np.maximum(boxes[:, None, :2], holes[:, :2])
     high = np.minimum(boxes[:, None, 2:], holes[:, 2:])
     common = (high - low).clip(0).prod(axis=2)  # [n, k]
