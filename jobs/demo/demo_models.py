@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from training.appearance import MODERATE
 from training.batches import BatchSource, SceneSource, TileSource
-from training.looks import MODERATE
 from training.photographs import Photograph, read_photographs
 from training.scenes import Style, draw_scene
 from training.shifts import SHIFTS, shift

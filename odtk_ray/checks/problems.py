@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from odtk_ray.datasets import ground_truth
+from odtk_ray.reporter import counted
 
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 
@@ -16,10 +17,10 @@ class Kind:
     """The text about a kind of problem.
 
     Attributes:
-        text: what is the matter with them.
-        remedy: what to do; empty where the text says it.
-        wrong: whether they should be mended; otherwise it is only good to know.
-        of: what is counted.
+        text: the problem.
+        remedy: what to do about it; empty if the text says so.
+        wrong: whether it should be corrected; otherwise it is only good to know.
+        of: the things that are counted.
     """
 
     text: str
@@ -31,21 +32,21 @@ class Kind:
 class Problem(enum.Enum):
     """All kinds of problems, the worst first."""
 
-    NO_OBJECT = Kind("entry is no object", of="entry")
+    NO_OBJECT = Kind("entry is not an object", of="entry")
     NO_NAME = Kind(
         "image has no usable file_name", "give its path below the image folder", of="image"
     )
     OUTSIDE = Kind(
         "image leads out of the image folder", "--images must hold all images", of="image"
     )
-    NO_FILE = Kind("image file is not there", "check --images", of="image")
+    NO_FILE = Kind("image file is missing", "check --images", of="image")
     NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
     IMAGE = Kind("image_id belongs to no image of the file")
     CATEGORY = Kind("category_id belongs to no category of the file")
     BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
     FAR = Kind(
         f"coordinates are beyond {ground_truth.FAR:,} pixels",
-        "mend them: rotated boxes so far away are not evaluated",
+        "correct them: rotated boxes so far away are not evaluated",
     )
     PLACE = Kind("box lies outside of its image")
     THIN = Kind("box has a side of less than a pixel")
@@ -72,9 +73,9 @@ class Finding:
     """A problem that was found.
 
     Attributes:
-        problem: which one.
-        first: the first of them, such as `has id 17`.
-        count: how many there are.
+        problem: its kind.
+        first: the first occurrence, such as `has id 17`.
+        count: number of occurrences.
     """
 
     problem: Problem
@@ -83,8 +84,7 @@ class Finding:
 
     def __str__(self) -> str:
         kind = self.problem.value
-        plural = {"entry": "entries"}.get(kind.of, f"{kind.of}s")
-        number = f"{self.count:,} {kind.of if self.count == 1 else plural}"
+        number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
         text = f"{kind.text}: {number}, the first {self.first}"
         return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
 

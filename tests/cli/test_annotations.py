@@ -157,10 +157,10 @@ def test_axis_aligned_files(folder, photos, annotations):
         (None, "image has no usable file_name: 1 image, the first has id 1"),
         (5, "image has no usable file_name: 1 image, the first has id 1"),
         ("a\0b/c.png", "image has no usable file_name: 1 image, the first has id 1"),
-        ("gone.png", 'image file is not there: 1 image, the first is "gone.png"'),
+        ("gone.png", 'image file is missing: 1 image, the first is "gone.png"'),
         (
             "no/\ud83d\ude00.png",
-            r'image file is not there: 1 image, the first is "no/\ud83d\ude00.png"',
+            r'image file is missing: 1 image, the first is "no/\ud83d\ude00.png"',
         ),
         ("../1.png", 'image leads out of the image folder: 1 image, the first is "../1.png"'),
         ("link.png", 'image leads out of the image folder: 1 image, the first is "link.png"'),
@@ -187,7 +187,7 @@ def test_without_any_picture_there_is_nothing_to_draw(folder):
         (folder / f"{n}.png").unlink()
     outcome = doctor(folder)
     assert outcome.exit_code == 1
-    assert 'wrong: image file is not there: 2 images, the first is "0.png"' in outcome.stdout
+    assert 'wrong: image file is missing: 2 images, the first is "0.png"' in outcome.stdout
     assert not (folder / "sheet.png").exists()
 
 
@@ -198,7 +198,7 @@ def test_entries_that_are_no_objects_are_wrong(folder):
     (folder / "a.json").write_text(json.dumps(document))
     outcome = doctor(folder)
     assert outcome.exit_code == 1
-    assert 'entry is no object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
+    assert 'entry is not an object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
     assert "2 images, 2 categories, 5 annotations" in outcome.stdout
 
 

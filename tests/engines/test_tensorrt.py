@@ -154,7 +154,7 @@ def test_a_plan_of_something_else_is_refused():
     good = ABOUT_PLAN.identity
     check_engine(Trt, Engine(good, names[::-1]), "m.plan", ABOUT_PLAN)
     for engine in (Engine("x", names), Engine(good, names[1:]), Engine(good, names, "half")):
-        with pytest.raises(UsageError, match="a plan of something else"):
+        with pytest.raises(UsageError, match="not the plan that its sidecar describes"):
             check_engine(Trt, engine, "m.plan", ABOUT_PLAN)
 
 

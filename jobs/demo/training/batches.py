@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.looks import Look, Variety
+from training.appearance import Appearance, AppearanceRange
 from training.photographs import Photograph
-from training.rendering import Noise, Renderer, apply_looks
+from training.rendering import Noise, Renderer, apply_appearances
 from training.scenes import Scene, Style, draw_scene
 from training.tiles import Augmentation, draw_tile
 
@@ -86,7 +86,7 @@ class SceneSource:
         photographs: RGB, that scenes are made of.
         style: of the scenes.
         variety: of what is then done to their colours.
-        seed: of scenes and looks.
+        seed: of scenes and appearances.
         device: `cpu` or `cuda`.
         processes: that draw; 0 draws in this one.
     """
@@ -95,7 +95,7 @@ class SceneSource:
         self,
         photographs: Sequence[Image.Image],
         style: Style,
-        variety: Variety,
+        variety: AppearanceRange,
         seed: int,
         device: str = "cpu",
         processes: int = 0,
@@ -123,9 +123,9 @@ class SceneSource:
             torch.from_numpy(column).to(self._device)
             for column in (drawn.pixels, drawn.boxes, drawn.classes)
         )
-        noise = torch.stack([self._noise(look) for look in drawn.looks])
+        noise = torch.stack([self._noise(appearance) for appearance in drawn.appearances])
         return Batch(
-            apply_looks(pixels.permute(0, 3, 1, 2).float(), drawn.looks, noise),
+            apply_appearances(pixels.permute(0, 3, 1, 2).float(), drawn.appearances, noise),
             list(torch.split(boxes, drawn.counts)),
             list(torch.split(classes, drawn.counts)),
         )
@@ -133,7 +133,7 @@ class SceneSource:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Some scenes and their looks, as they travel between processes.
+    """Some scenes and their appearances, as they travel between processes.
 
     Arrays go through pipes. Tensors would go through shared memory, of which containers have
     little.
@@ -143,36 +143,36 @@ class _Drawn:
         boxes: float32 [n, 6], those of all scenes, see `network_boxes`.
         classes: int64 [n].
         counts: boxes of each scene.
-        looks: B of them.
+        appearances: B of them.
     """
 
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     classes: NDArray[np.int64]
     counts: list[int]
-    looks: list[Look]
+    appearances: list[Appearance]
 
     @staticmethod
-    def join(pairs: Sequence[tuple[Scene, Look]]) -> _Drawn:
-        """Concatenate scenes with their looks."""
-        scenes, looks = zip(*pairs, strict=True)
+    def join(pairs: Sequence[tuple[Scene, Appearance]]) -> _Drawn:
+        """Concatenate scenes with their appearances."""
+        scenes, appearances = zip(*pairs, strict=True)
         return _Drawn(
             np.stack([scene.pixels for scene in scenes]),
             np.concatenate([network_boxes(scene) for scene in scenes]),
             np.concatenate([scene.classes for scene in scenes]),
             [len(scene.boxes) for scene in scenes],
-            list(looks),
+            list(appearances),
         )
 
 
-class _Scenes(Dataset[tuple[Scene, Look]]):
+class _Scenes(Dataset[tuple[Scene, Appearance]]):
     def __init__(
-        self, photographs: Sequence[Image.Image], style: Style, variety: Variety, seed: int
+        self, photographs: Sequence[Image.Image], style: Style, variety: AppearanceRange, seed: int
     ) -> None:
         self._photographs, self._style = photographs, style
         self._variety, self._seed = variety, seed
 
-    def __getitem__(self, index: int) -> tuple[Scene, Look]:
+    def __getitem__(self, index: int) -> tuple[Scene, Appearance]:
         scene = draw_scene(self._photographs, self._style, self._seed, index)
         return scene, self._variety.draw(np.random.default_rng([self._seed, index, 1]))
 

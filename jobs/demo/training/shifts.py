@@ -1,7 +1,7 @@
 """Photographs as another camera, season or light would show them: a test of what carries over.
 
-The shifts are fixed, and made with Pillow instead of `looks`, so that a model is not judged by the
-very changes that it was trained with.
+The shifts are fixed, and made with Pillow instead of `appearance`, so that a model is not judged by
+the very changes that it was trained with.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.looks import Look, Variety
+from training.appearance import Appearance, AppearanceRange
 from training.photographs import Edges, Photograph, clip_boxes
 
 Pixels = NDArray[np.uint8]
@@ -29,7 +29,7 @@ class Augmentation:
         stretch: greatest factor by which one side's scale is larger than the other's.
         holes: greatest number of gray rectangles.
         hole: longest side of such a rectangle in pixels of the network input.
-        variety: range of the looks.
+        variety: range of appearances.
     """
 
     side: int = 384
@@ -37,7 +37,7 @@ class Augmentation:
     stretch: float = 1.25
     holes: int = 6
     hole: int = 48
-    variety: Variety = field(default_factory=Variety)
+    variety: AppearanceRange = field(default_factory=AppearanceRange)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Tile:
         photograph: its number.
         area: x1 y1 x2 y2, edges, whole pixels of the photograph; enlarged to a square.
         turned: 0 to 7, as in `turn`, after enlarging.
-        look: what is then done to its colours.
+        appearance: what is then done to its colours.
         holes: int [k, 4], edges, pixels of the network input; gray in the end.
         boxes: float32 [n, 4], xyxy, inclusive corners, pixels of the network input.
     """
@@ -56,7 +56,7 @@ class Tile:
     photograph: int
     area: tuple[int, int, int, int]
     turned: int
-    look: Look
+    appearance: Appearance
     holes: NDArray[np.int64]
     boxes: NDArray[np.float32]
 
