@@ -215,7 +215,7 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
         raise unusable_model(name, why, "odtk-ray export model.pth model.onnx")
     model = parse_facts(name, facts, sha256)
     if {end: dims[1:] for end, dims in ends.items()} != model.end_shapes:
-        why = f"its graph is another one than its description says, from {', '.join(ends)[:80]}"
+        why = f"its graph is not the one that its description says, from {', '.join(ends)[:80]}"
         raise unusable_model(name, why, _AGAIN)
     return model
 

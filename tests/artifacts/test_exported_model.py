@@ -62,7 +62,7 @@ def test_a_graph_that_is_not_the_described_one_is_refused(tmp_path, changes):
         if "precision" in changes:
             read_exported(path)
             continue
-        with pytest.raises(UsageError, match="its graph is another one than its description says"):
+        with pytest.raises(UsageError, match="its graph is not the one that its description says"):
             read_exported(path)
 
 

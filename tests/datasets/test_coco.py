@@ -121,7 +121,7 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ("{}", "it has no `images`"),
         ('{"images": []}', "`images` is empty"),
         ('{"images": {}}', "its `images` is not a list"),
-        ('{"images": [3]}', "is no object"),
+        ('{"images": [3]}', "is not an object"),
         ('{"images": [], "annotations": {}}', "its `annotations` is not a list"),
         (r'{"images": [{"id": 1, "file_name": "a\u0000b/c.jpg"}]}', "has no usable file_name"),
         ('{"images": [{"id": 1}]}', "image 1 has no usable file_name"),

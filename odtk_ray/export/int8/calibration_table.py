@@ -76,7 +76,7 @@ def check_replaceable(path: str) -> None:
         try:
             read_table(path)
         except UsageError as error:
-            why = "the file there is no calibration table"
+            why = "the existing file is not a calibration table"
             raise UsageError(f"cannot write {path}", why, "name another file") from error
 
 

@@ -163,7 +163,7 @@ def test_what_is_no_table_is_not_replaced(checkpoint, images, tmp_path, content)
         outcome = export(checkpoint, tmp_path / "m.onnx", *flags, *more)
         assert outcome.exit_code == 2
         assert path.read_bytes() == content
-    assert f"cannot write {path}: the file there is no calibration table" in outcome.output
+    assert f"cannot write {path}: the existing file is not a calibration table" in outcome.output
     assert os.listdir(tmp_path) == ["t.json"]
 
 

@@ -42,7 +42,7 @@ def odtk_ray(*arguments):
         (["{checkpoint}", "--size", "64", "--with-postprocess"], "this model ends in detections"),
         (["{checkpoint}", "--size", "64", "--int8"], "--int8 needs --calibration-images, or the "),
         (["foreign.onnx"], "odtk-ray did not write it"),
-        (["swapped.onnx"], "its graph is another one than its description says"),
+        (["swapped.onnx"], "its graph is not the one that its description says"),
         (["empty.onnx"], "it is damaged, or not an ONNX file"),
         (["a.plan"], "cannot export a.plan: it is an exported model"),
         (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is not a range"),
