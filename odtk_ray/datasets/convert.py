@@ -129,7 +129,7 @@ class _Content:
 
 
 _BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
-_OUTLINE_FROM_BOX = "segmentation is not a polygon (a mask?): the corners of bbox are used instead"
+_OUTLINE_FROM_BOX = "segmentation is not a polygon (a mask?): using the corners of bbox"
 
 
 def _read(path: str, convention: Convention) -> _Content:

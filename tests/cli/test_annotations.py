@@ -519,7 +519,7 @@ def test_dota_has_no_angle_to_choose(folder):
 
 
 DECIDES = "note: the segmentation decides, bbox is the smallest box around it: 1 annotation"
-REPLACED = "note: segmentation is not a polygon (a mask?): the corners of bbox are used instead: 1 annotation"
+REPLACED = "note: segmentation is not a polygon (a mask?): using the corners of bbox: 1 annotation"
 RLE = {"size": [100, 120], "counts": "01"}
 
 
