@@ -22,6 +22,7 @@ from odtk_ray.evaluation.overlap import (
     Overlap,
     PolygonOverlap,
 )
+from odtk_ray.reporter import counted
 from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -90,8 +91,8 @@ def crowded(truth: GroundTruth) -> list[str]:
     if not images:
         return []
     return [
-        f"{images:,} images have more than {COCO_LIMIT} objects of a class: COCO's figures count "
-        f"the best {COCO_LIMIT} detections of an image and class"
+        f"{counted(images, 'image has', 'images have')} more than {COCO_LIMIT} objects of a class: "
+        f"COCO's figures count the best {COCO_LIMIT} detections of an image and class"
         + (", the exact ones all" if truth.polygons is not None else "")
     ]
 

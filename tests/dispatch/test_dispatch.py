@@ -108,7 +108,7 @@ def test_a_shard_that_crashes_although_no_image_does_ends_the_run(tmp_path):
             driver.round()
             cluster.advance(4.0)
 
-    with pytest.raises(OdtkError, match="shard 0 crashes its worker: although each"):
+    with pytest.raises(OdtkError, match="shard 0 crashes its worker: although none"):
         run()
     assert list(driver.run.committed) == [1]
 
