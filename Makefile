@@ -45,12 +45,13 @@ test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)
 
-lint: $(STAMP) ## ruff, mypy --strict, and the contracts between the rooms
+lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_structure.py
+	$(BIN)/codespell
 
 bench: ## say how to run the benchmarks
 	@echo "The benchmarks are scripts that print a table; each has --help:"

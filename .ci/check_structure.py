@@ -3,6 +3,7 @@
 - A file has at most 300 lines, a function 40 below its signature and docstring; the exceptions and
   their reasons are below.
 - No room reaches into another's private names: `from odtk_ray.model.pth import _x`, or `pth._x`.
+- A function's docstring begins with a verb. ruff's D401 finds "Returns ..."; this finds "The ...".
 """
 
 from __future__ import annotations
@@ -25,11 +26,19 @@ EXCEPTIONS = {
     "odtk_ray/api.py:infer": "likewise",
 }
 
+# First words of docstrings that name a thing instead of saying what happens.
+NO_VERBS = frozenset(
+    """A All An Both Each Every For How In It Its Of One Some The This What When Where Whether Which
+    Why""".split()
+)
+# Written for the users of the command line, who see these docstrings as help.
+FREE = "odtk_ray/cli/"
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def main() -> int:
-    """Prints what is wrong; returns the exit code."""
+    """Print what is wrong; return the exit code."""
     problems, used = [], set()
     for path in sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
@@ -41,13 +50,15 @@ def main() -> int:
                 problems.append(f"{place}: {length} lines, at most {limit}")
         for line, what, room in foreign(name, tree):
             problems.append(f"{name}:{line}: {what} is private to {room}")
+        if not name.startswith(FREE):
+            problems += [f"{name}:{line}: begin with a verb: {text}" for line, text in nouns(tree)]
     problems += [f"{place} is no exception any more" for place in EXCEPTIONS.keys() - used]
     print("\n".join(problems) or f"structure: kept, {len(EXCEPTIONS)} exceptions have a reason")
     return bool(problems)
 
 
 def too_long(name: str, text: str, tree: ast.Module) -> Iterator[tuple[str, int, int]]:
-    """Files and functions beyond the limits: where, how long, the limit."""
+    """Yield files and functions beyond the limits: where, how long, the limit."""
     if (lines := text.count("\n")) > LONGEST_FILE:
         yield name, lines, LONGEST_FILE
     for node in ast.walk(tree):
@@ -56,7 +67,7 @@ def too_long(name: str, text: str, tree: ast.Module) -> Iterator[tuple[str, int,
 
 
 def body_lines(node: FunctionNode) -> int:
-    """Lines of a function's statements: without its signature and docstring."""
+    """Count the lines of a function's statements, without its signature and docstring."""
     documented = ast.get_docstring(node, clean=False) is not None
     statements = node.body[1:] if documented else node.body
     if not statements:
@@ -64,14 +75,28 @@ def body_lines(node: FunctionNode) -> int:
     return (node.end_lineno or 0) - statements[0].lineno + 1
 
 
+def nouns(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield docstrings of functions, not of properties, that do not begin with a verb."""
+    for node in ast.walk(tree):
+        if isinstance(node, FunctionNode) and not any(map(is_property, node.decorator_list)):
+            first = (ast.get_docstring(node) or "").partition("\n")[0]
+            if first.split(" ")[0] in NO_VERBS:
+                yield node.lineno, first
+
+
+def is_property(decorator: ast.expr) -> bool:
+    """Return whether a decorator makes a property."""
+    return ast.unparse(decorator).split(".")[-1] in ("property", "cached_property")
+
+
 def room_of(module: str) -> str:
-    """The room of a module, `odtk_ray.export` of `odtk_ray.export.onnx.decoding`."""
+    """Return the room of a module, `odtk_ray.export` of `odtk_ray.export.onnx.decoding`."""
     parts = module.split(".")
     return ".".join(parts[: 2 if parts[0] == "odtk_ray" else 1])
 
 
 def foreign(name: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
-    """Uses of other rooms' private names: line, name, room."""
+    """Yield uses of other rooms' private names: line, name, room."""
     here = room_of(name.removesuffix(".py").replace("/", "."))
     rooms: dict[str, str] = {}  # local name -> the other room that it comes from
     for node in ast.walk(tree):
@@ -90,7 +115,7 @@ def foreign(name: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name begins with one underscore."""
+    """Return whether a name begins with one underscore."""
     return name.startswith("_") and not name.startswith("__")
 
 

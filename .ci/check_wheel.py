@@ -22,7 +22,7 @@ DATA = (".pth", ".jpg")
 
 
 def check_files(wheel: Path) -> None:
-    """The wheel holds both packages' files, each of them and no other, and is what Python runs."""
+    """Check that the wheel holds exactly both packages' files, and is what Python runs."""
     checkout = Path(__file__).resolve().parents[1]
     expected = {
         path.relative_to(checkout).as_posix()
@@ -49,7 +49,7 @@ def check_files(wheel: Path) -> None:
 
 
 def check_demo(folder: Path) -> None:
-    """The demonstration works as it is printed, from the wheel alone."""
+    """Check that the demonstration works as it is printed, from the wheel alone."""
     printed = odtk_ray_command("demo", str(folder)).splitlines()
     (line,) = (line for line in printed if line.strip().startswith("odtk-ray "))
     odtk_ray_command(*shlex.split(line)[1:])
@@ -60,7 +60,7 @@ def check_demo(folder: Path) -> None:
 
 
 def check_detections(path: Path) -> None:
-    """The file says of both photographs what a detector of trees may say."""
+    """Check that the file has plausible detections of trees in both photographs."""
     content = json.loads(path.read_text())
     images = {image["id"] for image in content["images"]}
     require(len(images) == 2, f"images: {content['images']}")
@@ -76,7 +76,7 @@ def check_detections(path: Path) -> None:
 
 
 def odtk_ray_command(*arguments: str) -> str:
-    """Runs the installed console script; returns what it wrote to standard output."""
+    """Run the installed console script; return what it wrote to standard output."""
     print("$ odtk-ray", *arguments, flush=True)
     program = Path(sys.executable).with_name("odtk-ray")
     run = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=False)
@@ -86,7 +86,7 @@ def odtk_ray_command(*arguments: str) -> str:
 
 
 def require(condition: bool, message: str) -> None:
-    """Ends the check with the message unless the condition holds."""
+    """End the check with the message unless the condition holds."""
     if not condition:
         sys.exit(f"error: {message}")
 

@@ -10,7 +10,7 @@ from cuda_ops.compiler import CudaUnavailable
 from cuda_ops.device import Buffer, Device, Event
 from cuda_ops.graph import Graph
 from cuda_ops.postprocess import Level, Postprocess
-from cuda_ops.preprocess import Preprocess, Source
+from cuda_ops.preprocess import GpuPicture, Preprocess
 from cuda_ops.rotated_iou import RotatedIou
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "CudaUnavailable",
     "Device",
     "Event",
+    "GpuPicture",
     "Graph",
     "Level",
     "Postprocess",
     "Preprocess",
     "RotatedIou",
-    "Source",
 ]

@@ -1,4 +1,4 @@
-"""The structures that the kernels of decode.cu, nms.cu and iou.cu take."""
+"""The argument structures of the kernels in decode.cu, nms.cu and iou.cu."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the .cu files of this package to machine code for one GPU: nvcc or NVRTC, and a cache."""
+"""Compiles the .cu files of this package for one GPU, with nvcc or NVRTC, and caches the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CudaUnavailable(Exception):  # noqa: N818 - a state of the machine, not a 
 
 
 def cubin(name: str, capability: tuple[int, int]) -> bytes:
-    """Machine code of one .cu file, from the cache or compiled.
+    """Return the machine code of one .cu file, from the cache or compiled.
 
     nvcc is taken where there is one, and otherwise NVRTC, which also comes with torch.
 
@@ -47,13 +47,13 @@ def cubin(name: str, capability: tuple[int, int]) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: `odtk-ray` in the user's cache folder."""
+    """Return the folder of compiled kernels: `odtk-ray` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "odtk-ray"
 
 
 def source_key(folder: Path = SOURCES) -> str:
-    """Changes with every source file and compiler option."""
+    """Hash every source file and compiler option."""
     digest = hashlib.sha256("\0".join(_OPTIONS).encode())
     for path in sorted([*folder.glob("*.cu"), *folder.glob("*.cuh")]):
         data = path.read_bytes()
@@ -113,7 +113,7 @@ def _nvrtc(source: Path, arch: str) -> bytes:
 
 
 def _nvrtc_bytes(library: ctypes.CDLL, program: ctypes.c_void_p, what: str) -> bytes:
-    """What the two calls nvrtcGet...Size and nvrtcGet... answer."""
+    """Call nvrtcGet...Size and nvrtcGet..., and return the bytes."""
     size = ctypes.c_size_t()
     if getattr(library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)):
         return b""
@@ -137,7 +137,7 @@ def _load_nvrtc() -> ctypes.CDLL | None:
 
 
 def _nvrtc_names() -> Iterator[str]:
-    """NVIDIA's Python packages first, which torch brings, then the system's libraries."""
+    """List library names: NVIDIA's Python packages, which torch installs, then the system's."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         yield from sorted(glob.glob(f"{folder}/*/lib/libnvrtc.so.*"), reverse=True)
@@ -151,7 +151,7 @@ def _first_error(text: str) -> str:
 
 
 def _keep(path: Path, code: bytes) -> None:
-    """Write to the cache: whole or not at all, since several workers may do so at once.
+    """Write to the cache, whole or not at all: several workers may write at once.
 
     The writer of everything else is in `odtk_ray.storage`, of which this package knows nothing;
     and here names are random, since workers in containers share a home and have equal numbers.

@@ -75,11 +75,11 @@ class Device:
         self._modules: dict[str, Any] = {}
 
     def alloc(self, nbytes: int) -> Buffer:
-        """Device memory, aligned to 256 bytes or more, not initialised."""
+        """Allocate device memory, aligned to 256 bytes or more, not initialised."""
         return Buffer(self._driver.mem_alloc(max(nbytes, 1)), nbytes)
 
     def pinned(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array in page-locked memory, which `upload` and `download` copy asynchronously."""
+        """Allocate an array in page-locked memory, for asynchronous `upload` and `download`."""
         array: NDArray[Any] = self._driver.pagelocked_empty(shape, dtype)
         return array
 
@@ -96,12 +96,12 @@ class Device:
         self._driver.memset_d8_async(buffer.ptr, 0, buffer.nbytes, self._stream)
 
     def event(self) -> Event:
-        """A point in the stream, recorded by `Event.record`."""
+        """Create an event in the stream, recorded by `Event.record`."""
         event = self._driver.Event(self._driver.event_flags.BLOCKING_SYNC)
         return Event(event, self._stream, self._context)
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that are free, and bytes in all."""
+        """Return the free bytes, and the bytes in all."""
         free, total = self._driver.mem_get_info()
         return int(free), int(total)
 
@@ -114,7 +114,7 @@ class Device:
         self._stream.synchronize()
 
     def kernel(self, file: str, name: str, arguments: type[ctypes.Structure]) -> Kernel:
-        """A kernel that takes one structure; the file is compiled unless that was done before.
+        """Load a kernel that takes one structure; compile its file unless that was done before.
 
         Args:
             file: a .cu file of this package, without its ending.
@@ -135,7 +135,7 @@ class Device:
         return Kernel(function, self._stream)
 
     def close(self) -> None:
-        """Give the context back; memory and kernels are freed when nothing refers to them."""
+        """Release the context; memory and kernels are freed when nothing refers to them."""
         self._release()
 
 
@@ -175,12 +175,12 @@ class Event:
             self._event.synchronize()
 
     def query(self) -> bool:
-        """Whether the stream has passed the point; any thread may ask."""
+        """Return whether the stream has passed the event; any thread may call this."""
         with self._current():
             return bool(self._event.query())
 
     def elapsed(self, since: Event) -> float:
-        """Milliseconds between two points that the stream has passed; any thread may ask."""
+        """Return milliseconds between two events that have passed; any thread may call this."""
         with self._current():
             return float(self._event.time_since(since._event))
 

@@ -32,12 +32,12 @@ class Graph:
         _check(self._cuda, self._cuda.cuGraphLaunch(self._executable, self._stream))
 
     def close(self) -> None:
-        """Free the graph, while the context is still there."""
+        """Free the graph; the context must still exist."""
         self._end()
 
 
 def capture(stream: int, queue: Callable[[], None]) -> Graph:
-    """Records what `queue` puts on a stream, without running it.
+    """Record what `queue` puts on a stream, without running it.
 
     Args:
         stream: handle (CUstream) of the current context's stream.

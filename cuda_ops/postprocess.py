@@ -160,7 +160,7 @@ class Postprocess:
         device.synchronize()
 
     def launch(self, score_ptrs: Sequence[int], delta_ptrs: Sequence[int]) -> None:
-        """From the heads' outputs to `scores`, `boxes` and `classes`.
+        """Queue decoding and suppression, from the heads' outputs to `scores`, `boxes`, `classes`.
 
         Args:
             score_ptrs: one for each level, [B, A*C, h, w], aligned to 16 bytes.
@@ -172,7 +172,7 @@ class Postprocess:
         )
 
     def select(self, score_ptrs: Sequence[int], delta_ptrs: Sequence[int]) -> None:
-        """The first half: fills the candidates, level after level; see `launch`."""
+        """Queue the first half: fill the candidates, level after level; see `launch`."""
         args = self._decode_args
         if len(score_ptrs) != self._levels or len(delta_ptrs) != self._levels:
             raise ValueError(f"{self._levels} levels need as many pointers to scores and deltas")
@@ -185,7 +185,7 @@ class Postprocess:
         self._select.launch(grid, (_THREADS, 1, 1), args, self._shared)
 
     def suppress(self, scores: int, boxes: int, classes: int) -> None:
-        """The second half: detections from candidates in any order.
+        """Queue the second half: detections from candidates in any order.
 
         Args:
             scores: pointer to float32 [B, N], N = levels * top_n.
@@ -197,7 +197,7 @@ class Postprocess:
         self._suppress.launch((self._batch, 1, 1), (_THREADS, 1, 1), args)
 
     def _describe(self, levels: Sequence[Level], classes: int, values: int) -> int:
-        """Fill in the levels' sizes; returns the blocks that scan one image."""
+        """Fill in the levels' sizes; return the blocks that scan one image."""
         blocks = 0
         step = len(levels[0].anchors) * 16
         for number, level in enumerate(levels):
@@ -218,7 +218,7 @@ class Postprocess:
 
 
 def cut_bits(threshold: float, dtype: Scalar, *, logits: bool) -> int:
-    """Bits of a value that no candidate lies below: what the scan compares with.
+    """Return the bits of a value that no candidate lies below, which the scan compares with.
 
     It may be a little low, since every value that passes is ranked and compared exactly. For
     logits it is the inverse of the sigmoid, a little below the threshold: the float32 sigmoid is

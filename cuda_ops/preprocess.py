@@ -55,7 +55,7 @@ class _PreprocessArgs(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Source:
+class GpuPicture:
     """A decoded picture in device memory: uint8 RGB, interleaved.
 
     Attributes:
@@ -90,12 +90,12 @@ class Coefficients:
     values: NDArray[np.int32]
 
     def packed(self) -> NDArray[np.int32]:
-        """All three, one after the other."""
+        """Concatenate all three arrays."""
         return np.concatenate([self.starts, self.counts, self.values.ravel()])
 
 
 def resize_coefficients(size: int, new_size: int) -> Coefficients:
-    """Pillow's bilinear coefficients, as docs/architecture.md states them.
+    """Compute Pillow's bilinear coefficients, as docs/architecture.md states them.
 
     Output i is clip((2^21 + sum of values[i, k] * input[starts[i] + k]) >> 22) to 0..255.
 
@@ -161,7 +161,7 @@ class Preprocess:
             channels_last=channels_last,
         )
 
-    def launch(self, pictures: Sequence[Source], out_ptr: int) -> None:
+    def launch(self, pictures: Sequence[GpuPicture], out_ptr: int) -> None:
         """Resize, normalise and pad; padding and slots without a picture become 0.
 
         Args:
@@ -185,7 +185,7 @@ class Preprocess:
             self._args.out = out_ptr + start * self._slot_bytes
             self._kernel.launch((*tiles, slots), _BLOCK, self._args)
 
-    def _check(self, pictures: Sequence[Source]) -> None:
+    def _check(self, pictures: Sequence[GpuPicture]) -> None:
         height, width = self._shape
         if len(pictures) > self._batch:
             raise ValueError(f"{len(pictures)} pictures are too many for {self._batch} slots")
@@ -197,7 +197,7 @@ class Preprocess:
             if min(picture.height, picture.width) < 1:
                 raise ValueError("a picture without pixels cannot be resized")
 
-    def _describe(self, picture: Source) -> _Picture:
+    def _describe(self, picture: GpuPicture) -> _Picture:
         return _Picture(
             pixels=picture.ptr,
             pitch=picture.pitch,
@@ -206,7 +206,7 @@ class Preprocess:
         )
 
 
-def _axes(pictures: Iterable[Source]) -> set[tuple[int, int]]:
+def _axes(pictures: Iterable[GpuPicture]) -> set[tuple[int, int]]:
     return {
         axis
         for picture in pictures
@@ -235,7 +235,7 @@ class _Tables:
         return self._tables[axis]
 
     def hold(self, axes: set[tuple[int, int]]) -> None:
-        """Have the tables of these axes, all at once, until the next call."""
+        """Keep the tables of these axes in device memory, all at once, until the next call."""
         missing = {axis: resize_coefficients(*axis) for axis in axes - self._tables.keys()}
         if self._used + _room(missing.values()) > self._buffer.nbytes:
             self._device.synchronize()
@@ -269,5 +269,5 @@ class _Tables:
 
 
 def _room(tables: Iterable[Coefficients]) -> int:
-    """Bytes of device memory that the tables take."""
+    """Return the bytes of device memory that the tables take."""
     return sum(-(-table.packed().nbytes // _ALIGNMENT) * _ALIGNMENT for table in tables)

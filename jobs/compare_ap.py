@@ -24,7 +24,7 @@ from odtk_ray.records import Detections
 
 
 def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
-    """Numbers the groups of images with the same value of a key; without one, every image.
+    """Assign each image the number of its group, by the value of a key; without one, its own.
 
     Raises:
         UsageError: an image has no such key.
@@ -39,7 +39,7 @@ def groups_of(images: list[dict[str, Any]], key: str | None) -> list[int]:
 
 
 def read_tables(path: str) -> dict[str, list[dict[str, Any]]]:
-    """The `images` and `categories` of a COCO file, objects that have an `id`.
+    """Read the `images` and `categories` of a COCO file, objects that have an `id`.
 
     Raises:
         UsageError: it is none.
@@ -62,7 +62,7 @@ def read_tables(path: str) -> dict[str, list[dict[str, Any]]]:
 def read_table(
     path: str, images: dict[str, int], categories: dict[str, int], numbers: int = 4
 ) -> DetectionTable:
-    """The rows of a COCO results file.
+    """Read the rows of a COCO results file.
 
     Args:
         path: the file.
@@ -101,7 +101,7 @@ def read_table(
 
 
 def agreement(a: DetectionTable, b: DetectionTable) -> tuple[int, int]:
-    """Detections of either table that are matched, and those that are counted."""
+    """Count the matched detections of both tables, and the counted ones."""
     matched = counted = 0
     for image in np.union1d(a.image, b.image):
         found = match(*(_of_image(table, image) for table in (a, b)))

@@ -39,7 +39,7 @@ def main(
     job = client.submit_job(
         entrypoint=shlex.join(command), runtime_env=environment, submission_id=submission_id
     )
-    click.echo(f"job {job}: `ray job stop {job}` stops it, and --resume goes on", err=True)
+    click.echo(f"job {job}: `ray job stop {job}` stops it; --resume continues it", err=True)
     asyncio.run(_show_log(client, job))
     info = client.get_job_info(job)
     if info.driver_exit_code is None:

@@ -18,8 +18,8 @@ from odtk_ray.reporter import LogReporter, Reporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
 if TYPE_CHECKING:
+    from odtk_ray.export.engine_set.export_set import BuiltSet
     from odtk_ray.export.onnx.export_onnx import Exported
-    from odtk_ray.export.sets.export_set import BuiltSet
     from odtk_ray.export.tensorrt.export_plan import BuiltPlan
     from odtk_ray.run.pipeline import Summary
 
@@ -189,7 +189,7 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    from odtk_ray.artifacts.sidecar import is_plan
+    from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
     config = ExportConfig(
         model,
@@ -228,10 +228,10 @@ def export(
     )
     report = reporter or LogReporter()
     if config.gpu_types:
-        from odtk_ray.export.sets import export_set
+        from odtk_ray.export.engine_set import export_set
 
         return export_set.export_set(config, report)
-    if is_plan(output):
+    if is_tensorrt_plan(output):
         from odtk_ray.export.tensorrt.export_plan import export_plan  # needs no torch
 
         return export_plan(config, report)
@@ -250,6 +250,6 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     Raises:
         UsageError: it cannot be used.
     """
-    from odtk_ray.model.describe import describe_model
+    from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)

@@ -1,7 +1,7 @@
-"""What can go wrong, said to a user: what, why and what to do, and the exit code it ends with."""
+"""The errors that users see (what, why, what to do), and the exit codes."""
 
 EXIT_OK = 0
-EXIT_FAILED = 1  # the run failed; what was committed stays and can be resumed
+EXIT_FAILED = 1  # the run failed; committed shards stay, and it can be resumed
 EXIT_USAGE = 2  # the command line or its files are wrong; nothing was started
 EXIT_PARTIAL = 3  # the run finished, and some images failed
 
@@ -10,7 +10,7 @@ class OdtkError(Exception):
     """A failure with a message for the user, shown without a traceback.
 
     Args:
-        what: what failed, one clause without a full stop.
+        what: what failed, one clause without a period.
         why: the reason, with the numbers or names that show it.
         hint: what to do about it.
     """
@@ -27,7 +27,7 @@ class OdtkError(Exception):
 
 
 class UsageError(OdtkError):
-    """The command line, or a file that it names, cannot be used; found before any work starts."""
+    """The command line, or a file that it names, cannot be used; raised before any work starts."""
 
     exit_code = EXIT_USAGE
 

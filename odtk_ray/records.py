@@ -1,6 +1,7 @@
 """The rows that travel through a run, and their Arrow schemas.
 
-A record is one planned image; a result is what became of it. Every record has exactly one result.
+A record is one planned image; its result has its detections or its error. Every record has exactly
+one result.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-# Arrow takes no rows out of a column of `string` that holds more than 2 GiB: of 25 million paths.
+# Arrow cannot select rows of a `string` column with more than 2 GiB, such as 25 million paths.
 _TEXT = pa.large_string()
 
-PLAN_SCHEMA = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         pa.field("index", pa.int64(), nullable=False),  # record order, 0..n-1
         pa.field("image_id", _TEXT, nullable=False),  # JSON text: `17` or `"a17"`
@@ -26,7 +27,7 @@ PLAN_SCHEMA = pa.schema(
     ]
 )
 
-# What a worker needs of a record.
+# The columns of a record that a worker needs.
 WORK_COLUMNS = ("index", "path", "width", "height")
 
 RESULT_SCHEMA = pa.schema(
@@ -45,7 +46,7 @@ RESULT_SCHEMA = pa.schema(
 
 
 def to_bbox(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Boxes as files have them.
+    """Convert boxes to the `bbox` that output files have.
 
     Args:
         boxes: float32 [n, 4], xyxy with inclusive corners; rotated [n, 6], where the sin and cos of
@@ -95,12 +96,12 @@ _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one image.
+    """The result of one image: its detections, or why it failed.
 
     Attributes:
-        error: why it failed; None when it was detected.
+        error: why it failed; None if it did not.
         width: decoded width in pixels, 0 when it failed.
-        height: likewise.
+        height: decoded height in pixels, 0 when it failed.
         detections: boxes_img; empty when it failed.
         by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
     """
@@ -113,5 +114,5 @@ class ImageResult:
 
     @classmethod
     def failed(cls, error: str) -> ImageResult:
-        """The result of an image that cannot be processed."""
+        """Return the result of an image that cannot be processed."""
         return cls(error, 0, 0, _NOTHING)

@@ -1,4 +1,4 @@
-"""Where the library's remarks go: it prints nothing itself."""
+"""Where the library sends its remarks and its progress: it prints nothing itself."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import logging
 from typing import Protocol
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Format a count with its noun: `1 image`, `1,240 images`; `plural` is for irregular ones."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 class Reporter(Protocol):
-    """Told what goes on; the command line prints it."""
+    """Receives remarks about what is going on; the command line prints them."""
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
+        """Report something worth knowing."""
 
     def warn(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
+        """Report something that is probably not what the user wants."""
 
 
 class RunReporter(Reporter, Protocol):
-    """Where a run says what it does."""
+    """Receives the remarks and the progress of a run."""
 
     def begin(self, total: int, done: int) -> None:
-        """Detection starts; `done` images are there from an earlier run."""
+        """Report that detection starts; `done` images are finished by an earlier run."""
 
     def progress(self, done: int, failed: int) -> None:
-        """Images done so far, failed ones among them."""
+        """Report how many images are done so far, and how many of those failed."""
 
     def end(self) -> None:
-        """Detection is over."""
+        """Report that detection is over."""
 
 
 class LogReporter:
-    """Gives remarks to the logger `odtk_ray`, for programs that bring no reporter."""
+    """Sends remarks to the logger `odtk_ray`, for programs that pass no reporter."""
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("odtk_ray")

@@ -1,6 +1,6 @@
-"""What decides about the bytes of a run's outputs: resolved settings, frozen, with units.
+"""The settings that determine the bytes of a run's outputs: resolved, frozen, with units.
 
-`config` has what a user asked for; these are the values that it led to.
+`config` has what a user asked for; these are the resulting values.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Preprocessing:
     Attributes:
         resize: length in pixels that the short side is scaled to.
         max_size: limit in pixels for the long side; it wins over `resize`.
-        stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
+        stride: the input is padded to a multiple of this many pixels (PyTorch: 128, of P7).
         exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
-        max_pixels: pictures with more pixels than this are failed rows and are never decoded.
+        max_pixels: pictures with more pixels than this fail and are never decoded.
         fit: (height, width) in pixels of a network input of fixed size: pictures are scaled so that
             they just fit into it; the first three values are not used then. Multiples of 32.
         tile: side in pixels of the windows that a picture is cut into, each of which is then
@@ -69,10 +69,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """From head outputs to detections; ODTK's defaults.
+    """How head outputs become detections; ODTK's defaults.
 
     Attributes:
-        threshold: scores must be greater than this (strictly) to become candidates.
+        threshold: only scores (strictly) greater than this become candidates.
         top_n: at most this many candidates are kept for each pyramid level and image.
         nms: a box is suppressed by a better one of its class when their IoU is greater than this.
         detections: at most this many detections are kept for each image.
@@ -95,29 +95,29 @@ class Postprocessing:
 
 def _at_least(name: str, value: int, low: int) -> None:
     if value < low:
-        raise UsageError(f"{name} {value} is too small", f"the least is {low}")
+        raise UsageError(f"{name} {value} is too small", f"it must be at least {low}")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # also refuses NaN
         raise UsageError(
-            f"{name} {value:g} is out of range", f"it lies between {low:g} and {high:g}"
+            f"{name} {value:g} is out of range", f"it must be between {low:g} and {high:g}"
         )
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that decides about the bytes of a run's outputs, as plan.json stores it.
+    """Everything that determines the bytes of a run's outputs, as plan.json stores it.
 
-    The fields without a default must be equal for a resumed run; the others are found out while the
-    run is planned, from the workers that there are.
+    The fields without a default must be equal in a resumed run; the others are determined from the
+    workers while the run is planned.
 
     Attributes:
         model: hash of the model; of an engine set that of all its plans.
         annotations: hash of the annotation file; empty without one.
         images: folder or URI, absolute.
         recursive: whether sub-folders were entered.
-        limit: only the first so many images.
+        limit: number of images to stop after; None takes all.
         allow_missing: whether annotated images without a file were left out.
         full_precision: neither FP16 nor TF32 on GPUs.
         compile: whether GPUs may run compiled networks.
@@ -128,7 +128,7 @@ class RunSettings:
         rotated: whether the model's boxes are rotated.
         launch_batch: pictures in one launch of a worker.
         threads: CPU threads of a worker.
-        device: what workers compute on.
+        device: the device that workers compute on.
         kernels: whether the kernels of `cuda_ops` run.
         decoder: key of the image decoder.
         compiled: (height, width) of the network inputs that run compiled.
@@ -156,7 +156,7 @@ class RunSettings:
 
     @property
     def decoder_kind(self) -> Decoder:
-        """Which of the two kinds of decoders `decoder` is."""
+        """The kind of device that `decoder` runs on."""
         return "cpu" if self.decoder == PILLOW else "gpu"
 
     def to_json(self) -> dict[str, Any]:
@@ -165,10 +165,10 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunSettings:
-        """Build settings from what plan.json has.
+        """Build settings from plan.json's values.
 
         Raises:
-            TypeError, ValueError, KeyError: a value is missing, or one is there that is not known.
+            TypeError, ValueError, KeyError: a value is missing or unknown.
         """
         stored, post = dict(values["preprocessing"]), values["postprocessing"]
         stored["fit"] = stored["fit"] and tuple(stored["fit"])

@@ -10,9 +10,9 @@ import signal
 import time
 from pathlib import Path
 
-from odtk_ray.cluster.gpu_trial import Ability
+from odtk_ray.cluster.gpu_trial import GpuAbilities
 from odtk_ray.engines.local_gpus import Gpu, Machine
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.export.check.check_export import Unavailable
 
@@ -35,7 +35,7 @@ def having(*gpus, tensorrt=None, build=None, check=None):
 
 
 def simulated(use=None):
-    """In place of `detect_machine`. Builds look for their GPU first: they can be hit here."""
+    """In place of `inspect_machine`. Builds look for their GPU first: they can be hit here."""
     gpus = [Gpu(*text.split(";")) for text in filter(None, os.environ["TEST_GPUS"].split("|"))]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # set by Ray where it reserves some
     if visible is not None:
@@ -44,7 +44,7 @@ def simulated(use=None):
         _strike(os.environ.get("TEST_BUILD", ""))
     tensorrt = os.environ.get("TEST_TENSORRT")
     if tensorrt is None:
-        tensorrt = describe(import_tensorrt())
+        tensorrt = package_version(import_tensorrt())
     return Machine(tuple(gpus), tensorrt, "" if tensorrt else "it was not installed")
 
 
@@ -90,7 +90,9 @@ def limited(settings):
     room = int(os.environ["TEST_ROOM"])
     if settings.launch_batch > room:
         return None
-    return Ability(True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings.launch_batch)
+    return GpuAbilities(
+        True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings.launch_batch
+    )
 
 
 def answer(kind, mark=None, content=None):

@@ -11,11 +11,11 @@ import pyarrow as pa
 from PIL import Image
 
 from odtk_ray.artifacts.exported_model import ExportedModel
-from odtk_ray.records import PLAN_SCHEMA, Detections, ImageResult
+from odtk_ray.records import RECORD_SCHEMA, Detections, ImageResult
 from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing, RunSettings
-from odtk_ray.shards.cut import cut_shards
+from odtk_ray.shards.cut_shards import cut_shards
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.shards.run_plan import Plan
+from odtk_ray.shards.run_plan import RunPlan
 from odtk_ray.shards.shard_file import Receipt, write_shard
 
 _ANCHORS = tuple((tuple(float(side) for side in (0, 0, s, s)),) for s in (8, 16, 32, 64, 128))
@@ -131,8 +131,8 @@ def make_records(ids, names=None, sizes=None):
         [h for _, h in sizes],
         [json.dumps({"id": i, "file_name": n}) for i, n in zip(ids, names, strict=True)],
     ]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 def detections(rng, count, classes=3, rotated=False):
@@ -175,7 +175,7 @@ def run_settings(**changes):
     return replace(settings, **changes)
 
 
-def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=False):
+def make_run_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=False):
     records = make_records(ids)
     settings = run_settings(rotated=rotated, launch_batch=launch_batch)
     outputs = {
@@ -186,7 +186,7 @@ def make_plan(ids, categories=None, launch_batch=4, has_truth=False, rotated=Fal
         "has_truth": has_truth,
         "missing": [],
     }
-    return Plan(settings, outputs, records, cut_shards(records, Preprocessing(), launch_batch))
+    return RunPlan(settings, outputs, records, cut_shards(records, Preprocessing(), launch_batch))
 
 
 def attempt_shard(run, shard, results, attempt="1.1"):
@@ -212,7 +212,7 @@ def commit_shard(run, shard, results):
 
 
 def make_run(path, ids, results, **options):
-    run = RunFolder.create(str(path), make_plan(ids, **options))
+    run = RunFolder.create(str(path), make_run_plan(ids, **options))
     for shard in run.plan.shards:
         commit_shard(run, shard, results)
     return run

@@ -52,7 +52,7 @@ def test_infer_writes_what_the_command_line_does(ray_session, checkpoint, photos
 def test_an_exported_models_own_values_are_kept_beside_one_that_is_given(graph):
     """A value that nobody gave is the model's own, and one that was given is not replaced."""
     from odtk_ray.config import InferConfig
-    from odtk_ray.model.open import open_model
+    from odtk_ray.model.open_model import open_model
 
     own = open_model(InferConfig(str(graph)), str(graph)).postprocessing
     given = open_model(InferConfig(str(graph), threshold=0.5), str(graph)).postprocessing

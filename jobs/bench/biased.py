@@ -26,7 +26,7 @@ CANDIDATES = 6_900
 def write_biased_model(
     path: Path, batch: Tensor, classes: int = 80, backbone: str = "ResNet50FPN"
 ) -> float:
-    """Write the checkpoint; returns the candidates of an image of the batch.
+    """Write the checkpoint; return the candidates of an image of the batch.
 
     Args:
         path: of the checkpoint.
@@ -52,7 +52,7 @@ def write_biased_model(
 
 
 def _last_norms(model: RetinaNet) -> list[nn.BatchNorm2d]:
-    """The normalisations before the sums of residual blocks."""
+    """Return the normalisations before the sums of residual blocks."""
     blocks = [module for module in model.modules() if isinstance(module, BasicBlock | Bottleneck)]
     return [block.bn3 if isinstance(block, Bottleneck) else block.bn2 for block in blocks]
 

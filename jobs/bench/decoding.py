@@ -30,7 +30,7 @@ MODEL = Path(__file__).parents[2] / "odtk_ray/assets/trees.pth"
 def decode_times(
     files: list[bytes], kind: JpegKind, decoders: int, rounds: int
 ) -> tuple[float, list[float]]:
-    """Seconds of `decoders` * `rounds` batches, and of each batch."""
+    """Measure the seconds of `decoders` * `rounds` batches, and of each batch."""
     import cuda_ops
     from odtk_ray.images.nvimagecodec import JpegDecoder
 

@@ -32,7 +32,7 @@ from overhead import Stages
 from PIL import Image
 from traced import lateness, print_start, traced_engine
 
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import InferConfig
 from odtk_ray.images.resize import network_size, padded_size
 from odtk_ray.settings import Preprocessing
@@ -42,7 +42,7 @@ SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val20
 
 
 def write_picture(path: str, seed: int, width: int, height: int) -> int:
-    """A seeded JPEG that is as large as a photograph's: colours at three scales, and noise."""
+    """Write a seeded JPEG as large as a photograph's: colours at three scales, and noise."""
     rng = np.random.default_rng(seed)
     canvas = rng.normal(0, 4, (height, width, 1)).astype(np.float32)
     for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
@@ -54,7 +54,7 @@ def write_picture(path: str, seed: int, width: int, height: int) -> int:
 
 
 def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -> int:
-    """`count` pictures of the sizes in turn; returns their mean size in bytes."""
+    """Write `count` pictures of the sizes in turn; return their mean size in bytes."""
     folder.mkdir()
     paths = [str(folder / f"{i:05d}.jpg") for i in range(count)]
     columns = zip(*itertools.islice(itertools.cycle(sizes), count), strict=True)
@@ -64,13 +64,13 @@ def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -
 
 
 def coco_sizes() -> list[tuple[int, int]]:
-    """The (width, height) of the COCO API's 100 example images."""
+    """Return (width, height) of the COCO API's 100 example images."""
     images = json.loads(SIZES_FILE.read_text())["images"]
     return [(image["width"], image["height"]) for image in images]
 
 
 def shapes_of(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Network inputs of picture sizes, (height, width), largest first."""
+    """Return the network inputs of picture sizes, (height, width), largest first."""
     inputs = {
         padded_size(*network_size(width, height, PREP)[:2], PREP.stride)[::-1]
         for width, height in sizes
@@ -102,7 +102,7 @@ def traced_run(
         max_size=PREP.max_size,
     )
     options: dict[str, Any] = {"launch_batch": setting.batch, "threads": setting.threads}
-    if not is_plan(model):
+    if not is_tensorrt_plan(model):
         options["shapes"] = shapes_of(sizes)
     factory = functools.partial(traced_engine, str(trace), options)
     stages = Stages()
@@ -119,7 +119,7 @@ def traced_run(
 
 
 def trace_folder(folder: Path, name: str) -> Path:
-    """Where the workers of a run note what they do, a file for each process."""
+    """Return where the workers of a run note what they do, a file for each process."""
     return folder / f"{name}.trace"
 
 
@@ -156,21 +156,21 @@ class TracedRun:
 
     @property
     def first_read(self) -> float:
-        """When the first file was read."""
+        """Return when the first file was read."""
         return min(worker.first_read for worker in self.workers)
 
     @property
     def rate(self) -> float:
-        """Images a second from the first file read to the output."""
+        """Return images a second from the first file read to the output."""
         return self.images / (self.written - self.first_read)
 
     @property
     def idle(self) -> float:
-        """The GPUs' mean idle share in %."""
+        """Return the GPUs' mean idle share in %."""
         return statistics.mean(worker.idle for worker in self.workers)
 
     def row(self) -> tuple[float, ...]:
-        """Images a second, GPU idle in %, GPU in s, slots filled in %, start to first batch."""
+        """Return images a second, GPU idle in %, GPU in s, slots filled in %, s to the first batch."""
         return (
             self.rate,
             self.idle,
@@ -181,7 +181,7 @@ class TracedRun:
 
 
 def read_trace(path: Path, batch: int) -> WorkerTrace:
-    """One worker's trace."""
+    """Read one worker's trace."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     spans = sorted(tuple(line[2:4]) for line in lines)
     gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
@@ -200,7 +200,7 @@ def read_trace(path: Path, batch: int) -> WorkerTrace:
 
 
 def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
-    """A row of the table: each figure's median and range."""
+    """Format a row of the table: each figure's median and range."""
     return (
         name,
         *(
@@ -211,7 +211,7 @@ def medians(name: str, runs: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
 
 
 def command_line(folder: Path, name: str, model: str, setting: Setting) -> tuple[float, str]:
-    """Seconds of the command from start to end, and what it says at the end."""
+    """Measure the seconds of the command from start to end; return what it prints at the end."""
     command = [sys.executable, "-m", "odtk_ray", "infer", model]
     command += ["--images", str(folder / name), "--workers", str(setting.gpus)]
     command += ["--batch", str(setting.batch * setting.gpus)]
@@ -230,7 +230,7 @@ def command_line(folder: Path, name: str, model: str, setting: Setting) -> tuple
 
 
 def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
-    """Images a second of ODTK's scheme from files to JSON."""
+    """Measure images per second of ODTK's scheme from files to JSON."""
     from odtk_network import OdtkNetwork, detect_files
 
     from odtk_ray.model.checkpoint import load_checkpoint
@@ -245,11 +245,11 @@ def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
 
 
 def write_model(folder: Path) -> float:
-    """The biased model, for what the pictures of (a) look like to it."""
+    """Write the biased model, with the activations that the pictures of (a) give it."""
     import torch
     from biased import write_biased_model
 
-    from odtk_ray.images.decode import load_picture
+    from odtk_ray.images.decode_image import load_picture
     from odtk_ray.images.normalise import normalise
     from odtk_ray.settings import MEAN, STD
 

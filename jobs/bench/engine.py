@@ -21,8 +21,8 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
+from odtk_ray.engines.cuda_step import CudaStep
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
-from odtk_ray.engines.step import Step
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import Postprocessing
@@ -47,7 +47,7 @@ class Ours:
         torch.cuda.synchronize()
         started = time.perf_counter()
         with torch.inference_mode(), torch.cuda.stream(self.stream):
-            self.step = Step(
+            self.step = CudaStep(
                 self.device,
                 compiled(fused(model), 1) if compile_it else fused(model),
                 self.input,
@@ -62,7 +62,7 @@ class Ours:
         self.seconds = time.perf_counter() - started
 
     def __call__(self, batch: Tensor) -> None:
-        """One launch; the copy of the input is not timed, see `milliseconds`."""
+        """Run one launch; the copy of the input is not timed, see `milliseconds`."""
         self.step.run()
 
     def feed(self, batch: Tensor) -> None:
@@ -78,7 +78,7 @@ def milliseconds(
     stream: torch.cuda.Stream,
     launches: int,
 ) -> list[float]:
-    """GPU time of each launch, from the first kernel to the last."""
+    """Measure the GPU time of each launch, from the first kernel to the last."""
     times = []
     for launch in range(launches + 3):
         batch = inputs[launch % len(inputs)]
@@ -98,13 +98,13 @@ def milliseconds(
 
 
 def memory() -> float:
-    """GiB of GPU memory in use, by whatever."""
+    """Return the GiB of GPU memory in use, by any process."""
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 2**30
 
 
 def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str, ...]]:
-    """Rows of the table for one batch size."""
+    """Return rows of the table for one batch size."""
     generator = torch.Generator("cuda").manual_seed(batch)
     inputs = [
         torch.randn(batch, 3, *SHAPE, generator=generator, device="cuda").contiguous(

@@ -15,7 +15,7 @@ _DISTINCT = 100  # pictures; more files repeat them, which no decoder notices
 
 
 def write_pictures(folder: Path, count: int) -> int:
-    """Seeded JPEGs of 640x480; returns their mean size in bytes, which is that of a photograph."""
+    """Write seeded JPEGs of 640x480; return their mean size in bytes, that of a photograph."""
     folder.mkdir()
     data = [_jpeg(seed) for seed in range(min(count, _DISTINCT))]
     for i, content in zip(range(count), itertools.cycle(data), strict=False):
@@ -24,7 +24,7 @@ def write_pictures(folder: Path, count: int) -> int:
 
 
 def _jpeg(seed: int) -> bytes:
-    """Smooth colours at three scales under the noise of a sensor."""
+    """Make a JPEG of smooth colours at three scales under the noise of a sensor."""
     rng = np.random.default_rng(seed)
     canvas = rng.normal(0, 4, (HEIGHT, WIDTH, 1)).astype(np.float32)
     for cell, weight in ((160, 0.6), (40, 0.3), (10, 0.1)):
@@ -37,7 +37,7 @@ def _jpeg(seed: int) -> bytes:
 
 
 def write_model(path: Path, backbone: str, classes: int, channels: int) -> None:
-    """A checkpoint with seeded random weights, whose scores spread around 0.01."""
+    """Write a checkpoint with seeded random weights, whose scores spread around 0.01."""
     import torch
 
     from odtk_ray.model.checkpoint import save_checkpoint

@@ -24,14 +24,14 @@ _IMAGE_BYTES = 4_000  # of an image with its annotations, as in COCO's instances
 
 
 def parse(path: str) -> None:
-    """Every value of the file, and nothing done with it."""
+    """Parse every value of the file, and drop it."""
     with open(path, "rb") as stream:
         for _ in scan(stream, None):
             pass
 
 
 def passes(folder: Path, images: int) -> dict[str, Callable[[], object]]:
-    """What is measured, by name."""
+    """Return what is measured, by name."""
     path, pictures = str(folder / "annotations.json"), str(folder / "pictures")
     ids = {str(i + 1): i for i in range(images)}
     classes = {str(i + 1): i for i in range(CLASSES)}
@@ -64,7 +64,7 @@ def main(megabytes: int, runs: int) -> None:
 
 
 def measured(call: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that a call takes, and those of this process's CPU time."""
+    """Measure the wall and CPU seconds of a call."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - wall, time.process_time() - cpu

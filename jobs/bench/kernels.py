@@ -23,7 +23,7 @@ from measure import table
 from odtk_scheme import postprocess as odtk_postprocess
 from torch import Tensor
 
-from cuda_ops import Device, Level, Postprocess, Preprocess, Source
+from cuda_ops import Device, GpuPicture, Level, Postprocess, Preprocess
 from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 from odtk_ray.settings import MEAN, STD, Postprocessing
@@ -91,11 +91,11 @@ class Heads:
         self.deltas = [normal(anchors * model.box_values, s, 0.0, 0.3) for s in model.sizes]
 
     def pointers(self) -> tuple[list[int], list[int]]:
-        """Addresses of the logits and of the deltas."""
+        """Return the addresses of the logits and of the deltas."""
         return [t.data_ptr() for t in self.logits], [t.data_ptr() for t in self.deltas]
 
     def candidates(self, threshold: float) -> float:
-        """Scores over the threshold, a mean over the images."""
+        """Count scores over the threshold, a mean over the images."""
         found = sum(int((level.float().sigmoid() > threshold).sum()) for level in self.logits)
         return found / len(self.logits[0])
 
@@ -107,7 +107,7 @@ class Clock:
         self._device = device
 
     def median(self, work: Callable[[int], object], launches: int, rounds: int = 9) -> float:
-        """Milliseconds of one call, the median over rounds; work gets a running number."""
+        """Return the median milliseconds of one call over rounds; work gets a running number."""
         numbers = itertools.count()
         for _ in range(launches):
             work(next(numbers))
@@ -124,7 +124,7 @@ class Clock:
 
 
 def copy_bandwidth(clock: Clock) -> float:
-    """Bytes read and written in a millisecond by a large copy on the device."""
+    """Measure the bytes read and written per millisecond by a large copy on the device."""
     source = torch.randint(0, 255, (2 << 30,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * source.numel() / clock.median(lambda _: target.copy_(source), 5)
@@ -163,7 +163,7 @@ def make_postprocess(
 def bench_postprocess(
     device: Device, clock: Clock, model: Model, batch: int, bandwidth: float
 ) -> list[Sequence[str]]:
-    """Rows of the table for decoding and suppression."""
+    """Return rows of the table for decoding and suppression."""
     settings = Postprocessing()
     post = make_postprocess(device, model, settings, batch)
     sets = [Heads(model, batch, seed) for seed in range(SETS)]
@@ -199,7 +199,7 @@ def bench_postprocess(
 
 
 def bench_crowded(clock: Clock, post: Postprocess, batch: int, count: int) -> float:
-    """Milliseconds of suppressing candidates that lie on 40 rotated objects an image."""
+    """Measure the suppression of candidates on 40 rotated objects per image, in milliseconds."""
     rng = np.random.default_rng(0)
     number = rng.integers(0, 40, (batch, count))
     middle = rng.uniform(0, 768, (batch, 40, 2)), rng.normal(0, 2, (batch, count, 2))
@@ -222,7 +222,7 @@ def bench_crowded(clock: Clock, post: Postprocess, batch: int, count: int) -> fl
 def bench_odtk(
     clock: Clock, sets: Sequence[Heads], anchors: Sequence[Tensor], settings: Postprocessing
 ) -> float:
-    """Milliseconds of ODTK's scheme, given probabilities."""
+    """Measure the milliseconds of ODTK's scheme, given probabilities."""
     there = [a.cuda() for a in anchors]
     scores = [[level.sigmoid() for level in heads.logits] for heads in sets]
 
@@ -244,7 +244,7 @@ def bench_odtk(
 def bench_preprocess(
     device: Device, clock: Clock, batch: int, bandwidth: float
 ) -> list[Sequence[str]]:
-    """The row of the table for resizing, normalising and padding."""
+    """Return the row of the table for resizing, normalising and padding."""
     width, height, new_width, new_height, shape = 640, 480, 1066, 800, (896, 1152)
     prep = Preprocess(
         device,
@@ -258,7 +258,7 @@ def bench_preprocess(
     outs = [torch.empty((batch, 3, *shape), dtype=torch.float16, device="cuda") for _ in range(2)]
     sources = [
         [
-            Source(picture.data_ptr(), height, width, 3 * width, new_height, new_width)
+            GpuPicture(picture.data_ptr(), height, width, 3 * width, new_height, new_width)
             for picture in batch_pixels
         ]
         for batch_pixels in pixels
@@ -277,7 +277,7 @@ def row(what: str, size: str, time: float, nbytes: int, bandwidth: float) -> Seq
 @click.command()
 @click.option("--batch", "batches", default="8,32", help="Batches of heads' outputs, with commas.")
 def main(batches: str) -> None:
-    """Prints a table."""
+    """Print a table."""
     device = Device()
     stream = torch.cuda.ExternalStream(device.stream)  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream), torch.inference_mode():

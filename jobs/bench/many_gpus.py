@@ -41,7 +41,7 @@ RATE = 850  # images a second of one H200, from which the number of images follo
 
 
 class CpuLog:
-    """CPU seconds of all processes and of the driver alone, once a second, while a block runs."""
+    """Notes CPU seconds of all processes and of the driver alone, once a second."""
 
     def __init__(self) -> None:
         self._tree = TreeCpu()
@@ -65,14 +65,14 @@ class CpuLog:
             thread.join()
 
     def cores(self, begin: float, end: float) -> tuple[float, float]:
-        """Mean cores in use between two times (epoch s), of all processes and of the driver."""
+        """Return the mean cores in use between two times (epoch s), of all processes and the driver."""
         rows = np.array([row for row in self._rows if begin <= row[0] <= end])
         seconds, everything, driver = rows[-1] - rows[0]
         return everything / seconds, driver / seconds
 
 
 def measure(folder: Path, name: str, model: str, setting: Setting) -> tuple[TracedRun, list[float]]:
-    """One run, and its row of the table without the efficiency."""
+    """Measure one run; return it and its row of the table without the efficiency."""
     log = CpuLog()
     with log.watching():
         run = traced_run(folder, name, model, coco_sizes(), setting)
@@ -115,7 +115,7 @@ def link_pictures(source: Path, target: Path, count: int) -> None:
 
 
 def digest(path: Path) -> str:
-    """The first digits of a file's SHA-256."""
+    """Return the first digits of a file's SHA-256."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
@@ -157,7 +157,7 @@ def main(
 
 
 def summary(rows: dict[int, list[list[float]]]) -> str:
-    """The table of medians; the range of the rates behind them."""
+    """Format the table of medians, with the range of the rates behind them."""
     head = ("GPUs", "img/s", "efficiency", "GPU idle %", "cores, all", "cores, driver")
     lines: list[tuple[str, ...]] = [(*head, "s of detection", "s to the last worker's first batch")]
     first = 0.0

@@ -26,7 +26,7 @@ _INTERVAL = 0.25
 
 
 def machine() -> str:
-    """Cores, memory and versions in one line."""
+    """Describe cores, memory and versions in one line."""
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -48,7 +48,7 @@ def load() -> float:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first one a heading, as a Markdown table that also reads well as text."""
+    """Format rows, the first one a heading, as a Markdown table that also reads well as text."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
@@ -68,7 +68,7 @@ class Usage:
     said: list[str]
 
     def cells(self) -> tuple[str, ...]:
-        """For a table, the load average last."""
+        """Return cells for a table, the load average last."""
         memory = f"{self.peak / 2**20:,.0f} MiB"
         return f"{self.wall:.1f} s", f"{self.cpu:.1f} s", memory, f"{load():.1f}"
 
@@ -97,7 +97,7 @@ def end_stage() -> None:
 
 
 def cpu_seconds() -> float:
-    """User and system seconds of this process."""
+    """Return user and system seconds of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -144,7 +144,7 @@ class TreeCpu:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """A process and all that it and its children started."""
+    """Return a process and everything that it and its children started."""
     yield pid
     with contextlib.suppress(OSError):  # it ended meanwhile
         for task in Path(f"/proc/{pid}/task").iterdir():  # a thread's children are its own
@@ -171,7 +171,7 @@ class Timing:
         return statistics.median(map(sum, self.stages))
 
     def row(self, name: str, count: int) -> tuple[str, ...]:
-        """A line of the table, times in ms an image; the stages are medians of their own."""
+        """Format a line of the table, times in ms per image; stages are medians of their own."""
         columns = zip(*self.stages, strict=True)
         parts = " + ".join(f"{statistics.median(column):.2f}" for column in columns)
         wall, cpu = self.wall * 1e3 / count, statistics.median(self.cpu) * 1e3 / count

@@ -22,7 +22,7 @@ from measure import end_stage, machine, stage, table
 from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 
 if TYPE_CHECKING:
     from odtk_ray.shards.run_folder import RunFolder
@@ -34,14 +34,14 @@ FILES_A_FOLDER = 10_000
 
 
 def truth(image: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Seeded boxes of an image, int64 [n, 4], xywh in pixels, and their classes, int64 [n]."""
+    """Make seeded boxes of an image, int64 [n, 4], xywh in pixels, and their classes, int64 [n]."""
     rng = np.random.default_rng(image)
     corners, sides = rng.integers(0, 300, (BOXES, 2)), rng.integers(8, 160, (BOXES, 2))
     return np.concatenate([corners, sides], axis=1), (image + 7 * np.arange(BOXES)) % CLASSES
 
 
 def write_annotations(folder: Path, images: int, megabytes: int) -> None:
-    """An annotation file of that size with polygons, and an empty file for each image."""
+    """Write an annotation file of that size with polygons, and an empty file per image."""
     points = max(3, megabytes * 1_000_000 // (images * BOXES * 16) - 11)
     outline = np.random.default_rng(0).uniform(100, 400, 2 * points).round(2).tolist()
     polygon = json.dumps([outline])  # the same for all boxes: nobody looks into it
@@ -74,7 +74,7 @@ def _annotations(image: int, polygon: str) -> Iterator[str]:
 
 
 def image_entry(image: int) -> dict[str, object]:
-    """An entry of `images`, as long as those of COCO."""
+    """Make an entry of `images` as long as those of COCO."""
     width, height = SIZES[image % len(SIZES)]
     return {
         "id": image + 1,
@@ -89,7 +89,7 @@ def image_entry(image: int) -> dict[str, object]:
 
 
 def file_name(image: int) -> str:
-    """Path of an image below `pictures`."""
+    """Return the path of an image below `pictures`."""
     return f"{image // FILES_A_FOLDER:03d}/{image:012d}.jpg"
 
 
@@ -101,7 +101,7 @@ def touch(path: Path) -> None:
 
 
 def settings(folder: Path) -> InferConfig:
-    """The run's configuration."""
+    """Return the run's configuration."""
     return InferConfig(
         str(folder / "model.pth"),
         str(folder / "pictures"),
@@ -111,7 +111,7 @@ def settings(folder: Path) -> InferConfig:
 
 
 def reopened(folder: Path) -> RunFolder:
-    """The run folder that an earlier stage left."""
+    """Reopen the run folder that an earlier stage left."""
     from odtk_ray.shards.run_folder import RunFolder
 
     run = RunFolder.reopen(settings(folder).run_folder)
@@ -120,10 +120,10 @@ def reopened(folder: Path) -> RunFolder:
 
 
 def plan(folder: Path) -> None:
-    """All that a driver does before its first worker starts, publishing to Ray apart."""
+    """Do all that a driver does before its first worker starts, except for Ray."""
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.engines.local_gpus import detect_machine
-    from odtk_ray.run.planning import draft_run, make_plan
+    from odtk_ray.engines.local_gpus import inspect_machine
+    from odtk_ray.run.plan_run import draft_run, make_run_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()
@@ -131,12 +131,12 @@ def plan(folder: Path) -> None:
     fleet = Fleet(workers=1, gpus=False, threads=2)
     RunFolder.create(
         settings(folder).run_folder,
-        make_plan(draft, fleet, report, draft.loader(None, detect_machine)),
+        make_run_plan(draft, fleet, report, draft.loader(None, inspect_machine)),
     )
 
 
 def make_up_shards(folder: Path, detections: int) -> None:
-    """In the workers' place: made-up results, some of them near the ground truth."""
+    """Write made-up results instead of workers, some of them near the ground truth."""
     from odtk_ray.records import Detections, ImageResult
     from odtk_ray.shards.shard_file import Receipt, write_shard
 
@@ -161,14 +161,14 @@ def make_up_shards(folder: Path, detections: int) -> None:
 
 
 def merge(folder: Path) -> None:
-    """From shard files to `detections.json`."""
+    """Merge shard files into `detections.json`."""
     from odtk_ray.run.outputs import write_outputs
 
     write_outputs(settings(folder), reopened(folder))
 
 
 def evaluate(folder: Path) -> None:
-    """The twelve figures."""
+    """Compute the twelve figures."""
     from odtk_ray.evaluation.score_run import score_run
 
     if (scores := score_run(settings(folder), reopened(folder))) is None:
@@ -180,19 +180,19 @@ class Silent:
     """A reporter that says nothing."""
 
     def note(self, text: str) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def warn(self, text: str) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def begin(self, total: int, done: int) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def progress(self, done: int, failed: int) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def end(self) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
 
 STAGES = ("input", "plan", "make up shards", "merge", "evaluate")
@@ -220,14 +220,14 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
-@click.option("--shard", "size", type=click.IntRange(1), default=cut.LARGEST, hidden=True)
+@click.option("--shard", "size", type=click.IntRange(1), default=cut_shards.LARGEST, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
 def main(
     images: int, megabytes: int, detections: int, size: int, folder: Path, name: str | None
 ) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
-    cut.LARGEST = size
+    cut_shards.LARGEST = size
     if name == "input":
         write_annotations(folder, images, megabytes)
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)

@@ -57,14 +57,14 @@ class Clock:
         self.seen: list[tuple[float, int]] = []
 
     def note(self, text: str) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def warn(self, text: str) -> None:
-        """Said, since it spoils the measurement."""
+        """Print it, since it spoils the measurement."""
         print(f"warning: {text}")
 
     def begin(self, total: int, done: int) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def progress(self, done: int, failed: int) -> None:
         """Note the time of every change."""
@@ -72,10 +72,10 @@ class Clock:
             self.seen.append((time.monotonic(), done))
 
     def end(self) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def seconds(self, total: int) -> tuple[float, int]:
-        """Seconds from the first images done to the last, and images done in them."""
+        """Return the seconds from the first images done to the last, and the images in between."""
         (start, before), (end, after) = next(s for s in self.seen if s[1]), self.seen[-1]
         if after != total:
             raise RuntimeError(f"{after} of {total} images were done")

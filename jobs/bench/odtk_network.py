@@ -34,7 +34,7 @@ class OdtkNetwork:
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Scores, boxes and classes of each image of a float32 [B, 3, H, W] batch."""
+        """Compute scores, boxes and classes of each image of a float32 [B, 3, H, W] batch."""
         with torch.autocast("cuda", torch.float16):
             logits, deltas = self._model(batch)
             scores = [level.sigmoid() for level in logits]
@@ -72,7 +72,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, float]]):
 
 
 def collate(items: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, list[float]]:
-    """Pads to the largest picture of the batch."""
+    """Pad pictures to the largest one of the batch."""
     height = max(data.shape[1] for data, _ in items)
     width = max(data.shape[2] for data, _ in items)
     batch = torch.zeros(len(items), 3, height, width)
@@ -84,7 +84,7 @@ def collate(items: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, list[float]]
 def detect_files(
     network: OdtkNetwork, paths: Sequence[Path], batch: int, resize: int, max_size: int
 ) -> list[dict[str, Any]]:
-    """COCO rows of all files."""
+    """Detect in all files; return COCO rows."""
     loader = torch.utils.data.DataLoader(
         Pictures(paths, resize, max_size),
         batch_size=batch,

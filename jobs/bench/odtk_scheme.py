@@ -19,7 +19,7 @@ from odtk_ray.ops.boxes import decode_boxes
 def decode_level(
     scores: Tensor, deltas: Tensor, anchors: Tensor, stride: int, threshold: float, top_n: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of one level of one image.
+    """Compute the candidates of one level of one image.
 
     Args:
         scores: probabilities [A*C, h, w].
@@ -58,7 +58,7 @@ def postprocess(
     nms: float,
     detections: int,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Detections of each image: scores [n], boxes [n, 4], classes [n].
+    """Compute the detections of each image: scores [n], boxes [n, 4], classes [n].
 
     Args:
         scores: for each level, probabilities [B, A*C, h, w].

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.protocol import Engine, EngineFactory, HostEngine
-from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.images.resize import padded_size
 from odtk_ray.records import Detections
 from odtk_ray.run.pipeline import infer
@@ -72,19 +72,19 @@ def in_worker(
 
 
 def stored_engine(path: str, settings: RunSettings) -> StoredEngine:
-    """Stored detections, whatever the model."""
+    """Make an engine of stored detections, whatever the model."""
     engine = StoredEngine()
     engine.prep = settings.preprocessing
     return engine
 
 
 def model_engine(path: str, settings: RunSettings) -> PyTorchEngine:
-    """The small network of a run."""
+    """Make an engine of the small network."""
     return small_network(path, settings.preprocessing, settings.launch_batch, settings.threads)
 
 
 def small_network(path: str, prep: Preprocessing, batch: int, threads: int) -> PyTorchEngine:
-    """The small network."""
+    """Build the small network."""
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -109,15 +109,15 @@ def plain_stored(paths: Sequence[str], prep: Preprocessing, threads: int) -> lis
 def plain_model(
     paths: Sequence[str], prep: Preprocessing, threads: int, engine: HostEngine, batch: int
 ) -> list[Detections]:
-    """What one would write by hand: decode a batch in threads, detect, go on."""
+    """Run the loop that one would write by hand: decode a batch in threads, detect, repeat."""
     found: list[Detections] = []
 
-    def decode(path: str) -> Picture:
+    def decode_image(path: str) -> Picture:
         return load_picture(read_bytes(path), prep)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), batch):
-            pictures = list(pool.map(decode, paths[start : start + batch]))
+            pictures = list(pool.map(decode_image, paths[start : start + batch]))
             height, width = pictures[0].pixels.shape[:2]  # all files have the same size
             shape = padded_size(width, height, prep.stride)[::-1]
             rows = engine.detect([picture.pixels for picture in pictures], shape)
@@ -134,20 +134,20 @@ class Stages:
     times: list[float] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def warn(self, text: str) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def begin(self, total: int, done: int) -> None:
-        """The plan is written."""
+        """Note that the run plan is written."""
         self.times.append(time.time())
 
     def progress(self, done: int, failed: int) -> None:
-        """Not of interest here."""
+        """Ignore it."""
 
     def end(self) -> None:
-        """The last shard is committed."""
+        """Note that the last shard is committed."""
         self.times.append(time.time())
 
 
@@ -163,7 +163,7 @@ class Bench:
     engine: str
 
     def pipeline(self, count: int) -> list[float]:
-        """Run `odtk_ray.run.pipeline.infer`; returns the seconds of plan, start, detect, merge."""
+        """Run `odtk_ray.run.pipeline.infer`; return the seconds of plan, start, detect, merge."""
         factory: EngineFactory = model_engine if self.engine == "model" else stored_engine
         config = InferConfig(
             str(self.folder / "model.pth"),
@@ -186,7 +186,7 @@ class Bench:
         return [b - a for a, b in itertools.pairwise(stages.times)]
 
     def plain(self) -> Callable[[int], list[float]]:
-        """The loop to compare with; takes a number of images and returns its seconds."""
+        """Run the loop to compare with, over a number of images; return its seconds."""
         if self.engine == "stored":
             loop = functools.partial(plain_stored, prep=self.prep, threads=self.threads)
         else:
@@ -229,7 +229,7 @@ def compare(bench: Bench, count: int, runs: int) -> str:
 
 
 def verdict(timings: dict[tuple[str, int], Timing], short: int, count: int) -> str:
-    """What a run costs above the plain loop, as fixed seconds and as milliseconds an image."""
+    """Format what a run costs above the plain loop, in fixed seconds and ms per image."""
     plain, ours = timings["plain loop", count], timings["pipeline", count]
     above, share = ours.wall - plain.wall, ours.wall / plain.wall - 1
     started = statistics.median(stages[1] for stages in ours.stages)
@@ -276,7 +276,7 @@ def main(
 
 @contextlib.contextmanager
 def ray_session(cpus: int) -> Iterator[None]:
-    """Ray of this process, on so many CPU slots."""
+    """Start Ray in this process, with a number of CPU slots."""
     import ray
 
     ray.init(

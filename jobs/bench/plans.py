@@ -28,7 +28,7 @@ THRESHOLD = 0.05
 
 
 def make_engine(path: str, about: Sidecar, batch: int) -> TensorRTEngine:
-    """An engine whose pictures would be decoded by the CPU."""
+    """Make an engine whose pictures would be decoded by the CPU."""
     height, width = about.model.size
     prep = Preprocessing(fit=about.model.size, resize=min(height, width),
                          max_size=max(height, width), stride=32)  # fmt: skip
@@ -51,14 +51,14 @@ class Noise:
 
 
 def candidates(engine: TensorRTEngine, batch: int) -> float:
-    """Scores over the threshold in an image of the last launch."""
+    """Count scores over the threshold in an image of the last launch."""
     outputs = engine._step.outputs()
     scores = outputs[: len(outputs) // 2]  # the others are box deltas
     return sum(int((level > THRESHOLD).sum()) for level in scores) / batch
 
 
 def single(engine: TensorRTEngine, noise: Noise, launches: int) -> list[float]:
-    """Milliseconds of launches, each with the GPU to itself."""
+    """Measure the milliseconds of launches, each with the GPU to itself."""
     device, times = engine._device, []
     for number in range(launches + 3):
         noise.feed(engine, number)
@@ -73,7 +73,7 @@ def single(engine: TensorRTEngine, noise: Noise, launches: int) -> list[float]:
 
 
 def in_turn(engines: list[TensorRTEngine], launches: int) -> float:
-    """Milliseconds a launch of engines that take turns without waiting for each other."""
+    """Measure the milliseconds per launch of engines that take turns without waiting."""
     first = engines[0]._device
     for engine in engines:
         engine._device.synchronize()
@@ -89,7 +89,7 @@ def in_turn(engines: list[TensorRTEngine], launches: int) -> float:
 
 
 def measure(path: str, batch: int, launches: int) -> tuple[str, ...]:
-    """A row of the table."""
+    """Return a row of the table."""
     about = read_sidecar(path)
     engines = [make_engine(path, about, batch) for _ in range(2)]
     noise = Noise(engines[0]._device, batch, about.model.size)

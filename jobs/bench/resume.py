@@ -19,13 +19,13 @@ import click
 import memory
 from measure import TreeCpu, load, machine, stage, table
 
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 
 COMMAND = "from odtk_ray.cli import main; main()"
 
 
 def until_merge(folder: Path) -> tuple[float, float]:
-    """Resume, and stop when the first output file is begun; seconds, CPU seconds of all processes.
+    """Resume, and stop when the first output file is begun; return wall and CPU seconds.
 
     Raises:
         ChildProcessError: the command ended before.
@@ -57,7 +57,7 @@ def until_merge(folder: Path) -> tuple[float, float]:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
-@click.option("--shard", "size", type=click.IntRange(1), default=cut.LARGEST,
+@click.option("--shard", "size", type=click.IntRange(1), default=cut_shards.LARGEST,
               show_default=True, help="Images a shard at most.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
 def main(images: int, megabytes: int, detections: int, size: int, runs: int) -> None:

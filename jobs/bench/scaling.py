@@ -28,11 +28,11 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.worker import WATCH, Work, Worker, WorkerSettings
+from odtk_ray.cluster.worker import WATCH, ShardWork, Worker, WorkerSettings
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 from odtk_ray.shards.shard_file import Receipt
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Stand(Worker):
         found = StoredEngine().detect([None], (1, 1))[0]  # type: ignore[list-item]
         self._result = ImageResult(None, 640, 480, found)
 
-    def run(self, block: Any, work: Work) -> Receipt | None:
+    def run(self, block: Any, work: ShardWork) -> Receipt | None:
         """See `Worker.run`."""
         if self._case.writes:
             return super().run(block, work)
@@ -95,7 +95,7 @@ class Stand(Worker):
 
 
 def write_input(folder: Path, images: int) -> None:
-    """An annotation file without annotations, an empty file for each image, a model."""
+    """Write an annotation file without annotations, an empty file per image, and a model."""
     folder.mkdir(exist_ok=True)
     with (folder / "annotations.json").open("w", encoding="utf-8") as stream:
         stream.write('{"images": [')
@@ -109,7 +109,7 @@ def write_input(folder: Path, images: int) -> None:
 
 
 def start_actors(run: RunFolder, case: Case) -> list[ActorHandle[Any]]:
-    """The actors, once all of them are ready."""
+    """Start the actors; return once all of them are ready."""
     import ray
 
     told = WorkerSettings(
@@ -139,10 +139,10 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     """
     from odtk_ray.cluster.dispatcher import Dispatcher
     from odtk_ray.cluster.observer import Observer
-    from odtk_ray.cluster.publish import publish
+    from odtk_ray.cluster.shard_blocks import store_shards
 
     started = time.perf_counter()
-    refs = publish(run.plan.records, run.plan.shards)
+    refs = store_shards(run.plan.records, run.plan.shards)
     published = time.perf_counter() - started
     actors = cycle(start_actors(run, case))
     dispatcher = Dispatcher(
@@ -183,13 +183,13 @@ def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
 
 
 def merge_to_parquet(folder: Path) -> None:
-    """The other way from shard files to an output: no text is made."""
+    """Merge shard files into Parquet, which needs no text."""
     config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
     write_outputs(config, reopened(folder))
 
 
 def rates(lines: Sequence[dict[str, Any]]) -> str:
-    """The table of what the dispatch stage said."""
+    """Format the table of the dispatch stage's figures."""
     head = ("workers", "a shard takes", "wall", "shards/s", "ideal", "driver's CPU", "all CPU")
     rows: list[tuple[str, ...]] = [(*head, "load")]
     for figures in lines:
@@ -204,7 +204,7 @@ def rates(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def per_million(large: Usage, small: Usage, more: int) -> str:
-    """What a million images more take, from runs of which one has so many more."""
+    """Compute what a million more images cost, from runs that differ by that many."""
     wall = (large.wall - small.wall) * 1e6 / more
     cpu = (large.cpu - small.cpu) * 1e6 / more
     memory = (large.peak - small.peak) / 2**20 * 1e6 / more
@@ -268,7 +268,7 @@ def main(
     told: str,
 ) -> None:
     """Measure plan, dispatch and merge; needs 20 GB below TMPDIR for 2 million images."""
-    cut.LARGEST = size  # as many shards as a run has that is many times larger
+    cut_shards.LARGEST = size  # as many shards as a run has that is many times larger
     if name == "input":
         write_input(folder, images)
     elif name == "dispatch":

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-c", "from odtk_ray.cli import main; main()", "--hel
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and CPU seconds of one call."""
+    """Measure wall seconds and CPU seconds of one call."""
     before, started = os.times(), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.perf_counter() - started, os.times()

@@ -35,7 +35,7 @@ _LINES = 64  # that are made at a time
 
 
 def make_cell() -> Pixels:
-    """Smooth colours under noise, uint8 [CELL, CELL, 3]."""
+    """Make smooth colours under noise, uint8 [CELL, CELL, 3]."""
     rng = np.random.default_rng(0)
     grid = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
     smooth = np.asarray(grid.resize((CELL, CELL), Image.Resampling.BICUBIC))
@@ -43,13 +43,13 @@ def make_cell() -> Pixels:
 
 
 def rows_of(cell: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
-    """A part of the picture, uint8 [height, width, 3]."""
+    """Return a part of the picture, uint8 [height, width, 3]."""
     down, across = (np.arange(start, start + n) % CELL for start, n in ((y, height), (x, width)))
     return cell[down[:, None], across]
 
 
 def write_tiff(path: Path, side: int, block: tuple[int, int], compression: int) -> None:
-    """A square TIFF, piece by piece: tiles, or strips where a block is as wide as the picture."""
+    """Write a square TIFF piece by piece: tiles, or strips if a block is as wide as the picture."""
     cell, (width, height) = make_cell(), block
     tiled = width != side
     pieces = [(x, y) for y in range(0, side, height) for x in range(0, side, width)]
@@ -76,7 +76,7 @@ def write_tiff(path: Path, side: int, block: tuple[int, int], compression: int) 
 
 
 def _write_tags(stream: BinaryIO, tags: list[tuple[int, list[int]]]) -> None:
-    """The lists of numbers, then the directory, whose place goes into the header."""
+    """Write the lists of numbers, then the directory, whose position goes into the header."""
     entries = []
     for tag, values in tags:
         kind, code = (3, "H") if tag == 258 else (4, "I")
@@ -95,14 +95,14 @@ def _write_tags(stream: BinaryIO, tags: list[tuple[int, list[int]]]) -> None:
 
 
 def write_whole(folder: Path, side: int) -> None:
-    """A JPEG and a PNG, which are decoded as a whole, one after the other."""
+    """Write a JPEG and a PNG, which are decoded as a whole, one after the other."""
     image = Image.fromarray(rows_of(make_cell(), 0, 0, side, side))
     image.save(folder / "a.jpg", quality=88)
     image.save(folder / "b.png", compress_level=1)
 
 
 def write_pictures(folder: Path, kind: str, side: int) -> None:
-    """The pictures of one row of the table."""
+    """Write the pictures of one row of the table."""
     blocks = {
         "tiles of 256": (256, 256),
         "strips of 16 rows": (side, 16),
@@ -143,7 +143,7 @@ def detect(folder: Path, options: list[str]) -> tuple[float, int, int]:
 
 
 def _peak(pid: int) -> int:
-    """Bytes that a worker has had at most; 0 of another process."""
+    """Return the peak bytes of a worker; 0 for another process."""
     try:
         name = Path(f"/proc/{pid}/cmdline").read_bytes()
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.settings import Postprocessing, RunSettings
 
 
 def traced_engine(trace: str, options: dict[str, Any], model: str, settings: RunSettings) -> Any:
-    """An engine that notes its start, its first read, and the GPU's and its own time a launch.
+    """Make an engine that records its start, its first read, and the times of each launch.
 
     Args:
         trace: folder in which the process writes `<pid>.jsonl`, a line a launch, and `<pid>.start`,
@@ -82,8 +82,8 @@ def traced_engine(trace: str, options: dict[str, Any], model: str, settings: Run
 
 
 def _engine_class(model: str) -> tuple[Any, Any]:
-    """The class, and what it takes for a model."""
-    if is_plan(model):
+    """Return the class, and what it takes for a model."""
+    if is_tensorrt_plan(model):
         from odtk_ray.engines.tensorrt import TensorRTEngine
 
         return TensorRTEngine, model
@@ -94,7 +94,7 @@ def _engine_class(model: str) -> tuple[Any, Any]:
 
 
 def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:
-    """Why the GPU waited: its gaps, how long the engine's thread took, and when the GPU ran dry.
+    """Explain why the GPU waited: its gaps, the engine thread's times, when the GPU ran dry.
 
     Args:
         gaps: milliseconds between launches.
@@ -115,7 +115,7 @@ def lateness(gaps: Sequence[float], host: Sequence[Sequence[Any]]) -> str:
 
 
 def print_start(name: str, rate: float, marks: Sequence[float], merge: float) -> None:
-    """Prints what the time until the first batch went into, from points in time."""
+    """Print what the time until the first batch went into, from points in time."""
     start = " ".join(f"{after - before:.1f}" for before, after in itertools.pairwise(marks))
     print(
         f"({name}) {rate:.0f} img/s; s to plan, process, imports, network, graphs, first batch: "

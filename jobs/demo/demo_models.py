@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from training.batches import SceneSource, Source, TileSource
-from training.looks import MODERATE
+from training.appearance import MODERATE
+from training.batches import BatchSource, SceneSource, TileSource
 from training.photographs import Photograph, read_photographs
 from training.scenes import Style, draw_scene
 from training.shifts import SHIFTS, shift
@@ -34,7 +34,7 @@ STRIP = 400  # pixels: the lowest rows of the first photograph are for validatio
 def split(
     photographs: list[Photograph], validate: str = "strip"
 ) -> tuple[list[Photograph], list[Photograph]]:
-    """What is trained on, and the squares of STRIP pixels that validate it.
+    """Split a photograph into what is trained on and squares of STRIP pixels for validation.
 
     Boxes across the border go, cut off, to each side that has enough of them.
 
@@ -53,7 +53,7 @@ def split(
 
 
 def squares(photograph: Photograph) -> list[Photograph]:
-    """As many squares of STRIP pixels as fit, from the lower right corner on."""
+    """Return as many squares of STRIP pixels as fit, from the lower right corner on."""
     width, height = photograph.image.size
     return [
         photograph.cut((right - STRIP, bottom - STRIP, right, bottom))
@@ -84,15 +84,15 @@ class DemoModel(ABC):
     @classmethod
     @abstractmethod
     def write_start(cls, path: Path, trunk: Mapping[str, Tensor], seed: int) -> None:
-        """Writes the checkpoint of iteration 0."""
+        """Write the checkpoint of iteration 0."""
 
     @abstractmethod
-    def source(self, processes: int) -> Source:
-        """Pictures to learn from, made by so many processes where that helps."""
+    def source(self, processes: int) -> BatchSource:
+        """Return the pictures to learn from, made by several processes if that helps."""
 
     @abstractmethod
     def judge(self, path: str, final: bool = False) -> Iterator[dict[str, Any]]:
-        """Lines of figures of a checkpoint, more of them in the end."""
+        """Yield lines of figures of a checkpoint; more of them at the end."""
 
 
 class Trees(DemoModel):
@@ -111,7 +111,7 @@ class Trees(DemoModel):
             class_names=["tree"],
         )
 
-    def source(self, processes: int) -> Source:
+    def source(self, processes: int) -> BatchSource:
         """See `DemoModel.source`: the device makes the tiles."""
         return TileSource(self.training, Augmentation(), self._seed, self._device)
 
@@ -159,7 +159,7 @@ class Shapes(DemoModel):
             class_names=NAMES,
         )
 
-    def source(self, processes: int) -> Source:
+    def source(self, processes: int) -> BatchSource:
         """See `DemoModel.source`: processes draw the scenes."""
         photographs = [photograph.image for photograph in self.training]
         settings = self.STYLE, MODERATE, self._seed, self._device, processes

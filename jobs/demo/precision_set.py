@@ -26,7 +26,7 @@ SIDE = 400  # pixels, as the two smaller photographs have
 
 
 def places(length: int, side: int, rng: np.random.Generator) -> list[int]:
-    """Where tiles begin along a photograph, so that they cover all of it.
+    """Return where tiles begin along a photograph, so that they cover all of it.
 
     The first and the last touch the edges; those between them are moved at random, by at most half
     of what neighbours overlap.
@@ -45,7 +45,7 @@ def places(length: int, side: int, rng: np.random.Generator) -> list[int]:
 
 
 def tiles(photographs: list[Photograph], rng: np.random.Generator) -> Iterator[Photograph]:
-    """The tiles of all photographs, row by row."""
+    """Yield the tiles of all photographs, row by row."""
     for photograph in photographs:
         width, height = photograph.image.size
         for y in places(height, SIDE, rng):
@@ -54,7 +54,7 @@ def tiles(photographs: list[Photograph], rng: np.random.Generator) -> Iterator[P
 
 
 def write(photographs: list[Photograph], folder: Path, seed: int) -> dict[str, Any]:
-    """Writes the pictures; returns the COCO file's content, in which `tile` numbers the tiles."""
+    """Write the pictures; return the COCO file's content, in which `tile` numbers the tiles."""
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

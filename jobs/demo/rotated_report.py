@@ -19,7 +19,7 @@ from odtk_ray.errors import OdtkError
 
 
 def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
-    """The report on a results file, and remarks about the annotations.
+    """Read the report on a results file, and remarks about the annotations.
 
     Raises:
         OdtkError: a file cannot be used.

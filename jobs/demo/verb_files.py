@@ -39,7 +39,7 @@ LICENSE = {
 
 
 def write_files(wheel: Path, folder: Path) -> None:
-    """Writes the photographs as JPEG, without metadata, and trees.json with their boxes."""
+    """Write the photographs as JPEG, without metadata, and trees.json with their boxes."""
     with zipfile.ZipFile(wheel) as archive:
         for stem in STEMS:
             with archive.open(f"{PHOTOGRAPH_FOLDER}/{stem}.png") as file:
@@ -54,7 +54,7 @@ def write_files(wheel: Path, folder: Path) -> None:
 
 
 def as_lines(content: dict[str, Any]) -> str:
-    """A COCO file's JSON with one image, category or annotation a line."""
+    """Format a COCO file's JSON with one image, category or annotation per line."""
     members = []
     for name, value in content.items():
         if isinstance(value, list):

@@ -22,7 +22,7 @@ class Wheel:
 
 
 def fetch(wheel: Wheel, folder: Path) -> Path:
-    """Returns the wheel's file in `folder`, downloaded with pip unless it is there and intact.
+    """Return the wheel's file in `folder`, downloaded with pip unless it is there and intact.
 
     Raises:
         OdtkError: the package index cannot be reached, or gives another file.

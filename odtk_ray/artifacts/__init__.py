@@ -1,1 +1,1 @@
-"""What exported files say of themselves, read without torch, Ray and onnx."""
+"""What exported files say about themselves, read without torch, Ray and onnx."""

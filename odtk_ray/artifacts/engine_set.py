@@ -22,7 +22,13 @@ from functools import cached_property
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
-from odtk_ray.artifacts.sidecar import Sidecar, check_pair, is_plan, parse_sidecar, sidecar_path
+from odtk_ray.artifacts.sidecar import (
+    Sidecar,
+    check_sidecar,
+    is_tensorrt_plan,
+    parse_sidecar,
+    sidecar_path,
+)
 from odtk_ray.errors import UsageError
 
 SET_FILE = "engines.json"
@@ -32,14 +38,14 @@ _COMMON = {"plan_format": "format", "onnx_sha256": "onnx_sha256", "model": "mode
 
 
 def slug(text: str) -> str:
-    """A name without what file names and Ray's labels cannot have: `NVIDIA-H100-80GB-HBM3`."""
+    """Replace what file names and Ray's labels cannot contain: `NVIDIA-H100-80GB-HBM3`."""
     return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-")
 
 
 def engine_key(
     gpu: tuple[str, str], tensorrt: str, precision: Precision, size: tuple[int, int]
 ) -> str:
-    """The name of a plan in a set: everything that it is bound to.
+    """Name a plan of a set by everything that it is bound to.
 
     Args:
         gpu: name and compute capability.
@@ -56,7 +62,7 @@ def engine_key(
 
 
 def key_of(about: Sidecar) -> str:
-    """The key of a plan that was built on a GPU."""
+    """Return the key of a plan that was built on a GPU."""
     if about.gpu is None:
         raise ValueError("a plan of a set is bound to a GPU")
     return engine_key(about.gpu, about.tensorrt, about.model.precision, about.model.size)
@@ -64,7 +70,7 @@ def key_of(about: Sidecar) -> str:
 
 @dataclass(frozen=True)
 class EngineSet:
-    """What `engines.json` says.
+    """The content of `engines.json`.
 
     Attributes:
         engines: sidecars by key, at least one; all have the same `model`.
@@ -74,34 +80,34 @@ class EngineSet:
 
     @classmethod
     def of(cls, sidecars: Iterable[Sidecar]) -> EngineSet:
-        """A set of plans of one model."""
+        """Make a set of plans of one model."""
         return cls({key: about for key, about in sorted((key_of(s), s) for s in sidecars)})
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file: it names the plans by their hashes."""
+        """SHA-256 of the file, which names the plans by their hashes."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
     def model(self) -> ExportedModel:
-        """What all plans say about themselves; the set's digest stands for its hash."""
+        """The model that all plans were built from; the set's digest stands for its hash."""
         return replace(next(iter(self.engines.values())).model, sha256=self.digest)
 
     @property
     def batches(self) -> tuple[int, int]:
-        """Least and greatest launch that every plan takes."""
+        """Least and greatest launch that every plan accepts."""
         ranges = [about.batches for about in self.engines.values()]
         return max(r[0] for r in ranges), min(r[-1] for r in ranges)
 
     def find(self, gpu: tuple[str, str], tensorrt: str) -> str | None:
-        """The key of the plan for a GPU and a TensorRT; None if there is none."""
+        """Return the key of the plan for a GPU and a TensorRT; None if there is none."""
         for key, about in self.engines.items():
             if (about.gpu, about.tensorrt) == (gpu, tensorrt):
                 return key
         return None
 
     def to_json(self) -> str:
-        """The file's text; the same set has the same."""
+        """Return the file's text; equal sets have equal texts."""
         entries, common = {}, {}
         for key, about in self.engines.items():
             facts = about.facts()
@@ -111,8 +117,8 @@ class EngineSet:
         return json.dumps(document, indent=1) + "\n"
 
 
-def parse_set(path: str, data: bytes) -> EngineSet:
-    """Reads `engines.json`.
+def parse_engine_set(path: str, data: bytes) -> EngineSet:
+    """Parse `engines.json`.
 
     Args:
         path: of the set, for the errors.
@@ -124,7 +130,10 @@ def parse_set(path: str, data: bytes) -> EngineSet:
     try:
         document = json.loads(data)
         if document["format"] != FORMAT_VERSION:
-            raise _refused(path, f"its format is {document['format']!r}")
+            raise _refused(
+                path,
+                f"its format is {document['format']!r}, and this version reads {FORMAT_VERSION}",
+            )
         common = {fact: document[name] for name, fact in _COMMON.items()}
         entries = document["engines"].values()
         sidecars = [parse_sidecar(path, {**entry, **common}) for entry in entries]
@@ -135,7 +144,7 @@ def parse_set(path: str, data: bytes) -> EngineSet:
     engines = EngineSet.of(sidecars)
     least, greatest = engines.batches
     if least > greatest:
-        raise _refused(path, "there is no launch that all of its plans take")
+        raise _refused(path, "its plans have no batch size in common")
     return engines
 
 
@@ -146,8 +155,8 @@ def _refused(path: str, why: str) -> UsageError:
 
 
 def is_engine_set(path: str) -> bool:
-    """Whether a model is an engine set: a folder, or a URI with an `engines.json` below it."""
-    if is_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
+    """Return whether a model is an engine set: a folder, or a URI with `engines.json` below it."""
+    if is_tensorrt_plan(path) or is_onnx(path) or path.lower().endswith(".pth"):
         return False
     path = storage.absolute(path)
     if not storage.is_uri(path):
@@ -155,8 +164,8 @@ def is_engine_set(path: str) -> bool:
     return storage.exists(storage.join(path, SET_FILE))
 
 
-def read_set(path: str) -> EngineSet:
-    """Reads which plans a set has.
+def read_engine_set(path: str) -> EngineSet:
+    """Read which plans a set has.
 
     Raises:
         UsageError: there is no set, or it is damaged.
@@ -169,23 +178,23 @@ def read_set(path: str) -> EngineSet:
             f"{SET_FILE}: {error.strerror or error}",
             f"odtk-ray export MODEL {path} --gpu-type all",
         ) from error
-    return parse_set(path, data)
+    return parse_engine_set(path, data)
 
 
-def plan_of(folder: str, key: str) -> str:
-    """Path or URI of a plan of a set."""
+def plan_path(folder: str, key: str) -> str:
+    """Return the path or URI of a plan of a set."""
     return storage.join(folder, f"{key}.plan")
 
 
-def read_pair(folder: str, key: str) -> Sidecar | None:
-    """What a plan of a set is; None if it is not there, or not whole.
+def read_plan_and_sidecar(folder: str, key: str) -> Sidecar | None:
+    """Read the sidecar of a plan of a set; return None if either is missing or damaged.
 
     Raises:
         OSError: storage does not answer.
     """
-    plan = plan_of(folder, key)
+    plan = plan_path(folder, key)
     try:
         beside = storage.read_bytes(sidecar_path(plan))
-        return check_pair(plan, storage.read_bytes(plan), beside)
+        return check_sidecar(plan, storage.read_bytes(plan), beside)
     except (FileNotFoundError, UsageError):
         return None

@@ -1,4 +1,4 @@
-"""What an exported model says about itself: the facts that travel in ONNX files and beside plans.
+"""The description that an exported model carries: metadata of ONNX files, or beside plans.
 
 Nothing here needs torch or onnx, so that exported models run and are inspected without them.
 """
@@ -31,7 +31,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
-class Level:
+class ExportedLevel:
     """One pyramid level of an exported model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """Everything that using an exported model takes, besides the file itself.
+    """Everything that using an exported model requires, besides the file itself.
 
     Attributes:
         backbones: ODTK's factory names; every one has five levels.
@@ -106,13 +106,13 @@ class ExportedModel:
         return 6 if self.rotated else 4
 
     @property
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[ExportedLevel]:
         """The pyramid levels, in the order of the outputs."""
         sizes = level_sizes(*self.size) * len(self.backbones)
         labels = [f"{b}/P{n}" for b in self.backbones for n in range(3, 8)]
         tables = [np.array(table, np.float32) for table in self.anchor_boxes]
         rows = zip(labels, self.strides, sizes, tables, strict=True)
-        return [Level(label, stride, *size, table) for label, stride, size, table in rows]
+        return [ExportedLevel(label, stride, *size, table) for label, stride, size, table in rows]
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -142,19 +142,19 @@ class ExportedModel:
         return {INPUT_NAME: (3, *self.size)} | dict(zip(self.output_names, shapes, strict=True))
 
     def to_metadata(self) -> dict[str, str]:
-        """The `metadata_props` of an ONNX file: one key for each fact, values in JSON."""
+        """Return the `metadata_props` of an ONNX file: one key per fact, values in JSON."""
         facts = {"format": FORMAT_VERSION, **asdict(self)}
         del facts["sha256"]
         return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 
 def is_onnx(path: str) -> bool:
-    """Whether a model file is ONNX, by its name."""
+    """Return whether a model file is ONNX, by its name."""
     return path.lower().endswith(".onnx")
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Rows and columns of P3 to P7 for a network input; both sides are multiples of 32 pixels.
+    """Return rows and columns of P3 to P7 for a network input; its sides are multiples of 32.
 
     P3 to P5 have sides / 8, / 16, / 32; P6 and P7 halve that, rounded up, since their convolutions
     have stride 2 and padding 1.
@@ -167,7 +167,7 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def check_size(flag: str, height: int, width: int) -> None:
-    """Refuses sides that the pyramid cannot have.
+    """Check that the pyramid supports the sides of a network input.
 
     Raises:
         UsageError: a side is no multiple of 32; the two nearest sizes are named.
@@ -178,14 +178,14 @@ def check_size(flag: str, height: int, width: int) -> None:
     up = [max(-(-side // SIDE_STEP), 1) * SIDE_STEP for side in (height, width)]
     names = dict.fromkeys(f"{flag} {h} {w}" for h, w in (down, up))
     raise UsageError(
-        f"{flag} {height} {width} is no size for this network",
+        f"{flag} {height} {width} is not a size for this network",
         f"both sides must be multiples of {SIDE_STEP} pixels",
         f"the nearest: {' or '.join(names)}",
     )
 
 
 def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
-    """Reads what an ONNX file of `odtk-ray export` says about itself.
+    """Read what an ONNX file of `odtk-ray export` says about itself.
 
     Args:
         path: the file.
@@ -201,25 +201,27 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
             sha256 = hashlib.sha256(data).hexdigest()
             metadata, ends = dict(metadata_props(data)), graph_ends(data)
     except OSError as error:
-        raise unusable(name, error.strerror or str(error)) from error
+        raise unusable_model(name, error.strerror or str(error)) from error
     except (ValueError, IndexError) as error:  # an empty file cannot be mapped
-        raise unusable(name, "it is damaged, or no ONNX file", _AGAIN) from error
+        raise unusable_model(name, "it is damaged, or not an ONNX file", _AGAIN) from error
     if expect is not None and sha256 != expect:
         why = f"its hash is {sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(name, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(
+            name, why, "put the same file on every machine, and do not change it during the run"
+        )
     facts = {k.removeprefix(_PREFIX): v for k, v in metadata.items() if k.startswith(_PREFIX)}
     if not facts:
-        raise unusable(name, "odtk-ray did not write it, so its anchors and classes are unknown",
-                       "odtk-ray export model.pth model.onnx")  # fmt: skip
+        why = "odtk-ray did not write it, so its anchors and classes are unknown"
+        raise unusable_model(name, why, "odtk-ray export model.pth model.onnx")
     model = parse_facts(name, facts, sha256)
     if {end: dims[1:] for end, dims in ends.items()} != model.end_shapes:
-        why = f"its graph is another one than its description says, from {', '.join(ends)[:80]}"
-        raise unusable(name, why, _AGAIN)
+        why = f"its graph is not the one that its description says, from {', '.join(ends)[:80]}"
+        raise unusable_model(name, why, _AGAIN)
     return model
 
 
 def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedModel:
-    """Builds the model's description from JSON values by field name, each checked.
+    """Build the model's description from JSON values by field name, each checked.
 
     Raises:
         UsageError: a field is missing or not what it should be, or the format is newer.
@@ -228,7 +230,7 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
         values = {key: json.loads(text) for key, text in facts.items()}
         if (found := values.pop("format")) != FORMAT_VERSION:
             why = f"its format is {found!r} and this version reads {FORMAT_VERSION}"
-            raise unusable(name, why, "export it with this version of odtk-ray")
+            raise unusable_model(name, why, "export it with this version of odtk-ray")
         model = ExportedModel(
             **{key: _frozen(value) for key, value in values.items() if key != "post"},
             post=Postprocessing(**values["post"]),
@@ -236,12 +238,12 @@ def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedMod
         )
         _check(model)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unusable(name, "its description is damaged", _AGAIN) from error
+        raise unusable_model(name, "its description is damaged", _AGAIN) from error
     return model
 
 
-def unusable(path: str, why: str, hint: str = "") -> UsageError:
-    """The error that every unusable exported model ends in."""
+def unusable_model(path: str, why: str, hint: str = "") -> UsageError:
+    """Create the error for an exported model that cannot be used."""
     return UsageError(f"cannot use model {path}", why, hint)
 
 
@@ -254,7 +256,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _check(model: ExportedModel) -> None:
-    """Raises ValueError or TypeError where the parts do not fit together."""
+    """Check that the parts fit together; raise ValueError or TypeError otherwise."""
     for field in fields(model):
         hint, value = str(get_type_hints(ExportedModel)[field.name]), getattr(model, field.name)
         if "tuple" in hint and not (isinstance(value, tuple) or (value is None and "None" in hint)):

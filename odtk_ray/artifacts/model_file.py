@@ -1,4 +1,4 @@
-"""The local file of a model that is named by path or URI."""
+"""Provides the local file of a model that is named by path or URI."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from odtk_ray import storage
-from odtk_ray.artifacts.sidecar import is_plan, sidecar_path
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, sidecar_path
 from odtk_ray.errors import UsageError
 
 
 @contextlib.contextmanager
 def model_file(model: str) -> Iterator[str]:
-    """The local path of a model; one behind a URI is copied for as long as the context lasts.
+    """Yield the local path of a model; a model behind a URI is copied while the context lasts.
 
     A plan's sidecar comes with it.
 
@@ -24,7 +24,7 @@ def model_file(model: str) -> Iterator[str]:
         try:
             path = storage.absolute(model)
             local = stack.enter_context(storage.local_copy(path))
-            if is_plan(path) and storage.is_uri(path):
+            if is_tensorrt_plan(path) and storage.is_uri(path):
                 beside = storage.read_bytes(sidecar_path(path))
                 Path(sidecar_path(local)).write_bytes(beside)
         except (OSError, ValueError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""The few bytes of an ONNX file that say what it is, read without the onnx package."""
+"""Reads the description in an ONNX file without the onnx package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _Bytes: TypeAlias = bytes | mmap.mmap
 
 
 def metadata_props(data: _Bytes) -> Iterator[tuple[str, str]]:
-    """Key and value of each entry of an ONNX file's `metadata_props`; the weights are not read.
+    """Yield key and value of an ONNX file's `metadata_props`, without reading the weights.
 
     Source: onnx.proto, ModelProto.metadata_props = 14, StringStringEntryProto key = 1, value = 2.
 
@@ -27,7 +27,7 @@ def metadata_props(data: _Bytes) -> Iterator[tuple[str, str]]:
 
 
 def graph_ends(data: _Bytes) -> dict[str, tuple[int | None, ...]]:
-    """Name and dimensions of each input and output of an ONNX file's graph; None is a free one.
+    """Return name and dimensions of each input and output of a graph; None is a free dimension.
 
     Source: onnx.proto, ModelProto.graph = 7; GraphProto.input = 11, output = 12; ValueInfoProto
     name = 1, type = 2; TypeProto.tensor_type = 1; Tensor.shape = 2; TensorShapeProto.dim = 1;
@@ -50,7 +50,7 @@ def graph_ends(data: _Bytes) -> dict[str, tuple[int | None, ...]]:
 
 
 def _inner(data: _Bytes, at: int, end: int, *path: int) -> Iterator[tuple[int, int]]:
-    """Start and end of what lies under these numbers, one message within the other."""
+    """Yield start and end of the fields under these numbers, one message within the other."""
     for field, start, stop in _messages(data, at, end):
         if field == path[0]:
             if len(path) == 1:
@@ -64,7 +64,7 @@ def _dimension(data: _Bytes, at: int, end: int) -> int | None:
 
 
 def _messages(data: _Bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each length-delimited field; protobuf's wire format."""
+    """Yield number, start and end of each length-delimited field; protobuf's wire format."""
     while at < end:
         tag, at = _varint(data, at)
         size = {0: 0, 1: 8, 2: -1, 5: 4}.get(tag & 7)

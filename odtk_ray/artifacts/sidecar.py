@@ -1,4 +1,4 @@
-"""`model.plan.json`: what a TensorRT plan is, since the plan itself does not say."""
+"""`model.plan.json`: the description of a TensorRT plan, which carries none itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable
+from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable_model
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Postprocessing
 
@@ -19,7 +19,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """What lies beside a plan.
+    """The content of the file beside a plan.
 
     Attributes:
         model: what the network says about itself; its `sha256` is that of the ONNX file, its
@@ -44,34 +44,34 @@ class Sidecar:
 
     @property
     def identity(self) -> str:
-        """The network's name in the plan: a hash of everything that was known before the build."""
+        """The network's name in the plan: a hash of everything that is known before the build."""
         facts = self.facts()
         del facts["plan_sha256"], facts["plan_bytes"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Return the file's text."""
         return json.dumps({"identity": self.identity, **self.facts()}, indent=1) + "\n"
 
     def facts(self) -> dict[str, Any]:
-        """Everything in it, as JSON values by name."""
+        """Return all values by name, as JSON has them."""
         model = {k: json.loads(v) for k, v in self.model.to_metadata().items()}
         facts = asdict(self) | {"model": model, "onnx_sha256": self.model.sha256}
         return {"format": FORMAT_VERSION, **facts}
 
 
 def sidecar_path(plan: str) -> str:
-    """Where the sidecar of a plan lies."""
+    """Return the path of a plan's sidecar."""
     return f"{plan}.json"
 
 
-def is_plan(path: str) -> bool:
-    """Whether a model file is a TensorRT plan, by its name."""
+def is_tensorrt_plan(path: str) -> bool:
+    """Return whether a model file is a TensorRT plan, by its name."""
     return path.lower().endswith(".plan")
 
 
 def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
-    """Reads what a plan is, and sees that the plan is that one.
+    """Read a plan's sidecar, and check that it belongs to the plan.
 
     Args:
         plan: path of the plan.
@@ -85,12 +85,12 @@ def read_sidecar(plan: str, expect: str | None = None) -> Sidecar:
         beside = Path(sidecar_path(plan)).read_bytes()
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
-        raise unusable(plan, why, _AGAIN) from error
-    return check_pair(plan, content, beside, expect)
+        raise unusable_model(plan, why, _AGAIN) from error
+    return check_sidecar(plan, content, beside, expect)
 
 
-def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
-    """Sees that a plan and a sidecar belong together.
+def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None = None) -> Sidecar:
+    """Check that a plan and a sidecar belong together.
 
     Args:
         plan: where the plan lies, for the errors.
@@ -104,21 +104,23 @@ def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = No
     try:
         sidecar = parse_sidecar(plan, json.loads(beside))
     except _DAMAGED as error:
-        raise unusable(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
+        raise unusable_model(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
     again = f"copy both files again, or build the plan again: {rebuild_command(plan, sidecar)}"
     if len(content) != sidecar.plan_bytes:
         why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
-        raise unusable(plan, why, again)
+        raise unusable_model(plan, why, again)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
-        raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
+        raise unusable_model(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)
     if expect is not None and sidecar.plan_sha256 != expect:
         why = f"its hash is {sidecar.plan_sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(plan, why, "put the same file on every machine, and leave it there")
+        raise unusable_model(
+            plan, why, "put the same file on every machine, and do not change it during the run"
+        )
     return sidecar
 
 
 def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]) -> None:
-    """Refuses a plan that was built for another machine, before TensorRT is asked.
+    """Refuse a plan that was built for another machine, before TensorRT is asked.
 
     Args:
         plan: its path.
@@ -138,11 +140,11 @@ def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]
         why = f"it was built for {', '.join(about.capabilities)} and this machine has {found}"
     else:
         return
-    raise unusable(plan, why, f"build it here: {rebuild_command(plan, about)}")
+    raise unusable_model(plan, why, f"build it here: {rebuild_command(plan, about)}")
 
 
 def rebuild_command(plan: str, about: Sidecar) -> str:
-    """The command that makes such a plan anew."""
+    """Return the command that builds such a plan again."""
     height, width = about.model.size
     flags = {
         "fp32": " --full-precision",
@@ -167,7 +169,7 @@ _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL 
 
 
 def parse_sidecar(plan: str, facts: Mapping[str, Any]) -> Sidecar:
-    """Builds a sidecar from its JSON values, each checked.
+    """Build a sidecar from its JSON values, each checked.
 
     Raises:
         UsageError: the format is newer, or the model's description is damaged.

@@ -1,4 +1,4 @@
-"""Copies the demonstration's files out of the package, for those who have nothing else of it."""
+"""Copies the demonstration's files out of the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.storage.writable import check_place
+from odtk_ray.storage.writable import check_writable
 
 _ASSETS = Path(__file__).parent
 
@@ -43,7 +43,7 @@ class DemoFile:
 
 @dataclass(frozen=True)
 class Demo:
-    """A demonstration that is ready to run.
+    """A demonstration folder that is ready to run.
 
     Attributes:
         files: what it consists of.
@@ -61,7 +61,7 @@ class Demo:
 
 
 def write_demo(folder: str) -> Demo:
-    """Write the model, two photographs and their annotations into a folder, made if need be.
+    """Write the model, two photographs and their annotations into a folder.
 
     Files that are there with the same bytes are left as they are; nothing is ever overwritten.
 
@@ -88,7 +88,7 @@ def write_demo(folder: str) -> Demo:
 
 
 def _checked(folder: str) -> str:
-    """The folder, its name such that no program takes it for a flag or for somebody's home."""
+    """Return the folder, with a name that no program takes for a flag or a home folder."""
     if not folder or storage.is_uri(folder):
         raise UsageError(f"cannot write to {folder!r}", "DIR must be a local folder")
     if not storage.is_text(folder):
@@ -97,7 +97,7 @@ def _checked(folder: str) -> str:
 
 
 def _is_there(path: str, content: bytes) -> bool:
-    """Whether the file is there with this content.
+    """Return whether the file exists with this content.
 
     Raises:
         UsageError: something else is there, or it cannot be read.
@@ -118,7 +118,7 @@ def _is_there(path: str, content: bytes) -> bool:
 
 
 def _make_place(path: str) -> None:
-    """Make the folder of a file, and see that it can be written to."""
+    """Make the folder of a file, and check that it can be written to."""
     parent = os.path.dirname(path)
     try:
         os.makedirs(parent, exist_ok=True)
@@ -126,7 +126,7 @@ def _make_place(path: str) -> None:
         raise UsageError(f"cannot write to {parent}", "it is not a folder") from error
     except OSError as error:
         raise UsageError(f"cannot make {parent}", error.strerror or str(error)) from error
-    check_place(path)
+    check_writable(path)
 
 
 def _ready(folder: str, files: list[DemoFile]) -> Demo:

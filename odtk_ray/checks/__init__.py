@@ -1,1 +1,1 @@
-"""What is wrong with users' annotation files, said before a run or a training depends on them."""
+"""Checks users' annotation files before a run or a training depends on them."""

@@ -1,4 +1,4 @@
-"""What is wrong with an annotation file, said before a training or a run depends on it."""
+"""Checks an annotation file before a training or a run depends on it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _ALIKE, _CLEAR = 0.5, 0.1
 
 
 @dataclass
-class Report:
-    """What a file holds and what is wrong with it.
+class AnnotationReport:
+    """The content of an annotation file, and the problems that were found in it.
 
     Attributes:
         images: entries of `images` by id.
@@ -62,21 +62,21 @@ class Report:
     _findings: dict[Problem, Finding] = field(default_factory=dict)
 
     def add(self, problem: Problem, first: str) -> None:
-        """Counts a problem; `first` says where it is, should it be the first."""
+        """Count a problem; `first` says where it is, if it is the first of its kind."""
         self._findings.setdefault(problem, Finding(problem, first)).count += 1
 
     @property
     def findings(self) -> list[Finding]:
-        """Problems that were met, the worst first."""
+        """The problems that were found, the worst first."""
         return [self._findings[problem] for problem in Problem if problem in self._findings]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no problem was found."""
         return not any(problem.value.wrong for problem in self._findings)
 
 
-def examine(path: str, images: str, *, rotated: bool) -> Report:
+def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
     """Check a COCO file, entry by entry, without keeping the annotations.
 
     Args:
@@ -96,7 +96,7 @@ def examine(path: str, images: str, *, rotated: bool) -> Report:
         for _, items in _lists(path, ("annotations",)):
             _examine(report, items, rotated)
     except JsonError as error:
-        raise UsageError(f"{path} is no usable COCO annotation file", str(error)) from error
+        raise UsageError(f"{path} is not a usable COCO annotation file", str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
     return report
@@ -106,30 +106,30 @@ def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
     with storage.open_input(path) as stream:
         for chunk in scan(stream, keys):
             if not chunk.is_array:
-                why = f"its `{chunk.key}` is no list"
-                raise UsageError(f"{path} is no usable COCO annotation file", why)
+                why = f"its `{chunk.key}` is not a list"
+                raise UsageError(f"{path} is not a usable COCO annotation file", why)
             yield chunk.key, chunk.items
 
 
 def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
-    """An id, or None where it is none: JSON's true is no number 1, and 64 bits are the limit."""
+    """Return an id, or None if it is invalid: JSON's true is not 1, and integers have 64 bits."""
     value = entry.get(name)
     usable = isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
     return value if usable else None
 
 
-def _tables(path: str, tables: Mapping[str, list[Any]]) -> Report:
+def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
     entries = {name: [e for e in rows if isinstance(e, dict)] for name, rows in tables.items()}
-    report = Report(
+    report = AnnotationReport(
         {_key(entry): entry for entry in entries["images"]},
         {_key(entry): str(entry.get("name", "")) for entry in entries["categories"]},
     )
     for name, known in (("images", report.images), ("categories", report.categories)):
         if not entries[name]:
-            raise UsageError(f"{path} is no usable COCO annotation file", f"it has no `{name}`")
+            raise UsageError(f"{path} is not a usable COCO annotation file", f"it has no `{name}`")
         if len(known) < len(entries[name]) or None in known:
             raise UsageError(
-                f"{path} is no usable COCO annotation file",
+                f"{path} is not a usable COCO annotation file",
                 f"ids of `{name}` repeat or are missing",
             )
         for row in tables[name]:
@@ -138,8 +138,8 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> Report:
     return report
 
 
-def _examine_files(report: Report, images: str) -> None:
-    """Whether the image files are where a run looks for them."""
+def _examine_files(report: AnnotationReport, images: str) -> None:
+    """Check that the image files are where a run looks for them."""
     paths: dict[Any, str] = {}
     for key, entry in report.images.items():
         name = entry.get("file_name")
@@ -159,7 +159,7 @@ def _examine_files(report: Report, images: str) -> None:
     report.lost = lost | (report.images.keys() - paths.keys())
 
 
-def _examine(report: Report, annotations: Sequence[Any], rotated: bool) -> None:
+def _examine(report: AnnotationReport, annotations: Sequence[Any], rotated: bool) -> None:
     chance = random.Random(report.annotations)  # noqa: S311 - of samples
     for entry in annotations:
         report.annotations += 1
@@ -176,10 +176,10 @@ def _examine(report: Report, annotations: Sequence[Any], rotated: bool) -> None:
                 _sample(report, entry, chance)
 
 
-def _sample(report: Report, entry: Mapping[str, Any], chance: random.Random) -> None:
-    """Reservoir of entries, in which angles near a multiple of 90 degrees give way to others."""
-    telling = _telling(entry)
-    dull = next((n for n, other in enumerate(report.samples) if not _telling(other)), None)
+def _sample(report: AnnotationReport, entry: Mapping[str, Any], chance: random.Random) -> None:
+    """Sample entries at random (reservoir); those near a multiple of 90 degrees are replaceable."""
+    telling = _angle_visible(entry)
+    dull = next((n for n, other in enumerate(report.samples) if not _angle_visible(other)), None)
     if len(report.samples) < _SAMPLES:
         report.samples.append(entry)
     elif telling and dull is not None:
@@ -190,12 +190,14 @@ def _sample(report: Report, entry: Mapping[str, Any], chance: random.Random) -> 
             report.samples[slot] = entry
 
 
-def _telling(entry: Mapping[str, Any]) -> bool:
+def _angle_visible(entry: Mapping[str, Any]) -> bool:
     box = read_box(entry.get("bbox"))
     return box is not None and min(box[2:4]) > 8 and abs(math.sin(2 * box[4])) > 0.3
 
 
-def _problems(report: Report, entry: Mapping[str, Any], rotated: bool) -> Iterator[Problem]:
+def _problems(
+    report: AnnotationReport, entry: Mapping[str, Any], rotated: bool
+) -> Iterator[Problem]:
     image = report.images.get(_key(entry, "image_id"))
     if image is None:
         yield Problem.IMAGE
@@ -231,7 +233,7 @@ def _rotated(entry: Mapping[str, Any], image: Mapping[str, Any] | None) -> Itera
 def _forms(
     entry: Mapping[str, Any], box: list[float] | None, rings: list[list[float]] | None
 ) -> Iterator[Problem]:
-    """What an annotation of a rotated box lacks, or has in another form."""
+    """Yield the values that an annotation of a rotated box lacks, or has in another form."""
     if entry.get("bbox") is None and rings:
         yield Problem.NO_BOX
     elif box is None:
@@ -261,7 +263,7 @@ def _ring(box: list[float]) -> list[float]:
 
 
 def _outside(outline: Sequence[Sequence[float]], image: Mapping[str, Any]) -> bool:
-    """Whether an outline and its image are apart, as far as the image's size is known."""
+    """Return whether an outline and its image are apart, as far as the image's size is known."""
     width, height = read_number(image.get("width")), read_number(image.get("height"))
     if not width or not height:
         return False
@@ -270,7 +272,7 @@ def _outside(outline: Sequence[Sequence[float]], image: Mapping[str, Any]) -> bo
 
 
 def _turn(entry: Mapping[str, Any], box: list[float] | None) -> Iterator[Problem]:
-    """What is wrong with an outline, and with the box that it should be, if that has an angle."""
+    """Yield the problems of an outline, and of the box that it should be, if that has an angle."""
     builder = GroundTruthBuilder({"0": 0}, {"0": 0}, rotated=True)
     builder.add([{**entry, "image_id": 0, "category_id": 0}])
     truth = builder.build()

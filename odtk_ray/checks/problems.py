@@ -1,4 +1,4 @@
-"""What an annotation file can be found guilty of, and what to do about it."""
+"""The kinds of problems in annotation files, and what to do about each."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import json
 from dataclasses import dataclass
 
 from odtk_ray.datasets import ground_truth
+from odtk_ray.reporter import counted
 
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is said of a problem.
+    """The text about a kind of problem.
 
     Attributes:
-        text: what is the matter with them.
-        remedy: what to do; empty where the text says it.
-        wrong: whether they should be mended; otherwise it is only good to know.
-        of: what is counted.
+        text: the problem.
+        remedy: what to do about it; empty if the text says so.
+        wrong: whether it should be corrected; otherwise it is only good to know.
+        of: the things that are counted.
     """
 
     text: str
@@ -29,23 +30,23 @@ class Kind:
 
 
 class Problem(enum.Enum):
-    """All of them, the worst first."""
+    """All kinds of problems, the worst first."""
 
-    NO_OBJECT = Kind("entry is no object", of="entry")
+    NO_OBJECT = Kind("entry is not an object", of="entry")
     NO_NAME = Kind(
         "image has no usable file_name", "give its path below the image folder", of="image"
     )
     OUTSIDE = Kind(
         "image leads out of the image folder", "--images must hold all images", of="image"
     )
-    NO_FILE = Kind("image file is not there", "check --images", of="image")
+    NO_FILE = Kind("image file is missing", "check --images", of="image")
     NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
-    IMAGE = Kind("image_id is of no image of the file")
-    CATEGORY = Kind("category_id is of no category of the file")
+    IMAGE = Kind("image_id belongs to no image of the file")
+    CATEGORY = Kind("category_id belongs to no category of the file")
     BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
     FAR = Kind(
         f"coordinates are beyond {ground_truth.FAR:,} pixels",
-        "mend them: rotated boxes so far away are not evaluated",
+        "correct them: rotated boxes so far away are not evaluated",
     )
     PLACE = Kind("box lies outside of its image")
     THIN = Kind("box has a side of less than a pixel")
@@ -69,12 +70,12 @@ class Problem(enum.Enum):
 
 @dataclass
 class Finding:
-    """A problem that was met.
+    """A problem that was found.
 
     Attributes:
-        problem: which one.
-        first: the first of them, such as `has id 17`.
-        count: how many there are.
+        problem: its kind.
+        first: the first occurrence, such as `has id 17`.
+        count: number of occurrences.
     """
 
     problem: Problem
@@ -83,13 +84,12 @@ class Finding:
 
     def __str__(self) -> str:
         kind = self.problem.value
-        plural = {"entry": "entries"}.get(kind.of, f"{kind.of}s")
-        number = f"{self.count:,} {kind.of if self.count == 1 else plural}"
+        number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
         text = f"{kind.text}: {number}, the first {self.first}"
         return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
 
 
 def shown(value: object) -> str:
-    """A JSON value as short ASCII text: a file may hold anything."""
+    """Format a JSON value as short ASCII text: a file may contain anything."""
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

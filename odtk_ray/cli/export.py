@@ -83,7 +83,7 @@ def _export(flags: dict[str, Any]) -> int:
     from odtk_ray import api
     from odtk_ray.cli.job import in_job, refuse_relative
     from odtk_ray.cli.screen import Console
-    from odtk_ray.export.sets.export_set import BuiltSet
+    from odtk_ray.export.engine_set.export_set import BuiltSet
 
     batches = flags["dynamic_batch_opts"] or None
     if batches is not None and len(batches) != 3:

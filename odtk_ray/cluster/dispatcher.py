@@ -1,4 +1,4 @@
-"""Runs the decisions of `dispatch` on Ray: starts actors, makes calls, takes in how they end."""
+"""Carries out the decisions of `dispatch` on Ray: starts actors, makes calls, collects results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.failures import incompatible_gpu, reason, worker_error
+from odtk_ray.cluster.failures import exit_reason, incompatible_gpu, worker_error
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import ShardRef
-from odtk_ray.cluster.worker import WATCH, Work
+from odtk_ray.cluster.shard_blocks import ShardRef
+from odtk_ray.cluster.worker import WATCH, ShardWork
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.dispatch.worker_state import Assignment, WorkerState
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 # fleets are asked more slowly, so that the answers leave the driver time for its work.
 _WATCH_INTERVAL = 0.5
 _WATCHED_AT_ONCE = 64
-# Seconds between two looks at the cluster for room for more workers.
+# Seconds between two checks whether the cluster has room for more workers.
 _GROW_INTERVAL = 5.0
-# Seconds after which workers that still wait for their GPUs or cores are mentioned.
+# Seconds after which a remark mentions workers that still wait for GPUs or cores.
 _PATIENCE = 60.0
 
 
@@ -39,19 +39,19 @@ class Dispatcher:
 
     Args:
         start: starts a worker.
-        workers: how many.
-        refs: for each shard where its rows lie.
-        rows: for each shard its record indices, in processing order.
+        workers: number of workers.
+        refs: position of each shard's rows in the object store.
+        rows: record indices of each shard, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with the receipts of shards that are done, one or several at a time.
         progress: called with the number of images done in shards that are not committed yet, at
             least every second.
-        warn: called with remarks about workers.
-        observer: told what the workers do.
+        warn: receives remarks about workers.
+        observer: records finished shards and crashes.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, at least 120.
-        room: returns for how many workers there is room now; None keeps the number.
-        leave_out: told about a GPU that cannot take part; returns the room that is left.
+        room: returns how many workers the cluster has room for now; None keeps the number.
+        leave_out: called with a GPU that cannot take part; returns the room that is left.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Dispatcher:
         self._leave_out = leave_out
         self._actors: dict[WorkerState, ActorHandle[Any]] = {}
         self._dispatch: Dispatch
-        # Calls that have not ended; those without an assignment ask the worker for a report.
+        # Calls that have not ended; a call without an assignment asks for the worker's progress.
         self._calls: dict[ObjectRef[Any], tuple[WorkerState, Assignment | None]] = {}
         self._asked: set[WorkerState] = set()
 
@@ -104,7 +104,7 @@ class Dispatcher:
             self._work(now)
         finally:
             for actor in self._actors.values():
-                ray.kill(actor)  # its cores or GPU are free for what follows
+                ray.kill(actor)  # frees its cores or GPU
             self._observer.close()
 
     def _work(self, started: float) -> None:
@@ -134,7 +134,7 @@ class Dispatcher:
         self._ask(worker)  # the answer comes when it is ready
 
     def _ask(self, worker: WorkerState) -> None:
-        """Ask a worker for its report."""
+        """Ask a worker for its progress."""
         call = self._actors[worker].progress.options(concurrency_group=WATCH)
         self._calls[call.remote()] = worker, None
         self._asked.add(worker)
@@ -154,12 +154,12 @@ class Dispatcher:
         else:
             attempt = f"{self._epoch}.{assignment.attempt}"
             skip = frozenset(task.skip)
-            work = Work(where.offset, where.length, task.shard, attempt, skip, task.singly)
+            work = ShardWork(where.offset, where.length, task.shard, attempt, skip, task.singly)
             ref = actor.run.remote(where.block, work)
         self._calls[ref] = assignment.worker, assignment
 
     def _collect(self) -> None:
-        """Wait for calls to end, a moment at most; receipts that are there are one commit."""
+        """Wait briefly for calls to end; commit all receipts that have arrived together."""
         import ray
 
         refs = list(self._calls)
@@ -172,14 +172,14 @@ class Dispatcher:
                 receipt = self._end_call(ref)
                 if receipt is not None:
                     receipts.append(receipt)
-        finally:  # what is done counts, also when another worker ends the run
+        finally:  # finished shards count, even if another worker ends the run
             if receipts:
                 self._commit(*receipts)
             if done:
                 self._progress(self._dispatch.images_in_progress)
 
     def _end_call(self, ref: ObjectRef[Any]) -> Receipt | None:
-        """Take in how a call ended; returns the receipt of a shard."""
+        """Process the end of a call; return the receipt if it ended a shard."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
@@ -194,7 +194,7 @@ class Dispatcher:
         except RayTaskError as error:
             raise worker_error(error) from error
         except RayError as error:
-            raise OdtkError("a worker cannot go on", reason(error), RESUME) from error
+            raise OdtkError("a worker cannot continue", exit_reason(error), RESUME) from error
         if assignment is not None:
             return self._returned(assignment, value)
         self._asked.discard(worker)
@@ -202,7 +202,7 @@ class Dispatcher:
         return None
 
     def _returned(self, assignment: Assignment, receipt: Receipt | None) -> Receipt | None:
-        """Take in what the call of an assignment returned."""
+        """Process the return value of an assignment's call."""
         now = time.monotonic()
         if assignment.task.row is not None:
             self._dispatch.probed(assignment, now)
@@ -219,7 +219,7 @@ class Dispatcher:
         limit = dispatch.hang_limit
         for worker in dispatch.hanging(now):
             why = f"no image was done for {limit:,.0f} s"
-            self._warn(f"{worker.name} hangs: {why}; it is replaced")
+            self._warn(f"{worker.name} hangs ({why}) and is replaced")
             self._crashed(worker, TimeoutError(why))
         for worker in dispatch.workers:
             if worker.ready and worker.assignments and worker not in self._asked:
@@ -228,7 +228,7 @@ class Dispatcher:
         self._observer.queue(dispatch.pending)
 
     def _crashed(self, worker: WorkerState, error: Exception) -> None:
-        """Take in that a worker's process is gone; start another, unless that is of no use."""
+        """Process the loss of a worker; start another unless that is pointless."""
         import ray
         from ray.exceptions import RayTaskError
 
@@ -240,9 +240,9 @@ class Dispatcher:
             if self._dispatch.dismissed(worker, incompatible, room):
                 self._start_actor(worker)
             return
-        why = reason(error)
+        why = exit_reason(error)
         self._observer.crash(worker, why)
-        ray.kill(actor)  # one that was only out of reach must not hold its GPU
+        ray.kill(actor)  # a worker that was only unreachable must not keep its GPU
         cause = error.args[0] if error.args else None
         if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
             raise worker_error(cause)

@@ -1,4 +1,4 @@
-"""What Ray raises when a worker fails, in our words."""
+"""Translates what Ray raises when a worker or task fails into our own errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 
 
-def reason(error: Exception) -> str:
-    """Why an actor is gone, in one line: the last of Ray's, which names the exit."""
+def exit_reason(error: Exception) -> str:
+    """Return why an actor is gone, in one line: the last of Ray's message, which names the exit."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def worker_error(error: Exception) -> OdtkError:
-    """What a worker raised, as its user should read it."""
+    """Convert what a worker raised into an error for the user."""
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, OdtkError):
         return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
@@ -25,7 +25,7 @@ def worker_error(error: Exception) -> OdtkError:
 
 
 def task_error(error: Exception) -> OdtkError:
-    """Why a task that is not tried again failed."""
+    """Return why a task failed that will not be retried."""
     from ray import exceptions
     from ray.exceptions import RayTaskError
 
@@ -36,7 +36,7 @@ def task_error(error: Exception) -> OdtkError:
         exceptions.WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
     }
     if not isinstance(error, RayTaskError):
-        return OdtkError(*said.get(type(error), ("it could not run", reason(error))))
+        return OdtkError(*said.get(type(error), ("it could not run", exit_reason(error))))
     cause = error.cause
     if isinstance(cause, OdtkError):
         return cause
@@ -47,7 +47,7 @@ def task_error(error: Exception) -> OdtkError:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the stack that Ray adds."""
+    """Return the first line of an error's message, without the stack that Ray adds."""
     return (str(error).strip() or "no message").splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""Which GPUs a cluster has: asked of Ray, and of the nodes themselves.
+"""Finds the GPUs of a cluster: asks Ray, and the nodes themselves.
 
 Ray's types are coarse: every A100 is an `A100`, a Quadro RTX 6000 and an RTX 6000 Ada are both
 `RTX-6000`, and a node says the type of its first GPU. A short task on each GPU node finds names and
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
 from odtk_ray.engines.loader import IncompatibleGpu
-from odtk_ray.engines.local_gpus import Detect, Gpu, Machine
+from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 
@@ -30,9 +30,9 @@ _TYPE_LABEL = "ray.io/accelerator-type"
 _TYPE_RESOURCE = "accelerator_type:"  # Ray's older way, on nodes that were started without labels
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
-# Seconds for a node to say what it has: a process starts there and imports TensorRT.
+# Seconds for a node to list its GPUs: a process starts there and imports TensorRT.
 _SURVEY_SECONDS = 120.0
-# Seconds between two looks for nodes that are waited for.
+# Seconds between two searches for nodes that are expected to join.
 _LOOK_INTERVAL = 1.0
 
 ALL = "all"
@@ -43,11 +43,11 @@ class GpuNode:
     """A node with GPUs.
 
     Attributes:
-        id: Ray's.
-        address: of the node, for people.
-        kind: Ray's type of its GPUs; empty where Ray does not know.
-        count: how many GPUs Ray hands out there.
-        machine: what the node itself sees.
+        id: Ray's id of the node.
+        address: of the node, for messages.
+        kind: Ray's type of its GPUs; empty if Ray does not know it.
+        count: number of GPUs that Ray assigns there.
+        machine: the GPUs and TensorRT that the node itself finds.
     """
 
     id: str
@@ -62,17 +62,17 @@ class GpuNode:
         return tuple(dict.fromkeys(self.machine.gpus))
 
     def wanted(self, types: Collection[str]) -> tuple[Gpu, ...]:
-        """Its kinds that some of the types mean."""
+        """Return its kinds of GPUs that match any of the types."""
         return tuple(gpu for gpu in self.kinds if any(self.is_a(kind, gpu) for kind in types))
 
     def is_a(self, kind: str, gpu: Gpu) -> bool:
-        """Whether a type that a user named means a GPU of this node."""
+        """Return whether a type that a user named matches a GPU of this node."""
         names = (ALL, self.kind, gpu.name, slug(gpu.name))
         return kind.casefold() in {name.casefold() for name in names if name}
 
 
 def gpu_nodes() -> dict[str, dict[str, Any]]:
-    """Ray's description of each node that is alive and has GPUs, by the node's id."""
+    """Return Ray's description of each live node with GPUs, by node id."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -84,34 +84,36 @@ def gpu_nodes() -> dict[str, dict[str, Any]]:
 
 
 def node_id() -> str:
-    """Ray's id of the node that this worker process runs on."""
+    """Return Ray's id of the node that this worker process runs on."""
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
 
 
 def ray_type(node: dict[str, Any]) -> str:
-    """Ray's type of a node's GPUs, from its label or its resource; empty if it has neither."""
+    """Return Ray's type of a node's GPUs, from its label or its resource; empty without both."""
     if label := node.get("Labels", {}).get(_TYPE_LABEL):
         return str(label)
     marks = (name for name in node["Resources"] if name.startswith(_TYPE_RESOURCE))
     return next(marks, "").removeprefix(_TYPE_RESOURCE)
 
 
-def survey(nodes: dict[str, dict[str, Any]], detect: Detect, report: Reporter) -> list[GpuNode]:
-    """Ask nodes what they have; one that does not answer is left out, with a warning.
+def survey(
+    nodes: dict[str, dict[str, Any]], inspect: InspectMachine, reporter: Reporter
+) -> list[GpuNode]:
+    """Ask nodes for their GPUs; leave out, with a warning, a node that does not answer.
 
     Args:
-        nodes: of `gpu_nodes`.
-        detect: runs there, without reserving anything.
-        report: told about nodes that do not answer.
+        nodes: as `gpu_nodes` returns them.
+        inspect: runs on each node, without reserving anything.
+        reporter: warned of nodes that do not answer.
     """
     import ray
     from ray.exceptions import RayError
 
     if not nodes:
         return []
-    task: Any = ray.remote(num_cpus=0, num_gpus=0, max_calls=1)(detect)
+    task: Any = ray.remote(num_cpus=0, num_gpus=0, max_calls=1)(inspect)
     refs = {i: task.options(label_selector={NODE_LABEL: i}).remote() for i in nodes}
     ray.wait(list(refs.values()), num_returns=len(refs), timeout=_SURVEY_SECONDS)
     found = []
@@ -122,7 +124,7 @@ def survey(nodes: dict[str, dict[str, Any]], detect: Detect, report: Reporter) -
         except RayError as error:
             ray.cancel(refs[i], force=True)
             why = first_line(task_error(error))
-            report.warn(f"node {address} does not say which GPUs it has, and is left out: {why}")
+            reporter.warn(f"node {address} does not report its GPUs and is left out: {why}")
             continue
         count = int(node["Resources"]["GPU"])
         found.append(GpuNode(i, address, ray_type(node), count, machine))
@@ -130,19 +132,19 @@ def survey(nodes: dict[str, dict[str, Any]], detect: Detect, report: Reporter) -
 
 
 def find_nodes(
-    types: Sequence[str], wait: float | None, detect: Detect, report: Reporter
+    types: Sequence[str], wait: float | None, inspect: InspectMachine, reporter: Reporter
 ) -> list[GpuNode]:
-    """All GPU nodes, once there is one of each type.
+    """Return all GPU nodes, after waiting for at least one of each type.
 
     Args:
-        types: that must be there; may be empty.
-        wait: seconds that nodes of them may take to join, as when an autoscaler starts them; None
+        types: types of which at least one node must exist; may be empty.
+        wait: seconds to wait for such nodes, for example until an autoscaler starts them; None
             does not wait.
-        detect: see `survey`.
-        report: likewise.
+        inspect: see `survey`.
+        reporter: likewise.
 
     Raises:
-        UsageError: no node has a GPU of some type; those that there are are named.
+        UsageError: no node has a GPU of some type; the existing types are named.
     """
     known: set[str] = set()
     nodes: list[GpuNode] = []
@@ -151,7 +153,7 @@ def find_nodes(
         while True:
             here = gpu_nodes()
             nodes = [node for node in nodes if node.id in here]
-            nodes += survey({i: n for i, n in here.items() if i not in known}, detect, report)
+            nodes += survey({i: n for i, n in here.items() if i not in known}, inspect, reporter)
             known |= set(here)
             missing = [t for t in types if not any(node.wanted([t]) for node in nodes)]
             if not missing:
@@ -161,7 +163,7 @@ def find_nodes(
             for kind in missing:
                 if demand(kind):
                     what = "any GPU" if kind.casefold() == ALL else kind
-                    report.note(f"waiting for a node with {what} ({wait:,.0f} s at most)")
+                    reporter.note(f"waiting for a node with {what} ({wait:,.0f} s at most)")
             time.sleep(_LOOK_INTERVAL)
 
 
@@ -171,10 +173,10 @@ def _absent(
     anything = all(kind.casefold() == ALL for kind in missing)
     named = "" if anything else f" of type {', '.join(missing)}"
     if not nodes:
-        there = f"{alive} do not say what they have" if alive else "none of those alive has any"
+        there = f"{alive} do not report them" if alive else "none of the live nodes has one"
     else:
         kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
-        there = f"there are {'; '.join(kinds) or 'GPUs without a driver only'}"
+        there = f"there are {'; '.join(kinds) or 'only GPUs without a driver'}"
     hint = "--wait-for-nodes SECONDS waits for an autoscaler to start one"
     if waited is not None:
         hint = "the autoscaler may have no such node type, or take longer: `ray status` says more"
@@ -183,11 +185,11 @@ def _absent(
 
 @contextmanager
 def _demands() -> Iterator[Any]:
-    """Lets an autoscaler know what is missing: by tasks that nothing can run yet.
+    """Let an autoscaler know what is missing, by tasks that no node can run yet.
 
-    Yields a function that takes a type, and says whether it was new. Two tasks ask for a type:
-    labels and resources are independent, and a node type may declare only one of them. The
-    autoscaler finds one node for both where it declares both.
+    Yields a function that takes a type and returns whether it was new. Two tasks ask for each
+    type: labels and resources are independent, and a node type may declare only one of them. If
+    it declares both, the autoscaler starts one node for both tasks.
     """
     import ray
 
@@ -205,7 +207,7 @@ def _demands() -> Iterator[Any]:
                 task.options(label_selector={_TYPE_LABEL: kind}).remote(),
                 task.options(num_gpus=0, resources=resource).remote(),
             ]
-        else:  # an exact name: no autoscaler knows those
+        else:  # an exact name, which no autoscaler knows
             refs[kind] = []
         return True
 
@@ -217,18 +219,18 @@ def _demands() -> Iterator[Any]:
 
 
 def _nothing() -> None:
-    """What a demand runs."""
+    """Do nothing; the task by which `_demands` asks for a node."""
 
 
-def check_gpu_type(types: Collection[str], detect: Detect) -> None:
-    """See, in a worker, that its GPU is of a type that was asked for: nodes may join at any time.
+def check_gpu_type(types: Collection[str], inspect: InspectMachine) -> None:
+    """Check, in a worker, that its GPU has a type that was asked for: nodes may join at any time.
 
     Raises:
-        IncompatibleGpu: it is of none.
+        IncompatibleGpu: it has none of these types.
     """
     if not types:
         return
-    node, machine = gpu_nodes()[node_id()], detect()
+    node, machine = gpu_nodes()[node_id()], inspect()
     here = GpuNode(node["NodeID"], node["NodeManagerAddress"], ray_type(node), 1, machine)
     if not here.wanted(types):
         found = ", ".join(map(str, machine.gpus)) or "no GPU that CUDA finds"

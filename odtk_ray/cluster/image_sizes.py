@@ -9,20 +9,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray import storage
-from odtk_ray.images.decode import read_size
+from odtk_ray.images.decode_image import read_size
 from odtk_ray.settings import ExifPolicy
 
-# A header takes a tenth of a millisecond, the process of a task a second to start: so many are
-# read by the driver itself, and by each task.
+# A header takes 0.1 ms, and the process of a task a second to start: up to this many headers are
+# read by the driver itself, and this many by each task.
 _PATHS_A_TASK = 5000
 # Headers are read from disks and object stores that answer several requests at once.
 _THREADS = 8
 
 
 def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
-    """Records with every width and height that a header gives; 0 stays where none can be read.
+    """Fill in missing widths and heights from image headers; those that cannot be read stay 0.
 
-    A file without a readable header is planned all the same: its worker says what is wrong.
+    A file without a readable header is still planned: its worker reports what is wrong.
     """
     import ray
 
@@ -45,13 +45,17 @@ def fill_sizes(records: pa.Table, exif: ExifPolicy) -> pa.Table:
 
 
 def read_sizes(paths: list[str], exif: ExifPolicy) -> NDArray[np.int32]:
-    """int32 [n, 2]: width and height in pixels of each file, 0 0 where they cannot be read."""
+    """Read the width and height of image files from their headers.
+
+    Returns:
+        int32 [n, 2], pixels; 0 0 where a header cannot be read.
+    """
 
     def size(path: str) -> tuple[int, int]:
         try:
             with storage.open_input(path) as stream:
                 return read_size(stream, exif)
-        except Exception:  # whatever it is, the worker that runs the image will say it
+        except Exception:  # the worker that runs the image will report it
             return (0, 0)
 
     with ThreadPoolExecutor(_THREADS) as pool:

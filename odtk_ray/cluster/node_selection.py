@@ -1,4 +1,4 @@
-"""Which nodes of a cluster take part in a run: where workers start, and where GPUs are tried."""
+"""Selects the nodes of a cluster that take part in a run, and those where GPUs are tried."""
 
 from __future__ import annotations
 
@@ -14,96 +14,96 @@ from odtk_ray.cluster.gpu_nodes import (
     ray_type,
 )
 from odtk_ray.config import InferConfig
-from odtk_ray.engines.loader import no_plan
-from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.engines.loader import no_plan_error
+from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import UsageError
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 
-# Ids of nodes any of which will do; none stands for anywhere.
-Place = tuple[str, ...]
+# Ids of nodes, any one of which will do; an empty tuple means any node of the cluster.
+NodeIds = tuple[str, ...]
 
 
 @dataclass
 class NodeSelection:
-    """Which nodes of the cluster take part.
+    """The nodes of the cluster that take part.
 
     Attributes:
-        left_out: ids of nodes on which no worker starts.
-        places: of each kind of GPU one place to try what is planned.
+        left_out: ids of nodes on which no worker is started.
+        trial_nodes: for each kind of GPU the nodes on one of which the plan is tried.
     """
 
     left_out: set[str] = field(default_factory=set)
-    places: list[Place] = field(default_factory=lambda: [()])
+    trial_nodes: list[NodeIds] = field(default_factory=lambda: [()])
 
     def selector(self) -> dict[str, str]:
-        """Ray's label selector for a worker: any node but those, also one that joins later."""
+        """Return Ray's label selector for a worker: any node, also a new one, that takes part."""
         ids = ",".join(sorted(self.left_out))
         return {NODE_LABEL: f"!in({ids})"} if ids else {}
 
     def room(self) -> int:
-        """GPUs of nodes that are alive and take part."""
+        """Return the number of GPUs on live nodes that take part."""
         nodes = gpu_nodes().items()
         return sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
 
 
 def select_nodes(
-    config: InferConfig, engines: EngineSet | None, detect: Detect, report: Reporter
+    config: InferConfig, engine_set: EngineSet | None, inspect: InspectMachine, reporter: Reporter
 ) -> NodeSelection:
     """Decide which nodes a run uses.
 
-    Nodes are asked what they have where it matters: for an engine set, for `--gpu-type`, and where
+    Nodes are asked for their GPUs only if it matters: for an engine set, for `--gpu-type`, and if
     Ray knows several types of GPUs.
 
     Args:
         config: what the user asked for.
-        engines: the plans, where the model is an engine set.
-        detect: finds a node's GPUs, on the node.
-        report: told about GPUs that are left out although nobody asked for that.
+        engine_set: the plans, where the model is an engine set.
+        inspect: finds a node's GPUs, on the node.
+        reporter: warned of GPUs that are left out although the user did not ask for that.
 
     Raises:
         UsageError: no node has a GPU of a type that was asked for, or none can take part.
     """
     here = gpu_nodes()
     mixed = len({ray_type(node) for node in here.values()}) > 1
-    if engines is None and not config.gpu_types and not mixed:
+    if engine_set is None and not config.gpu_types and not mixed:
         return NodeSelection()
-    nodes = find_nodes(config.gpu_types, config.wait_for_nodes, detect, report)
+    nodes = find_nodes(config.gpu_types, config.wait_for_nodes, inspect, reporter)
     alike: dict[tuple[object, ...], list[GpuNode]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     for node in nodes:
         if config.gpu_types and not node.wanted(config.gpu_types):
             continue
-        if problem := _problem(node, config, engines):
+        if problem := _problem(node, config, engine_set):
             reasons[problem] += node.count
         else:
             alike[node.kinds, node.machine.tensorrt].append(node)
     for reason, count in reasons.items():
-        report.warn(f"{count} GPU{'s' * (count > 1)} left out: {reason}")
+        reporter.warn(f"{counted(count, 'GPU')} left out: {reason}")
     if not alike:
         why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)
     used = [node.id for some in alike.values() for node in some]
-    places: list[Place] = []
+    trial_nodes: list[NodeIds] = []
     for some in alike.values():
-        # Ray does not say which of a node's GPUs it will give: as many tries as it has kinds.
-        places += [tuple(node.id for node in some)] * len(some[0].kinds)
+        # Ray does not say which of a node's GPUs it will assign: one try for each kind it has.
+        trial_nodes += [tuple(node.id for node in some)] * len(some[0].kinds)
     left_out = (set(here) | {node.id for node in nodes}) - set(used)
-    return NodeSelection(left_out, places or [()])
+    return NodeSelection(left_out, trial_nodes or [()])
 
 
-def _problem(node: GpuNode, config: InferConfig, engines: EngineSet | None) -> str:
-    """Why a node cannot take part, for people; empty if it can."""
+def _problem(node: GpuNode, config: InferConfig, engine_set: EngineSet | None) -> str:
+    """Return why a node cannot take part, for people; empty if it can."""
     blind = "and Ray does not say which of its GPUs a worker gets"
     names = ", ".join(map(str, node.kinds))
     if config.gpu_types and node.wanted(config.gpu_types) != node.kinds:
         return f"node {node.address} has {names}, {blind}"
-    if engines is None:
+    if engine_set is None:
         return ""
     if not node.kinds:
         return f"node {node.address} has GPUs for Ray, and CUDA finds none there"
-    without = [gpu for gpu in node.kinds if engines.find(gpu, node.machine.tensorrt) is None]
+    without = [gpu for gpu in node.kinds if engine_set.find(gpu, node.machine.tensorrt) is None]
     if not without or config.fallback is not None:
         return ""
     if without != list(node.kinds):
         return f"node {node.address} has {names}, {blind}; {without[0]} has no plan"
-    return str(no_plan(config.model, without[0], node.machine))
+    return str(no_plan_error(config.model, without[0], node.machine))

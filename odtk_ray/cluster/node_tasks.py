@@ -1,4 +1,4 @@
-"""Calls on the nodes that they are for, such as builds: each fails alone."""
+"""Runs calls, such as builds, on given nodes; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 _LOOK_INTERVAL = 2.0  # seconds
-# Seconds between two lines that say what is still going on.
+# Seconds between two remarks about calls that are still running.
 _SPEAK_INTERVAL = 30.0
 # Seconds that calls get to clean up after themselves; a Ray job that is stopped has three.
 _GRACE = 2.0
@@ -24,13 +24,13 @@ _GRACE = 2.0
 
 @dataclass(frozen=True)
 class Call:
-    """A call, and where it is made.
+    """A call, and the nodes on which it may run.
 
     Attributes:
-        name: for people; no two calls have the same.
-        nodes: ids of the nodes any of which will do; none stands for anywhere.
-        arguments: what is called with.
-        gpus: how many to reserve there; all of a node where Ray could give the wrong one.
+        name: for messages; unique.
+        nodes: ids of nodes, any one of which will do; empty means any node.
+        arguments: of the call.
+        gpus: number of GPUs to reserve; all of a node if Ray could assign the wrong kind.
     """
 
     name: str
@@ -43,25 +43,25 @@ def run_on_nodes(
     function: Callable[..., Any],
     calls: Sequence[Call],
     doing: str,
-    report: Reporter,
+    reporter: Reporter,
     shared: Any = None,
 ) -> dict[str, Any | OdtkError]:
-    """Make all calls at once, each in a process of its own that has its GPU for itself.
+    """Make all calls at once, each in its own process with its own GPU.
 
     Args:
         function: runs on the node.
-        calls: where, and with what.
-        doing: what the function does, for people.
-        report: told what is still going on.
+        calls: the calls to make.
+        doing: what the function does, for remarks.
+        reporter: receives remarks about calls that are still running.
         shared: the last argument of every call, however large: it is sent to each node once. None
             is not passed.
 
     Returns:
-        by name what the function returned, or why it failed.
+        what the function returned, or why it failed, by the call's name.
     """
     import ray
 
-    # A process a call: its memory and its CUDA context end with it, whatever became of them.
+    # One process per call: its memory and its CUDA context end with it.
     task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_call)
     content = [] if shared is None else [ray.put(shared)]
     refs: dict[ObjectRef[Any], Call] = {}
@@ -80,7 +80,7 @@ def run_on_nodes(
             if refs and time.monotonic() - spoken > _SPEAK_INTERVAL:
                 spoken = time.monotonic()
                 names = ", ".join(call.name for call in refs.values())
-                report.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
+                reporter.note(f"{spoken - started:.0f} s: {doing}, or waiting for a GPU: {names}")
     finally:
         _cancel(list(refs))
     return outcomes
@@ -89,11 +89,11 @@ def run_on_nodes(
 def _call(
     function: Callable[..., Any], arguments: tuple[Any, ...], shared: list[ObjectRef[Any]]
 ) -> Any:
-    """What runs on a node.
+    """Run a function on a node.
 
-    The reference comes in a list. One that is an argument itself is pinned in the node's memory,
-    and stays so for ever if the driver dies meanwhile (Ray issue 64627): a few of those, and the
-    node waits for memory instead of running anything.
+    The reference comes in a list. A reference that is an argument itself is pinned in the node's
+    memory, and is never freed if the driver dies meanwhile (Ray issue 64627): after a few of those
+    the node waits for memory instead of running anything.
     """
     import ray
 
@@ -115,7 +115,7 @@ def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:
 
 
 def _cancel(refs: list[ObjectRef[Any]]) -> None:
-    """End calls: first as Ctrl-C would, so that they remove what they have begun to write."""
+    """Cancel calls: first as Ctrl-C would, so that they remove unfinished files, then by force."""
     import ray
 
     if not refs:

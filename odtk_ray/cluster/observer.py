@@ -1,4 +1,4 @@
-"""What a run shows while it works: metrics on Ray's Prometheus endpoint, and a trace."""
+"""Records what a run does: metrics on Ray's Prometheus endpoint, and a trace."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from odtk_ray import storage
 from odtk_ray.dispatch.worker_state import WorkerState
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 _MICRO = 1e6
 
 
 class Observer:
-    """Told by the dispatcher what its workers do.
+    """Receives what workers do from the dispatcher, and records it.
 
     Ray adds `ray_` to the metrics' names; the images a second of the fleet are the rate of
     `odtk_images`.
@@ -69,7 +69,7 @@ class Observer:
         ]
         data = json.dumps({"traceEvents": rows + self._events}).encode()
         path = storage.absolute(self._trace)
-        patiently(lambda: storage.write_atomic(path, data))
+        with_retries(lambda: storage.write_atomic(path, data))
 
     def _add(
         self, worker: WorkerState, name: str, end: float, seconds: float, details: dict[str, Any]

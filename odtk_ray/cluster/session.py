@@ -1,4 +1,4 @@
-"""The Ray session of a run: a cluster that is there, or one started for it."""
+"""The Ray session of a run: on an existing cluster, or started for the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.settings import Device
 
-# Plans of a million images fit into it many times over; Ray's default is 30% of the memory.
+# Enough for plans of many million images; Ray's default is 30% of the memory.
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
 
 
@@ -36,12 +36,12 @@ class Fleet:
 
     @property
     def device(self) -> Device:
-        """What the workers compute on."""
+        """The device that the workers compute on."""
         return "gpu" if self.gpus else "cpu"
 
 
 def physical_cores() -> int:
-    """Physical CPU cores that this process may use."""
+    """Count the physical CPU cores that this process may use."""
     allowed = os.sched_getaffinity(0)
     cores: set[tuple[str, str]] = set()
     fields: dict[str, str] = {}
@@ -73,11 +73,11 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
     Raises:
         OdtkError: the cluster does not answer, or Ray does not start.
     """
-    # Ray means to change this default and says so in every run that reserves no GPU.
+    # Ray will change this default, and warns about it in every run that reserves no GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    if ray.is_initialized():  # by the program that calls us, whose session it stays
+    if ray.is_initialized():  # by the calling program, which keeps its session
         yield False
         return
     address = address or os.environ.get("RAY_ADDRESS")
@@ -103,7 +103,7 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             "one is started here",
         ) from error
     if threading.current_thread() is threading.main_thread():
-        # Ray puts its own in their place, which end the process at once, with a stack dump.
+        # Ray replaced them by its own, which end the process at once with a stack dump.
         for number, handler in handlers.items():
             signal.signal(number, handler)
     try:
@@ -119,16 +119,16 @@ def choose_fleet(
     local: bool,
     left_out: Collection[str] = (),
 ) -> Fleet:
-    """Decide about workers from what the user asked for and what the cluster has.
+    """Choose the number and kind of workers from the user's settings and the cluster's resources.
 
     Args:
         workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
         threads: `--threads-per-worker`; None shares the cores among the workers.
-        local: whether Ray was started here, on as many CPU slots as the workers need.
+        local: whether Ray was started here, with as many CPU slots as the workers need.
         left_out: ids of nodes whose GPUs are not used.
 
     Raises:
-        UsageError: the cluster cannot hold that many workers, so that a run would wait for ever.
+        UsageError: the cluster has no room for that many workers, so the run would never start.
     """
     import ray
 

@@ -16,14 +16,14 @@ from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
 from odtk_ray.dispatch.worker_state import DEPTH, Progress
 from odtk_ray.engines.loader import IncompatibleGpu
-from odtk_ray.engines.local_gpus import Detect, detect_machine
+from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import OdtkError
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.storage import read_bytes
-from odtk_ray.storage.retry import is_waiting, patiently, touch
+from odtk_ray.storage.retry import is_waiting, touch, with_retries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from odtk_ray.cluster.node_selection import NodeSelection
     from odtk_ray.cluster.session import Fleet
 
-# Concurrency group of the calls that must be answered while shards run.
+# Concurrency group of the calls that must be answered while shards are running.
 WATCH = "watch"
 
-# Seconds for which a node that cannot reach storage tries again before it is named.
+# Seconds for which a node that cannot reach storage retries before the run fails.
 _ACCESS_PATIENCE = 10.0
-_SHARED = "run folder and images must be on storage that every node sees, under the same name"
+_SHARED = "run folder and images must be on storage that every node sees under the same path"
 
 T = TypeVar("T")
 
@@ -49,17 +49,17 @@ CRASHED = "crashed the worker process twice, or made it hang"
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What every worker of a run is told.
+    """The settings that every worker of a run receives.
 
     Attributes:
         run_dir: the run folder, reachable from every node.
-        token_file: a file in it that this run's driver wrote.
+        token_file: a file in the run folder, written by this run's driver.
         token: its content.
-        canary: an image that the driver could read; None where it could not read any.
+        canary: an image that the driver could read; None if it could not read any.
         digest: the plan's digest, written into each shard file.
         run: the run's settings.
         gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
-        detect: finds the GPU of the process.
+        inspect: finds the GPU of the process.
     """
 
     run_dir: str
@@ -69,12 +69,12 @@ class WorkerSettings:
     digest: str
     run: RunSettings
     gpu_types: tuple[str, ...] = ()
-    detect: Detect = detect_machine
+    inspect: InspectMachine = inspect_machine
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one call is to do, as one argument: seven of them took the driver twice the time.
+class ShardWork:
+    """What one call is to do, in one argument: seven arguments took the driver twice as long.
 
     Attributes:
         offset: first row of the shard in its block.
@@ -94,10 +94,10 @@ class Work:
 
 
 class Worker:
-    """The actor; after a crash the driver starts another and hands its work out again."""
+    """The actor; after a crash the driver starts another and hands out its shards again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: MakeEngine) -> None:
-        self._name = worker_name()  # first: Ray asks for it when what follows raises
+        self._name = worker_name()  # first: Ray asks for it if the rest of the constructor raises
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
         self._done: Counter[int] = Counter()
@@ -107,7 +107,7 @@ class Worker:
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held by the shard whose files are being read
         try:
-            check_gpu_type(settings.gpu_types, settings.detect)
+            check_gpu_type(settings.gpu_types, settings.inspect)
             self._detector = Detector(
                 make_engine,
                 settings.run.preprocessing,
@@ -123,12 +123,12 @@ class Worker:
         return self._name  # which Ray shows in its dashboard, lists and logs
 
     def progress(self) -> Progress:
-        """Report images done of the shards that it holds; the first answer says `ready`."""
+        """Report the images done of the shards it holds; the first answer means "ready"."""
         with self._lock:
             return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
 
     def recall(self, shard: int) -> None:
-        """Leave a shard alone that has not begun: its call returns None."""
+        """Hand back a shard that has not begun: its call returns None."""
         with self._lock:
             if shard not in self._begun:
                 self._recalled.add(shard)
@@ -141,15 +141,15 @@ class Worker:
             self._begun.add(shard)
             return True
 
-    def run(self, block: pa.Table, work: Work) -> Receipt | None:
-        """Detect in a shard's images and write its file; None if it was recalled before.
+    def run(self, block: pa.Table, work: ShardWork) -> Receipt | None:
+        """Detect in a shard's images and write its file; return None if it was recalled before.
 
         A shard begins when the decode threads have been given all files of the one before it:
         they never run dry in between, and until then it can be recalled.
 
         Args:
             block: table of WORK_COLUMNS.
-            work: which of its rows, and how.
+            work: which of its rows to detect in, and how.
         """
         with contextlib.ExitStack() as turn:
             turn.enter_context(self._turn)
@@ -159,7 +159,9 @@ class Worker:
             end_turn = (lambda: None) if work.singly else turn.close
             return self._run(rows, work, end_turn)
 
-    def _run(self, rows: list[dict[str, Any]], work: Work, end_turn: Callable[[], None]) -> Receipt:
+    def _run(
+        self, rows: list[dict[str, Any]], work: ShardWork, end_turn: Callable[[], None]
+    ) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
                 self._done[work.shard] += images
@@ -196,7 +198,7 @@ class Worker:
         )
 
     def probe(self, block: pa.Table, row: int) -> None:
-        """Detect in one image and forget the result: it only matters whether this returns."""
+        """Detect in one image and drop the result: all that matters is whether this returns."""
         self._detect(block.slice(row, 1)["path"].to_pylist())
 
     def _detect(
@@ -222,7 +224,7 @@ def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
 
 
 def worker_name() -> str:
-    """What this process works on: the GPU's kind and number, and the node."""
+    """Return a name for this process: the GPU's kind and number, and the node."""
     import ray
 
     context = ray.get_runtime_context()
@@ -233,7 +235,7 @@ def worker_name() -> str:
 
 
 def check_access(settings: WorkerSettings) -> None:
-    """See that this node has the run folder and the images before it.
+    """Check that this node can read the run folder and the images.
 
     Raises:
         OdtkError: it does not; the message names the node.
@@ -245,14 +247,14 @@ def check_access(settings: WorkerSettings) -> None:
 
     def see(path: str, what: str, read: Callable[[str], T]) -> T:
         try:
-            return patiently(lambda: read(path), _ACCESS_PATIENCE)
+            return with_retries(lambda: read(path), _ACCESS_PATIENCE)
         except (OSError, ImportError, ValueError) as error:
             why = f"{path}: {getattr(error, 'strerror', None) or error}"
             raise OdtkError(f"{node} cannot read the {what}", why, _SHARED) from error
 
     if see(settings.token_file, "run folder", read_bytes).decode() != settings.token:
         why = f"{settings.token_file} is not the file that the driver wrote"
-        raise OdtkError(f"{node} has another run folder", why, _SHARED)
+        raise OdtkError(f"{node} sees another run folder", why, _SHARED)
     if settings.canary is not None:
         see(settings.canary, "images", touch)
 
@@ -260,10 +262,10 @@ def check_access(settings: WorkerSettings) -> None:
 def worker_starter(
     fleet: Fleet, nodes: NodeSelection, settings: WorkerSettings, make_engine: MakeEngine
 ) -> Callable[[], ActorHandle[Any]]:
-    """What starts one actor: on a GPU of the nodes that it owns, or on its threads' cores.
+    """Return a function that starts one actor, on a GPU or on its threads' cores.
 
     Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
-    have hit, and gives a worker up that dies again and again, where Ray would restart it for ever.
+    have affected, and gives up a worker that keeps dying, which Ray would restart for ever.
     """
     import ray
 

@@ -1,1 +1,1 @@
-"""What to run on, and the truth: image folders, COCO and DOTA files, classes, ground truth."""
+"""Reads what to run on, and the truth: image folders, COCO and DOTA files, classes."""

@@ -1,4 +1,4 @@
-"""Names of images in annotation files, and the files below the image folder that they stand for."""
+"""Maps file names in annotation files to files below the image folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from odtk_ray.errors import UsageError
 
 
 def image_folder(images: str) -> str:
-    """The image folder as it was given, local ones absolute."""
+    """Return the image folder as it was given, local ones absolute."""
     return images if storage.is_uri(images) else os.path.abspath(os.path.expanduser(images))
 
 
 def is_file_name(value: object) -> TypeGuard[str]:
-    """Whether a `file_name` can be the name of a file."""
+    """Return whether a `file_name` can be the name of a file."""
     return isinstance(value, str) and value != "" and "\0" not in value and storage.is_text(value)
 
 
 def image_path(root: str, name: str) -> str:
-    """The path of a file below the image folder.
+    """Return the path of a file below the image folder.
 
     Raises:
         UsageError: the name leads out of it.
@@ -35,19 +35,19 @@ def image_path(root: str, name: str) -> str:
 
 
 def below(images: str, path: str) -> str:
-    """The normal form of what `image_path` gave, relative to the image folder."""
+    """Normalise what `image_path` returned, relative to the image folder."""
     scheme, mark, bare = images.rpartition("://")
     return posixpath.normpath(path[len(scheme + mark) :])[len(bare.rstrip("/")) + 1 :]
 
 
 def leads_out(images: str, path: str) -> bool:
-    """Whether a local file is there, but links lead out of the image folder."""
+    """Return whether a local file exists but its links lead out of the image folder."""
     there = not storage.is_uri(images) and os.path.lexists(path)
     return there and not storage.inside(path, os.path.realpath(images))
 
 
 def outside(name: str, root: str) -> UsageError:
-    """The error of a name that leads out of the image folder."""
+    """Create the error for a name that leads out of the image folder."""
     return UsageError(
         f"{name} leads out of the image folder",
         f"only files in {root} are read",

@@ -1,4 +1,4 @@
-"""From a model's class indices to the categories of an annotation file."""
+"""Maps a model's class indices to the categories of an annotation file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from odtk_ray.errors import UsageError
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What each class index of a model means in the outputs.
+    """The meaning of each class index of a model in the outputs.
 
     Attributes:
         ids: for each class the JSON text of its category id.
@@ -90,7 +90,7 @@ def _from_file(
 
 
 def _words(ids: Sequence[str], names: Sequence[str] | None) -> str:
-    """`0 = 1 person, 1 = 2 bicycle, ... (80 classes)`."""
+    """Format a mapping: `0 = 1 person, 1 = 2 bicycle, ... (80 classes)`."""
     shown = [f"{i} = {c}{f' {names[i]}' if names else ''}" for i, c in enumerate(ids[:5])]
     more = f", ... ({len(ids)} classes)" if len(ids) > 5 else ""
     return ", ".join(shown) + more

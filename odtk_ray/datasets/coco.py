@@ -1,4 +1,4 @@
-"""COCO annotation files: which images they name, and their ground truth, streamed."""
+"""Reads COCO annotation files as streams: their images, and their ground truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from odtk_ray.datasets.ground_truth import FAR, GroundTruth, GroundTruthBuilder
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.records import RECORD_SCHEMA
+from odtk_ray.reporter import counted
 
 _HASH_CHUNK = 8 << 20
 
@@ -34,7 +35,7 @@ _BATCH = 4096
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Raises:
         UsageError: it cannot be read.
@@ -52,13 +53,13 @@ def file_digest(path: str) -> str:
 def read_coco(
     path: str, images: str, *, allow_missing: bool = False, limit: int | None = None
 ) -> Dataset:
-    """The images that an annotation file names; its annotations are passed over unparsed.
+    """Read the images that an annotation file names, without parsing its annotations.
 
     Args:
         path: the annotation file.
         images: folder or URI that `file_name` is relative to.
         allow_missing: leave out images whose file is not there.
-        limit: only the first so many.
+        limit: number of images to stop after; None takes all.
 
     Raises:
         UsageError: the file is no COCO file, repeats ids, or names files that are missing or
@@ -73,7 +74,7 @@ def read_coco(
             stream = HashingReader(raw)
             for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
                 if not chunk.is_array:
-                    raise _malformed(path, f"its `{chunk.key}` is no list")
+                    raise _malformed(path, f"its `{chunk.key}` is not a list")
                 if chunk.key == "annotations":
                     has_truth = True
                 elif chunk.key == "images":
@@ -96,7 +97,7 @@ def read_coco(
     index = pa.array(np.arange(len(records)), pa.int64())
     notes = [f"left out {len(missing):,} images whose files are missing"] if missing else []
     return Dataset(
-        records.set_column(0, PLAN_SCHEMA.field("index"), index),
+        records.set_column(0, RECORD_SCHEMA.field("index"), index),
         categories,
         path,
         has_truth,
@@ -112,7 +113,7 @@ def read_truth(
     category_index: Mapping[str, int],
     rotated: bool = False,
 ) -> tuple[GroundTruth, list[str]]:
-    """The ground truth of an annotation file, and remarks about what it lacks.
+    """Read the ground truth of an annotation file, and remarks about what it lacks.
 
     Args:
         path: the annotation file.
@@ -135,7 +136,7 @@ def read_truth(
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
-            "the detections are written all the same: mend the file and run again",
+            "the detections are written anyway: repair the file and run again",
         ) from error
     remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
     return builder.build(), remarks + _remarks(builder)
@@ -177,11 +178,11 @@ def _remarks(builder: GroundTruthBuilder) -> list[str]:
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:
-    """Entries of `images` as rows; the index is filled in later."""
-    columns: list[list[Any]] = [[] for _ in PLAN_SCHEMA]
+    """Convert entries of `images` to rows; the index is filled in later."""
+    columns: list[list[Any]] = [[] for _ in RECORD_SCHEMA]
     for item in items:
         if not isinstance(item, dict):
-            raise _malformed(path, "an entry of `images` is no object")
+            raise _malformed(path, "an entry of `images` is not an object")
         name = item.get("file_name")
         if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
@@ -197,8 +198,8 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 def _id_text(path: str, value: object, name: str) -> str:
@@ -206,7 +207,9 @@ def _id_text(path: str, value: object, name: str) -> str:
         return json.dumps(value)
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return str(value)
-    raise _malformed(path, f"the id of {name} is {json.dumps(value)}, no text or 64-bit integer")
+    raise _malformed(
+        path, f"the id of {name} is {json.dumps(value)}, neither text nor a 64-bit integer"
+    )
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
@@ -229,14 +232,16 @@ def _check_ids(path: str, records: pa.Table) -> None:
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     raise _malformed(
-        path, f"{len(repeated):,} image ids are there twice (first: {repeated[0]['values']})"
+        path,
+        f"{counted(len(repeated), 'image id occurs', 'image ids occur')} twice "
+        f"(first: {repeated[0]['values']})",
     )
 
 
 def _present(
     path: str, images: str, records: pa.Table, allow_missing: bool
 ) -> tuple[pa.Table, list[str]]:
-    """Records whose file is there, and the ids of the others."""
+    """Return the records whose file exists, and the ids of the others."""
     relative = _relative(images, records)
     here = np.fromiter(storage.existing(images, relative), bool, len(records))
     if here.all():
@@ -256,14 +261,14 @@ def _present(
 
 
 def _relative(images: str, records: pa.Table) -> Iterator[str]:
-    """The normal form of every path, relative to the image folder."""
+    """Normalise every path, relative to the image folder."""
     for batch in records.to_batches(max_chunksize=_BATCH):
         for path in batch["path"].to_pylist():
             yield below(images, path)
 
 
 def _malformed(path: str, why: str) -> UsageError:
-    return UsageError(f"{path} is no usable COCO annotation file", why)
+    return UsageError(f"{path} is not a usable COCO annotation file", why)
 
 
 def _unreadable(path: str, error: OSError) -> UsageError:

@@ -1,4 +1,4 @@
-"""Annotation files from one convention to another, streamed: ODTK, OpenCV, le90, DOTA."""
+"""Converts annotation files from one convention to another, streamed: ODTK, OpenCV, le90, DOTA."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from odtk_ray.datasets.rotated_boxes import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
+from odtk_ray.reporter import counted
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -84,30 +85,32 @@ def convert(
             done = _write(target, content, writes)
     except JsonError as error:
         hint = _RESULTS if isinstance(error, TopLevelArrayError) else ""
-        raise UsageError(f"{source} is no usable COCO annotation file", str(error), hint) from error
+        raise UsageError(
+            f"{source} is not a usable COCO annotation file", str(error), hint
+        ) from error
     except OSError as error:
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
-    notes = (f"note: {text}: {_counted(count)}" for text, count in content.notes.items() if count)
+    notes = (
+        f"note: {text}: {counted(count, 'annotation')}"
+        for text, count in content.notes.items()
+        if count
+    )
     return "\n".join([done, *notes])
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} annotation{'s' * (count != 1)}"
 
 
 def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
     return UsageError(
-        f"{flag} {convention} says nothing about {path}",
+        f"{flag} {convention} does not apply to {path}",
         "it is a folder of DOTA's text, which has corners and no angle",
-        f"leave {flag} away; a COCO file's name ends in .json",
+        f"leave out {flag}; a COCO file's name ends in .json",
     )
 
 
 @dataclass
 class _Content:
-    """What a source holds.
+    """The content of a source file or folder.
 
     Attributes:
         images: COCO's `images`.
@@ -126,7 +129,7 @@ class _Content:
 
 
 _BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
-_OUTLINE_FROM_BOX = "segmentation is no polygon (a mask?), the corners of bbox replace it"
+_OUTLINE_FROM_BOX = "segmentation is not a polygon (a mask?): using the corners of bbox"
 
 
 def _read(path: str, convention: Convention) -> _Content:
@@ -152,7 +155,7 @@ def _read(path: str, convention: Convention) -> _Content:
 
 
 def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Takes a list of objects out of a document; an empty one where there is none."""
+    """Take a list of objects out of a document; an empty one where there is none."""
     entries = document.pop(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _no_list(path, name)
@@ -161,12 +164,12 @@ def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any
 
 def _no_list(path: str, key: str) -> UsageError:
     return UsageError(
-        f"{path} is no usable COCO annotation file", f"its `{key}` is no list of objects"
+        f"{path} is not a usable COCO annotation file", f"its `{key}` is not a list of objects"
     )
 
 
 def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str]) -> dict[str, Any]:
-    """An annotation whose `bbox`, in ODTK's convention, and `segmentation` are both there.
+    """Return an annotation with `bbox`, in ODTK's convention, and `segmentation`.
 
     As in an evaluation the segmentation decides where a bbox has no angle, or cannot be read.
     """

@@ -1,4 +1,4 @@
-"""DOTA's label files read: one file an image, with four corners a line.
+"""Reads DOTA's label files: one file per image, four corners per line.
 
 Source: the data set's own description, captain-whu.github.io/DOTA/dataset.html: `x1 y1 x2 y2 x3 y3
 x4 y4 category difficult`, corners clockwise on the screen, after lines such as `gsd:0.3`.
@@ -18,7 +18,7 @@ from odtk_ray.datasets.image_sources import IMAGE_EXTENSIONS
 from odtk_ray.datasets.polygons import FARTHEST, Polygons
 from odtk_ray.datasets.rotated_boxes import Floats, enclosing_box
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.images.decode import read_size
+from odtk_ray.images.decode_image import read_size
 from odtk_ray.storage import is_text, list_files
 
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
@@ -39,7 +39,7 @@ class Labels:
     categories: list[dict[str, Any]]
 
     def annotations(self) -> Iterator[dict[str, Any]]:
-        """COCO's `annotations`, in the order of the files.
+        """Yield COCO's `annotations`, in the order of the files.
 
         Difficult objects become crowd regions: neither to be found nor wrong to be found.
         """
@@ -61,7 +61,7 @@ class Labels:
 
 
 def read_labels(folder: str, images: str) -> Labels:
-    """A folder of DOTA's label files and the folder of their images, matched by name.
+    """Read a folder of DOTA's label files and match it with a folder of images, by name.
 
     Raises:
         UsageError: there are no labels, a line cannot be understood, or a file has no image or
@@ -83,7 +83,7 @@ def read_labels(folder: str, images: str) -> Labels:
 
 
 def _images_by_stem(folder: str) -> dict[str, list[str]]:
-    """Names of the images in a folder, sorted, by their name without suffix."""
+    """List the images in a folder, sorted, by their name without suffix."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     with os.scandir(folder) as entries:
         for name in sorted(entry.name for entry in entries if entry.is_file()):
@@ -104,7 +104,7 @@ def _image_of(path: str, by_stem: dict[str, list[str]], images: str) -> str:
         raise UsageError(
             f"there are several images for {path}",
             f"{' and '.join(names)} in {images}",
-            "move those away that the labels are not of",
+            "keep only the image that the labels belong to",
         )
     return names[0]
 
@@ -118,7 +118,7 @@ def _size(path: str) -> tuple[int, int]:
 
 
 def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
-    """Corners [4, 2], category and whether it is difficult, of each object of a label file."""
+    """Yield corners [4, 2], category and difficulty of each object of a label file."""
     # Bytes that are no UTF-8 stay as such, so that their line can be named.
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, 1):
@@ -134,7 +134,7 @@ def _lines(path: str) -> Iterator[tuple[Floats, str, bool]]:
                     raise ValueError
             except ValueError:
                 raise UsageError(
-                    f"{path}, line {number}, is no DOTA label",
+                    f"{path}, line {number}, is not a DOTA label",
                     line.strip()[:80],
                     "x1 y1 x2 y2 x3 y3 x4 y4 category difficult",
                 ) from None

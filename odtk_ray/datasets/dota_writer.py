@@ -1,4 +1,4 @@
-"""DOTA's text files written: labels, one file an image, or results, one file a class."""
+"""Writes DOTA's text files: labels, one file per image, or results, one file per class."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_dota(
 
 
 def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The name of each image without folder and suffix, by the JSON text of its id."""
+    """Map the JSON text of each image's id to its name without folder and suffix."""
     names: dict[str, str] = {}
     files: dict[str, str] = {}
     for entry in images:
@@ -79,7 +79,7 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def _class_names(categories: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The name of each class as DOTA has it, a word, by the JSON text of its id."""
+    """Map the JSON text of each class's id to the name that DOTA uses, one word."""
     names: dict[str, str] = {}
     originals: dict[str, str] = {}
     for entry in categories:
@@ -91,10 +91,10 @@ def _class_names(categories: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def _claim(taken: dict[str, str], name: str, original: str, rule: str) -> None:
-    """Gives a name in DOTA to an original, unless another one has it already."""
+    """Reserve a DOTA name for an original name, unless another one has it already."""
     if name in taken:
         raise UsageError(
-            f"{taken[name]} and {original} have the same name in DOTA",
+            f"{taken[name]} and {original} would have the same name in DOTA",
             f"{rule}, so that both would be {name}",
             "rename one of them, or convert the file in parts",
         )
@@ -105,8 +105,8 @@ def _class_name(original: str) -> str:
     name = original.replace(" ", "-")
     if not name or _NO_WORD.search(name) or not is_text(name):
         raise UsageError(
-            f"{json.dumps(original)} can be no class in DOTA",
-            "a class is one word of a line; spaces become -, other white space cannot stand",
+            f"{json.dumps(original)} cannot be a class in DOTA",
+            "a class is one word; spaces become -, other white space is not possible",
             "rename the category",
         )
     return name
@@ -123,18 +123,18 @@ def _mixed(annotation: dict[str, Any]) -> UsageError:
 def _image_of(annotation: dict[str, Any], names: dict[str, str]) -> str:
     name = names.get(json.dumps(annotation.get("image_id")))
     if name is None:
-        raise UsageError(f"annotation {annotation.get('id')} is of no image of the file")
+        raise UsageError(f"annotation {annotation.get('id')} belongs to no image of the file")
     return name
 
 
 def _class_of(annotation: dict[str, Any], classes: dict[str, str]) -> str:
-    """The name of an annotation's class; its `category_id` where the file has no categories."""
+    """Return the name of an annotation's class; its `category_id` if the file has no categories."""
     category = annotation.get("category_id")
     if not classes and isinstance(category, int | str):
         return _class_name(str(category))
     name = classes.get(json.dumps(category))
     if name is None:
-        raise UsageError(f"annotation {annotation.get('id')} is of no category of the file")
+        raise UsageError(f"annotation {annotation.get('id')} belongs to no category of the file")
     return name
 
 
@@ -146,7 +146,7 @@ def _append(folder: str, lines: dict[str, list[str]]) -> None:
 
 
 def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[str, str]:
-    """One COCO annotation or detection as DOTA has it, in thousandths of a pixel.
+    """Format one COCO annotation or detection as DOTA does, in thousandths of a pixel.
 
     Args:
         annotation: with `segmentation`, a list of rings [x1, y1, x2, y2, ...]; with `score` it is
@@ -171,21 +171,21 @@ def object_line(annotation: dict[str, Any], image: str, category: str) -> tuple[
         )
     if _NO_WORD.search(image):
         raise UsageError(
-            f"the image {json.dumps(image)} cannot stand in DOTA's results",
-            "an image is one word of a line there",
+            f"the image {json.dumps(image)} cannot be written to DOTA's results",
+            "an image's name is one word there",
             "rename it, without white space",
         )
     if "/" in category:
         raise UsageError(
             f"the class {category} cannot have results in DOTA",
-            "they are in a file of the class's name, which can have no /",
+            "they go to a file with the class's name, which cannot contain /",
             "rename the category",
         )
     return f"Task1_{category}.txt", f"{image} {score} {points}\n"
 
 
 def _quadrilateral(rings: list[list[float]]) -> Floats:
-    """Four corners, [4, 2], clockwise on the screen; other outlines are enclosed by a box."""
+    """Return four corners, [4, 2], clockwise on the screen; enclose other outlines by a box."""
     points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
     if len(points) != 4:
         points = corners(enclosing_box(points)[None])[0]

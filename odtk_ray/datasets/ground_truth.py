@@ -1,4 +1,4 @@
-"""Ground truth as columns: what an evaluation needs of a COCO file's annotations, and no more."""
+"""Ground truth as columns: only what an evaluation needs of a COCO file's annotations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Category:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The boxes to be found, sorted by image; in file order inside one image.
+    """The ground truth boxes, sorted by image; in file order within one image.
 
     Attributes:
         image: int64 [n], record index.
@@ -69,7 +69,7 @@ class GroundTruth:
 
 
 class GroundTruthBuilder:
-    """Collects annotations as they are read, 53 bytes each, and counts what it cannot use.
+    """Collects annotations as they are read, 53 bytes each, and counts unusable ones.
 
     As in pycocotools, `iscrowd` alone says what is ignored: an annotation's own `ignore` has no
     effect. Unlike pycocotools, annotations need no `id`, and one whose id is 0 counts as any other.
@@ -118,7 +118,7 @@ class GroundTruthBuilder:
         self.first_far: str | None = None
 
     def add(self, annotations: Iterable[Mapping[str, Any]]) -> None:
-        """Takes parsed entries of the file's `annotations` list, in file order."""
+        """Add parsed entries of the file's `annotations` list, in file order."""
         for annotation in annotations:
             image = self._image_index.get(_key(annotation.get("image_id")))
             category = self._category_index.get(_key(annotation.get("category_id")))
@@ -158,7 +158,7 @@ class GroundTruthBuilder:
         self.first_malformed = self.first_malformed or _key(annotation.get("id"))
 
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
-        """Collects an outline; returns the un-rotated box, or the one that encloses the outline."""
+        """Collect an outline; return the un-rotated box, or the one that encloses the outline."""
         given, segmentation = annotation.get("bbox"), annotation.get("segmentation")
         bbox, rings = read_box(given), read_rings(segmentation)
         if rings is None and bbox is None:
@@ -179,7 +179,7 @@ class GroundTruthBuilder:
         return bbox[:4] if bbox else enclosing(outline)
 
     def build(self) -> GroundTruth:
-        """The ground truth; it takes over the builder's memory, so this is the last call."""
+        """Build the ground truth; it takes over the memory, so this is the last call."""
         columns: dict[str, NDArray[Any]] = {
             "image": np.asarray(self._image),
             "category": np.asarray(self._category),
@@ -197,7 +197,7 @@ class GroundTruthBuilder:
 
 
 def image_ranks(image_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Position of every image when the ids are sorted, as pycocotools visits them.
+    """Return each image's position when the ids are sorted, as pycocotools visits them.
 
     Args:
         image_ids: JSON texts of the ids, in record order; numbers sort before strings.
@@ -217,7 +217,7 @@ def _key(value: object) -> str:
 
 
 def read_box(value: object) -> list[float] | None:
-    """A `bbox` of four or five numbers as (x, y, w, h, theta); None if it is none.
+    """Return a `bbox` of four or five numbers as (x, y, w, h, theta); None if it is invalid.
 
     Numbers must be finite, less than `FARTHEST` as in `read_rings`, and sides not negative.
     """
@@ -230,23 +230,23 @@ def read_box(value: object) -> list[float] | None:
 
 
 def has_theta(bbox: object) -> bool:
-    """Whether a `bbox` has a fifth number."""
+    """Return whether a `bbox` has a fifth number."""
     return isinstance(bbox, list) and len(bbox) == 5
 
 
 def enclosing(rings: Sequence[Sequence[float]]) -> list[float]:
-    """The (x, y, w, h) around an outline, both end pixels counted."""
+    """Return the (x, y, w, h) around an outline, both end pixels counted."""
     x, y = (sorted(v for ring in rings for v in ring[start::2]) for start in (0, 1))
     return [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1]
 
 
 def is_far(rings: Sequence[Sequence[float]]) -> bool:
-    """Whether a corner lies where no picture is, further out than `FAR`."""
+    """Return whether a corner lies further out than `FAR`, where no picture is."""
     return any(abs(value) > FAR for ring in rings for value in ring)
 
 
 def read_number(value: object) -> float | None:
-    """A finite JSON number; None where a value is none, true and false included."""
+    """Return a finite JSON number; None for other values, true and false included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What to run on when there is no annotation file: a folder, a file, a glob, a list or a URI."""
+"""Lists the images of a folder, a file, a glob, a list or a URI, without an annotation file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.records import RECORD_SCHEMA
 
 # What Pillow decodes and cameras, scanners and data sets use.
 IMAGE_EXTENSIONS = frozenset(
@@ -24,10 +24,10 @@ _WILDCARDS = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Dataset:
-    """The planned images and what the outputs must say about their origin.
+    """The planned images, and what the outputs must say about their origin.
 
     Attributes:
-        records: a table of PLAN_SCHEMA, in record order.
+        records: a table of RECORD_SCHEMA, in record order.
         categories: the annotation file's `categories`, verbatim; None when it has none.
         annotations: path of the annotation file, if any.
         has_truth: whether it holds ground truth.
@@ -46,7 +46,7 @@ class Dataset:
 
 
 def find_images(images: str, *, recursive: bool = False, limit: int | None = None) -> Dataset:
-    """The images that `--images` names, sorted by name, with ids 0..n-1 as in ODTK.
+    """Find the images that `--images` names, sorted by name, with ids 0..n-1 as in ODTK.
 
     Raises:
         UsageError: nothing is there, or nothing in it is an image.
@@ -62,7 +62,7 @@ def find_images(images: str, *, recursive: bool = False, limit: int | None = Non
 
 
 def _resolve(images: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
-    """File names as the outputs show them, paths, and notes."""
+    """Return file names as the outputs show them, paths, and notes."""
     uri = storage.is_uri(images)
     images = images if uri else os.path.abspath(os.path.expanduser(images))
     if not uri and os.path.isfile(images):
@@ -89,7 +89,7 @@ def _from_folder(root: str, recursive: bool) -> tuple[list[str], list[str], list
 
 
 def _images_among(names: list[str]) -> tuple[list[str], list[str]]:
-    """The names that look like images and are text, and notes about the others."""
+    """Return the names that look like images and are valid text, and notes about the others."""
     images = [name for name in names if _extension(name) in IMAGE_EXTENSIONS]
     usable = [name for name in images if storage.is_text(name)]
     notes = []
@@ -101,7 +101,7 @@ def _images_among(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _from_list(path: str) -> tuple[list[str], list[str], list[str]]:
-    """One path or URI a line; relative ones start at the list's own folder."""
+    """Read one path or URI per line; relative ones start at the list's own folder."""
     with open(path, encoding="utf-8") as lines:
         names = [line.strip() for line in lines]
     names = [name for name in names if name and not name.startswith("#")]
@@ -123,7 +123,7 @@ def _from_glob(pattern: str) -> tuple[list[str], list[str], list[str]]:
 
 
 def _glob_to_regex(pattern: str) -> str:
-    """`*` and `?` stay within a folder, `**/` crosses folders."""
+    """Translate a glob; `*` and `?` stay within a folder, `**/` crosses folders."""
     tokens = re.findall(r"\*\*/|\*|\?|\[[^\]]+\]|.", pattern)
     special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return "".join(
@@ -135,8 +135,8 @@ def _records(names: list[str], paths: list[str]) -> pa.Table:
     n = len(paths)
     entries = [json.dumps({"id": i, "file_name": name}) for i, name in enumerate(names)]
     columns = [range(n), map(str, range(n)), names, paths, [0] * n, [0] * n, entries]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 def _extension(path: str) -> str:
@@ -144,6 +144,6 @@ def _extension(path: str) -> str:
 
 
 def _clause(error: BaseException) -> str:
-    """The first line of an exception's text, or its name."""
+    """Return the first line of an exception's text, or its name."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.strip().split("\n", 1)[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Where a JSON array or object ends, found without parsing it."""
+"""Finds where a JSON array or object ends, without parsing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _QUOTE, _SLASH = b'"\\'
 
 
 class JsonError(ValueError):
-    """The file is not the JSON that `scan` reads.
+    """The file is not the JSON that `scan` accepts.
 
     Attributes:
         offset: position in the file, in bytes.
@@ -27,7 +27,7 @@ class JsonError(ValueError):
 
 
 class TopLevelArrayError(JsonError):
-    """The file is a list, such as COCO's results, and no object."""
+    """The file is a list, such as COCO's results, instead of an object."""
 
 
 class Nesting:
@@ -46,7 +46,7 @@ class Nesting:
         self._open = np.zeros(MAX_DEPTH + 1, np.uint8)  # the open bracket at each depth
 
     def read(self, piece: bytes, offset: int) -> int:
-        """Takes in the next piece; returns how many of its bytes belong to the container."""
+        """Read the next piece; return how many of its bytes belong to the container."""
         view = np.frombuffer(piece, np.uint8)
         folded = view | 0x20  # the one bit in which [ and {, ] and } differ
         found = np.flatnonzero((folded == ord("{")) | (folded == ord("}")) | (view == _QUOTE))
@@ -72,7 +72,7 @@ class Nesting:
         return length
 
     def last_comma(self, piece: bytes) -> int:
-        """Position of the last comma between two items in the latest piece; -1 if there is none."""
+        """Return the position of the last comma between two items of the latest piece, or -1."""
         ends = np.append(self._marks[1:], len(piece))
         for i in np.flatnonzero((self._levels == 1) & ~self._inside)[::-1]:
             comma = piece.rfind(b",", self._marks[i] + 1, ends[i])
@@ -81,7 +81,7 @@ class Nesting:
         return -1
 
     def _escapes(self, view: NDArray[np.uint8], slashes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which bytes are escaped: those after a run of backslashes of odd length."""
+        """Return which bytes are escaped: those after a run of backslashes of odd length."""
         escaped = np.zeros(len(view) + 1, np.bool_)
         if self._escaped and view[0] != _SLASH:
             escaped[0] = True
@@ -103,7 +103,7 @@ class Nesting:
     def _check_pairs(
         self, kinds: NDArray[np.uint8], levels: NDArray[np.int64], offsets: NDArray[np.int64]
     ) -> None:
-        """Every closing bracket must match the opening one of its depth."""
+        """Check that every closing bracket matches the opening one of its depth."""
         closing = (kinds & 2) == 0
         depths = levels + closing  # the same for both brackets of a pair
         if depths.max(initial=0) > MAX_DEPTH:

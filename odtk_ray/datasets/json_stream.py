@@ -1,4 +1,4 @@
-"""One pass over a JSON file of any size whose top level is an object, in bounded memory.
+"""Scans a JSON file of any size, whose top level is an object, once and in bounded memory.
 
 COCO annotation files hold a few long arrays under top-level keys. `scan` parses the arrays that are
 asked for in batches and passes over the rest without parsing it.
@@ -64,13 +64,13 @@ class HashingReader:
         self._hash = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Reads up to `size` bytes, all that is left if it is negative."""
+        """Read up to `size` bytes, all that is left if it is negative."""
         data = self._stream.read(size)
         self._hash.update(data)
         return data
 
     def hexdigest(self) -> str:
-        """SHA-256 of what has been read so far."""
+        """Return the SHA-256 of what has been read so far."""
         return self._hash.hexdigest()
 
 
@@ -81,7 +81,7 @@ def scan(
     note: Collection[str] = (),
     chunk_bytes: int = 8 << 20,
 ) -> Iterator[Chunk]:
-    """Parses the values of some top-level keys, in the order of the file, to its last byte.
+    """Parse the values of some top-level keys, in file order, up to the last byte.
 
     An array comes in batches of up to half a megabyte of text, any other value whole. The memory
     needed is that of two batches, of the largest single item and of `chunk_bytes`. What is skipped
@@ -103,7 +103,7 @@ def scan(
             nests more than 500 deep, or has one of these keys twice: what was yielded for the
             first could not be taken back.
     """
-    source = _Source(stream, chunk_bytes)
+    source = _Buffer(stream, chunk_bytes)
     _enter(source)
     seen: set[str] = set()
     after = source.peek()
@@ -128,8 +128,8 @@ def scan(
         raise source.error("text after the end of the object")
 
 
-class _Source:
-    """The part of the file that is in memory, and a position in it."""
+class _Buffer:
+    """The part of the file that is in memory, and the position in it."""
 
     def __init__(self, stream: BinaryIO | HashingReader, chunk_bytes: int) -> None:
         self._stream = stream
@@ -143,7 +143,7 @@ class _Source:
         return self._start + self.position
 
     def more(self) -> bool:
-        """Drops what lies behind the position and reads on; false at the end of the file."""
+        """Drop what lies before the position and read on; return False at the end of the file."""
         data = self._stream.read(self._chunk_bytes)
         self._start += self.position
         self.buffer = self.buffer[self.position :] + data
@@ -151,7 +151,7 @@ class _Source:
         return bool(data)
 
     def peek(self) -> int:
-        """The next byte that is no white space, moving to it; -1 at the end of the file."""
+        """Move to the next byte that is not white space; return it, or -1 at the end of file."""
         while True:
             if solid := _SOLID.search(self.buffer, self.position):
                 self.position = solid.start()
@@ -166,7 +166,7 @@ class _Source:
         return JsonError(self.offset, reason)
 
 
-def _enter(source: _Source) -> None:
+def _enter(source: _Buffer) -> None:
     while len(source.buffer) < 4 and source.more():
         pass
     if source.buffer.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in source.buffer[:4]:
@@ -183,20 +183,20 @@ def _enter(source: _Source) -> None:
     source.position += 1
 
 
-def _key(source: _Source, seen: set[str]) -> str:
+def _key(source: _Buffer, seen: set[str]) -> str:
     if source.peek() != _QUOTE:
         raise source.error("a key in quotes is expected")
     at = source.offset
     key: str = _parse(_string(source), at)
     if key in seen:
-        raise JsonError(at, f"the key {json.dumps(key)} stands twice at the top level")
+        raise JsonError(at, f"the key {json.dumps(key)} occurs twice at the top level")
     if source.peek() != _COLON:
         raise source.error("a colon is missing")
     source.position += 1
     return key
 
 
-def _wanted(source: _Source, key: str) -> Iterator[Chunk]:
+def _wanted(source: _Buffer, key: str) -> Iterator[Chunk]:
     first = source.peek()
     if first == _ARRAY:
         yield from _array(source, key)
@@ -209,7 +209,7 @@ def _wanted(source: _Source, key: str) -> Iterator[Chunk]:
     yield Chunk(key, [_parse(text, at)], is_array=False)
 
 
-def _skip(source: _Source) -> None:
+def _skip(source: _Buffer) -> None:
     if source.peek() in (_ARRAY, _OBJECT):
         for _ in _pieces(source, Nesting()):
             pass
@@ -218,8 +218,8 @@ def _skip(source: _Source) -> None:
         _parse(_plain(source), at)
 
 
-def _plain(source: _Source) -> bytes:
-    """The text of a value that is neither an array nor an object."""
+def _plain(source: _Buffer) -> bytes:
+    """Read the text of a value that is neither an array nor an object."""
     if source.peek() == _QUOTE:
         return _string(source)
     while not (end := _DELIMITER.search(source.buffer, source.position)):
@@ -232,7 +232,7 @@ def _plain(source: _Source) -> bytes:
     return text
 
 
-def _string(source: _Source) -> bytes:
+def _string(source: _Buffer) -> bytes:
     while not (match := _STRING.match(source.buffer, source.position)):
         if not source.more():
             raise JsonError(source.offset, "a string has no end")
@@ -240,7 +240,7 @@ def _string(source: _Source) -> bytes:
     return match.group()
 
 
-def _array(source: _Source, key: str) -> Iterator[Chunk]:
+def _array(source: _Buffer, key: str) -> Iterator[Chunk]:
     nesting = Nesting()
     begun: list[bytes] = []  # text since the last cut, in an item that has not ended yet
     cut, first = source.offset, True  # offset of the bracket or comma before that text
@@ -259,7 +259,7 @@ def _array(source: _Source, key: str) -> Iterator[Chunk]:
 
 
 def _parse(text: bytes, offset: int) -> Any:
-    """The value of a whole text, whose first byte is at `offset` in the file.
+    """Parse a whole text, whose first byte is at `offset` in the file.
 
     orjson is four times as quick as the standard parser, which gets what orjson refuses (mistakes,
     NaN, lone surrogates, numbers beyond float64) and integers beyond 64 bits, made floats there.
@@ -282,8 +282,8 @@ def _parse_by_standard(text: bytes, offset: int) -> Any:
         raise JsonError(offset, str(error)) from error
 
 
-def _pieces(source: _Source, nesting: Nesting) -> Iterator[tuple[int, bytes]]:
-    """Cuts the array or object at the position into pieces, each with its offset in the file.
+def _pieces(source: _Buffer, nesting: Nesting) -> Iterator[tuple[int, bytes]]:
+    """Yield the array or object at the position in pieces, each with its offset in the file.
 
     Whenever a piece is given out, `nesting` has read it and the position is behind it.
     """

@@ -34,13 +34,13 @@ class Polygons:
     object_ends: Ints
 
     def rings(self, row: int) -> list[list[float]]:
-        """One object's rings as COCO has them: [x1, y1, x2, y2, ...] each."""
+        """Return one object's rings as COCO has them: [x1, y1, x2, y2, ...] each."""
         first, last = self.object_ends[row : row + 2]
         ends = self.ring_ends[first : last + 1].tolist()
         return [self.points[a:b].ravel().tolist() for a, b in itertools.pairwise(ends)]
 
     def edges(self) -> Edges:
-        """The edges of all objects, every ring once around in the direction of x to y."""
+        """Return the edges of all objects, every ring once around in the direction of x to y."""
         follower = np.arange(1, len(self.points) + 1)
         follower[self.ring_ends[1:] - 1] = self.ring_ends[:-1]
         start, stop = self.points, self.points[follower]
@@ -83,14 +83,14 @@ class PolygonsBuilder:
         self._points, self._ring_ends, self._object_ends = array("d"), array("q"), array("q")
 
     def add(self, rings: Sequence[Sequence[float]]) -> None:
-        """One object; each ring is [x1, y1, x2, y2, ...]."""
+        """Add one object; each ring is [x1, y1, x2, y2, ...]."""
         for ring in rings:
             self._points.extend(ring)
             self._ring_ends.append(len(self._points) // 2)
         self._object_ends.append(len(self._ring_ends))
 
     def build(self, order: Ints) -> Polygons:
-        """The outlines in another order."""
+        """Return the outlines in another order."""
         points = np.asarray(self._points).reshape(-1, 2)
         ring_ends = np.concatenate([[0], np.asarray(self._ring_ends, np.int64)])
         object_ends = np.concatenate([[0], np.asarray(self._object_ends, np.int64)])
@@ -100,7 +100,7 @@ class PolygonsBuilder:
 
 
 def _reordered(ends: Ints, order: Ints) -> tuple[Ints, Ints]:
-    """Members of ragged groups after the groups are put into another order, and the new ends."""
+    """Reorder ragged groups; return the positions of their members, and the new ends."""
     counts = np.diff(ends)[order]
     new_ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     shift = np.repeat(ends[:-1][order] - new_ends[:-1], counts)
@@ -108,7 +108,7 @@ def _reordered(ends: Ints, order: Ints) -> tuple[Ints, Ints]:
 
 
 def read_rings(segmentation: object) -> list[list[float]] | None:
-    """The rings of a COCO `segmentation`; None where it is missing, a mask, or no outline.
+    """Read the rings of a COCO `segmentation`; None if it is missing, a mask, or not an outline.
 
     Besides COCO's [[x1, y1, x2, y2, ...], ...] these are understood: one ring without the outer
     list, and rings that are lists of points, [[x, y], [x, y], ...] or [[[x, y], ...], ...], as
@@ -128,7 +128,7 @@ def read_rings(segmentation: object) -> list[list[float]] | None:
 
 
 def is_nested(segmentation: object) -> bool:
-    """Whether an outline that `read_rings` understands has its points in lists of their own."""
+    """Return whether an outline that `read_rings` understands has each point in its own list."""
     outline = segmentation if isinstance(segmentation, list) else []
     return _is_points(outline) or any(map(_is_points, outline))
 

@@ -1,4 +1,4 @@
-"""Rotated boxes in files: ODTK's five numbers, corners, and OpenCV's, in double precision.
+"""Rotated boxes in files: ODTK's five numbers, corners, OpenCV and le90, in double precision.
 
 ODTK's (x, y, w, h, theta) is the box (x, y, w, h) before it is turned about its centre by theta
 radians, positive clockwise on the screen (y down). As in all of ODTK's files w and h count both end
@@ -21,7 +21,7 @@ _SIGNS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5]])
 
 
 def corners(boxes: Floats) -> Floats:
-    """The corners of rotated boxes: ODTK's `segmentation`.
+    """Compute the corners of rotated boxes: ODTK's `segmentation`.
 
     Args:
         boxes: float64 [n, 5], (x, y, w, h, theta), pixels and radians.
@@ -38,7 +38,7 @@ def corners(boxes: Floats) -> Floats:
 
 
 def from_opencv(boxes: Floats) -> Floats:
-    """OpenCV's RotatedRect to ODTK's boxes.
+    """Convert OpenCV's RotatedRect to ODTK's boxes.
 
     Args:
         boxes: float64 [n, 5], (centre x, centre y, w, h, angle): degrees, positive clockwise on
@@ -54,7 +54,7 @@ def from_opencv(boxes: Floats) -> Floats:
 
 
 def to_opencv(boxes: Floats) -> Floats:
-    """ODTK's boxes to what `cv2.minAreaRect` gives for their corners, from OpenCV 4.5.1 on.
+    """Convert ODTK's boxes to what `cv2.minAreaRect` returns, from OpenCV 4.5.1 on.
 
     Args:
         boxes: float64 [n, 5], (x, y, w, h, theta).
@@ -70,7 +70,7 @@ def to_opencv(boxes: Floats) -> Floats:
 
 
 def to_le90(boxes: Floats) -> Floats:
-    """ODTK's boxes to the long edge convention of MMRotate.
+    """Convert ODTK's boxes to the long edge convention of MMRotate.
 
     Args:
         boxes: float64 [n, 5], (x, y, w, h, theta).
@@ -85,7 +85,7 @@ def to_le90(boxes: Floats) -> Floats:
 
 
 def _parts(boxes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Centres [n, 2], distances between corners [n, 2], angles in degrees [n, 1].
+    """Return centres [n, 2], distances between corners [n, 2], angles in degrees [n, 1].
 
     In a side of less than a pixel the corners have changed places. Their distance is positive.
     """
@@ -94,7 +94,7 @@ def _parts(boxes: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _hull(points: Floats) -> Floats:
-    """Corners of the convex hull, [m, 2], once around: Andrew's monotone chain."""
+    """Return the corners of the convex hull, [m, 2], once around: Andrew's monotone chain."""
     ordered = sorted(set(map(tuple, points.tolist())))
     chains = []
     for run in (ordered, ordered[::-1]):
@@ -112,7 +112,7 @@ def _turn(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> f
 
 
 def enclosing_box(points: Floats) -> Floats:
-    """The smallest rotated box around some points, one side of which lies on their convex hull.
+    """Find the smallest rotated box around points; one of its sides lies on their convex hull.
 
     Args:
         points: float64 [n, 2], n >= 1, in any order.

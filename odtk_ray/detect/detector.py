@@ -23,8 +23,8 @@ from odtk_ray.settings import Preprocessing
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image
 
-# Launches behind the one that the engine computes: a GPU goes on while pictures are late or results
-# are being written.
+# Launches queued behind the one that the engine computes, so that a GPU stays busy while pictures
+# are late or results are being written.
 _QUEUED = 2
 
 
@@ -32,7 +32,7 @@ _PENDING = ImageResult.failed("not detected yet")
 
 
 class Detector:
-    """Owns the decode threads and the engine's thread of one worker.
+    """Runs the decode threads and the engine's thread of one worker.
 
     Several threads may call `detect` at once: their pictures share the decode threads and their
     launches queue for the engine.
@@ -42,7 +42,7 @@ class Detector:
         prep: how pictures become network input.
         launch_batch: pictures in one launch.
         threads: decode threads.
-        canary: an image that can be read, to tell a bad image from storage that is away.
+        canary: an image that could be read, to tell a bad image from a storage outage.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Detector:
         self.canary = canary
         self._prep = prep
         self._batch = launch_batch
-        # Pictures decoded ahead: what the engine waits for, the next batch, some in the making.
+        # Pictures decoded ahead: the launches in the queue, and one picture for each thread.
         self._ahead = (1 + _QUEUED) * launch_batch + threads
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -75,7 +75,7 @@ class Detector:
         self.close()
 
     def close(self) -> None:
-        """Close the engine, in its own thread, and end the threads; nobody detects meanwhile."""
+        """Close the engine, in its own thread, and end all threads; no detection may be running."""
         self._decoders.shutdown(cancel_futures=True)
         self._engine_thread.submit(self._engine.close).result()
         self._engine_thread.shutdown()
@@ -91,7 +91,7 @@ class Detector:
         on_done: Callable[[int], None] = lambda _: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> list[ImageResult]:
-        """Detect in files; one result for each path, in the same order.
+        """Detect in files; return one result for each path, in the same order.
 
         Args:
             paths: local paths or URIs.
@@ -99,7 +99,7 @@ class Detector:
             on_read: called once, when the decode threads have been given all files.
 
         Raises:
-            Exception: whatever the engine raised. A bad image never raises.
+            Exception: any exception of the engine. A bad image never raises.
         """
 
         def files() -> Iterator[Callable[[], Content]]:
@@ -114,14 +114,14 @@ class Detector:
         pictures: Iterable[Any],
         on_done: Callable[[int], None] = lambda _: None,
     ) -> list[ImageResult]:
-        """Detect in what `read_ahead` gives; one result for each, in the same order.
+        """Detect in what `read_ahead` yields; return one result for each, in the same order.
 
         Args:
-            pictures: the errors among them become failed results.
+            pictures: pictures and errors; the errors become failed results.
             on_done: called with the number of pictures that just got their result.
 
         Raises:
-            Exception: whatever the engine raised.
+            Exception: any exception of the engine.
         """
         results: list[ImageResult] = []
         waiting: dict[tuple[int, int], list[tuple[int, Any]]] = defaultdict(list)
@@ -130,7 +130,7 @@ class Detector:
         def collect(limit: int) -> None:
             while len(launched) > limit:
                 rows, started = launched.popleft()
-                # The next launches are queued already: a GPU goes on while this waits for the last.
+                # The next launches are queued already, so a GPU stays busy while this waits.
                 outcomes = started.result()()
                 for (slot, picture), outcome in zip(rows, outcomes, strict=True):
                     results[slot] = _to_image(picture, outcome)
@@ -160,10 +160,10 @@ class Detector:
         return results
 
     def read_ahead(self, loads: Iterable[Callable[[], Content]]) -> Iterator[Any]:
-        """Pictures for `detect_in`, or errors, in the order given, a bounded number ahead.
+        """Yield pictures for `detect_in`, or errors, in the given order, reading some ahead.
 
         Args:
-            loads: each called in a decode thread, for the bytes of a file or decoded pixels.
+            loads: functions that return a file's bytes or decoded pixels; called in decode threads.
         """
 
         def read(load: Callable[[], Content]) -> Any:
@@ -179,7 +179,7 @@ class Detector:
 
 
 def attempt(load: Callable[[], Any]) -> Any:
-    """What `load` gives, or an ImageError that says why it gives nothing."""
+    """Call `load`; return what it returns, or an ImageError that says why it failed."""
     try:
         return load()
     except ImageError as error:
@@ -188,7 +188,7 @@ def attempt(load: Callable[[], Any]) -> Any:
         raise
     except OSError as error:
         return ImageError(f"cannot be read: {error.strerror or error}")
-    except Exception as error:  # no file, however odd, may end a run over a million others
+    except Exception as error:  # no single file may end a run over a million others
         return ImageError(f"cannot be decoded: {type(error).__name__}: {error}")
 
 

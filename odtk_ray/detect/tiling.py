@@ -1,4 +1,4 @@
-"""Large pictures in tiles: each is an input of its own, and what they find is put together."""
+"""Detects in large pictures tile by tile, and merges what the tiles found."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Window = tuple[int, int, int, int]  # x, y, width, height in pixels of the image
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """A picture and its windows."""
+class _CutPicture:
+    """The size of a picture and its windows."""
 
     width: int
     height: int
     windows: list[Window]
 
 
-def cut(width: int, height: int, tile: int, overlap: int) -> list[Window]:
-    """Windows that cover a picture, row by row.
+def cut_windows(width: int, height: int, tile: int, overlap: int) -> list[Window]:
+    """Return the windows that cover a picture, row by row.
 
     All have the full side, unless the picture is smaller: the last ones of a row or column are
     moved back to the border, so that they share more with their neighbours.
@@ -63,24 +63,24 @@ def detect_tiled(
     on_read: Callable[[], None] = lambda: None,
     on_tiles: Callable[[int], None] = lambda _: None,
 ) -> list[ImageResult]:
-    """Detect in files by their tiles; one result for each path, in the same order.
+    """Detect in files tile by tile; return one result for each path, in the same order.
 
-    At most two pictures are open at a time: one whose tiles are read, and one whose are detected.
-    A large one is open alone.
+    At most two pictures are open at a time: one whose tiles are being read, and one whose tiles
+    are being detected. A large picture is open alone.
 
     Args:
         detector: detects in tiles.
         paths: local paths or URIs.
         prep: with `tile`.
-        post: `nms` joins what tiles found; `detections` limits each tile, not the picture.
+        post: `nms` merges the tiles' detections; `detections` limits each tile, not the picture.
         on_done: called with the number of pictures whose tiles have just been read.
         on_read: called once, when the decode threads have been given all tiles.
         on_tiles: called with the number of tiles that just got their result.
 
     Raises:
-        Exception: whatever the engine raised. A bad image never raises.
+        Exception: any exception of the engine. A bad image never raises.
     """
-    cuts: list[_Cut | ImageResult] = []
+    cuts: list[_CutPicture | ImageResult] = []
     opened = functools.partial(open_windowed, prep=prep)
 
     def tiles() -> Iterator[Callable[[], Content]]:
@@ -92,8 +92,8 @@ def detect_tiled(
                 cuts.append(ImageResult.failed(str(picture)))
             else:
                 size = picture.width, picture.height
-                windows = cut(*size, prep.tile or max(size), prep.overlap)
-                cuts.append(_Cut(*size, windows))
+                windows = cut_windows(*size, prep.tile or max(size), prep.overlap)
+                cuts.append(_CutPicture(*size, windows))
                 reader = _Reader(picture, len(windows))
                 del picture
                 for window in windows:
@@ -106,7 +106,7 @@ def detect_tiled(
 
     found = iter(detector.detect_in(detector.read_ahead(tiles()), on_tiles))
 
-    def result(picture: _Cut | ImageResult) -> ImageResult:
+    def result(picture: _CutPicture | ImageResult) -> ImageResult:
         if isinstance(picture, ImageResult):
             return picture
         return _join(picture, [next(found) for _ in picture.windows], post)
@@ -115,7 +115,7 @@ def detect_tiled(
 
 
 class _Reader:
-    """Reads the windows of a picture, and lets go of it with the last one."""
+    """Reads the windows of a picture, and releases the picture after the last one."""
 
     def __init__(self, picture: Windowed, windows: int) -> None:
         self._picture = picture
@@ -135,13 +135,13 @@ class _Reader:
 
 
 def _trim() -> None:
-    """Have glibc give back what was freed: of a PNG that was closed it kept 660 MiB."""
+    """Have glibc return freed memory: after closing a PNG it kept 660 MiB."""
     with contextlib.suppress(AttributeError):  # other C libraries lack it
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _join(picture: _Cut, parts: Sequence[ImageResult], post: Postprocessing) -> ImageResult:
-    """One result of those of the windows; a window that failed fails the picture."""
+def _join(picture: _CutPicture, parts: Sequence[ImageResult], post: Postprocessing) -> ImageResult:
+    """Merge the results of the windows into one; a window that failed fails the picture."""
     for (x, y, _, _), part in zip(picture.windows, parts, strict=True):
         if part.error is not None:
             return ImageResult.failed(f"tile at ({x}, {y}): {part.error}")
@@ -161,7 +161,7 @@ def _moved(found: Detections, x: int, y: int) -> Detections:
 
 
 def _suppress(parts: Sequence[Detections], post: Postprocessing) -> Detections:
-    """One NMS over the detections of all tiles, in pixels of the picture; no limit."""
+    """Apply NMS once to the detections of all tiles, in pixels of the picture, without a limit."""
     import torch
 
     from odtk_ray.ops.sparse_nms import sparse_nms

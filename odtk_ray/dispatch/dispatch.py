@@ -1,7 +1,7 @@
-"""The driver's decisions as a state machine: events go in, assignments and recalls come out.
+"""Decides who gets which shard, as a state machine: events in, assignments and recalls out.
 
-Whoever drives it starts the processes, makes the calls, and hands in every time; see
-`cluster/dispatcher.py`. Work goes to idle workers. What a worker held when it died or hung goes to
+The caller starts the processes, makes the calls and passes in all times; see
+`cluster/dispatcher.py`. Shards go to idle workers. Shards of a worker that died or hung go to
 `suspects`. Near the end `endgame` decides who takes a shard, and shards that wait behind others are
 recalled for workers that have nothing to do.
 """
@@ -22,13 +22,13 @@ from odtk_ray.dispatch.tasks import Task
 from odtk_ray.dispatch.worker_state import DEPTH, Assignment, Progress, WorkerState
 from odtk_ray.errors import OdtkError
 
-# A worker that dies this often before it is ready is given up.
+# A worker that dies this many times before it is ready is given up.
 DEATHS_IN_A_ROW = 3
-# So many crashes with nothing finished in between are not the fault of the images.
+# This many crashes in a row, with nothing finished in between, are not the fault of images.
 CRASHES_IN_A_ROW = 20
-# A worker hangs when no image was done for so many seconds, and for so many median shards.
+# A worker hangs if no image was done for this many seconds, and for this many median shards.
 HANG_SECONDS, HANG_SHARDS = 120.0, 10
-# The endgame begins when so many shards a worker are left.
+# The endgame begins when at most this many shards per worker are left.
 ENDGAME_SHARDS = 16
 # The driver calls twice a second; a longer pause does not count towards hang detection.
 LONGEST_PAUSE = 5.0
@@ -46,7 +46,7 @@ class Dispatch:
             the median shard, at least 120.
 
     Attributes:
-        workers: those that run or are being started.
+        workers: the workers that run or are being started.
         unfinished: numbers of the shards that are not done.
     """
 
@@ -64,7 +64,7 @@ class Dispatch:
         self._attempts = itertools.count(1)
         self.workers = [WorkerState(next(self._numbers), now) for _ in range(workers)]
         self.unfinished = {task.shard for task in self._pending}
-        self._places = workers  # of workers, those given up included
+        self._slots = workers  # of workers, those given up included
         self._timeout = shard_timeout
         self._crashes = 0  # in a row
         self._seconds: deque[float] = deque(maxlen=256)  # of the last shards, for their median
@@ -124,15 +124,15 @@ class Dispatch:
         return chosen
 
     def reported(self, worker: WorkerState, said: Progress, now: float) -> None:
-        """Take in a worker's report; the first one says that it is ready."""
+        """Process a worker's progress; the first report means that it is ready."""
         worker.note_progress(said, now)
 
     def finished(self, assignment: Assignment, now: float) -> float | None:
-        """Take in that a shard is done.
+        """Process the end of a shard.
 
         Returns:
-            seconds that it took by itself; None if the worker was replaced meanwhile, or has
-            delivered it before: then it does not count.
+            seconds that the shard itself took; None if it does not count, because the worker was
+            replaced meanwhile or has delivered it before.
         """
         self._extend_deadlines(now)
         if not self._take_back(assignment, now):
@@ -144,12 +144,12 @@ class Dispatch:
         return seconds
 
     def probed(self, assignment: Assignment, now: float) -> None:
-        """Take in that an image did not crash its worker."""
+        """Process a probe that did not crash its worker."""
         if self._take_back(assignment, now):
             self._suspects.probed(assignment.task, crashed=False)
 
     def handed_back(self, assignment: Assignment, now: float) -> None:
-        """Take in that a worker returned a shard that was recalled."""
+        """Process a recalled shard that a worker handed back."""
         if self._take_back(assignment, now):
             self._pending.appendleft(assignment.task)
 
@@ -160,17 +160,17 @@ class Dispatch:
         return current
 
     def crashed(self, worker: WorkerState, why: str) -> bool:
-        """Take in that a worker died or hung.
+        """Process the death or hang of a worker.
 
         Returns:
-            whether to start another process in its place; False if it is given up.
+            whether to start another process for it; False if it is given up.
 
         Raises:
-            OdtkError: there is no point in going on.
+            OdtkError: no worker is left, or the workers crash on every shard.
         """
         self._crashes += 1
         if self._crashes == CRASHES_IN_A_ROW:
-            raise OdtkError("the workers crash on everything", why, RESUME)
+            raise OdtkError("the workers crash on every shard", why, RESUME)
         worker.deaths += 1
         for task in worker.lose():
             self._suspects.crashed(task)
@@ -183,7 +183,7 @@ class Dispatch:
         return False
 
     def dismissed(self, worker: WorkerState, error: OdtkError, room: int) -> bool:
-        """Take in that a worker cannot run where it was started.
+        """Process a worker that cannot run where it was started.
 
         Args:
             worker: the worker, which was not ready.
@@ -199,21 +199,21 @@ class Dispatch:
         if room >= len(self.workers):
             return True
         self.workers.remove(worker)
-        self._places -= 1
+        self._slots -= 1
         if not self.workers:
             raise OdtkError("no worker is left", str(error).partition("\n")[0], error.hint)
         return False
 
     def grow(self, room: int, now: float) -> list[WorkerState]:
         """Add workers, no more than there is room for and than shards are pending."""
-        count = max(0, min(room - self._places, len(self._pending)))
+        count = max(0, min(room - self._slots, len(self._pending)))
         new = [WorkerState(next(self._numbers), now) for _ in range(count)]
-        self._places += count
+        self._slots += count
         self.workers += new
         return new
 
     def _extend_deadlines(self, now: float) -> None:
-        """Leave a long pause of the driver, as for a commit, out of hang detection.
+        """Leave a long pause of the driver, such as a commit, out of hang detection.
 
         It is time that the driver spent elsewhere: workers cannot have been heard meanwhile, and
         how long their shards took is not known.

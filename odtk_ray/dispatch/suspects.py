@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from odtk_ray.dispatch.tasks import Task
 from odtk_ray.errors import OdtkError
 
-RESUME = "what is committed stays: --resume goes on once the cause is gone"
+RESUME = "finished shards are kept; continue with --resume once the cause is gone"
 
 _CRASHES_ALONE = 2
 
 
 class Suspects:
-    """Queue of the tasks that run alone, and the results of the probes.
+    """The queue of tasks that run alone, and the results of the probes.
 
     Args:
         rows: record indices of each shard, in processing order.
@@ -34,7 +34,7 @@ class Suspects:
         self._probing: dict[int, tuple[Task, int]] = {}  # shard -> its task, probes to come
 
     def crashed(self, task: Task) -> None:
-        """Take in a task whose worker died or hung.
+        """Process a task whose worker died or hung.
 
         Raises:
             OdtkError: a shard crashes its worker although each of its images alone does not.
@@ -54,7 +54,7 @@ class Suspects:
         if task.singly:
             raise OdtkError(
                 f"shard {task.shard} crashes its worker",
-                "although each of its images, run alone, does not",
+                "although none of its images does when it runs alone",
                 RESUME,
             )
         task.singly = True
@@ -62,7 +62,7 @@ class Suspects:
         self.queue.extend(Task(task.shard, 1, row, alone=True) for row in range(task.images))
 
     def probed(self, probe: Task, *, crashed: bool) -> None:
-        """Take in the result of a probe; after the last one its shard runs again."""
+        """Process the result of a probe; after the last one its shard runs again."""
         task, left = self._probing[probe.shard]
         if crashed and probe.row is not None:
             task.skip.add(int(self._rows[probe.shard][probe.row]))

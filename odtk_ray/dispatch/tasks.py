@@ -1,4 +1,4 @@
-"""What is handed out: a shard, or one image of a shard that crashes its workers."""
+"""The unit of work that is handed out: a shard, or one image of a shard that crashes workers."""
 
 from __future__ import annotations
 

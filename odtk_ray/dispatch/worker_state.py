@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from odtk_ray.dispatch.tasks import Task
 
-# Tasks that a worker holds at most: the second one fills decode threads and engine when the first
-# has nothing left to decode.
+# The most tasks that a worker holds: the second one keeps decode threads and engine busy when the
+# first has nothing left to decode.
 DEPTH = 2
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
 
 
 class Progress(NamedTuple):
-    """A worker's report on itself.
+    """The progress that a worker reports.
 
     Attributes:
         done: images done of each shard that it holds.
@@ -35,15 +35,15 @@ class Progress(NamedTuple):
 
 @dataclass(eq=False)
 class Assignment:
-    """One task in the hands of one worker; a task that is handed out again gets a new one.
+    """A task given to a worker; a task that is handed out again gets a new assignment.
 
     Attributes:
-        worker: who has it.
-        task: what is to be done.
+        worker: the worker that has it.
+        task: the task to do.
         attempt: number of this assignment, from 1, never used twice by one driver.
-        since: when it was made.
-        recalled: whether the worker was asked to return the shard, should it not have begun.
-        interrupted: whether the driver made a pause meanwhile, so that its end was seen late.
+        since: time of the assignment.
+        recalled: whether the worker was asked to hand back the shard if it has not begun.
+        interrupted: whether the driver paused meanwhile, so that it saw the end too late.
     """
 
     worker: WorkerState
@@ -59,16 +59,16 @@ class WorkerState:
     """A worker, or the process that takes its place after a crash.
 
     Attributes:
-        number: tells it from all other workers of the run.
-        last_progress: when it last showed that it works; hang detection counts from here.
+        number: unique among the workers of the run.
+        last_progress: time of its last sign of progress; hang detection counts from here.
         name: GPU and node, known once it is ready.
         ready: whether its process has loaded the model.
-        deaths: processes in a row that died before they were ready.
-        assignments: what it holds, in the order of the hand-outs.
+        deaths: number of processes in a row that died before they were ready.
+        assignments: the tasks that it holds, in the order in which it got them.
         done: images done of each shard that it holds, as last reported.
-        tiles: likewise, since its process started.
-        pace: seconds an image takes it; None before its first shard.
-        last_end: when it last finished a shard.
+        tiles: tiles done since its process started, as last reported.
+        pace: seconds per image; None before its first shard.
+        last_end: time at which it last finished a shard.
     """
 
     number: int
@@ -83,18 +83,18 @@ class WorkerState:
     last_end: float = 0.0
 
     def accepts(self, task: Task) -> bool:
-        """Return whether it may get this task now; one that runs alone needs an idle worker."""
+        """Return whether it may get this task now; a task that runs alone needs an idle worker."""
         if not self.ready or any(a.task.alone for a in self.assignments):
             return False
         return not self.assignments if task.alone else len(self.assignments) < DEPTH
 
     @property
     def load(self) -> int:
-        """Images that it holds and has not done."""
+        """Images assigned to it and not yet done."""
         return sum(a.task.images - self.done.get(a.task.shard, 0) for a in self.assignments)
 
     def assign(self, task: Task, attempt: int, now: float) -> Assignment:
-        """Add a task to what it holds."""
+        """Assign a task to it."""
         if not self.assignments:
             self.last_progress = now
         assignment = Assignment(self, task, attempt, now)
@@ -102,7 +102,7 @@ class WorkerState:
         return assignment
 
     def take_back(self, assignment: Assignment, now: float) -> bool:
-        """Remove a task that it has ended; False if it does not hold this assignment any more."""
+        """Remove an assignment that has ended; return False if it is not held any more."""
         if assignment not in self.assignments:
             return False
         self.assignments.remove(assignment)
@@ -111,7 +111,7 @@ class WorkerState:
         return True
 
     def measure(self, assignment: Assignment, now: float) -> float:
-        """Update the pace after a shard; returns the seconds that the shard took by itself."""
+        """Update the pace after a shard; return the seconds that the shard itself took."""
         # A shard that was handed out while another one ran began when that one ended.
         seconds = now - max(assignment.since, self.last_end)
         self.last_end = now
@@ -120,14 +120,14 @@ class WorkerState:
         return seconds
 
     def note_progress(self, said: Progress, now: float) -> None:
-        """Take in a report; a worker that waits for storage counts as working."""
+        """Process a progress report; a worker that waits for storage counts as working."""
         if (said.done, said.tiles) != (self.done, self.tiles) or said.waiting:
             self.last_progress = now
         self.ready, self.deaths, self.name = True, 0, said.worker
         self.done, self.tiles = said.done, said.tiles
 
     def lose(self) -> list[Task]:
-        """Forget the process, which is gone; returns the tasks that it held."""
+        """Reset the state of a process that is gone; return the tasks that it held."""
         tasks = [assignment.task for assignment in self.assignments]
         self.ready, self.assignments, self.done, self.tiles = False, [], {}, 0
         return tasks

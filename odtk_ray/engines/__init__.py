@@ -1,1 +1,1 @@
-"""What turns a batch of pictures into detections."""
+"""Engines: each turns a batch of pictures into detections."""

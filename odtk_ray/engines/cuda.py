@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 import cuda_ops
+from odtk_ray.engines.cuda_step import CudaStep, Network
 from odtk_ray.engines.gpu_network import compiled, fused, load_network
-from odtk_ray.engines.launches import Launches, Results
+from odtk_ray.engines.launches import Launches, PinnedDetections
 from odtk_ray.engines.protocol import Closing, Content, Outcome
-from odtk_ray.engines.step import Network, Step
-from odtk_ray.images.gpu_loader import GpuLoader, Source
+from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -27,20 +27,22 @@ Shape = tuple[int, int]
 
 
 class CudaEngine(Closing):
-    """An engine; belongs to the thread that makes it, except `read` and the outcomes.
+    """An engine for checkpoints on GPUs with the CUDA kernels.
+
+    It belongs to the thread that makes it, except `read` and the outcomes.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         prep: how pictures become network input.
         post: thresholds behind the heads.
         launch_batch: pictures in one launch; missing ones are zeros.
         threads: CPU threads of the JPEG decoder.
         shapes: (height, width) of the planned network inputs, largest first; they are ready when
-            the engine is. Others are made ready when they come.
-        compile_shapes: those among them to compile.
+            the engine is. Other shapes are made ready on first use.
+        compile_shapes: the shapes among them to compile.
         full_precision: float32 without TF32, instead of float16.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
-        index: the GPU.
+        index: number of the GPU.
 
     Raises:
         CudaUnavailable: the kernels cannot be used here.
@@ -87,7 +89,7 @@ class CudaEngine(Closing):
         self._dtype = torch.float32 if full_precision else torch.float16
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
         self._pool = torch.cuda.graph_pool_handle()
-        self._steps: dict[Shape, Step] = {}
+        self._steps: dict[Shape, CudaStep] = {}
         self._launches = Launches(
             self._device,
             self._loader,
@@ -105,26 +107,28 @@ class CudaEngine(Closing):
         """The image decoder, its version and kind."""
         return self._loader.key
 
-    def read(self, data: Content) -> Source:
+    def read(self, data: Content) -> PendingPicture:
         """See `Engine.read`."""
         return self._loader.read(data)
 
     @torch.inference_mode()
-    def launch(self, pictures: Sequence[Source], shape: Shape) -> Callable[[], list[Outcome]]:
+    def launch(
+        self, pictures: Sequence[PendingPicture], shape: Shape
+    ) -> Callable[[], list[Outcome]]:
         """See `Engine.launch`."""
         return self._launches.start(
             pictures, lambda good, results: self._queue(good, shape, results)
         )
 
     def memory(self) -> tuple[int, int]:
-        """Bytes of the GPU that are free, and bytes in all."""
+        """Return the free bytes of the GPU's memory, and its size in bytes."""
         self._device.synchronize()
         return self._device.memory()
 
     def close(self) -> None:
-        """Free the GPU; every launch has been waited for.
+        """Free the GPU; every launch must have been waited for.
 
-        Graphs, memory and streams go in this order, whoever still refers to the engine.
+        Graphs, memory and streams are freed in this order, even if the engine is still referenced.
         """
         self._device.synchronize()
         self._steps.clear()
@@ -133,9 +137,9 @@ class CudaEngine(Closing):
         self._device.close()
 
     def _queue(
-        self, pictures: Sequence[cuda_ops.Source], shape: Shape, results: Results
+        self, pictures: Sequence[cuda_ops.GpuPicture], shape: Shape, results: PinnedDetections
     ) -> torch.cuda.Event:
-        """Queue a launch; returns the point behind it."""
+        """Queue a launch; return the event after it."""
         with torch.cuda.stream(self._stream):
             self._step(shape).launch(pictures, results)
             done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
@@ -148,12 +152,12 @@ class CudaEngine(Closing):
             for shape in shapes:
                 self._step(shape)
 
-    def _step(self, shape: Shape) -> Step:
+    def _step(self, shape: Shape) -> CudaStep:
         if shape not in self._steps:
             network: Network = self._network
             if self._compiled is not None and shape in self._compile_shapes:
                 network = self._compiled
-            step = Step(
+            step = CudaStep(
                 self._device,
                 network,
                 self._input(shape),
@@ -168,7 +172,7 @@ class CudaEngine(Closing):
         return self._steps[shape]
 
     def _input(self, shape: Shape) -> Tensor:
-        """[B, 3, *shape], channels last, in memory that all shapes share."""
+        """Return [B, 3, *shape], channels last, in memory that all shapes share."""
         size = self._batch * 3 * shape[0] * shape[1]
         if self._memory.numel() < size:
             self._memory = torch.zeros(size, dtype=self._dtype, device="cuda")

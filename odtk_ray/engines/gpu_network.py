@@ -1,4 +1,4 @@
-"""RetinaNet as a GPU runs it: folded, half precision, channels last, fused or compiled."""
+"""Prepares RetinaNet for a GPU: folded, half precision, channels last, fused or compiled."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
 
-# Beyond this many shapes torch.compile would fall back to eager execution without a word.
+# Beyond this many shapes torch.compile would silently fall back to eager execution.
 _RECOMPILE_LIMIT = 8
 
 
 def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
-    """The network on the current GPU, BatchNorm folded; sets the process to exact arithmetic.
+    """Load the network on the current GPU, BatchNorm folded; make the process deterministic.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         full_precision: float32 without TF32, otherwise float16.
     """
-    # Both would let the bytes of a result depend on the process that computed it.
+    # Otherwise the bytes of a result would depend on the process that computed it.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     if full_precision:
@@ -40,17 +40,17 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
 
 
 def fused(model: RetinaNet) -> RetinaNet:
-    """A copy with fused kernels; its weights are shared with `model`."""
+    """Return a copy with fused kernels; its weights are shared with `model`."""
     shared: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
     return fuse_relu(copy.deepcopy(model, shared))
 
 
 def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
-    """The network through torch.compile, one graph a shape.
+    """Compile the network with torch.compile, one graph per shape.
 
     Args:
-        model: fused: the compiler takes cuDNN's kernels as they are and fuses what is between them.
-        shapes: how many shapes will be asked for.
+        model: fused; the compiler keeps cuDNN's kernels and fuses the operations between them.
+        shapes: number of shapes that it will be called with.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_folder()))
     import torch._dynamo as dynamo

@@ -1,4 +1,4 @@
-"""What every launch on a GPU has around its computation: pictures up, detections down."""
+"""Wraps the computation of every launch on a GPU: uploads pictures, downloads detections."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 import cuda_ops
 from odtk_ray.engines.protocol import Outcome
 from odtk_ray.errors import ImageError
-from odtk_ray.images.gpu_loader import GpuLoader, Source
+from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
 from odtk_ray.records import Detections
 
 
-class Done(Protocol):
-    """A point in a stream that can be waited for."""
+class StreamEvent(Protocol):
+    """A point in a stream that a thread can wait for."""
 
     def synchronize(self) -> None:
-        """Wait for it; any thread may."""
+        """Wait for it; any thread may call this."""
 
 
-class Results:
-    """Page-locked memory for the detections of one launch, with 4 or 6 numbers of a box."""
+class PinnedDetections:
+    """Page-locked memory for the detections of one launch, with 4 or 6 numbers per box."""
 
     def __init__(
         self, device: cuda_ops.Device, batch: int, detections: int, box_values: int
@@ -35,25 +35,25 @@ class Results:
         self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
 
     def download(self, post: cuda_ops.Postprocess) -> None:
-        """Queue the copy of what was found."""
+        """Queue the copy of the detections to this memory."""
         self._device.download(self.scores, post.scores.ptr)
         self._device.download(self.boxes, post.boxes.ptr)
         self._device.download(self.classes, post.classes.ptr)
 
     def row(self, slot: int) -> Detections:
-        """A copy of one picture's detections; unused places have score 0."""
+        """Return a copy of one picture's detections; unused slots have score 0."""
         used = self.scores[slot] > 0
         return Detections(self.scores[slot][used], self.boxes[slot][used], self.classes[slot][used])
 
 
 class Launches:
-    """Starts launches and hands out their outcomes; the next may start before the last is done.
+    """Starts launches and returns their outcomes; the next may start before the last is done.
 
     Args:
         device: of the engine.
-        loader: brings pictures to it.
+        loader: loads pictures onto the device.
         batch: pictures in one launch.
-        detections: at most so many a picture.
+        detections: most detections per picture.
         box_values: numbers of a box: 4, or 6 of a rotated one.
     """
 
@@ -68,25 +68,27 @@ class Launches:
     ) -> None:
         self._device, self._loader = device, loader
         self._size = batch, detections, box_values
-        self._free: queue.SimpleQueue[Results] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[PinnedDetections] = queue.SimpleQueue()
 
     def start(
         self,
-        pictures: Sequence[Source],
-        compute: Callable[[list[cuda_ops.Source], Results], Done],
+        pictures: Sequence[PendingPicture],
+        compute: Callable[[list[cuda_ops.GpuPicture], PinnedDetections], StreamEvent],
     ) -> Callable[[], list[Outcome]]:
-        """Load pictures and queue a launch of those that could be.
+        """Load pictures and queue a launch of those that could be loaded.
 
         Args:
             pictures: at most a launch batch of them.
-            compute: queues everything up to the copy of the detections; returns the point behind.
+            compute: queues everything up to the copy of the detections; returns the event after it.
 
         Returns:
             waits for the outcomes, one for each picture; called once, from any thread.
         """
         batch = self._loader.load(pictures)
         good = [p for p in batch.pictures if not isinstance(p, ImageError)]
-        results = Results(self._device, *self._size) if self._free.empty() else self._free.get()
+        results = (
+            PinnedDetections(self._device, *self._size) if self._free.empty() else self._free.get()
+        )
         done = compute(good, results)
 
         def finish() -> list[Outcome]:

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from odtk_ray.artifacts.exported_model import INPUT_NAME, unusable
+from odtk_ray.artifacts.exported_model import INPUT_NAME, unusable_model
 from odtk_ray.artifacts.sidecar import Sidecar, rebuild_command
 from odtk_ray.engines.tensorrt_package import make_logger, start
 from odtk_ray.errors import OdtkError
 
 
-class Plan:
-    """A plan in GPU memory, with one execution context.
+class TensorRTPlan:
+    """A TensorRT plan in GPU memory, with one execution context.
 
     Args:
         trt: the package that built it.
         path: of its file.
-        about: its sidecar, which was checked against the file.
+        about: its sidecar, already checked against the file.
 
     Raises:
-        UsageError: it is the plan of something else.
+        UsageError: it is not the plan that its sidecar describes.
         OdtkError: TensorRT refuses it, or the GPU's memory is too small.
     """
 
@@ -39,7 +39,7 @@ class Plan:
             raise _refused(path, about, messages)
 
     def bind(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        """Say where input and outputs are; `shape` is the input's."""
+        """Set the addresses of input and outputs; `shape` is the input's."""
         if not self._context.set_input_shape(INPUT_NAME, shape):
             raise ValueError(f"the plan does not take {shape}")
         for name, address in addresses.items():
@@ -55,7 +55,7 @@ class Plan:
             raise RuntimeError("TensorRT could not queue the plan")
 
     def information(self) -> str:
-        """What TensorRT says about the layers, in its JSON; input and outputs are bound.
+        """Return TensorRT's JSON about the layers; input and outputs must be bound.
 
         Until then types are unknown to it where the batch is open ("N/A due to dynamic shapes").
         """
@@ -64,12 +64,12 @@ class Plan:
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
     def close(self) -> None:
-        """Free it, while the context of the device is still there."""
+        """Free the plan; the context of the device must still exist."""
         self._context = self._engine = self._runtime = None
 
 
 def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
-    """See that what was loaded is the plan that the sidecar describes.
+    """Check that the loaded engine is the plan that the sidecar describes.
 
     Raises:
         UsageError: it is not.
@@ -79,7 +79,7 @@ def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
     floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
     if engine.name != about.identity or names != wanted or not floats:
         hint = rebuild_command(path, about)
-        raise unusable(path, "it is a plan of something else than its sidecar says", hint)
+        raise unusable_model(path, "it is not the plan that its sidecar describes", hint)
 
 
 def _refused(path: str, about: Sidecar, messages: Sequence[str]) -> OdtkError:

@@ -1,4 +1,4 @@
-"""The one way to a worker's engine: from a run's model and settings, in the worker's process."""
+"""The one way to create a worker's engine: from a run's model and settings, in its process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import EngineSet, plan_of
+from odtk_ray.artifacts.engine_set import EngineSet, plan_path
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
-from odtk_ray.engines.local_gpus import Detect, Gpu, Machine, detect_machine
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
+from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine, inspect_machine
 from odtk_ray.engines.protocol import Engine, EngineFactory
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.settings import AnchorGeneration, RunSettings
@@ -26,7 +26,7 @@ class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a 
     """A GPU that cannot do its part of a run; the others go on without it.
 
     Attributes:
-        node: Ray's id of its node; whoever knows it sets it.
+        node: Ray's id of its node; set by the worker.
     """
 
     node = ""
@@ -34,18 +34,18 @@ class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a 
 
 @dataclass(frozen=True)
 class EngineLoader:
-    """Makes the engine of a run; it is pickled, and holds no tensors.
+    """Creates the engine of a run; it is pickled, so it holds no tensors.
 
     Attributes:
         model: path or URI of the checkpoint, of the exported model, or of an engine set.
-        sha256: of the driver's model, which this must be.
+        sha256: of the driver's model; the worker's must be the same.
         anchors: which generation of ODTK's anchors a checkpoint was trained with.
         settings: of the run.
         shapes: (height, width) of the planned network inputs, largest first.
-        engines: the plans, where the model is an engine set.
+        engine_set: the plans, where the model is an engine set.
         fallback: path or URI of the set's checkpoint, for GPUs that it has no plan for.
-        detect: finds the GPU of the process, where it matters which it is.
-        make: makes the engine in our place, from the path of the model for this GPU.
+        inspect: finds the GPU of the process, if its kind matters.
+        make: creates the engine instead, from the path of the model for this GPU.
     """
 
     model: str
@@ -53,52 +53,51 @@ class EngineLoader:
     anchors: AnchorGeneration
     settings: RunSettings
     shapes: Sequence[tuple[int, int]] = ()
-    engines: EngineSet | None = None
+    engine_set: EngineSet | None = None
     fallback: str | None = None
-    detect: Detect = detect_machine
+    inspect: InspectMachine = inspect_machine
     make: EngineFactory | None = None
 
     def __call__(self) -> Engine[Any]:
         """Load the model into the engine that the settings name.
 
         Raises:
-            IncompatibleGpu: an engine set has nothing for this GPU, or it cannot do what was
-                planned.
+            IncompatibleGpu: an engine set has no plan for this GPU, or the GPU cannot run the plan.
             UsageError: the model is another, cannot be read, or is a plan for another machine.
-            OdtkError: this worker lacks what the run was planned for.
+            OdtkError: this worker lacks software or hardware that the run was planned with.
         """
-        if self.engines is None:
+        if self.engine_set is None:
             if self.make is not None:
                 return self.make(self.model, self.settings)
             with model_file(self.model) as local:
                 return self._load(local, self.sha256)
-        model, sha256 = self._choose(self.engines, self.detect())
+        model, sha256 = self._choose(self.engine_set, self.inspect())
         with model_file(model) as local:
-            if is_plan(local):
+            if is_tensorrt_plan(local):
                 read_sidecar(local, sha256)
             if self.make is not None:
                 return self.make(local, self.settings)
             try:
                 return self._load(local, sha256)
-            except UsageError:  # of the files, whatever the GPU
+            except UsageError:  # about the files, not the GPU
                 raise
             except OdtkError as error:
                 raise IncompatibleGpu(error.what, error.why, error.hint) from error
 
-    def _choose(self, engines: EngineSet, machine: Machine) -> tuple[str, str]:
-        """Path or URI of a set's model for a machine, and its SHA-256."""
+    def _choose(self, engine_set: EngineSet, machine: Machine) -> tuple[str, str]:
+        """Choose a set's model for a machine; return its path or URI, and its SHA-256."""
         gpu = machine.gpus[0] if machine.gpus else None
-        key = None if gpu is None else engines.find(gpu, machine.tensorrt)
+        key = None if gpu is None else engine_set.find(gpu, machine.tensorrt)
         if key is not None:
-            return plan_of(self.model, key), engines.engines[key].plan_sha256
+            return plan_path(self.model, key), engine_set.engines[key].plan_sha256
         if gpu is None or self.fallback is None:
-            raise no_plan(self.model, gpu, machine)
-        return storage.absolute(self.fallback), engines.model.checkpoint
+            raise no_plan_error(self.model, gpu, machine)
+        return storage.absolute(self.fallback), engine_set.model.checkpoint
 
     def _load(self, path: str, sha256: str) -> Engine[Any]:
         if is_onnx(path):
             return self._onnx_engine(path, sha256)
-        if is_plan(path) or self.settings.kernels:
+        if is_tensorrt_plan(path) or self.settings.kernels:
             return self._gpu_engine(path, sha256)
         from odtk_ray.engines.pytorch import PyTorchEngine
         from odtk_ray.model.checkpoint import load_checkpoint
@@ -127,24 +126,24 @@ class EngineLoader:
         )
 
     def _gpu_engine(self, path: str, sha256: str) -> Engine[Any]:
-        """An engine with our kernels, where it can be made and decodes as was planned."""
+        """Create an engine with our kernels, and check that it decodes images as planned."""
         from cuda_ops import CudaUnavailable
         from odtk_ray.images.nvimagecodec import JPEG_KINDS, DecoderUnavailable
 
         planned = self.settings.decoder
         kinds = [kind for kind in JPEG_KINDS if planned.endswith(kind)]
         try:
-            make = self._plan_engine if is_plan(path) else self._cuda_engine
+            make = self._tensorrt_engine if is_tensorrt_plan(path) else self._cuda_engine
             engine: CudaEngine | TensorRTEngine = make(path, sha256, kinds)
         except (CudaUnavailable, DecoderUnavailable) as error:
             raise OdtkError(
-                "a GPU of this run cannot do what the first one can",
+                "a GPU of this run lacks what the run was planned with",
                 str(error),
                 "install the same packages on every node; --decoder cpu runs on every kind of GPU",
             ) from error
         if engine.decoder_key != planned:
             raise OdtkError(
-                "a worker decodes images with other software than was planned",
+                "a worker decodes images with other software than planned",
                 f"planned {planned}, found {engine.decoder_key}",
                 "install the same packages on every node",
             )
@@ -167,7 +166,7 @@ class EngineLoader:
             jpeg=kinds,
         )
 
-    def _plan_engine(self, path: str, sha256: str, kinds: Sequence[JpegKind]) -> TensorRTEngine:
+    def _tensorrt_engine(self, path: str, sha256: str, kinds: Sequence[JpegKind]) -> TensorRTEngine:
         from odtk_ray.engines.tensorrt import TensorRTEngine
 
         return TensorRTEngine(
@@ -181,19 +180,19 @@ class EngineLoader:
         )
 
 
-def no_plan(folder: str, gpu: Gpu | None, machine: Machine) -> IncompatibleGpu:
-    """The error of a GPU that a set has no plan for.
+def no_plan_error(folder: str, gpu: Gpu | None, machine: Machine) -> IncompatibleGpu:
+    """Create the error for a GPU that an engine set has no plan for.
 
     Args:
         folder: of the set.
-        gpu: None if the driver shows none.
-        machine: that it is in.
+        gpu: None if the driver finds none.
+        machine: the machine of the GPU.
     """
     if gpu is None:
-        return IncompatibleGpu("CUDA finds no GPU", "the driver is missing, or does not work")
+        return IncompatibleGpu("CUDA finds no GPU", "its driver is missing or does not work")
     trt = machine.tensorrt or f"no TensorRT ({machine.trouble})"
     return IncompatibleGpu(
         f"{folder} has no plan for {gpu} with {trt}",
-        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it, and "
-        "--fallback MODEL.pth does without",
+        hint=f"odtk-ray export MODEL {folder} --gpu-type '{gpu.name}' builds it; "
+        "--fallback MODEL.pth runs without it",
     )

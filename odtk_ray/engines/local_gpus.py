@@ -1,4 +1,4 @@
-"""The GPUs and the TensorRT of this process, asked of the driver itself: no torch, no PyCUDA."""
+"""The GPUs and the TensorRT of this process, read from the driver: no torch, no PyCUDA."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
 
 # Of CUDA's driver interface, cuda.h.
@@ -15,7 +15,7 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 
 class Gpu(NamedTuple):
-    """What a plan is bound to: a GPU's name and its compute capability, such as `8.9`."""
+    """The kind of a GPU, which a TensorRT plan is bound to: name and capability, such as `8.9`."""
 
     name: str
     capability: str
@@ -26,12 +26,12 @@ class Gpu(NamedTuple):
 
 @dataclass(frozen=True)
 class Machine:
-    """What a process sees.
+    """The GPUs and the TensorRT that a process sees.
 
     Attributes:
         gpus: in CUDA's order; empty without a driver.
-        tensorrt: package and version; empty where there is none.
-        trouble: why there is none.
+        tensorrt: package and version; empty without TensorRT.
+        trouble: why there is no TensorRT.
     """
 
     gpus: tuple[Gpu, ...]
@@ -39,24 +39,24 @@ class Machine:
     trouble: str = ""
 
 
-# Looks at the machine of the process that calls it; a GPU that is given becomes the current one.
-Detect = Callable[..., Machine]
+# Inspects the machine of the calling process; a GPU that is passed becomes the current one.
+InspectMachine = Callable[..., Machine]
 
 
-def detect_machine(use: Gpu | None = None) -> Machine:
-    """The GPUs that this process may use, and its TensorRT.
+def inspect_machine(use: Gpu | None = None) -> Machine:
+    """Find the GPUs that this process may use, and its TensorRT.
 
     Args:
-        use: of several GPUs the kind that CUDA and TensorRT shall take in this thread.
+        use: the kind of GPU that CUDA and TensorRT should use in this thread, if there are several.
 
     Raises:
-        OdtkError: the driver does not let it be used.
+        OdtkError: that GPU cannot be used.
     """
     gpus = list_gpus()
     if use is not None and use in gpus[1:] and use != gpus[0]:
         _make_current(gpus.index(use))
     try:
-        return Machine(gpus, describe(import_tensorrt()))
+        return Machine(gpus, package_version(import_tensorrt()))
     except UsageError as error:
         return Machine(gpus, "", error.why)
     except OSError as error:  # the package is there, and a library that it needs is not
@@ -64,7 +64,7 @@ def detect_machine(use: Gpu | None = None) -> Machine:
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """The GPUs that CUDA shows to this process; none without a driver."""
+    """List the GPUs that CUDA shows to this process; none without a driver."""
     cuda, count = _driver(), ctypes.c_int()
     if cuda is None or cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
         return ()
@@ -94,10 +94,12 @@ def _describe(cuda: Any, device: ctypes.c_int) -> Gpu:
 
 
 def _make_current(index: int) -> None:
-    """As cudaSetDevice does it: the device's primary context becomes that of this thread."""
+    """Make a device's primary context current in this thread, as cudaSetDevice does."""
     cuda, context = _driver(), ctypes.c_void_p()
     device = _device(cuda, index)
     if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) or cuda.cuCtxSetCurrent(
         context
     ):
-        raise OdtkError(f"GPU {index} of this node cannot be used", "CUDA gives it no context")
+        raise OdtkError(
+            f"GPU {index} of this node cannot be used", "CUDA cannot create a context on it"
+        )

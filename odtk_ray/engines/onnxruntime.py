@@ -1,4 +1,4 @@
-"""An exported model in ONNX Runtime, with `ops/` behind raw outputs."""
+"""Runs an exported model in ONNX Runtime, with `ops/` after raw outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, read_exported, unusable
+from odtk_ray.artifacts.exported_model import (
+    INPUT_NAME,
+    ExportedModel,
+    read_exported,
+    unusable_model,
+)
 from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.errors import UsageError
 from odtk_ray.images.normalise import normalised_batch
@@ -63,7 +68,7 @@ class OnnxRuntimeEngine(HostEngine):
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """The graph's own outputs for pictures as `detect` takes them."""
+        """Return the graph's own outputs for pictures as `detect` takes them."""
         return [output[: len(pictures)] for output in self._run(pictures, shape)]
 
     def _run(
@@ -82,7 +87,7 @@ def decode_raw(
     post: Postprocessing,
     threads: int = 1,
 ) -> list[NDArray[Any]]:
-    """Detections of raw outputs by `ops/`.
+    """Turn raw outputs into detections, with `ops/`.
 
     Returns:
         scores float32 [B, D], boxes_net float32 [B, D, 4], or [B, D, 6] of a rotated model, and
@@ -90,13 +95,13 @@ def decode_raw(
     """
     import torch
 
-    from odtk_ray.ops.decode import decode
+    from odtk_ray.ops.decode_heads import decode_heads
     from odtk_ray.ops.nms import nms
 
     torch.set_num_threads(threads)
     tensors = [torch.from_numpy(array) for array in outputs]
     levels = len(about.strides)
-    found = decode(
+    found = decode_heads(
         tensors[:levels],
         tensors[levels:],
         [torch.from_numpy(level.anchors) for level in about.levels],
@@ -115,7 +120,7 @@ def decode_raw(
 
 
 def engine_key(session: Any, about: ExportedModel) -> str:
-    """Names what computes: the runtime, its version, the device and the precision."""
+    """Name what computes: the runtime, its version, the device and the precision."""
     import onnxruntime
 
     device = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
@@ -123,7 +128,7 @@ def engine_key(session: Any, about: ExportedModel) -> str:
 
 
 def import_onnxruntime() -> Any:
-    """The package.
+    """Import ONNX Runtime.
 
     Raises:
         UsageError: it is not installed, or cannot be loaded.
@@ -139,11 +144,13 @@ def import_onnxruntime() -> Any:
 
 def _session(path: str, threads: int, gpu: bool) -> Any:
     onnxruntime = import_onnxruntime()
-    onnxruntime.set_default_logger_severity(3)  # errors; what it warns about are its own choices
+    onnxruntime.set_default_logger_severity(
+        3
+    )  # errors only; its warnings are about its own choices
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Its own INT8 kernels can overflow on CPUs without VNNI; so the codes are what is rounded to,
-    # and the sums are float32, as exact as TensorRT's int32.
+    # Its own INT8 kernels can overflow on CPUs without VNNI. So values are rounded to INT8 codes,
+    # and summed in float32, which is as exact as TensorRT's int32.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     wanted = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
     there = onnxruntime.get_available_providers()
@@ -153,12 +160,14 @@ def _session(path: str, threads: int, gpu: bool) -> Any:
         )
     except Exception as error:  # its own types, all of them about the file
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise unusable(path, f"ONNX Runtime says: {first[:200]}", "export it again") from error
+        raise unusable_model(
+            path, f"ONNX Runtime says: {first[:200]}", "export it again"
+        ) from error
 
 
 def _row(
     scores: NDArray[np.float32], boxes: NDArray[np.float32], classes: NDArray[Any]
 ) -> Detections:
-    """The filled slots of one image; unused ones have score 0."""
+    """Return the used slots of one image; unused slots have score 0."""
     used = scores > 0
     return Detections(scores[used], boxes[used], classes[used].astype(np.int32))

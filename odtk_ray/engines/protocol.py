@@ -1,4 +1,4 @@
-"""What every engine is: it reads files, and turns launches of pictures into detections."""
+"""The interface of engines: they read files, and turn launches of pictures into detections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing, RunSettings
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 # A file, or decoded pixels, uint8 [h, w, 3], RGB.
 Content = bytes | NDArray[np.uint8]
 
-P = TypeVar("P")  # what an engine makes of a file: pixels, or a file that the GPU will decode
+P = TypeVar("P")  # what `read` returns: pixels, or a file that the GPU will decode
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch made of one picture.
+    """The result of a launch for one picture.
 
     Attributes:
         found: detections, boxes_net, or why there are none.
@@ -39,18 +39,18 @@ class Outcome:
 
 
 class Engine(Protocol[P]):
-    """A network on one device, given its next launch while it works on one.
+    """A network on one device; it accepts the next launch while it computes one.
 
     One thread makes, uses and closes it; `read` and the outcomes may be called from any.
 
     Attributes:
-        key: what computes, such as `pytorch-cpu-avx2-fp32`: results of equal keys have equal bytes.
+        key: names what computes, such as `pytorch-cpu-avx2-fp32`; equal keys give equal bytes.
     """
 
     key: str
 
     def read(self, data: Content) -> P:
-        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+        """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
             data: the file, or decoded pixels.
@@ -71,7 +71,7 @@ class Engine(Protocol[P]):
         """
 
     def close(self) -> None:
-        """Free the device; every launch has been waited for."""
+        """Free the device; every launch must have been waited for."""
 
     def __enter__(self) -> Self:
         """Return the engine."""
@@ -85,13 +85,13 @@ class Engine(Protocol[P]):
         """Close the engine."""
 
 
-# Makes an engine in a worker, from the local path of a model and the run's settings; it is pickled,
-# so it holds no tensors.
+# Creates an engine in a worker, from the local path of a model and the run's settings. It is
+# pickled, so it holds no tensors.
 EngineFactory = Callable[[str, RunSettings], Engine[Any]]
 
 
 class Closing:
-    """The context of an engine: whoever enters it closes it."""
+    """Makes an engine a context manager that closes it."""
 
     def close(self) -> None:
         """Free the device."""
@@ -109,7 +109,7 @@ class Closing:
 
 
 class HostEngine(Closing, ABC):
-    """An engine whose pictures the CPU decodes and resizes, and that answers at once.
+    """An engine whose pictures the CPU decodes and resizes, and whose launches are synchronous.
 
     Attributes:
         key: as `Engine.key`.

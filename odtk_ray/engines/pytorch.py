@@ -1,4 +1,4 @@
-"""RetinaNet in PyTorch, with `ops/` for everything behind the heads."""
+"""Runs RetinaNet in PyTorch, with `ops/` after the heads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode_heads
 from odtk_ray.ops.nms import nms
 from odtk_ray.records import Detections
 from odtk_ray.settings import MEAN, STD, Postprocessing, Preprocessing
@@ -27,7 +27,7 @@ class PyTorchEngine(HostEngine):
     dropped, since results move in the last bits when the batch size changes.
 
     Args:
-        checkpoint: what to run.
+        checkpoint: the model to run.
         post: thresholds behind the heads.
         prep: how `read` makes pictures network input.
         launch_batch: pictures in one call.
@@ -78,7 +78,7 @@ class PyTorchEngine(HostEngine):
     ) -> list[Detections]:
         """See `HostEngine.detect`."""
         heads = self._heads(pictures, shape)
-        scores, boxes, classes = decode(
+        scores, boxes, classes = decode_heads(
             *heads,
             self._anchors,
             self._model.strides,
@@ -100,7 +100,7 @@ class PyTorchEngine(HostEngine):
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """What an exported model gives as raw outputs, for pictures as `detect` takes them.
+        """Return what an exported model would return as raw outputs, for pictures of `detect`.
 
         Returns:
             probabilities float32 [n, A*C, h, w] of all levels, then deltas [n, A*4 or A*6, h, w].
@@ -109,20 +109,20 @@ class PyTorchEngine(HostEngine):
         return [level[: len(pictures)].cpu().numpy() for level in (*scores, *deltas)]
 
     def memory(self) -> tuple[int, int]:
-        """Bytes of the GPU that are free, and bytes in all."""
+        """Return the free bytes of the GPU's memory, and its size in bytes."""
         torch.cuda.synchronize()
         return torch.cuda.mem_get_info()
 
     def _heads(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Probabilities and deltas of all levels, float32, of a full launch batch."""
+        """Compute probabilities and deltas of all levels, float32, of a full launch batch."""
         batch = self._normalise(pictures, shape)
         logits, deltas = self._model(batch.half() if self._half else batch)
         return [level.float().sigmoid() for level in logits], [level.float() for level in deltas]
 
     def _normalise(self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]) -> Tensor:
-        """float32 [launch_batch, 3, *shape]; padding is 0 after normalisation, as in ODTK."""
+        """Return float32 [launch_batch, 3, *shape]; padding is 0 after normalisation."""
         batch = torch.zeros((self._batch, 3, *shape), device=self._device)
         batch = batch.contiguous(memory_format=torch.channels_last)
         for slot, picture in zip(batch, pictures, strict=False):
@@ -133,7 +133,7 @@ class PyTorchEngine(HostEngine):
 
 
 def _processor(device: torch.device) -> str:
-    """What the arithmetic depends on: the GPU's name, or the CPU's vector instructions."""
+    """Name what the arithmetic depends on: the GPU, or the CPU's vector instructions."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device).replace(" ", "-")
     return f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}"
@@ -142,6 +142,6 @@ def _processor(device: torch.device) -> str:
 def _row(
     scores: NDArray[np.float32], boxes: NDArray[np.float32], classes: NDArray[np.int64]
 ) -> Detections:
-    """The filled slots of one image; unused ones have score 0."""
+    """Return the used slots of one image; unused slots have score 0."""
     used = scores > 0
     return Detections(scores[used], boxes[used], classes[used].astype(np.int32))

@@ -1,4 +1,4 @@
-"""TensorRT plans with the kernels of `cuda_ops`: from files to detections, without torch.
+"""Runs TensorRT plans with the kernels of `cuda_ops`: from files to detections, without torch.
 
 As in `engines/cuda.py`, the engine's thread decodes and uploads the next batch on one stream while
 the GPU works through the last one on another.
@@ -16,11 +16,11 @@ import cuda_ops
 from odtk_ray.artifacts.engine_set import engine_key
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
-from odtk_ray.engines.launches import Launches, Results
-from odtk_ray.engines.loaded_plan import Plan
+from odtk_ray.engines.launches import Launches, PinnedDetections
+from odtk_ray.engines.loaded_plan import TensorRTPlan
 from odtk_ray.engines.protocol import Closing, Content, Outcome
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
-from odtk_ray.images.gpu_loader import GpuLoader, Source
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
+from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
 from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegKind
 from odtk_ray.settings import Postprocessing, Preprocessing
@@ -29,7 +29,9 @@ _BYTES = 4  # both ends of a plan are float32
 
 
 class TensorRTEngine(Closing):
-    """An engine; belongs to the thread that makes it, except `read` and the outcomes.
+    """An engine for TensorRT plans.
+
+    It belongs to the thread that makes it, except `read` and the outcomes.
 
     Args:
         path: of the plan; its sidecar lies beside it.
@@ -39,7 +41,7 @@ class TensorRTEngine(Closing):
         threads: CPU threads of the JPEG decoder.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
         expect: SHA-256 of the plan.
-        index: the GPU.
+        index: number of the GPU.
 
     Raises:
         UsageError: the plan is damaged, or for another GPU or another TensorRT.
@@ -67,8 +69,8 @@ class TensorRTEngine(Closing):
         trt = import_tensorrt(about.tensorrt.split()[0])
         self._device = cuda_ops.Device(index)
         capability = "{}.{}".format(*self._device.capability)
-        check_machine(path, about, describe(trt), (self._device.name, capability))
-        self._plan = Plan(trt, path, about)
+        check_machine(path, about, package_version(trt), (self._device.name, capability))
+        self._plan = TensorRTPlan(trt, path, about)
         self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         self._launches = Launches(
             self._device,
@@ -78,7 +80,7 @@ class TensorRTEngine(Closing):
             box_values=about.model.box_values,
         )
         self._shape = about.model.size
-        self._step = PlanStep(self._device, self._plan, about.model, post, launch_batch)
+        self._step = TensorRTStep(self._device, self._plan, about.model, post, launch_batch)
         self._step.capture()
         gpu, model = (self._device.name, capability), about.model
         name = engine_key(gpu, about.tensorrt, model.precision, model.size)
@@ -89,12 +91,12 @@ class TensorRTEngine(Closing):
         """The image decoder, its version and kind."""
         return self._loader.key
 
-    def read(self, data: Content) -> Source:
+    def read(self, data: Content) -> PendingPicture:
         """See `Engine.read`."""
         return self._loader.read(data)
 
     def launch(
-        self, pictures: Sequence[Source], shape: tuple[int, int]
+        self, pictures: Sequence[PendingPicture], shape: tuple[int, int]
     ) -> Callable[[], list[Outcome]]:
         """See `Engine.launch`; `shape` is the plan's size."""
         if shape != self._shape:
@@ -102,7 +104,7 @@ class TensorRTEngine(Closing):
         return self._launches.start(pictures, self._queue)
 
     def outputs(self) -> list[NDArray[np.float32]]:
-        """The network's raw outputs of the last launch, which was waited for.
+        """Return the network's raw outputs of the last launch, which must have been waited for.
 
         Returns:
             for each, float32 [launch batch, channels, rows, columns].
@@ -110,18 +112,18 @@ class TensorRTEngine(Closing):
         return self._step.outputs()
 
     def information(self) -> str:
-        """See `Plan.information`."""
+        """See `TensorRTPlan.information`."""
         return self._plan.information()
 
     def memory(self) -> tuple[int, int]:
-        """Bytes of the GPU that are free, and bytes in all."""
+        """Return the free bytes of the GPU's memory, and its size in bytes."""
         self._device.synchronize()
         return self._device.memory()
 
     def close(self) -> None:
-        """Free the GPU; every launch has been waited for.
+        """Free the GPU; every launch must have been waited for.
 
-        The graph, what it was captured from and the streams go in this order.
+        The graph, the plan that it was captured from, and the streams are freed in this order.
         """
         self._device.synchronize()
         self._step.close()
@@ -130,20 +132,22 @@ class TensorRTEngine(Closing):
         self._loader.close()
         self._device.close()
 
-    def _queue(self, pictures: list[cuda_ops.Source], results: Results) -> cuda_ops.Event:
+    def _queue(
+        self, pictures: list[cuda_ops.GpuPicture], results: PinnedDetections
+    ) -> cuda_ops.Event:
         self._step.launch(pictures, results)
         done = self._device.event()
         done.record()
         return done
 
 
-class PlanStep:
-    """Everything that a launch does, on one stream; a CUDA graph after `capture`.
+class TensorRTStep:
+    """Everything that a launch of a plan does, on one stream; a CUDA graph after `capture`.
 
     Args:
         device: whose stream it is.
         plan: the network.
-        about: what it says about itself.
+        about: the description of its model.
         post: thresholds behind its raw outputs.
         batch: pictures in one launch.
     """
@@ -151,7 +155,7 @@ class PlanStep:
     def __init__(
         self,
         device: cuda_ops.Device,
-        plan: Plan,
+        plan: TensorRTPlan,
         about: ExportedModel,
         post: Postprocessing,
         batch: int,
@@ -189,14 +193,14 @@ class PlanStep:
         self._graph: cuda_ops.Graph | None = None
 
     def compute(self) -> None:
-        """Queue network and post-processing of what is in the batch."""
+        """Queue network and post-processing of the batch's current content."""
         self._plan.queue(self._device.stream)
         pointers = [buffer.ptr for buffer in self._outputs]
         levels = len(pointers) // 2
         self._post.launch(pointers[:levels], pointers[levels:])
 
     def capture(self) -> None:
-        """Run once, so that everything is loaded, and record what was run as a graph.
+        """Run once, so that everything is loaded, and record that run as a CUDA graph.
 
         A plan with a layer that cannot be captured is queued anew for each launch.
         """
@@ -210,20 +214,20 @@ class PlanStep:
         self._device.synchronize()
 
     def run(self) -> None:
-        """Queue the graph, or without one what it would hold."""
+        """Queue the graph; without one, queue what it would hold."""
         if self._graph is None:
             self.compute()
         else:
             self._graph.launch()
 
-    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+    def launch(self, pictures: Sequence[cuda_ops.GpuPicture], results: PinnedDetections) -> None:
         """Queue everything for a batch of pictures, up to the copy of their detections."""
         self._prep.launch(pictures, self._input.ptr)
         self.run()
         results.download(self._post)
 
     def outputs(self) -> list[NDArray[np.float32]]:
-        """What the network gave last; nothing is under way."""
+        """Return the network's last outputs; no launch may be running."""
         arrays = [self._device.pinned(shape, np.float32) for shape in self._shapes]
         for array, buffer in zip(arrays, self._outputs, strict=True):
             self._device.download(array, buffer.ptr)

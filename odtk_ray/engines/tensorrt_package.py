@@ -1,4 +1,4 @@
-"""The TensorRT package of this machine, and what it says."""
+"""Imports the TensorRT package of this machine, and handles its messages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PACKAGES = ("tensorrt", "tensorrt_rtx")
 
 
 def import_tensorrt(*names: str) -> Any:
-    """TensorRT, or TensorRT for RTX.
+    """Import TensorRT, or TensorRT for RTX.
 
     Args:
-        names: of the packages that will do, the best first; all if none is named.
+        names: acceptable packages, the best first; all if none is named.
 
     Raises:
         UsageError: none of them is installed.
@@ -37,15 +37,15 @@ def import_tensorrt(*names: str) -> Any:
     )
 
 
-def describe(trt: Any) -> str:
-    """Package and version; a plan runs only with those that built it."""
+def package_version(trt: Any) -> str:
+    """Return package and version; a plan runs only with those that built it."""
     return f"{trt.__name__} {trt.__version__}"
 
 
 class Interruption:
-    """What was raised in one of TensorRT's callbacks, which are run inside it.
+    """Keeps an exception that was raised in one of TensorRT's callbacks.
 
-    TensorRT would print the exception and go on.
+    TensorRT would print the exception and continue.
 
     Attributes:
         error: the last exception.
@@ -63,7 +63,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def holding_signals(self) -> Iterator[None]:
-        """Keeps what the handlers of signals raise meanwhile, and raises it at the end.
+        """Postpone exceptions of signal handlers, and raise them at the end.
 
         Python runs a handler when a callback is entered, before any line of it.
         """
@@ -97,13 +97,13 @@ def make_logger(
     verbose: bool = False,
     interruption: Interruption | None = None,
 ) -> Any:
-    """A logger that keeps errors for the message to the user.
+    """Make a logger that keeps TensorRT's errors for the message to the user.
 
     Args:
         trt: the package.
         messages: errors are appended.
-        verbose: pass on everything that TensorRT says.
-        interruption: takes what is raised meanwhile.
+        verbose: print all of TensorRT's messages.
+        interruption: keeps exceptions that are raised meanwhile.
     """
     severity = trt.ILogger.Severity
     inside = interruption or Interruption()
@@ -123,7 +123,7 @@ def make_logger(
 
 
 def start(trt: Any, make: Callable[[Any], Any], log: Any) -> Any:
-    """Makes a builder or a runtime.
+    """Make a builder or a runtime.
 
     Raises:
         OdtkError: there is no driver, or no GPU.
@@ -132,7 +132,7 @@ def start(trt: Any, make: Callable[[Any], Any], log: Any) -> Any:
         return make(log)
     except Exception as error:  # pybind raises TypeError where the driver is missing
         raise OdtkError(
-            f"{describe(trt)} does not start",
+            f"{package_version(trt)} does not start",
             str(error).splitlines()[0][:200],
             "it needs a GPU and its driver",
         ) from error

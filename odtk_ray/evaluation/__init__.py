@@ -1,1 +1,1 @@
-"""Detections and ground truth to COCO's figures, intervals and differences."""
+"""Evaluates detections against ground truth: COCO's figures, intervals, differences."""

@@ -1,4 +1,4 @@
-"""Is one detector better than another? Paired bootstrap over images of differences of AP.
+"""Compares two detectors: paired bootstrap, over images, of differences of AP.
 
 Both detectors are scored on the same draws of images, with replacement, so that what the images
 have in common cancels. Images that resemble each other, such as turned copies of one picture, are
@@ -19,13 +19,13 @@ from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.evaluation.matching import (
     THRESHOLDS,
     Floats,
-    Found,
+    GroupedDetections,
+    GroupedTruth,
     Ints,
-    Wanted,
     bit,
     ignored_boxes,
     match,
-    places,
+    rank_in_runs,
 )
 from odtk_ray.evaluation.overlap import BoxOverlap
 
@@ -54,7 +54,7 @@ class DetectionTable:
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of two detectors, and how sure their difference is.
+    """One figure of two detectors, and the interval of their difference.
 
     Attributes:
         name: `AP`, `AP50` or `AP75`.
@@ -81,7 +81,7 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Difference]:
-    """AP, AP50 and AP75 of two detectors on the same images, with intervals of the differences.
+    """Compute AP, AP50 and AP75 of two detectors on the same images, with intervals.
 
     The figures are those of COCOeval with iouType "bbox"; a draw in which a category has no boxes
     to find leaves it out.
@@ -130,14 +130,14 @@ class _Matched:
     ) -> None:
         own = np.flatnonzero(table.category == category)
         own = own[np.lexsort((-table.score[own], table.image[own]))]
-        rank = places(table.image[own])
+        rank = rank_in_runs(table.image[own])
         own, rank = own[rank < _LIMIT], rank[rank < _LIMIT]
         boxes = np.flatnonzero(truth.category == category)
         ignored = ignored_boxes(truth.area[boxes], truth.crowd[boxes])
         bbox, image = table.bbox[own], table.image[own]
         hits, skipped = match(
-            Found(bbox[:, 2] * bbox[:, 3], image, rank),
-            Wanted(truth.image[boxes], truth.crowd[boxes], ignored),
+            GroupedDetections(bbox[:, 2] * bbox[:, 3], image, rank),
+            GroupedTruth(truth.image[boxes], truth.crowd[boxes], ignored),
             BoxOverlap(truth).pairs(bbox, image, boxes),
         )
         counted = truth.image[boxes][ignored >> bit(0, 0) & 1 == 0]
@@ -149,7 +149,7 @@ class _Matched:
         self.wrong = ~self.right & (skipped[order] & bits == 0)
 
     def precisions(self, weights: Ints) -> Floats | None:
-        """Average precision at each IoU threshold when image i is there weights[i] times.
+        """Compute AP at each IoU threshold with image i counted weights[i] times.
 
         The copies of a detection have equal scores and come one after the other. Among those of a
         right one precision rises, so the interpolated curve is the same with only the last of
@@ -174,7 +174,7 @@ class _Matched:
 
 
 def _figures(categories: Sequence[_Matched], weights: Ints) -> Floats:
-    """The values of `_FIGURES`, means over the categories that have boxes to find."""
+    """Compute the values of `_FIGURES`: means over the categories that have ground truth."""
     rows = [row for one in categories if (row := one.precisions(weights)) is not None]
     if not rows:
         return np.full(len(_FIGURES), -1.0)

@@ -16,14 +16,14 @@ from odtk_ray.evaluation.matching import (
     AREAS,
     THRESHOLDS,
     Floats,
-    Found,
+    GroupedDetections,
+    GroupedTruth,
     Ints,
-    Wanted,
     bit,
     expand,
     ignored_boxes,
     match,
-    places,
+    rank_in_runs,
 )
 from odtk_ray.evaluation.metrics import STATS, ClassMetrics, Metrics
 from odtk_ray.evaluation.overlap import COCO_LIMIT, BoxOverlap, Overlap
@@ -74,7 +74,7 @@ class CocoEvaluator:
         classes_category: NDArray[np.int32],
         bbox: Floats,
     ) -> None:
-        """Evaluates some images, those without detections included.
+        """Evaluate some images, including images without detections.
 
         A call costs some milliseconds, and memory for its own detections: chunks of some hundred
         images are good.
@@ -98,7 +98,7 @@ class CocoEvaluator:
         self._detections += np.bincount(classes_category[known], minlength=n_classes)
         group = owner * n_classes + classes_category
         rows = known[np.lexsort((-scores[known], group[known]))]
-        rank = places(group[rows])
+        rank = rank_in_runs(group[rows])
         counted = rank < (self._overlap.limit or np.inf)
         rows, rank = rows[counted], rank[counted]
 
@@ -106,7 +106,7 @@ class CocoEvaluator:
         # Of ranks only those below the limits of recall are told apart.
         kept["score"], kept["rank"] = scores[rows], np.minimum(rank, _LIMITS[-1])
         kept["image_rank"] = self._image_rank[images[owner[rows]]]
-        found = Found(bbox[rows, 2] * bbox[rows, 3], group[rows], rank)
+        found = GroupedDetections(bbox[rows, 2] * bbox[rows, 3], group[rows], rank)
         wanted, truth_rows = self._wanted(images)
         iou = self._overlap.pairs(bbox[rows], images[owner[rows]], truth_rows)
         kept["hits"], kept["ignored"] = match(found, wanted, iou)
@@ -122,8 +122,8 @@ class CocoEvaluator:
         order = np.argsort(category, kind="stable")
         self._chunks.append((kept[order], np.concatenate([[0], np.cumsum(counts)])))
 
-    def _wanted(self, images: Ints) -> tuple[Wanted, Ints]:
-        """The ground truth of some images, by group, and its rows; what is to be found counts."""
+    def _wanted(self, images: Ints) -> tuple[GroupedTruth, Ints]:
+        """Select the ground truth of some images, by group, and its rows; count the positives."""
         truth, n_classes = self._truth, len(self._categories)
         first = np.searchsorted(truth.image, images, side="left")
         count = np.searchsorted(truth.image, images, side="right") - first
@@ -136,10 +136,10 @@ class CocoEvaluator:
         for a in range(len(AREAS)):
             counted = category[ignored >> bit(a, 0) & 1 == 0]
             self._positives[:, a] += np.bincount(counted, minlength=n_classes)
-        return Wanted(group, crowd, ignored), rows
+        return GroupedTruth(group, crowd, ignored), rows
 
     def result(self) -> Metrics:
-        """The metrics of the images added so far."""
+        """Return the metrics of the images added so far."""
         shape = (len(self._categories), len(AREAS), len(THRESHOLDS))
         precision, recall = np.empty(shape), np.empty((*shape, len(_LIMITS)))
         for category in range(len(self._categories)):
@@ -175,7 +175,7 @@ def _check_lengths(
 
 
 def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:
-    """Average precision [areas, thresholds] and recall [areas, thresholds, limits] of a class.
+    """Compute AP [areas, thresholds] and recall [areas, thresholds, limits] of a class.
 
     Args:
         kept: [n] of `_KEPT`, those of one image best first and adjacent.
@@ -196,7 +196,7 @@ def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:
 
 
 def _average_precision(found: Ints, wrong: Ints, positives: int) -> float:
-    """Mean of the interpolated precision at 101 recalls, as COCOeval.accumulate has it.
+    """Average the interpolated precision at 101 recalls, as COCOeval.accumulate does.
 
     Args:
         found: int64 [n], places of the right detections.

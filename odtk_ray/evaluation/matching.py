@@ -1,4 +1,4 @@
-"""COCO's matching of detections to ground truth, for many images and classes at once.
+"""Matches detections to ground truth as COCO does, for many images and classes at once.
 
 Every (area range, IoU threshold) is one bit of an int64, so that the greedy matching of all images
 for all 40 settings takes a few bitwise operations for each rank of a detection. The rules are those
@@ -38,12 +38,12 @@ _PAIRS = 1 << 20  # pairs of detection and box compared at once: about 150 MB
 
 
 def bit(area: int, threshold: int) -> int:
-    """Number of the bit of an area range and a threshold, by their positions."""
+    """Return the number of the bit of an area range and a threshold, by their positions."""
     return len(THRESHOLDS) * area + threshold
 
 
 def ignored_boxes(area: Floats, crowd: NDArray[np.bool_]) -> Ints:
-    """Settings under which ground truth is neither to be found nor wrong to be found.
+    """Return the settings under which a ground truth box counts neither for nor against.
 
     Args:
         area: float64 [n], square pixels.
@@ -56,7 +56,7 @@ def ignored_boxes(area: Floats, crowd: NDArray[np.bool_]) -> Ints:
 
 
 @dataclass(frozen=True)
-class Found:
+class GroupedDetections:
     """Detections, best first within each group (an image and a class).
 
     Attributes:
@@ -71,7 +71,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GroupedTruth:
     """Ground truth, in file order within each group.
 
     Attributes:
@@ -85,8 +85,8 @@ class Wanted:
     ignored: Ints
 
 
-def match(found: Found, wanted: Wanted, iou: PairIou) -> tuple[Ints, Ints]:
-    """Matches detections with the ground truth of their groups.
+def match(found: GroupedDetections, wanted: GroupedTruth, iou: PairIou) -> tuple[Ints, Ints]:
+    """Match detections with the ground truth of their groups.
 
     Args:
         found: the detections.
@@ -111,9 +111,9 @@ def match(found: Found, wanted: Wanted, iou: PairIou) -> tuple[Ints, Ints]:
 
 
 def _steps(
-    found: Found, wanted: Wanted, measure: PairIou
+    found: GroupedDetections, wanted: GroupedTruth, measure: PairIou
 ) -> Iterator[tuple[Ints, Ints, Ints, NDArray[np.bool_]]]:
-    """The choices in the order in which they are made, each step without repeated rows.
+    """Yield the choices in the order in which they are made; no step repeats a row.
 
     A pair is open to the settings that count its box and to those that ignore it, so it is up to
     two choices. A step is the n-th choice of all detections of one rank.
@@ -130,7 +130,7 @@ def _steps(
     order = np.lexsort((-gt, -iou, second, det))
     order = order[bits[order] != 0]
 
-    rank, choice = found.rank[det[order]], places(det[order])
+    rank, choice = found.rank[det[order]], rank_in_runs(det[order])
     by_step = np.lexsort((choice, rank))
     order, rank, choice = order[by_step], rank[by_step], choice[by_step]
     cuts = np.flatnonzero((np.diff(rank) != 0) | (np.diff(choice) != 0)) + 1
@@ -138,15 +138,15 @@ def _steps(
         yield det[rows], gt[rows], bits[rows], second[rows]
 
 
-def places(runs: Ints) -> Ints:
-    """Place of each element among its equals, which are adjacent; int64 [n] to int64 [n]."""
+def rank_in_runs(runs: Ints) -> Ints:
+    """Rank each element within its run of equal neighbours; int64 [n] to int64 [n]."""
     index = np.arange(len(runs))
     first = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]])[: len(runs)])
     return index - np.repeat(first, np.diff(first, append=len(runs)))
 
 
 def expand(first: Ints, count: Ints) -> Ints:
-    """The ranges first, first + 1, .. of `count` numbers each, one after the other, int64 [sum]."""
+    """Return the ranges first, first + 1, .. of `count` numbers each, concatenated, int64 [sum]."""
     ends = np.cumsum(count)
     return np.arange(count.sum()) + np.repeat(first - ends + count, count)
 
@@ -158,8 +158,10 @@ def _out_of_range(area: Floats) -> Ints:
     return bits
 
 
-def _overlapping(found: Found, wanted: Wanted, measure: PairIou) -> tuple[Ints, Ints, Floats]:
-    """Pairs of equal groups that reach the least threshold: detection, box and their IoU."""
+def _overlapping(
+    found: GroupedDetections, wanted: GroupedTruth, measure: PairIou
+) -> tuple[Ints, Ints, Floats]:
+    """Return pairs of equal groups above the least threshold: detection, box and their IoU."""
     first = np.searchsorted(wanted.group, found.group, side="left")
     count = np.searchsorted(wanted.group, found.group, side="right") - first
     ends = np.cumsum(count)

@@ -1,4 +1,4 @@
-"""The figures of an evaluation: COCO's twelve, a row a class, and how both are written."""
+"""The figures of an evaluation: COCO's twelve and one row per class, and their formats."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Metrics:
     limit: int | None = COCO_LIMIT
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain dictionaries and lists."""
+        """Return the metrics as plain dictionaries and lists."""
         classes = [
             {
                 "id": row.category.id,
@@ -77,7 +77,7 @@ class Metrics:
         return {"images": self.images, "stats": dict(self.stats), "classes": classes}
 
     def lines(self) -> list[str]:
-        """The twelve lines of pycocotools' summarize(); `all` detections where none are cut."""
+        """Format the twelve lines of pycocotools' summarize(); `all` detections if none are cut."""
         lines = []
         for name, (measure, threshold, area, limit) in STATS.items():
             iou = "0.50:0.95" if threshold is None else f"{THRESHOLDS[threshold]:.2f}"
@@ -88,7 +88,7 @@ class Metrics:
         return lines
 
     def table(self) -> list[tuple[str, ...]]:
-        """The per-class table as text: a heading, then one row a class; `-` where undefined."""
+        """Format the per-class table: a heading, then one row per class; `-` if undefined."""
         rows: list[tuple[str, ...]] = [("class", "id", "AP", "AP50", "boxes", "detections")]
         for row in self.classes:
             name, key = row.category.name, str(row.category.id)

@@ -86,7 +86,7 @@ class PolygonOverlap:
         return iou
 
     def _common(self, boxes: Floats, sides: Floats, wanted: Ints) -> Floats:
-        """Areas that boxes share with outlines: `ops.rotated` explains the integral."""
+        """Compute the areas that boxes share with outlines; see `ops.rotated` for the integral."""
         first = self._edges.ends[wanted]
         count = self._edges.ends[wanted + 1] - first
         edges, pair = expand(first, count), np.repeat(np.arange(len(wanted)), count)
@@ -152,7 +152,7 @@ def _outlines(truth: GroundTruth) -> Polygons:
 
 
 def _box_iou(a: Floats, b: Floats, crowd: NDArray[np.bool_]) -> Floats:
-    """Intersection over union of xywh boxes [n, 4], over the area of `a` where `b` is a crowd.
+    """Compute the IoU of xywh boxes [n, 4]; divide by the area of `a` if `b` is a crowd.
 
     The operations and their order are those of bbIou in COCO's maskApi.c, so that ties are equal.
     """
@@ -170,7 +170,7 @@ def _box_iou(a: Floats, b: Floats, crowd: NDArray[np.bool_]) -> Floats:
 def _below_edge(
     x: Floats, y: Floats, x_next: Floats, y_next: Floats, half_w: Floats, half_h: Floats
 ) -> Floats:
-    """One edge's part of `ops.rotated._covered`; all float64 [e]."""
+    """Compute one edge's part of `ops.rotated._covered`; all float64 [e]."""
     start, stop = np.clip(x, -half_w, half_w), np.clip(x_next, -half_w, half_w)
     run = np.where(x_next != x, x_next - x, 1.0)
     first = y + (start - x) / run * (y_next - y)

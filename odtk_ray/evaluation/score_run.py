@@ -1,4 +1,4 @@
-"""A finished run against its ground truth."""
+"""Scores a finished run against its ground truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from odtk_ray.evaluation.overlap import (
     Overlap,
     PolygonOverlap,
 )
-from odtk_ray.shards.merge import Merged, merged
+from odtk_ray.reporter import counted
+from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 
 # Images scored at a time where masks are made: a mask takes some hundred bytes.
@@ -31,7 +32,7 @@ _SLICE = 256
 
 @dataclass(frozen=True)
 class Scores:
-    """A finished run against its ground truth.
+    """The figures of a finished run against its ground truth.
 
     Attributes:
         metrics: COCO's figures: of boxes, or of the masks of rotated boxes, as ODTK has them.
@@ -44,13 +45,13 @@ class Scores:
     remarks: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as plain dictionaries and lists; the exact ones below `exact`."""
+        """Return the figures as plain dictionaries and lists; the exact ones under `exact`."""
         exact = {} if self.exact is None else {"exact": self.exact.to_json()}
         return self.metrics.to_json() | exact
 
 
 def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
-    """Evaluate a run; failed images are left out, and so is their ground truth.
+    """Evaluate a run, leaving out failed images and their ground truth.
 
     Returns:
         None where there is no ground truth.
@@ -75,7 +76,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     ranks = image_ranks(ids)
     evaluators = [CocoEvaluator(truth, categories, ranks, overlap) for overlap in overlaps]
     positions = np.array(run.plan.outputs["positions"], np.int32)
-    for rows in merged(run):
+    for rows in merge_shards(run):
         _add(evaluators, rows, positions)
     results = [evaluator.result() for evaluator in evaluators]
     remarks += crowded(truth)
@@ -83,26 +84,26 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
 
 
 def crowded(truth: GroundTruth) -> list[str]:
-    """A remark where COCO's limit leaves objects without a detection, however good the model is."""
+    """Return a remark if COCO's limit of 100 leaves objects without a detection."""
     wanted = np.stack([truth.image, truth.category], axis=1)[~truth.crowd]
     groups, objects = np.unique(wanted, axis=0, return_counts=True)
     images = len(np.unique(groups[objects > COCO_LIMIT, 0]))
     if not images:
         return []
     return [
-        f"{images:,} images have more than {COCO_LIMIT} objects of a class: COCO's figures count "
-        f"the best {COCO_LIMIT} detections of an image and class"
+        f"{counted(images, 'image has', 'images have')} more than {COCO_LIMIT} objects of a class: "
+        f"COCO's figures count the best {COCO_LIMIT} detections of an image and class"
         + (", the exact ones all" if truth.polygons is not None else "")
     ]
 
 
 def _sizes(run: RunFolder) -> NDArray[np.int64]:
-    """(height, width) of every record, as the annotation file or else the image file has it."""
+    """Return (height, width) of every record, from the annotation file or else the image file."""
     columns = [run.plan.records[name].to_numpy() for name in ("height", "width")]
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(evaluators: list[CocoEvaluator], rows: Merged, positions: NDArray[np.int32]) -> None:
+def _add(evaluators: list[CocoEvaluator], rows: MergedRows, positions: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
     index, counts = rows.results["index"].to_numpy()[good], np.diff(rows.offsets)[good]
     # Failed images have no detections, so leaving them out keeps the columns aligned.

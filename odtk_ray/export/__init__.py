@@ -1,1 +1,1 @@
-"""From checkpoints to ONNX and TensorRT: what runs where PyTorch is not."""
+"""Exports checkpoints to ONNX and TensorRT, for machines without PyTorch."""

@@ -1,4 +1,4 @@
-"""A small writer of ONNX graphs: nodes with given names, constants stored once."""
+"""Builds ONNX graphs: nodes with given names, constants stored once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GraphBuilder:
         self.outputs: set[str] = set()
 
     def add(self, kind: str, name: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        """Adds a node; returns its first output, the others are called `<name>:1` and so on.
+        """Add a node; return its first output, the others are called `<name>:1` and so on.
 
         Args:
             kind: the operator, of ONNX's own set.
@@ -43,7 +43,7 @@ class GraphBuilder:
         return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Stores an array once; the same name means the same value."""
+        """Store an array once; the same name means the same value."""
         from onnx import numpy_helper
 
         if name not in self.initializers:
@@ -52,12 +52,12 @@ class GraphBuilder:
         return name
 
     def number(self, value: float, dtype: DTypeLike = np.float32) -> str:
-        """A scalar of float32 or float64, named by its value."""
+        """Store a scalar of float32 or float64, named by its value."""
         kind, digits = ("double", 17) if np.dtype(dtype) == np.float64 else ("float", 9)
         return self.constant(f"{kind}/{value:.{digits}g}", np.array(value, dtype))
 
     def integers(self, *values: int, scalar: bool = False) -> str:
-        """An int64 vector, or scalar, named by its values."""
+        """Store an int64 vector, or scalar, named by its values."""
         array = np.array(values[0] if scalar else values, np.int64)
         return self.constant(
             f"int/{'scalar/' if scalar else ''}{'_'.join(map(str, values))}", array
@@ -66,7 +66,7 @@ class GraphBuilder:
     def graph(
         self, name: str, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]
     ) -> GraphProto:
-        """The finished graph."""
+        """Return the finished graph."""
         from onnx import helper
 
         return helper.make_graph(

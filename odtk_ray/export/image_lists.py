@@ -1,4 +1,4 @@
-"""The images that an export's flags name: calibration, check and hints look at the same lists."""
+"""Lists the images that an export's flags name: calibration, check and hints share the lists."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from odtk_ray.datasets.image_sources import find_images
 
 
 class ImageLists:
-    """Lists images when they are first asked for, and each folder, glob, list or URI only once."""
+    """Lists images on first use, and each folder, glob, list or URI only once."""
 
     def __init__(self) -> None:
         self._paths: dict[str, list[str]] = {}
 
     def paths(self, images: str) -> list[str]:
-        """Paths of what a flag names, as `find_images` sorts them; not to be changed.
+        """Return the paths that a flag names, as `find_images` sorts them; do not change the list.
 
         Raises:
             UsageError: nothing is there, or nothing in it is an image.

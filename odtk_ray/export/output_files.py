@@ -1,4 +1,4 @@
-"""Files that an export writes: they appear whole or not at all."""
+"""Writes the files of an export: each appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENDINGS = (".onnx", ".plan")
 
 @contextmanager
 def writing(path: str) -> Iterator[str]:
-    """A name to write to: it becomes `path` when the block ends well, and is removed otherwise.
+    """Yield a name to write to; it becomes `path` if the block succeeds, or is removed.
 
     Raises:
         OdtkError: the storage refuses.
@@ -25,7 +25,7 @@ def writing(path: str) -> Iterator[str]:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Writes a small file, local or behind a URI.
+    """Write a small file, local or behind a URI.
 
     Raises:
         OdtkError: the storage refuses.
@@ -34,8 +34,8 @@ def write_file(path: str, data: bytes) -> None:
         storage.write_atomic(path, data)
 
 
-def write_plan(path: str, plan: bytes, sidecar: str) -> None:
-    """Writes a plan and its sidecar; the sidecar first: a plan is never there without it.
+def write_plan_files(path: str, plan: bytes, sidecar: str) -> None:
+    """Write a plan and its sidecar, sidecar first: no plan exists without one.
 
     Raises:
         OdtkError: the storage refuses.
@@ -54,7 +54,7 @@ def _said(path: str) -> Iterator[None]:
 
 
 def check_output(path: str) -> None:
-    """Refuses a target that cannot be written to.
+    """Check that the target of an export can be written.
 
     Raises:
         UsageError: its name has another ending, it is no local file, or cannot be written.

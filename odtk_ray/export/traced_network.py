@@ -1,4 +1,4 @@
-"""The network as a flat list of named operations: what is written to ONNX and what is calibrated.
+"""Traces the network into a flat list of named operations, for ONNX and for calibration.
 
 torch.fx runs the model's own `forward` symbolically, so the wiring is defined once, in `model/`.
 """
@@ -15,7 +15,7 @@ from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 
-LEVELS = ("P3", "P4", "P5", "P6", "P7")
+PYRAMID_LEVELS = ("P3", "P4", "P5", "P6", "P7")
 
 # The operations between a pyramid's modules, in the order in which `FPN.forward` runs them.
 _FPN_LEVELS = {"upsample": ("P4", "P3"), "add": ("P4", "P3"), "relu": ("P7",)}
@@ -48,19 +48,19 @@ class NetworkGraph:
         return [node for node in self.module.graph.nodes if node in self.names]
 
     def layer(self, node: fx.Node) -> nn.Module | None:
-        """The module that an operation runs; None for one between modules."""
+        """Return the module that an operation runs; None for an operation between modules."""
         if node.op != "call_module":
             return None
         return self.module.get_submodule(str(node.target))
 
 
 def trace_checkpoint(checkpoint: Checkpoint) -> NetworkGraph:
-    """The network of a checkpoint as it is calibrated and exported: traced, BatchNorm folded."""
+    """Trace a checkpoint's network as it is calibrated and exported, BatchNorm folded."""
     return trace(fold_batch_norms(checkpoint.build()))
 
 
 def trace(model: RetinaNet) -> NetworkGraph:
-    """Traces a network; `nn.Identity`, as folding leaves it, does not appear in the result.
+    """Trace a network; `nn.Identity`, as folding leaves it, does not appear in the result.
 
     Args:
         model: in eval mode; shared, not copied.
@@ -77,7 +77,7 @@ def trace(model: RetinaNet) -> NetworkGraph:
 
 
 def _names(graph: fx.Graph, backbones: list[str]) -> dict[fx.Node, str]:
-    labels = [f"{backbone}/{level}" for backbone in backbones for level in LEVELS]
+    labels = [f"{backbone}/{level}" for backbone in backbones for level in PYRAMID_LEVELS]
     calls: Counter[str] = Counter()
     names = {}
     for node in graph.nodes:

@@ -1,1 +1,1 @@
-"""From image files to pixels: headers, decoding, resizing, windows, nvImageCodec."""
+"""Turns image files into pixels: headers, decoding, resizing, windows, nvImageCodec."""

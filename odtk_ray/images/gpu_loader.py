@@ -1,6 +1,6 @@
-"""From image files to decoded pictures in GPU memory.
+"""Loads image files into GPU memory as decoded pictures.
 
-Reader threads call `load_source`; what the GPU's JPEG decoder does not take is decoded there, by
+Reader threads call `read_pending`; what the GPU's JPEG decoder does not take is decoded there, by
 Pillow. The thread that owns the GPU hands batches of sources to a `GpuLoader`. Resizing comes
 later, on the GPU (`cuda_ops.Preprocess`).
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import decode, orientation
+from odtk_ray.images.decode_image import decode_image, orientation
 from odtk_ray.images.jpeg_header import read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size
@@ -29,8 +29,8 @@ _ALIGNMENT = 256
 
 
 @dataclass(frozen=True)
-class Source:
-    """A picture on its way to the GPU.
+class PendingPicture:
+    """A picture that is not on the GPU yet: a JPEG file or decoded pixels.
 
     Attributes:
         content: the file of a JPEG that the GPU decodes, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -52,8 +52,10 @@ class Source:
         return isinstance(self.content, bytes)
 
 
-def load_source(data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder) -> Source:
-    """Look at an image file, and decode it here unless the GPU can.
+def read_pending(
+    data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder
+) -> PendingPicture:
+    """Read an image file, and decode it unless the GPU can.
 
     A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
 
@@ -75,29 +77,29 @@ def load_source(data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: D
     return _decoded(data, prep)
 
 
-def _decoded(data: bytes, prep: Preprocessing) -> Source:
-    pixels = np.ascontiguousarray(decode(data, prep))
+def _decoded(data: bytes, prep: Preprocessing) -> PendingPicture:
+    pixels = np.ascontiguousarray(decode_image(data, prep))
     height, width = pixels.shape[:2]
     return _source(pixels, width, height, prep)
 
 
 def _source(
     content: bytes | NDArray[np.uint8], width: int, height: int, prep: Preprocessing
-) -> Source:
+) -> PendingPicture:
     new_w, new_h, ratio = network_size(width, height, prep)
-    return Source(content, width, height, (new_w, new_h), ratio)
+    return PendingPicture(content, width, height, (new_w, new_h), ratio)
 
 
 @dataclass
 class Loaded:
-    """A batch in GPU memory; what holds the memory lives as long as this object.
+    """A batch in GPU memory; the memory lives as long as this object.
 
     Attributes:
         pictures: for each source its decoded pixels, or why there are none.
         by_pillow: for each source whether the CPU decoded it.
     """
 
-    pictures: list[cuda_ops.Source | ImageError]
+    pictures: list[cuda_ops.GpuPicture | ImageError]
     by_pillow: list[bool]
     images: list[Any] = field(default_factory=list)
     staging: _Staging | None = None
@@ -133,8 +135,8 @@ class GpuLoader:
         """The decoder, its version and kind."""
         return self._jpeg.key if self._jpeg else "pillow"
 
-    def read(self, data: bytes | NDArray[np.uint8]) -> Source:
-        """Look at an image file, and decode it unless the GPU will; any thread may call this.
+    def read(self, data: bytes | NDArray[np.uint8]) -> PendingPicture:
+        """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
             data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -142,10 +144,10 @@ class GpuLoader:
         Raises:
             ImageError: the file cannot be used.
         """
-        return load_source(data, self._prep, self._decoder)
+        return read_pending(data, self._prep, self._decoder)
 
-    def load(self, sources: Sequence[Source]) -> Loaded:
-        """Bring sources to the GPU; returns when they are there.
+    def load(self, sources: Sequence[PendingPicture]) -> Loaded:
+        """Load pictures into GPU memory; return when they are there.
 
         Args:
             sources: at most one launch of them.
@@ -181,11 +183,11 @@ class GpuLoader:
         return batch
 
     def give_back(self, batch: Loaded) -> None:
-        """Say that nothing reads a batch any more; any thread may."""
+        """Say that a batch is not read any more; any thread may call this."""
         self._retired.put(batch)
 
     def close(self) -> None:
-        """Free everything; each batch has been given back."""
+        """Free everything; each batch must have been given back."""
         self._end()
 
     def _release_retired(self) -> None:
@@ -196,15 +198,15 @@ class GpuLoader:
                 self._free.put(batch.staging)
                 batch.staging = None
 
-    def _by_pillow(self, data: bytes, source: Source) -> NDArray[np.uint8]:
-        """A file that the GPU's decoder declined."""
-        pixels = np.ascontiguousarray(decode(data, self._prep))
+    def _by_pillow(self, data: bytes, source: PendingPicture) -> NDArray[np.uint8]:
+        """Decode a file that the GPU's decoder declined."""
+        pixels = np.ascontiguousarray(decode_image(data, self._prep))
         if pixels.shape[:2] != (source.height, source.width):
             raise ImageError("the image cannot be decoded: its header names another size")
         return pixels
 
     def _upload(
-        self, host: dict[int, NDArray[np.uint8]], sources: Sequence[Source], batch: Loaded
+        self, host: dict[int, NDArray[np.uint8]], sources: Sequence[PendingPicture], batch: Loaded
     ) -> None:
         starts = np.cumsum([0, *(-(-p.nbytes // _ALIGNMENT) * _ALIGNMENT for p in host.values())])
         staging = _Staging(self._device) if self._free.empty() else self._free.get()
@@ -212,7 +214,7 @@ class GpuLoader:
         batch.staging = staging
         for start, (slot, pixels) in zip(starts[:-1].tolist(), host.items(), strict=True):
             staging.pinned[start : start + pixels.nbytes] = pixels.reshape(-1)
-            batch.pictures[slot] = _kernel_source(
+            batch.pictures[slot] = _gpu_picture(
                 staging.buffer.ptr + start, 3 * pixels.shape[1], sources[slot]
             )
         self._device.upload(staging.buffer.ptr, staging.pinned[: int(starts[-1])])
@@ -240,7 +242,7 @@ class _Staging:
 def _free_in_order(
     retired: queue.SimpleQueue[Loaded], jpeg: JpegDecoder | None, device: cuda_ops.Device
 ) -> None:
-    """Pictures are freed on the stream, the decoder works on it: both go before it."""
+    """Free pictures, then the decoder: both use the stream, which is freed last."""
     device.synchronize()
     while not retired.empty():
         retired.get().images.clear()
@@ -249,15 +251,15 @@ def _free_in_order(
     device.close()
 
 
-def _picture(image: Any, source: Source) -> cuda_ops.Source | None:
-    """The pixels of an image of nvImageCodec; None if they are not what the header promised."""
+def _picture(image: Any, source: PendingPicture) -> cuda_ops.GpuPicture | None:
+    """Return the pixels of nvImageCodec's image; None if they differ from the header."""
     if image is None or tuple(image.shape) != (source.height, source.width, 3):
         return None
     array = image.__cuda_array_interface__
     pitch = array["strides"][0] if array.get("strides") else 3 * source.width
-    return _kernel_source(array["data"][0], pitch, source)
+    return _gpu_picture(array["data"][0], pitch, source)
 
 
-def _kernel_source(pointer: int, pitch: int, source: Source) -> cuda_ops.Source:
+def _gpu_picture(pointer: int, pitch: int, source: PendingPicture) -> cuda_ops.GpuPicture:
     new_w, new_h = source.size
-    return cuda_ops.Source(pointer, source.height, source.width, pitch, new_h, new_w)
+    return cuda_ops.GpuPicture(pointer, source.height, source.width, pitch, new_h, new_w)

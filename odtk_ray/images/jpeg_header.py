@@ -1,4 +1,4 @@
-"""The header of a JPEG file: what tells whether a GPU decodes it as libjpeg does."""
+"""Reads the header of a JPEG file, to tell whether a GPU decodes it as libjpeg does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_WIDTH = 5
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What a GPU decoder needs to know of a file.
+    """The facts about a file that a GPU decoder depends on.
 
     Attributes:
         width: pixels, before any EXIF orientation.
@@ -35,7 +35,7 @@ class JpegHeader:
 
 
 def read_plain_header(data: bytes) -> JpegHeader | None:
-    """The header of a whole JPEG of 8-bit gray or YCbCr samples; None for any other file.
+    """Read the header of a whole 8-bit gray or YCbCr JPEG; None for any other file.
 
     Also None for pictures of less than 5 columns whose chroma is subsampled: libjpeg expands it in
     another way than GPUs do.
@@ -68,7 +68,7 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers and bodies up to the first scan; nothing at all when the file breaks off before."""
+    """Yield markers and bodies up to the first scan; nothing if the file breaks off before."""
     found: list[tuple[int, bytes]] = []
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -89,7 +89,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _plain_frame(body: bytes) -> JpegHeader | None:
-    """A frame header: precision, height, width, components of (name, sampling, table)."""
+    """Parse a frame header: precision, height, width, components of (name, sampling, table)."""
     if len(body) < 6 or body[0] != 8 or len(body) != 6 + 3 * body[5]:
         return None
     height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")

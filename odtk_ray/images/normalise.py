@@ -1,4 +1,4 @@
-"""From pixels to what the network takes: (pixels / 255 - mean) / std in float32, as ODTK's loader.
+"""Normalises pixels: (pixels / 255 - mean) / std in float32, as ODTK's loader does.
 
 Here is the only place that says so. The bits are part of every result: divide by 255, subtract,
 divide, each rounded to float32, in this order.
@@ -62,7 +62,7 @@ def normalised_batch(
 
 
 def pixel_levels(mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """What each of the 256 pixel values becomes, for the kernels, which look it up.
+    """Return the normalised value of each of the 256 pixel values, a table for the kernels.
 
     Args:
         mean: of the three channels, on values in [0, 1].

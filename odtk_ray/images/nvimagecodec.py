@@ -1,4 +1,4 @@
-"""nvImageCodec: batches of JPEG files to pixels in GPU memory."""
+"""Decodes batches of JPEG files into GPU memory, with nvImageCodec."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class JpegDecoder:
         raise DecoderUnavailable(f"nvImageCodec decodes no JPEG here ({'; '.join(reasons)})")
 
     def decode(self, files: Sequence[bytes]) -> list[Any]:
-        """Decoded images in GPU memory, in order; None for a file that it does not decode.
+        """Decode files into GPU memory, in order; None for a file that it does not decode.
 
         Images are freed on the device's stream: let go of them before `close`.
         """
@@ -82,7 +82,7 @@ class JpegDecoder:
         return [None if stream is None else next(decoded) for stream in streams]
 
     def close(self) -> None:
-        """Free the decoder, while the device is still there."""
+        """Free the decoder; the device must still exist."""
         self._device.synchronize()
         self._decoder = None
 
@@ -101,7 +101,7 @@ class JpegDecoder:
     def _open(self, data: bytes) -> Any:
         try:
             return self._codec.CodeStream(data)
-        except Exception:  # whatever it has against the file, Pillow has the last word
+        except Exception:  # whatever the reason, Pillow tries next
             return None
 
 

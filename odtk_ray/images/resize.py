@@ -1,4 +1,4 @@
-"""The size at which a picture enters the network, and the resize itself, with ODTK's arithmetic.
+"""Computes the size of a picture as network input, and resizes it, with ODTK's arithmetic.
 
 Sizes are (width, height) in pixels; arrays are uint8 [height, width, 3], RGB.
 """
@@ -16,7 +16,7 @@ from odtk_ray.settings import Preprocessing
 
 
 def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int, float]:
-    """Size of an image after resizing, as ODTK's `odtk/data.py` computes it in float64.
+    """Return the size of an image after resizing, as ODTK's `odtk/data.py` computes it in float64.
 
     ratio = resize / short side, or max_size / long side where the long side would be longer than
     max_size; each new side is int(ratio * side). The truncation is part of the behaviour: some
@@ -51,19 +51,19 @@ def network_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int
 
 
 def padded_size(width: int, height: int, stride: int) -> tuple[int, int]:
-    """Both sides rounded up to multiples of `stride` pixels: the (width, height) of the input."""
+    """Round both sides up to multiples of `stride` pixels: the (width, height) of the input."""
     return -(-width // stride) * stride, -(-height // stride) * stride
 
 
 def input_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
-    """The (width, height) of the network input for a resized picture: `fit`, or `padded_size`."""
+    """Return (width, height) of a resized picture's network input: `fit`, or `padded_size`."""
     return prep.fit[::-1] if prep.fit else padded_size(width, height, prep.stride)
 
 
 def network_sizes(
     widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Padded network sizes of many images, or of their windows: `network_size`, `input_size`.
+    """Compute padded network sizes of many images or windows: `network_size`, `input_size`.
 
     Args:
         widths: integers [n], pixels; 0 where unknown.
@@ -95,7 +95,7 @@ def network_sizes(
 
 
 def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint8]:
-    """Pillow's antialiased BILINEAR resize, horizontal pass first.
+    """Resize as Pillow's antialiased BILINEAR does, horizontal pass first.
 
     A pass whose size does not change is skipped.
 
@@ -113,7 +113,7 @@ def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint
 
 
 def resize_image(image: Image.Image, new_w: int, new_h: int) -> Image.Image:
-    """Resize as `resize` does, from and to Pillow's pictures."""
+    """Resize one of Pillow's pictures as `resize` does."""
     # Two calls: from Pillow 13 on, a single one may run the vertical pass first.
     if image.width != new_w:
         image = image.resize((new_w, image.height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Pictures by windows: what is too large to be decoded at once is read where it is looked at.
+"""Reads large pictures window by window, instead of decoding them at once.
 
 A TIFF is made of strips or tiles that are compressed one by one. Each becomes a small TIFF of its
 own in memory, so that Pillow decodes whatever it can decode, with the memory of one segment.
@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin
 
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import decode, is_sparse, load, open_image, to_rgb
+from odtk_ray.images.decode_image import decode_image, is_sparse, load, open_image, to_rgb
 from odtk_ray.settings import Preprocessing
 
 Pixels = NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Windowed(Protocol):
     height: int
 
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
-        """A part, uint8 [height, width, 3], RGB, which must lie in the picture; thread safe.
+        """Read a part, uint8 [height, width, 3], RGB, inside the picture; thread safe.
 
         Raises:
             ImageError: it cannot be decoded.
@@ -63,7 +63,7 @@ class Windowed(Protocol):
 def open_windowed(path: str, prep: Preprocessing) -> Windowed:
     """Open an image file: a large TIFF by its segments, any other decoded as a whole.
 
-    A TIFF that leaves out segments is read so whatever its size: Pillow cannot.
+    A TIFF that leaves out segments is read this way at any size: Pillow cannot read it.
 
     Raises:
         ImageError: it cannot be decoded, or has more than `max_pixels` and no small segments.
@@ -84,7 +84,7 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
 
 
 def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
-    """A picture as a whole, and the whole factor by which it is smaller.
+    """Read a whole picture, reduced by a whole factor; return both.
 
     Args:
         picture: is read in bands of rows, so that it is never in memory at its own size.
@@ -138,9 +138,9 @@ class TiffWindows:
         self._cache: OrderedDict[int, Pixels] = OrderedDict()
         self._cached = 0  # bytes
         if self._tags.get(_PLANAR, 1) != 1:
-            raise self._refused("its colours are stored apart (PlanarConfiguration 2)")
+            raise self._refused("its colours are stored separately (PlanarConfiguration 2)")
         if self._tags.get(_ORIENTATION, 1) != 1:
-            raise self._refused("it is stored turned (Orientation)")
+            raise self._refused("it is stored rotated (Orientation)")
         self._tiled = _TILE_WIDTH in self._tags
         offsets, counts = _TILES if self._tiled else _STRIPS
         if offsets not in self._tags or counts not in self._tags:
@@ -200,7 +200,7 @@ class TiffWindows:
             if self._bytes[number] == 0:
                 pixels = np.zeros((height, self._size[0], 3), np.uint8)
             else:
-                pixels = decode(self._as_file(data, height), self._prep)
+                pixels = decode_image(self._as_file(data, height), self._prep)
             self._cache[number] = pixels
             self._cached += pixels.nbytes
             while self._cached > self._limit and len(self._cache) > 1:
@@ -208,7 +208,7 @@ class TiffWindows:
             return pixels
 
     def _as_file(self, data: bytes, height: int) -> bytes:
-        """One segment as a TIFF of one strip."""
+        """Return one segment as a TIFF of one strip."""
         tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=self._tags.prefix)
         for tag in _COPIED:
             if tag in self._tags:

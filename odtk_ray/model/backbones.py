@@ -1,4 +1,4 @@
-"""The trunks of ODTK's backbones: torchvision's networks, tapped at strides 8, 16 and 32.
+"""Builds the trunks of ODTK's backbones: torchvision's networks, tapped at strides 8, 16, 32.
 
 They are built here, since importing torchvision takes as long as importing torch, in every process.
 The modules have torchvision's names, so that `state_dict()` has ODTK's keys. The layers behind the
@@ -45,14 +45,14 @@ class _NoDraws(TorchFunctionMode):
 
 @contextmanager
 def without_data() -> Iterator[None]:
-    """Modules made inside have names and shapes, no data (device `meta`), and are made quickly."""
+    """Create modules with names and shapes but no data (device `meta`), which is quick."""
     with torch.device("meta"), _NoDraws():
         yield
 
 
 @dataclass(frozen=True)
 class _Backbone:
-    """How a trunk is made, the channels of its taps, and what ODTK's files hold behind the last.
+    """How a trunk is built, the channels of its taps, and the unused tensors of ODTK's files.
 
     Attributes:
         trunk: makes the module.
@@ -98,7 +98,7 @@ BACKBONES = tuple(_BACKBONES)
 
 
 def check_backbone(name: str) -> None:
-    """Refuses a name that is not one of `BACKBONES`.
+    """Check that a name is one of `BACKBONES`.
 
     Raises:
         UsageError: it is not; the message names the nearest.
@@ -112,7 +112,7 @@ def check_backbone(name: str) -> None:
 
 
 def build_trunk(name: str) -> tuple[nn.Module, Channels]:
-    """Builds the trunk of a backbone, with random weights.
+    """Build the trunk of a backbone, with random weights.
 
     Args:
         name: ODTK's factory name, one of `BACKBONES`.
@@ -129,7 +129,7 @@ def build_trunk(name: str) -> tuple[nn.Module, Channels]:
 
 
 def unused_tensors(name: str) -> dict[str, Tensor]:
-    """The tensors of ODTK's files that no output depends on.
+    """Name the tensors of ODTK's files that no output depends on.
 
     Args:
         name: ODTK's factory name, one of `BACKBONES`.

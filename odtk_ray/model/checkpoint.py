@@ -1,4 +1,4 @@
-"""ODTK's checkpoints: load and check, build the network, describe, save."""
+"""Loads and checks ODTK's checkpoints; builds the network, describes and saves them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from odtk_ray import storage
-from odtk_ray.model.pth import DEFAULT_CHANNELS, Settings, parse_settings, read_pth, unusable
+from odtk_ray.model.pth import (
+    DEFAULT_CHANNELS,
+    CheckpointSettings,
+    parse_settings,
+    read_pth,
+    unusable_checkpoint,
+)
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.model.weights import (
     COUNTER,
     check_weights,
     digest,
-    settled_angles,
+    resolve_angles,
     skeleton,
     unused_weights,
 )
@@ -25,7 +31,7 @@ from odtk_ray.settings import AnchorGeneration
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(Settings):
+class Checkpoint(CheckpointSettings):
     """A checkpoint that was checked against the network it describes.
 
     Attributes:
@@ -47,7 +53,7 @@ class Checkpoint(Settings):
     sha256: str
 
     def build(self) -> RetinaNet:
-        """Builds the network: float32, on the CPU, in eval mode, without gradients.
+        """Build the network: float32, on the CPU, in eval mode, without gradients.
 
         Weights that are stored as float32 are shared with `state_dict`, not copied.
         """
@@ -61,7 +67,7 @@ class Checkpoint(Settings):
 def load_checkpoint(
     path: str | Path, anchors: AnchorGeneration = "auto", expect: str | None = None
 ) -> Checkpoint:
-    """Reads a checkpoint of ODTK, of any year, and checks it completely.
+    """Read a checkpoint of ODTK, of any year, and check it completely.
 
     Args:
         path: a local file of `torch.save`, zip or legacy format.
@@ -75,7 +81,7 @@ def load_checkpoint(
             do not fit the network that it names, or it is not the one expected.
     """
     content = read_pth(Path(path))
-    settings = settled_angles(parse_settings(path, content), content["state_dict"])
+    settings = resolve_angles(parse_settings(path, content), content["state_dict"])
     weights = check_weights(path, settings, content["state_dict"])
     generation, why = _generation(
         anchors, rotated=settings.rotated, has_ratios=content.get("ratios") is not None
@@ -83,7 +89,9 @@ def load_checkpoint(
     sha256 = digest(settings, generation, weights)
     if expect is not None and expect != sha256:
         why = f"its model is {sha256[:12]} and this run's is {expect[:12]}"
-        raise unusable(path, why, "put the same file on every machine, and leave it there")
+        raise unusable_checkpoint(
+            path, why, "put the same file on every machine, and do not change it during the run"
+        )
     return Checkpoint(
         **vars(settings),
         path=str(path),
@@ -108,7 +116,7 @@ def save_checkpoint(
     drop_unused: bool = False,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a checkpoint in ODTK's layout; the file appears whole or not at all.
+    """Write a checkpoint in ODTK's layout; the file appears whole or not at all.
 
     Args:
         path: the file to write; one that is there is replaced.
@@ -146,8 +154,8 @@ def save_checkpoint(
         torch.save(content, file)
 
 
-def describe(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """What the file holds, as (name, text) rows for people."""
+def describe_checkpoint(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Describe a checkpoint as (name, text) rows for people."""
     names = checkpoint.class_names
     parameters = sum(
         weight.numel() for name, weight in checkpoint.state_dict.items() if "running_" not in name
@@ -193,7 +201,7 @@ def _dtype(weights: Mapping[str, Tensor]) -> str:
 
 
 def _stored(model: RetinaNet, *, half: bool, drop_unused: bool) -> dict[str, Tensor]:
-    """The tensors to store, without BatchNorm's counters, as odtk train leaves them out."""
+    """Return the tensors to store, without BatchNorm's counters, as odtk train leaves them out."""
     state = {
         name: (tensor.half() if half and tensor.dim() == 4 else tensor).cpu()
         for name, tensor in model.state_dict().items()

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it: what every engine but training runs."""
+"""Folds BatchNorm into the convolutions before it, for every engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odtk_ray.model.retinanet import RetinaNet
 
 
 def fold_batch_norms(model: RetinaNet) -> RetinaNet:
-    """A copy of the network without BatchNorm, equal to the original in eval mode up to rounding.
+    """Copy the network without BatchNorm; equal to it in eval mode up to rounding.
 
     A BatchNorm2d with weight g, bias b, mean m, variance v and epsilon e behind a convolution
     (W, c) becomes part of it::
@@ -41,7 +41,7 @@ def fold_batch_norms(model: RetinaNet) -> RetinaNet:
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[nn.Conv2d, str, nn.BatchNorm2d]]:
-    """Convolutions with the BatchNorm that takes their output, which is declared next."""
+    """Yield convolutions with the BatchNorm that takes their output, which is declared next."""
     children = list(parent.named_children())
     for (_, conv), (name, norm) in itertools.pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

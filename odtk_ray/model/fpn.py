@@ -38,7 +38,7 @@ class FPN(nn.Module):
         self.smooth5 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Computes the five levels.
+        """Compute the five levels.
 
         Args:
             x: float [B, 3, H, W], a normalised image; H and W are multiples of 32, and of 128

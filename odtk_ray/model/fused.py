@@ -1,4 +1,4 @@
-"""The network as GPUs run it fast: ReLU and sums fused to convolutions.
+"""Fuses ReLU and sums into convolutions, for speed on GPUs.
 
 What it computes is what `RetinaNet` computes, up to rounding. Only the modules change; names and
 `state_dict()` are no longer those of a checkpoint.
@@ -19,7 +19,7 @@ _CHANNEL_GROUP = 8
 
 
 def fuse_relu(model: RetinaNet) -> RetinaNet:
-    """Joins convolutions with the ReLU and the sum that follow, in place, as cuDNN computes them.
+    """Join convolutions with the ReLU and the sum that follow, in place, as cuDNN computes them.
 
     Args:
         model: with its BatchNorm folded. ReLU6 (MobileNetV2) stays as it is.
@@ -39,7 +39,7 @@ def fuse_relu(model: RetinaNet) -> RetinaNet:
 def conv_relu(
     x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
-    """relu(conv(x) + bias) in one kernel of cuDNN, which torch.compile takes as it is."""
+    """Compute relu(conv(x) + bias) in one cuDNN kernel, which torch.compile takes as it is."""
     return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, (1, 1), 1)
 
 
@@ -54,7 +54,7 @@ def _conv_relu_shape(
 def conv_add_relu(
     x: Tensor, weight: Tensor, z: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
-    """relu(conv(x) + bias + z), likewise."""
+    """Compute relu(conv(x) + bias + z), likewise."""
     return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, bias, stride, padding, (1, 1), 1)
 
 
@@ -77,7 +77,7 @@ class ConvReLU(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes relu(conv(x)): float [B, C, H, W] to [B, C', H', W']."""
+        """Compute relu(conv(x)): float [B, C, H, W] to [B, C', H', W']."""
         if _has_kernel(self.conv, x):
             c = self.conv
             joined: Tensor = conv_relu(x, c.weight, c.bias, list(c.stride), _padding(c))
@@ -97,7 +97,7 @@ class ConvAddReLU(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Computes relu(conv(x) + z), z of the shape of conv(x)."""
+        """Compute relu(conv(x) + z), z of the shape of conv(x)."""
         if _has_kernel(self.conv, x):
             c = self.conv
             joined: Tensor = conv_add_relu(x, c.weight, z, c.bias, list(c.stride), _padding(c))
@@ -120,7 +120,7 @@ class PoolAddReLU(nn.Module):
         self.pool, self.bias = pool, bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes relu(pool(x) + bias): float [B, C, H, W] to [B, C, H', W']."""
+        """Compute relu(pool(x) + bias): float [B, C, H, W] to [B, C, H', W']."""
         return self.pool(x).add_(self.bias.view(-1, 1, 1)).relu_()  # type: ignore[no-any-return]
 
 
@@ -145,7 +145,7 @@ class Residual(nn.Module):
         self.last = ConvAddReLU(last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the block: float [B, C, H, W] to [B, C', H', W']."""
+        """Compute the block: float [B, C, H, W] to [B, C', H', W']."""
         return self.last(self.inner(x), self.downsample(x))  # type: ignore[no-any-return]
 
 

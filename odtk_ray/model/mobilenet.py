@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from odtk_ray.model.initial import he_weights
+from odtk_ray.model.initial_weights import he_weights
 
 # For each stage: expansion of its blocks, channels, blocks, stride of the first one.
 _STAGES = (
@@ -42,7 +42,7 @@ class InvertedResidual(nn.Module):
         self._adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the block: float [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        """Compute the block: float [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
         out: Tensor = self.conv(x)
         return x + out if self._adds else out
 
@@ -63,7 +63,7 @@ class MobileNetV2Trunk(nn.Module):
         he_weights(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Taps after the layers 6, 13 and 17; shapes as `ResNetTrunk.forward`."""
+        """Compute the taps after the layers 6, 13 and 17; shapes as `ResNetTrunk.forward`."""
         taps = []
         for index, layer in enumerate(self.features):
             x = layer(x)

@@ -1,4 +1,4 @@
-"""ODTK's `.pth` files, read without trusting them: from bytes to plain values, settings checked."""
+"""Reads ODTK's `.pth` files without trusting them: bytes to plain values, settings checked."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _TRAINED = "give a file that odtk train wrote"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a checkpoint says about its network.
+class CheckpointSettings:
+    """The network settings that a checkpoint states.
 
     Attributes:
         backbones: ODTK's factory names, in order, each once.
@@ -67,13 +67,13 @@ class Settings:
         return 6 if self.rotated else 4
 
 
-def unusable(path: str | Path, why: str, hint: str = "") -> UsageError:
-    """The error that every unusable checkpoint ends in."""
+def unusable_checkpoint(path: str | Path, why: str, hint: str = "") -> UsageError:
+    """Create the error for a checkpoint that cannot be used."""
     return UsageError(f"cannot use checkpoint {path}", why, hint)
 
 
 def read_pth(path: Path) -> dict[Any, Any]:
-    """Reads a file of `torch.save`, zip or legacy format, on the CPU.
+    """Read a file of `torch.save`, zip or legacy format, on the CPU.
 
     Only tensors and plain values are accepted (`weights_only`): nothing in the file is executed.
 
@@ -82,22 +82,24 @@ def read_pth(path: Path) -> dict[Any, Any]:
     """
     try:
         if path.is_dir():
-            raise unusable(path, "it is a folder", "give the .pth file itself")
+            raise unusable_checkpoint(path, "it is a folder", "give the .pth file itself")
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise unusable(path, error.strerror or str(error)) from error
+        raise unusable_checkpoint(path, error.strerror or str(error)) from error
     _check_start(path, start)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         wants = f"it wants to run {named[1]}" if named else "it holds more than tensors and values"
-        raise unusable(path, f"{wants}, which is refused as unsafe", _TRAINED) from error
+        raise unusable_checkpoint(path, f"{wants}, which is refused as unsafe", _TRAINED) from error
     except Exception as error:  # torch raises nearly every type for a damaged file
-        raise unusable(path, "it is incomplete or damaged", _AGAIN) from error
+        raise unusable_checkpoint(path, "it is incomplete or damaged", _AGAIN) from error
     if not isinstance(content, dict):
-        raise unusable(path, f"it holds a {type(content).__name__}, not a checkpoint", _TRAINED)
+        raise unusable_checkpoint(
+            path, f"it holds a {type(content).__name__}, not a checkpoint", _TRAINED
+        )
     return content
 
 
@@ -108,25 +110,25 @@ def _names(path: Path) -> list[str]:
 
 def _check_start(path: Path, start: bytes) -> None:
     if not start:
-        raise unusable(path, "it is empty", _AGAIN)
+        raise unusable_checkpoint(path, "it is empty", _AGAIN)
     if not start.startswith((_ZIP_START, _LEGACY_START)):
-        raise unusable(path, "it is not a PyTorch file", _TRAINED)
+        raise unusable_checkpoint(path, "it is not a PyTorch file", _TRAINED)
     if start != _ZIP_START:
         return
     try:
         whole = zipfile.is_zipfile(path)
         names = _names(path) if whole else []
     except Exception as error:  # zipfile raises many types for a damaged directory
-        raise unusable(path, "it is damaged", _AGAIN) from error
+        raise unusable_checkpoint(path, "it is damaged", _AGAIN) from error
     if not whole:
-        raise unusable(path, "it is incomplete: the end of the file is missing", _AGAIN)
+        raise unusable_checkpoint(path, "it is incomplete: the end of the file is missing", _AGAIN)
     inside = [name for name in names if name.endswith((".pth", ".pt", ".torch"))]
     if inside:
-        raise unusable(path, f"it is a zip archive around {inside[0]}", "unzip it first")
+        raise unusable_checkpoint(path, f"it is a zip archive around {inside[0]}", "unzip it first")
     if any(name.endswith("/constants.pkl") for name in names):
-        raise unusable(path, "it is a TorchScript program, not a checkpoint", _TRAINED)
+        raise unusable_checkpoint(path, "it is a TorchScript program, not a checkpoint", _TRAINED)
     if not any(name.endswith("/data.pkl") for name in names):
-        raise unusable(path, "it is a zip archive, not a PyTorch file", _TRAINED)
+        raise unusable_checkpoint(path, "it is a zip archive, not a PyTorch file", _TRAINED)
 
 
 def _whole(value: object) -> TypeGuard[int]:
@@ -171,8 +173,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> Settings:
-    """Checks every entry that inference reads, except the tensors.
+def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> CheckpointSettings:
+    """Check every entry that inference reads, except the tensors.
 
     Args:
         path: named in the errors.
@@ -187,18 +189,18 @@ def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> Settings:
     for key, value in given.items():
         is_right, meaning = _RULES[key]
         if not is_right(value):
-            raise unusable(path, f"its '{key}' is {reprlib.repr(value)}, not {meaning}")
+            raise unusable_checkpoint(path, f"its '{key}' is {reprlib.repr(value)}, not {meaning}")
     names = given["backbone"]
     try:
         for name in names:
             check_backbone(name)
     except UsageError as error:
-        raise unusable(path, error.what, error.hint) from None
+        raise unusable_checkpoint(path, error.what, error.hint) from None
     if len(set(names)) < len(names):
-        raise unusable(path, f"its 'backbone' names one twice: {', '.join(names)}")
+        raise unusable_checkpoint(path, f"its 'backbone' names one twice: {', '.join(names)}")
     for key in ("class_names", "category_ids"):
         if key in given and len(given[key]) != given["classes"]:
-            raise unusable(
+            raise unusable_checkpoint(
                 path, f"its '{key}' has {len(given[key])} entries for {given['classes']} classes"
             )
     for key in ("ratios", "scales", "angles"):
@@ -206,13 +208,15 @@ def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> Settings:
             given[key] = tuple(float(value) for value in given[key])
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     del values["state_dict"]
-    return Settings(backbones=values.pop("backbone"), classes=values.pop("classes"), **values)
+    return CheckpointSettings(
+        backbones=values.pop("backbone"), classes=values.pop("classes"), **values
+    )
 
 
 def _check_keys(path: str | Path, content: Mapping[Any, Any]) -> None:
     if content and all(isinstance(value, Tensor) for value in content.values()):
         why = "it holds tensors alone, without the 'backbone' and 'classes' that ODTK stores"
-        raise unusable(path, why, _TRAINED)
+        raise unusable_checkpoint(path, why, _TRAINED)
     missing = [f"'{key}'" for key in _REQUIRED if content.get(key) is None]
     if missing:
-        raise unusable(path, f"it has no {', '.join(missing)}", _TRAINED)
+        raise unusable_checkpoint(path, f"it has no {', '.join(missing)}", _TRAINED)

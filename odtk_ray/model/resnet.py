@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from odtk_ray.model.initial import he_weights
+from odtk_ray.model.initial_weights import he_weights
 
 
 class BasicBlock(nn.Module):
@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the block: float [B, inputs, H, W] to [B, planes, H / stride, W / stride]."""
+        """Compute the block: float [B, inputs, H, W] to [B, planes, H / stride, W / stride]."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         out += x if self.downsample is None else self.downsample(x)
@@ -79,7 +79,7 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the block: float [B, inputs, H, W] to [B, 4 planes, H / stride, W / stride]."""
+        """Compute the block: float [B, inputs, H, W] to [B, 4 planes, H / stride, W / stride]."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -128,7 +128,7 @@ class ResNetTrunk(nn.Module):
         he_weights(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Taps after layer2, layer3 and layer4.
+        """Compute the taps after layer2, layer3 and layer4.
 
         Args:
             x: float [B, 3, H, W], a normalised image.

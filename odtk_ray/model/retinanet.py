@@ -48,7 +48,7 @@ class RetinaNet(nn.Module):
         self.box_head = _head(channels, anchors * box_values)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Computes class logits and box deltas of every level, P3 to P7 of each backbone in order.
+        """Compute class logits and box deltas of every level, P3 to P7 of each backbone in order.
 
         Args:
             x: float [B, 3, H, W], normalised images; H and W are multiples of 128 for the strides

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint: checked against the network its settings describe, and hashed."""
+"""Checks a checkpoint's tensors against the network its settings describe, and hashes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from odtk_ray.model.backbones import unused_tensors, without_data
-from odtk_ray.model.pth import Settings, unusable
+from odtk_ray.model.pth import CheckpointSettings, unusable_checkpoint
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_ANGLES
 
@@ -22,8 +22,8 @@ COUNTER = "num_batches_tracked"  # BatchNorm's, not in files of odtk train
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def skeleton(settings: Settings) -> RetinaNet:
-    """The network without data: nothing is allocated, no random number is drawn."""
+def skeleton(settings: CheckpointSettings) -> RetinaNet:
+    """Build the network without data: no memory is allocated, no random number drawn."""
     with without_data():
         return RetinaNet(
             settings.backbones,
@@ -35,7 +35,7 @@ def skeleton(settings: Settings) -> RetinaNet:
 
 
 def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of ODTK's files that do nothing, by their full names, on device `meta`."""
+    """Name the tensors of ODTK's files that do nothing, in full, on device `meta`."""
     return {
         f"backbones.{backbone}.features.{name}": tensor
         for backbone in backbones
@@ -43,8 +43,8 @@ def unused_weights(backbones: Iterable[str]) -> dict[str, Tensor]:
     }
 
 
-def settled_angles(settings: Settings, state: Mapping[Any, Any]) -> Settings:
-    """Settings with ODTK's angles where heads for them tell that a file without any is rotated.
+def resolve_angles(settings: CheckpointSettings, state: Mapping[Any, Any]) -> CheckpointSettings:
+    """Add ODTK's angles to settings without any if the heads show that the boxes are rotated.
 
     ODTK 0.2.0 and 0.2.1 did not store them. They decide how many anchors there are and nothing
     else: a box takes its theta from the head.
@@ -56,9 +56,9 @@ def settled_angles(settings: Settings, state: Mapping[Any, Any]) -> Settings:
 
 
 def check_weights(
-    path: str | Path, settings: Settings, state: Mapping[Any, Any]
+    path: str | Path, settings: CheckpointSettings, state: Mapping[Any, Any]
 ) -> dict[str, Tensor]:
-    """Picks the tensors that inference uses and checks each of them.
+    """Select the tensors that inference uses, and check each of them.
 
     Args:
         path: named in the errors.
@@ -73,7 +73,9 @@ def check_weights(
     ignored = known.keys() | unused_weights(settings.backbones).keys()
     odd = [name for name in expected if name in state and not _is_plain(state[name])]
     if odd:
-        raise unusable(path, f"these are not tensors of floating-point numbers: {_some(odd)}")
+        raise unusable_checkpoint(
+            path, f"these are not tensors of floating-point numbers: {_some(odd)}"
+        )
     weights: dict[str, Tensor] = {name: state[name].detach() for name in expected if name in state}
     _check_heads(path, settings, weights)
     problems = {
@@ -88,11 +90,13 @@ def check_weights(
     found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in problems.items() if names]
     if found:
         network = f"{', '.join(settings.backbones)} with {settings.classes} classes"
-        raise unusable(path, f"its tensors do not fit {network}: {', '.join(found)}")
+        raise unusable_checkpoint(path, f"its tensors do not fit {network}: {', '.join(found)}")
     for name, weight in weights.items():
         # numpy's test: torch's takes twenty times as long when the cores are shared.
         if not np.isfinite(weight.float().numpy()).all():
-            raise unusable(path, f"{name} holds NaN or infinity", "the training has diverged")
+            raise unusable_checkpoint(
+                path, f"{name} holds NaN or infinity", "the training has diverged"
+            )
     return weights
 
 
@@ -105,28 +109,36 @@ def _is_plain(value: object) -> bool:
     )
 
 
-def _check_heads(path: str | Path, settings: Settings, weights: Mapping[str, Tensor]) -> None:
-    """Explains the most common mismatch, heads for other anchors."""
+def _check_heads(
+    path: str | Path, settings: CheckpointSettings, weights: Mapping[str, Tensor]
+) -> None:
+    """Explain the most common mismatch, heads for other anchors."""
     heads = _read_heads(settings, weights)
     if heads is None:
         return
     anchors, rotated = heads
     if rotated and not settings.rotated:
         why = f"its heads are those of a rotated model with {anchors} anchors a cell, but it has no"
-        raise unusable(path, f"{why} 'angles'", "store the angles of the training in the file")
+        raise unusable_checkpoint(
+            path, f"{why} 'angles'", "store the angles of the training in the file"
+        )
     if settings.rotated and not rotated:
         why = "it has 'angles', but its heads are those of an axis-aligned model"
-        raise unusable(path, why, "take 'angles' out of the file")
+        raise unusable_checkpoint(path, why, "take 'angles' out of the file")
     if anchors != settings.anchors_per_cell:
         why = (
             f"its heads have {anchors} anchors a cell, "
             f"but its ratios, scales and angles make {settings.anchors_per_cell}"
         )
-        raise unusable(path, why, "store the ratios and scales of the training in the file")
+        raise unusable_checkpoint(
+            path, why, "store the ratios and scales of the training in the file"
+        )
 
 
-def _read_heads(settings: Settings, weights: Mapping[str, Tensor]) -> tuple[int, bool] | None:
-    """Anchors of a cell and whether boxes are rotated, as the shapes of the last layers say.
+def _read_heads(
+    settings: CheckpointSettings, weights: Mapping[str, Tensor]
+) -> tuple[int, bool] | None:
+    """Infer anchors per cell and whether boxes are rotated from the shapes of the last layers.
 
     A head has anchors * classes or anchors * box values outputs.
     """
@@ -147,8 +159,8 @@ def _shape(shape: torch.Size) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 
-def digest(settings: Settings, generation: str, weights: Mapping[str, Tensor]) -> str:
-    """SHA-256, in hex, of all that decides the network's result.
+def digest(settings: CheckpointSettings, generation: str, weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, in hex, of everything that determines the network's result.
 
     Args:
         settings: backbones, classes and anchors are part of it.

@@ -21,7 +21,7 @@ def generate_anchors(
     generation: Literal["current", "legacy"],
     angles: Sequence[float] | None = None,
 ) -> Tensor:
-    """Anchors of the cell at the origin; cell (x, y) adds (x * stride, y * stride) to them.
+    """Compute the anchors of the cell at the origin; cell (x, y) adds (x, y) * stride to them.
 
     A cell is a square of `stride` pixels. For the ratio r = h / w its area is kept,
     w = sqrt(stride^2 / r) and h = w * r, and both sides are multiplied by the scale around the

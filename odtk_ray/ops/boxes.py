@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor, limit_w: int, limit_h: int) -> Tensor:
-    """Boxes from the regression head's deltas, clipped as ODTK's decode.cu clips them.
+    """Decode boxes from the regression head's deltas, clipped as ODTK's decode.cu clips them.
 
     With w = x2 - x1 + 1 and h = y2 - y1 + 1 of the anchor::
 
@@ -38,7 +38,7 @@ def decode_boxes(deltas: Tensor, anchors: Tensor, limit_w: int, limit_h: int) ->
 def _decode_side(
     shift: Tensor, growth: Tensor, low: Tensor, high: Tensor, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """One axis of `decode_boxes`: both ends of the box along it."""
+    """Decode one axis of `decode_boxes`: both ends of the box along it."""
     size = high - low + 1
     centre = shift * size + low + 0.5 * size
     half = 0.5 * (torch.exp(growth) * size)
@@ -48,7 +48,7 @@ def _decode_side(
 
 
 def areas(boxes: Tensor) -> Tensor:
-    """(x2 - x1 + 1) * (y2 - y1 + 1), negative for a box inverted along one axis.
+    """Compute (x2 - x1 + 1) * (y2 - y1 + 1), negative for a box inverted along one axis.
 
     Args:
         boxes: float32 [..., 4], xyxy, inclusive corners.
@@ -61,7 +61,7 @@ def areas(boxes: Tensor) -> Tensor:
 
 
 def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Intersection over union of every box of one set with every box of the other; see `iou`.
+    """Compute the IoU of every box of one set with every box of the other; see `iou`.
 
     Args:
         boxes1: float32 [..., N, 4], xyxy, inclusive corners.
@@ -75,7 +75,7 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def iou(boxes1: Tensor, areas1: Tensor, boxes2: Tensor, areas2: Tensor) -> Tensor:
-    """Intersection over union of paired boxes, as ODTK's nms.cu computes it in float32.
+    """Compute the IoU of paired boxes, as ODTK's nms.cu computes it in float32.
 
     inter / (area1 + area2 - inter), where the sides of the intersection, right - left + 1, are at
     least 0. Nothing guards against empty, inverted or infinite boxes: their value may be 0,

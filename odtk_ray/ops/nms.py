@@ -28,7 +28,7 @@ def nms(
     detections: int,
     own_angles: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The best boxes of each image: what ODTK's nms.cu gives, for the whole batch at once.
+    """Select the best boxes of each image as ODTK's nms.cu does, for a whole batch at once.
 
     Boxes with a score of 0, below, or NaN are dropped and the others are taken by descending
     score, equal scores in the order given. A box is suppressed by a better survivor of its class
@@ -65,7 +65,7 @@ def nms(
 
 
 def _rows(boxes: Tensor, columns: Tensor) -> Tensor:
-    """Some boxes of each image: [B, N, k] and int64 [B, n] to [B, n, k]."""
+    """Select some boxes of each image: [B, N, k] and int64 [B, n] to [B, n, k]."""
     return boxes.gather(1, columns[..., None].expand(-1, -1, boxes.shape[-1]))
 
 
@@ -96,7 +96,7 @@ def _rotated(boxes: Tensor, threshold: float, own_angles: bool) -> _Overlaps:
 
 
 def _survivors(alive: Tensor, classes: Tensor, overlaps: _Overlaps, detections: int) -> Tensor:
-    """Columns of the first survivors of each image, int64 [B, D], filled up with the last column.
+    """Return the columns of each image's first survivors, int64 [B, D]; the last one pads.
 
     One round a detection: the first box still waiting in each image survives and removes what it
     suppresses, in all images at once. Inputs [B, N] are in order; the last column is unused.

@@ -15,7 +15,7 @@ from odtk_ray.ops.boxes import decode_boxes
 
 
 def decode_rotated(deltas: Tensor, anchors: Tensor, limit_w: int, limit_h: int) -> Tensor:
-    """Rotated boxes from the regression head's deltas.
+    """Decode rotated boxes from the regression head's deltas.
 
     The un-rotated box is decoded and clipped as `boxes.decode_boxes` does it, so a box at the
     border is shifted or shrunk before it is turned: ODTK's decode does the same. The angle of the
@@ -36,14 +36,14 @@ def decode_rotated(deltas: Tensor, anchors: Tensor, limit_w: int, limit_h: int) 
 
 
 def _unit(direction: Tensor) -> Tensor:
-    """(sin, cos) of length 1, [..., 2]; (0, 1) where there is none."""
+    """Normalise (sin, cos) to length 1, [..., 2]; (0, 1) if the length is 0."""
     length = torch.hypot(direction[..., :1], direction[..., 1:])
     ahead = direction.new_tensor([0.0, 1.0])
     return (direction / length).where((length > 0) & length.isfinite(), ahead)
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """The corners of rotated boxes.
+    """Compute the corners of rotated boxes.
 
     Source: the rotation of ODTK's nms.cu, x' = x cos - y sin and y' = x sin + y cos.
 
@@ -62,7 +62,7 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def rotated_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Intersection over union of paired rotated boxes, exact up to rounding.
+    """Compute the IoU of paired rotated boxes, exact up to rounding.
 
     In the frame of the second box, where that is |x| <= w, |y| <= h, Green's theorem makes the
     common area an integral along the edges of the first one, `_covered`. It is continuous in all
@@ -94,7 +94,7 @@ _TURN = ((-1, -1), (1, -1), (1, 1), (-1, 1))  # signs of the corners, once aroun
 
 
 def same_angle_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """What ODTK's rotated NMS compares: both boxes turned by the angle of the second one.
+    """Compute the IoU that ODTK's rotated NMS uses: both boxes turned by the second one's angle.
 
     ODTK builds both polygons with the later box's sin and cos. Its own clipping moves equal
     corners by 0.001 pixels and scales boxes by the length of (sin, cos); neither is repeated.
@@ -116,7 +116,7 @@ def same_angle_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def rotated_iou_bound(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """An upper bound of both IoUs above, from the circles around the boxes and their areas.
+    """Compute an upper bound of both IoUs above, from enclosing circles and areas.
 
     Args:
         boxes1: float [..., 6].
@@ -141,20 +141,20 @@ def _half_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _offset(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
-    """From the centre of the second box to that of the first, without forming either."""
+    """Compute the vector between the boxes' centres without computing the centres."""
     ends = boxes1[..., :4] - boxes2[..., :4]
     middle = (ends[..., :2] + ends[..., 2:]) / 2
     return middle[..., 0], middle[..., 1]
 
 
 def _shared(distance: Tensor, half1: Tensor, half2: Tensor) -> Tensor:
-    """Common length of two intervals whose centres are `distance` apart."""
+    """Compute the common length of two intervals whose centres are `distance` apart."""
     ends = torch.minimum(distance + half1, half2) - torch.maximum(distance - half1, -half2)
     return ends.clamp(min=0)
 
 
 def _covered(x: Tensor, y: Tensor, half_w: Tensor, half_h: Tensor) -> Tensor:
-    """Area of a polygon inside the rectangle |x| <= half_w, |y| <= half_h.
+    """Compute the area of a polygon inside the rectangle |x| <= half_w, |y| <= half_h.
 
     The integral of clamp(y, -half_h, half_h) + half_h over x along the closed outline, where only
     x within the rectangle counts. On a straight edge it is the width in x times the mean of the

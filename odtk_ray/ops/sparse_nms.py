@@ -1,4 +1,4 @@
-"""The suppression of `nms` for one long list of boxes, most of which are far from each other."""
+"""Non-maximum suppression for one long list of boxes, most of which are far from each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SLACK = 1e-3  # pixels; more than rounding takes from the enclosing box of a ro
 def sparse_nms(
     scores: Tensor, boxes: Tensor, classes: Tensor, *, threshold: float, own_angles: bool = True
 ) -> Tensor:
-    """Which boxes `nms` would keep if there were no limit, without comparing all with all.
+    """Return the boxes that `nms` without a limit would keep, comparing only boxes that meet.
 
     A sweep along x finds the pairs whose enclosing boxes meet. Only these have an IoU.
 
@@ -44,7 +44,7 @@ def sparse_nms(
 def _suppressions(
     boxes: Tensor, classes: Tensor, threshold: float, own_angles: bool
 ) -> tuple[Tensor, Tensor]:
-    """Pairs of one class with an IoU beyond the threshold, better and worse row, in that order."""
+    """Return pairs of one class above the IoU threshold: better and worse row, in that order."""
     if boxes.shape[-1] == 6:
         boxes = boxes.double()
     parts = []
@@ -64,7 +64,7 @@ def _overlap(better: Tensor, worse: Tensor, own_angles: bool) -> Tensor:
 
 
 def _meeting(boxes: Tensor, classes: Tensor, own_angles: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of one class whose enclosing boxes meet, each pair once, some million at a time."""
+    """Yield rows of one class whose enclosing boxes meet, each pair once, a million at a time."""
     if len(boxes) == 0:
         return
     low, high = _ends(boxes, own_angles)
@@ -87,7 +87,7 @@ def _meeting(boxes: Tensor, classes: Tensor, own_angles: bool) -> Iterator[tuple
 
 
 def _ends(boxes: Tensor, own_angles: bool) -> tuple[Tensor, Tensor]:
-    """Enclosing boxes, lower ends and what upper ends stay below; float64 [N, 2] each."""
+    """Compute enclosing boxes, lower ends and exclusive upper ends; float64 [N, 2] each."""
     if boxes.shape[-1] == 4:
         return boxes[:, :2].double(), boxes[:, 2:].double() + 1
     if not own_angles:  # a box may be turned by any other's angle

@@ -1,1 +1,1 @@
-"""Drawing: detections into pictures, annotations onto a sheet."""
+"""Draws detections into pictures, and annotations onto a sheet."""

@@ -1,4 +1,4 @@
-"""Six annotations on one sheet, drawn so that the sign of theta can be seen."""
+"""Draws six annotations onto one sheet, so that the sign of theta can be seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from odtk_ray import storage
-from odtk_ray.checks.annotations import Report
+from odtk_ray.checks.annotations import AnnotationReport
 from odtk_ray.checks.problems import Problem, shown
 from odtk_ray.datasets.annotation_paths import below, image_folder, image_path
 from odtk_ray.datasets.ground_truth import read_box
@@ -28,7 +28,7 @@ _BOX, _OUTLINE, _GRAY = (255, 64, 64), (64, 255, 96), (96, 96, 96)
 
 
 def check_sheet(path: str, annotations: str) -> None:
-    """See that the sheet has a place, before any work is done.
+    """Check that the sheet can be written, before any work is done.
 
     Raises:
         UsageError: otherwise.
@@ -41,7 +41,7 @@ def check_sheet(path: str, annotations: str) -> None:
     check_file(path)
 
 
-def write_samples(report: Report, images: str, path: str) -> None:
+def write_samples(report: AnnotationReport, images: str, path: str) -> None:
     """Write the sheet of a report's samples; pictures that cannot be read become findings.
 
     Args:
@@ -72,8 +72,8 @@ def _real(path: str) -> str:
     return path if storage.is_uri(path) else os.path.realpath(path)
 
 
-def _sheet(report: Report, paths: Mapping[Any, str]) -> Image.Image:
-    """The box as odtk-ray reads it in red, the file's outline in green.
+def _sheet(report: AnnotationReport, paths: Mapping[Any, str]) -> Image.Image:
+    """Draw each box as odtk-ray reads it in red, the file's outline in green.
 
     The red box has its first corner (top left before the turn) marked by a dot, and an arrow along
     its width: theta is the angle from the x axis to the arrow, clockwise where it is positive.
@@ -120,7 +120,7 @@ def _tile(entry: Mapping[str, Any], picture: Windowed) -> Image.Image:
 
 
 def _part(picture: Windowed, origin: Floats, side: float) -> Image.Image:
-    """A square of a picture, scaled to a tile; gray where the picture ends.
+    """Cut a square out of a picture, scaled to a tile; gray beyond the picture.
 
     Raises:
         ImageError: it cannot be decoded.

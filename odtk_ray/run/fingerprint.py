@@ -1,4 +1,4 @@
-"""What a run's results depend on, and whether a resumed run is the one that was planned."""
+"""The settings that a run's results depend on, and the check that a resumed run has the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from odtk_ray.cluster.session import Fleet
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open import OpenedModel
+from odtk_ray.model.open_model import OpenedModel
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.run_folder import RunFolder
@@ -21,13 +21,13 @@ from odtk_ray.shards.run_folder import RunFolder
 def fingerprint(
     config: InferConfig, opened: OpenedModel, annotations: str, *, torch_free: bool
 ) -> RunSettings:
-    """Return what must be equal for a resumed run to end with the bytes of an undisturbed one.
+    """Return the settings that a resumed run must repeat, so that its outputs have the same bytes.
 
     Args:
-        config: what the user asked for.
-        opened: the model, and what it decides.
+        config: the user's settings.
+        opened: the model, and the settings that it decides.
         annotations: hash of the annotation file; empty without one.
-        torch_free: whether plans run, which need no torch and only one version of TensorRT each.
+        torch_free: whether TensorRT plans run, which need no torch and one TensorRT version each.
     """
     import PIL
     from PIL import features
@@ -60,10 +60,10 @@ def fingerprint(
 
 
 def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> None:
-    """See that a resumed run is the run that was planned.
+    """Check that a resumed run has the settings that it was planned with.
 
     Raises:
-        UsageError: something that decides about the results differs; it is named.
+        UsageError: a setting that the results depend on differs; it is named.
     """
     planned = run.plan.settings
     wanted: dict[str, Any] = {
@@ -83,8 +83,8 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
             )
 
 
-def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
-    """Take over an earlier run, once it is certain that this driver can go on with it.
+def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
+    """Take over an earlier run, after checking that it was planned for the same device.
 
     Raises:
         UsageError: it was planned for other hardware.
@@ -93,16 +93,16 @@ def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
     if planned != found:
         raise UsageError(
             f"cannot resume {run.path} here",
-            f"it was planned for a {planned}, and the workers would be of kind {found}",
-            "results of the two differ in the last bits: resume where it was started",
+            f"it was planned for a {planned}, and the workers here are {found} workers",
+            "results of the two differ in the last bits: resume it on the same kind of workers",
         )
     run.take_over()
-    report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
+    reporter.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
     return run
 
 
 def _short(value: Any, other: Any) -> str:
-    """A value for a message; of two groups of values only what differs."""
+    """Format a value for a message; of two groups of values only what differs."""
     if is_dataclass(value) and not isinstance(value, type):
         return _short(asdict(value), asdict(other))
     if isinstance(value, dict) and isinstance(other, dict):

@@ -1,7 +1,8 @@
-"""Columns of text, one value a detection, from which the output formats are put together."""
+"""Text of output files: columns with one value per detection, and indented JSON objects."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +11,18 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from odtk_ray.shards.merge import Merged
+from odtk_ray.shards.merge import MergedRows
 
 
-def each(rows: Merged, values: pa.ChunkedArray | Sequence[Any]) -> list[Any]:
-    """For each detection the value of its image."""
+def per_detection(rows: MergedRows, values: pa.ChunkedArray | Sequence[Any]) -> list[Any]:
+    """Repeat each image's value for each of its detections."""
     listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
-    each: list[Any] = np.repeat(_objects(listed), np.diff(rows.offsets)).tolist()
-    return each
+    repeated: list[Any] = np.repeat(_objects(listed), np.diff(rows.offsets)).tolist()
+    return repeated
 
 
-def pick(values: Sequence[Any], classes: NDArray[np.int64]) -> list[Any]:
-    """For each detection the value of its class."""
+def per_class(values: Sequence[Any], classes: NDArray[np.int64]) -> list[Any]:
+    """Look up the value of each detection's class."""
     picked: list[Any] = _objects(values)[classes].tolist()
     return picked
 
@@ -32,28 +33,28 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return array
 
 
-def box(rows: Merged) -> list[list[str]]:
-    """The text of x, y, width, height, and theta of rotated boxes: a list for each of them."""
+def box_columns(rows: MergedRows) -> list[list[str]]:
+    """Format x, y, width, height, and theta of rotated boxes as text, one list for each."""
     return _columns(rows.bbox)
 
 
-def outline(rows: Merged) -> list[list[str]]:
-    """The text of the eight numbers of a rotated box's corners, a list for each; otherwise none."""
+def corner_columns(rows: MergedRows) -> list[list[str]]:
+    """Format the eight corner coordinates of rotated boxes, one list for each; [] for others."""
     return _columns(rows.segmentation) if rows.rotated else []
 
 
 def _columns(values: NDArray[np.float64]) -> list[list[str]]:
-    texts, count = numbers(values), values.shape[1]
+    texts, count = number_texts(values), values.shape[1]
     return [texts[k::count] for k in range(count)]
 
 
 def box_names(rotated: bool) -> tuple[str, ...]:
-    """What the numbers of a `bbox` are called in tables."""
+    """Return the column names of a `bbox` in tables."""
     return ("x", "y", "width", "height", *(("theta",) if rotated else ()))
 
 
-def numbers(values: NDArray[np.float64]) -> list[str]:
-    """What Python's repr says of each number; five times as fast."""
+def number_texts(values: NDArray[np.float64]) -> list[str]:
+    """Format each number as Python's repr does, five times as fast."""
     flat = np.ascontiguousarray(values).reshape(-1)
     if not len(flat):
         return []
@@ -65,10 +66,21 @@ def numbers(values: NDArray[np.float64]) -> list[str]:
     return texts
 
 
-def filled(template: str, separator: str, *columns: Sequence[str]) -> str:
-    """The template once a detection, each `%s` filled from its column."""
+def fill_template(template: str, separator: str, *columns: Sequence[str]) -> str:
+    """Repeat a template for each detection, each `%s` filled from its column."""
     count = len(columns[0])
     values: list[str] = [""] * (len(columns) * count)
     for k, column in enumerate(columns):
         values[k :: len(columns)] = column
     return separator.join([template] * count) % tuple(values)
+
+
+# json.dumps with `indent` takes its encoder in Python, which is five times as slow.
+_FLAT = json.JSONEncoder(separators=(",\n            ", ": "))
+
+
+def indented(value: dict[str, object]) -> str:
+    """Format an object as json.dumps does with an indent of 4, inside a list inside an object."""
+    if value and not any(isinstance(v, (dict, list)) for v in value.values()):
+        return f"        {{\n            {_FLAT.encode(value)[1:-1]}\n        }}"
+    return "        " + json.dumps(value, indent=4).replace("\n", "\n        ")

@@ -14,13 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from odtk_ray.run.output_columns import box, box_names, each, filled, numbers, outline, pick
-from odtk_ray.shards.merge import Merged
+from odtk_ray.run.output_columns import (
+    box_columns,
+    box_names,
+    corner_columns,
+    fill_template,
+    indented,
+    number_texts,
+    per_class,
+    per_detection,
+)
+from odtk_ray.shards.merge import MergedRows
 
 
 @dataclass(frozen=True)
 class OutputContext:
-    """What the formats need besides the rows.
+    """The facts that the formats need besides the rows.
 
     Attributes:
         category_ids: for each class index the JSON text of its category id.
@@ -38,10 +47,10 @@ class OutputContext:
 
 
 class Writer(ABC):
-    """Takes merged rows in record order."""
+    """Writes merged rows, in record order, to a file."""
 
     @abstractmethod
-    def write(self, rows: Merged) -> None:
+    def write(self, rows: MergedRows) -> None:
         """Add rows."""
 
     @abstractmethod
@@ -49,7 +58,7 @@ class Writer(ABC):
         """End the file; `records` gives the JSON text of every `images` entry once more."""
 
     def give_up(self) -> None:  # noqa: B027 - most hold nothing
-        """The file will not be ended: let go of its stream."""
+        """Release the stream of a file that will not be finished."""
 
 
 class OdtkJson(Writer):
@@ -90,22 +99,23 @@ class OdtkJson(Writer):
         self._separator = '{\n    "annotations": ['
         self._any = False
 
-    def write(self, rows: Merged) -> None:
-        """One entry a detection, keys and numbers as ODTK's json.dump writes them."""
-        ids = each(rows, rows.records["image_id"])
-        categories = pick(self._context.category_ids, rows.classes)
+    def write(self, rows: MergedRows) -> None:
+        """Write one entry per detection, keys and numbers as ODTK's json.dump writes them."""
+        ids = per_detection(rows, rows.records["image_id"])
+        categories = per_class(self._context.category_ids, rows.classes)
         template = self._ENTRY
         if rows.rotated:
             template = template.removesuffix("\n            ]\n        }") + self._ROTATED
-        columns = ids, numbers(rows.scores), categories, *box(rows), *outline(rows)
-        entries = filled(template, ",", *columns)
+        scores = number_texts(rows.scores)
+        columns = ids, scores, categories, *box_columns(rows), *corner_columns(rows)
+        entries = fill_template(template, ",", *columns)
         if entries:
             self._stream.write(self._separator + entries)
             self._separator = ","
             self._any = True
 
     def close(self, records: Iterator[str]) -> None:
-        """The `images` as they came, then `categories` where there are some."""
+        """Write the `images` as they were read, then `categories` if there are any."""
         if not self._any:
             self._stream.write(self._separator)
         self._stream.write("\n    ],\n" if self._any else "],\n")
@@ -135,14 +145,14 @@ class CocoResults(Writer):
         self._context = context
         self._separator = "[\n"
 
-    def write(self, rows: Merged) -> None:
-        """One line a detection."""
-        ids = each(rows, rows.records["image_id"])
-        categories = pick(self._context.category_ids, rows.classes)
-        scores = numbers(rows.scores)
+    def write(self, rows: MergedRows) -> None:
+        """Write one line per detection."""
+        ids = per_detection(rows, rows.records["image_id"])
+        categories = per_class(self._context.category_ids, rows.classes)
+        scores = number_texts(rows.scores)
         template = self._ROTATED if rows.rotated else self._LINE
-        columns = ids, categories, *box(rows), scores, *outline(rows)
-        lines = filled(template, ",\n", *columns)
+        columns = ids, categories, *box_columns(rows), scores, *corner_columns(rows)
+        lines = fill_template(template, ",\n", *columns)
         if lines:
             self._stream.write(self._separator + lines)
             self._separator = ",\n"
@@ -165,12 +175,12 @@ class JsonLines(Writer):
         self._stream = stream
         self._context = context
 
-    def write(self, rows: Merged) -> None:
-        """Lines with `image_id`, `file_name`, `detections`, and `error` for a failed image."""
-        categories = pick(self._context.category_ids, rows.classes)
+    def write(self, rows: MergedRows) -> None:
+        """Write lines with `image_id`, `file_name`, `detections`, and `error` of a failed image."""
+        categories = per_class(self._context.category_ids, rows.classes)
         template = self._ROTATED if rows.rotated else self._ENTRY
-        columns = categories, *box(rows), numbers(rows.scores), *outline(rows)
-        entries = filled(template, "\n", *columns)
+        columns = categories, *box_columns(rows), number_texts(rows.scores), *corner_columns(rows)
+        entries = fill_template(template, "\n", *columns)
         found = entries.split("\n")
         offsets = rows.offsets.tolist()
         images = zip(
@@ -188,11 +198,11 @@ class JsonLines(Writer):
             )
 
     def close(self, records: Iterator[str]) -> None:
-        """Nothing is left to write."""
+        """Do nothing: no line is left to write."""
 
 
 class Csv(Writer):
-    """One line a detection, with a header."""
+    """One line per detection, after a header."""
 
     def __init__(self, stream: IO[str], context: OutputContext) -> None:
         self._csv = csv.writer(stream, lineterminator="\n")
@@ -200,31 +210,31 @@ class Csv(Writer):
         head = "image_id file_name category_id category score".split()
         self._csv.writerow([*head, *box_names(context.rotated)])
 
-    def write(self, rows: Merged) -> None:
-        """One line a detection."""
-        plain_ids = [_plain(text) for text in rows.records["image_id"].to_pylist()]
-        plain_categories = [_plain(text) for text in self._context.category_ids]
+    def write(self, rows: MergedRows) -> None:
+        """Write one line per detection."""
+        plain_ids = [json.loads(text) for text in rows.records["image_id"].to_pylist()]
+        plain_categories = [json.loads(text) for text in self._context.category_ids]
         self._csv.writerows(
             zip(
-                each(rows, plain_ids),
-                each(rows, rows.records["file_name"]),
-                pick(plain_categories, rows.classes),
-                pick(self._context.category_names, rows.classes),
-                numbers(rows.scores),
-                *box(rows),
+                per_detection(rows, plain_ids),
+                per_detection(rows, rows.records["file_name"]),
+                per_class(plain_categories, rows.classes),
+                per_class(self._context.category_names, rows.classes),
+                number_texts(rows.scores),
+                *box_columns(rows),
                 strict=True,
             )
         )
 
     def close(self, records: Iterator[str]) -> None:
-        """Nothing is left to write."""
+        """Do nothing: no line is left to write."""
 
 
 class ParquetTable(Writer):
-    """One row a detection; ids are integers where all are, otherwise text."""
+    """One row per detection; ids are integers if all are, otherwise text."""
 
     def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
-        ids = [_plain(text) for text in context.category_ids]
+        ids = [json.loads(text) for text in context.category_ids]
         if any(isinstance(value, str) for value in ids):
             ids = [str(value) for value in ids]
         self._context = context
@@ -242,10 +252,10 @@ class ParquetTable(Writer):
         )
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
 
-    def write(self, rows: Merged) -> None:
-        """One row a detection."""
+    def write(self, rows: MergedRows) -> None:
+        """Write one row per detection."""
         owner = np.repeat(np.arange(len(rows.records)), np.diff(rows.offsets))
-        image_ids = [_plain(text) for text in rows.records["image_id"].to_pylist()]
+        image_ids = [json.loads(text) for text in rows.records["image_id"].to_pylist()]
         if pa.types.is_string(self._id_type):
             image_ids = [str(value) for value in image_ids]
         columns = [
@@ -263,25 +273,9 @@ class ParquetTable(Writer):
         self._writer.close()
 
     def give_up(self) -> None:
-        """Otherwise the writer ends the file when it is collected, and complains."""
+        """Close the file now; otherwise the writer complains when it is collected."""
         with contextlib.suppress(OSError):
             self._writer.close()
-
-
-def _plain(text: str) -> Any:
-    """An id from its JSON text."""
-    return json.loads(text)
-
-
-# json.dumps with `indent` takes its encoder in Python, which is five times as slow.
-_FLAT = json.JSONEncoder(separators=(",\n            ", ": "))
-
-
-def indented(value: dict[str, object]) -> str:
-    """An object as json.dumps writes it with an indent of 4, inside a list inside an object."""
-    if value and not any(isinstance(v, (dict, list)) for v in value.values()):
-        return f"        {{\n            {_FLAT.encode(value)[1:-1]}\n        }}"
-    return "        " + json.dumps(value, indent=4).replace("\n", "\n        ")
 
 
 _TEXT_FORMATS: dict[str, Callable[[IO[str], OutputContext], Writer]] = {
@@ -294,7 +288,7 @@ FORMATS = (*_TEXT_FORMATS, ".parquet")
 
 
 def make_writer(path: str, stream: IO[Any], context: OutputContext) -> Writer:
-    """The writer of the format that a file's name ends in; `stream` is binary for Parquet."""
+    """Make the writer of the format that a file's name ends in; Parquet needs a binary `stream`."""
     if path.endswith(".parquet"):
         return ParquetTable(stream, context)
     return next(kind for end, kind in _TEXT_FORMATS.items() if path.endswith(end))(stream, context)

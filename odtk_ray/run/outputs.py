@@ -1,4 +1,4 @@
-"""The files of a run: all of them appear at its end, or none does."""
+"""The output files of a run: all of them appear at its end, or none does."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.score_run import Scores
-from odtk_ray.reporter import Reporter
+from odtk_ray.reporter import Reporter, counted
 from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
-from odtk_ray.shards.merge import merged
+from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.storage import Draft
-from odtk_ray.storage.retry import patiently
-from odtk_ray.storage.writable import check_file, check_place
+from odtk_ray.storage import FileDraft
+from odtk_ray.storage.retry import with_retries
+from odtk_ray.storage.writable import check_file, check_writable
 
 
 def check_outputs(config: InferConfig) -> None:
-    """See that everything the run is to write has a place, before any work is done.
+    """Check that everything the run is to write can be written, before any work is done.
 
     Raises:
         UsageError: otherwise.
@@ -41,15 +41,17 @@ def check_outputs(config: InferConfig) -> None:
             )
         check_file(path)
     if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
-        raise UsageError("one output is named twice", ", ".join(config.outputs))
-    check_place(config.run_folder)
+        raise UsageError("an output is named twice", ", ".join(config.outputs))
+    check_writable(config.run_folder)
     for other in filter(None, (config.draw, config.trace)):
-        check_place(other)
+        check_writable(other)
     if config.draw and _holds(config.run_folder, config.draw):
-        raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
+        raise UsageError(
+            f"--draw {config.draw} lies in the run folder, which is deleted at the end"
+        )
     for path in config.outputs:
         if _holds(config.run_folder, path):
-            raise UsageError(f"{path} lies in the run folder, which is removed")
+            raise UsageError(f"{path} lies in the run folder, which is deleted at the end")
 
 
 def _holds(folder: str, path: str) -> bool:
@@ -59,8 +61,9 @@ def _holds(folder: str, path: str) -> bool:
 class Outputs:
     """The output files of a run, written by a thread while its shards are committed.
 
-    A context: at its end the thread stops, and what was not published is gone. Until then it lies
-    beside the targets, or, where those are of an object store, in the folder for temporary files.
+    A context manager: at its end the thread stops, and unpublished files are deleted. Until then
+    they lie beside the targets, or in the folder for temporary files if a target is on an object
+    store.
     """
 
     def __init__(self, config: InferConfig, run: RunFolder) -> None:
@@ -69,7 +72,7 @@ class Outputs:
         self._changed = threading.Condition()
         self._complete = self._stopped = False
         self._remove_earlier_drafts()
-        self._drafts = [Draft(target, self._tag(run.epoch)) for target in self._targets]
+        self._drafts = [FileDraft(target, self._tag(run.epoch)) for target in self._targets]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._written = self._thread.submit(self._write)
 
@@ -91,11 +94,11 @@ class Outputs:
         self._tell()
 
     def publish(self) -> None:
-        """Let the files take their places together; all shards are committed.
+        """Move the files to their targets together; all shards must be committed.
 
         Raises:
-            OdtkError: a shard is not there, or a file cannot be written, for want of room, for
-                example; the run folder stays.
+            OdtkError: a shard is missing, or a file cannot be written, for example because the disk
+                is full; the run folder stays.
         """
         self._tell(complete=True)
         try:
@@ -112,7 +115,7 @@ class Outputs:
             self._changed.notify_all()
 
     def _receipt(self, shard: int) -> Receipt | None:
-        """Waits for a shard; None when it does not come any more."""
+        """Wait for a shard; return None if it will not come any more."""
         with self._changed:
             self._changed.wait_for(
                 lambda: shard in self._run.committed or self._complete or self._stopped
@@ -120,11 +123,11 @@ class Outputs:
         return None if self._stopped else self._run.committed.get(shard)
 
     def _write(self) -> None:
-        """The thread: records in order, as far as they are there, until all are written."""
+        """Write records in order as their shards are committed: the work of the thread."""
         try:
             self._write_drafts()
         except BaseException:
-            self._discard()  # shards may need the room
+            self._discard()  # shards may need the disk space
             raise
 
     def _write_drafts(self) -> None:
@@ -144,7 +147,7 @@ class Outputs:
             ]
             for writer in writers:
                 stack.callback(writer.give_up)
-            for rows in merged(run, self._receipt):
+            for rows in merge_shards(run, self._receipt):
                 for writer in writers:
                     writer.write(rows)
             for writer in writers:
@@ -153,7 +156,7 @@ class Outputs:
             draft.sync()
 
     def _tag(self, epoch: int) -> str:
-        """Of what one driver of the run writes; a later one knows it, too."""
+        """Return a tag for the names of temporary files; a later driver can compute it too."""
         return f"{hashlib.sha256(self._run.path.encode()).hexdigest()[:8]}-{epoch}"
 
     def _discard(self) -> None:
@@ -161,7 +164,7 @@ class Outputs:
             draft.discard()
 
     def _remove_earlier_drafts(self) -> None:
-        """Delete what drivers before this one, which were killed, did not publish."""
+        """Delete the unpublished files of earlier drivers that were killed."""
         for epoch in range(1, self._run.epoch + 1):
             for target in self._targets:
                 storage.discard_part(target, self._tag(epoch))
@@ -182,14 +185,14 @@ def _entries(run: RunFolder) -> Iterator[str]:
         yield from batch["entry"].to_pylist()
 
 
-def _publish(draft: Draft) -> None:
+def _publish(draft: FileDraft) -> None:
     if storage.is_uri(draft.path):
-        patiently(draft.publish)
+        with_retries(draft.publish)
     else:
         draft.publish()
 
 
-def _open(draft: Draft) -> IO[Any]:
+def _open(draft: FileDraft) -> IO[Any]:
     if draft.path.endswith(".parquet"):
         return open(draft.part, "wb")
     return open(draft.part, "w", encoding="utf-8", newline="")
@@ -199,19 +202,19 @@ def _unwritten(error: OSError) -> OdtkError:
     return OdtkError(
         "cannot write the outputs",
         str(error.strerror or error),
-        "nothing is lost: make room and run again with --resume",
+        "the detections are kept: make room and continue with --resume",
     )
 
 
-def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> list[str]:
-    """`failures.jsonl` beside the first output: one line for each failed image.
+def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> list[str]:
+    """Write `failures.jsonl` beside the first output: one line per failed image.
 
     Without failures there is no such file, and one of an earlier run is removed.
 
     Args:
         config: names the first output.
         run: with all its shards.
-        report: told about the first failure.
+        reporter: warned of the first failure.
 
     Returns:
         the file's name, as the outputs were given, if there is one.
@@ -219,7 +222,7 @@ def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> lis
     path = _beside(config, "failures.jsonl")
     failures: list[dict[str, Any]] = []
     if run.images_failed:
-        for rows in merged(run):
+        for rows in merge_shards(run):
             failed = pc.is_valid(rows.results["error"])
             records = rows.records.filter(failed).select(["image_id", "file_name", "path"])
             errors = rows.results["error"].filter(failed).to_pylist()
@@ -227,20 +230,22 @@ def write_failures(config: InferConfig, run: RunFolder, report: Reporter) -> lis
                 record["image_id"] = json.loads(record["image_id"])
                 failures.append(record | {"error": error})
     if not failures:
-        patiently(lambda: storage.remove(path))
+        with_retries(lambda: storage.remove(path))
         return []
     text = "".join(json.dumps(failure) + "\n" for failure in failures)
     try:
-        patiently(lambda: storage.write_atomic(path, text.encode()))
+        with_retries(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
     first = failures[0]
-    report.warn(f"{len(failures):,} images failed, first {first['file_name']}: {first['error']}")
+    reporter.warn(
+        f"{counted(len(failures), 'image')} failed, first {first['file_name']}: {first['error']}"
+    )
     return [_as_given(config, "failures.jsonl")]
 
 
 def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
-    """`metrics.json` beside the first output."""
+    """Write `metrics.json` beside the first output."""
     path = _beside(config, "metrics.json")
     document = scores.to_json() | {
         "images_failed": run.images_failed,
@@ -249,7 +254,7 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
     }
     try:
         text = json.dumps(document, indent=2) + "\n"
-        patiently(lambda: storage.write_atomic(path, text.encode()))
+        with_retries(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
     return [_as_given(config, "metrics.json")]
@@ -260,5 +265,5 @@ def _beside(config: InferConfig, name: str) -> str:
 
 
 def _as_given(config: InferConfig, name: str) -> str:
-    """`_beside` in the user's words: relative if the first output is."""
+    """Return the path of `_beside` as the user would write it: relative if the first output is."""
     return storage.join(os.path.dirname(config.outputs[0]), name)

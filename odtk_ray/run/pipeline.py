@@ -10,41 +10,41 @@ from dataclasses import dataclass, replace
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import publish
 from odtk_ray.cluster.session import Fleet, choose_fleet, session
+from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.worker import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
-from odtk_ray.engines.local_gpus import Detect, detect_machine
+from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
-from odtk_ray.pictures.drawn_run import draw_run
-from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.pictures.draw_run import draw_run
+from odtk_ray.reporter import Reporter, RunReporter, counted
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
-from odtk_ray.run.planning import draft_run, make_plan
-from odtk_ray.shards.cut import network_shapes
+from odtk_ray.run.plan_run import draft_run, make_run_plan
+from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage.retry import touch
 
-# So many images are tried before it is assumed that the driver's machine does not see them.
+# If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished run did.
+    """The figures of a finished run.
 
     Attributes:
         images: planned images.
         detections: detections in the outputs.
         failed: images that could not be processed.
         detected: images processed by this run, the others by the one that it resumed.
-        seconds: that took, the start of the workers included.
-        fleet: what it ran on.
-        files: what was written.
-        scores: figures against the ground truth, where there is some.
+        seconds: duration, including the start of the workers.
+        fleet: the workers that it ran on.
+        files: the files that were written.
+        scores: figures against the ground truth; None without ground truth.
     """
 
     images: int
@@ -57,46 +57,46 @@ class Summary:
     scores: Scores | None
 
     def counts(self) -> dict[str, int]:
-        """The figures that a program wants."""
+        """Return the counts that a program wants."""
         names = ("images", "detected", "detections", "failed")
         return {name: getattr(self, name) for name in names}
 
 
 def infer(
     config: InferConfig,
-    report: RunReporter,
+    reporter: RunReporter,
     make_engine: EngineFactory | None = None,
-    detect: Detect = detect_machine,
+    inspect: InspectMachine = inspect_machine,
 ) -> Summary:
     """Run a detector over images and write what it finds.
 
     Args:
-        config: what to do.
-        report: told about progress.
+        config: the user's settings.
+        reporter: receives progress and remarks.
         make_engine: makes each worker's engine, from the path of the model for its GPU and the
             run's settings; None loads the model.
-        detect: finds the GPUs of a process, where it matters which they are.
+        inspect: finds the GPUs of a process, if their kind matters.
 
     Raises:
-        OdtkError: the run cannot start or go on; what is committed stays in the run folder.
+        OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
     check_outputs(config)
-    draft = draft_run(config, report)
+    draft = draft_run(config, reporter)
     with session(config.address, draft.local_cpus) as local:
-        nodes = select_nodes(config, draft.engines, detect, report)
+        nodes = select_nodes(config, draft.engine_set, inspect, reporter)
         fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=nodes.left_out)
-        load = draft.loader(make_engine, detect)
+        load = draft.loader(make_engine, inspect)
         if draft.run:
-            run = resume_run(draft.run, fleet, report)
+            run = resume_run(draft.run, fleet, reporter)
         else:
-            plan = make_plan(draft, fleet, report, load, nodes.places)
+            plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
             run = RunFolder.create(config.run_folder, plan)
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:
-            run_shards(config, run, outputs, fleet, nodes, load, report)
+            run_shards(config, run, outputs, fleet, nodes, load, reporter)
             seconds = time.monotonic() - started
-            summary = finish(config, run, outputs, fleet, seconds, before, report)
+            summary = finish(config, run, outputs, fleet, seconds, before, reporter)
     if not config.keep_run:
         run.check_owner()
         run.remove()
@@ -110,11 +110,11 @@ def run_shards(
     fleet: Fleet,
     nodes: NodeSelection,
     load: EngineLoader,
-    report: RunReporter,
+    reporter: RunReporter,
 ) -> None:
-    """Get every shard of the plan committed."""
+    """Start workers and have them detect until every shard of the plan is committed."""
     shards = run.missing_shards()
-    report.begin(len(run.plan.records), run.images_done)
+    reporter.begin(len(run.plan.records), run.images_done)
     if shards:
         settings = WorkerSettings(
             run_dir=run.path,
@@ -124,38 +124,38 @@ def run_shards(
             digest=run.digest,
             run=run.plan.settings,
             gpu_types=config.gpu_types,
-            detect=load.detect,
+            inspect=load.inspect,
         )
         shapes = list(network_shapes(run.plan.records, run.plan.settings.preprocessing))
         load = replace(load, settings=run.plan.settings, shapes=shapes)
         dispatcher = Dispatcher(
             worker_starter(fleet, nodes, settings, load),
             fleet.workers,
-            publish(run.plan.records, shards),
+            store_shards(run.plan.records, shards),
             {shard.number: shard.rows for shard in shards},
             epoch=run.epoch,
             commit=outputs.commit,
-            warn=report.warn,
+            warn=reporter.warn,
             observer=Observer(config.trace),
             shard_timeout=config.shard_timeout,
             room=nodes.room if fleet.elastic else None,
-            leave_out=functools.partial(leave_out, nodes, report),
-            progress=lambda more: report.progress(run.images_done + more, run.images_failed),
+            leave_out=functools.partial(leave_out, nodes, reporter),
+            progress=lambda more: reporter.progress(run.images_done + more, run.images_failed),
         )
         dispatcher.run(shard.number for shard in shards)
-    report.end()
+    reporter.end()
 
 
-def leave_out(nodes: NodeSelection, report: Reporter, incompatible: IncompatibleGpu) -> int:
-    """No more workers for a node with a GPU that cannot do its part; returns the room left."""
+def leave_out(nodes: NodeSelection, reporter: Reporter, incompatible: IncompatibleGpu) -> int:
+    """Start no more workers on the node of an incompatible GPU; return the number of GPUs left."""
     if incompatible.node not in nodes.left_out:
-        report.warn(f"a node is left out: {incompatible}")
+        reporter.warn(f"a node is left out: {incompatible}")
         nodes.left_out.add(incompatible.node)
     return nodes.room()
 
 
 def find_canary(run: RunFolder) -> str | None:
-    """The first of the run's first images that can be read: every worker must be able to."""
+    """Return the first readable image of the run's first images; every worker must read it too."""
     for path in run.plan.records["path"].slice(0, _CANARIES).to_pylist():
         with contextlib.suppress(OSError):
             touch(path)
@@ -170,36 +170,39 @@ def finish(
     fleet: Fleet,
     seconds: float,
     before: int,
-    report: RunReporter,
+    reporter: RunReporter,
 ) -> Summary:
-    """Write the outputs of a run whose shards are all committed."""
+    """Write the outputs, metrics and drawings of a run whose shards are all committed."""
     run.check_owner()
     receipts: list[Receipt] = list(run.committed.values())
     if transposed := sum(receipt.transposed for receipt in receipts):
-        report.warn(
-            f"the annotation file has width and height swapped for {transposed:,} of the images: "
-            "it was made on pictures turned by their EXIF orientation (--exif apply turns them)"
+        reporter.warn(
+            f"the annotation file swaps width and height of {counted(transposed, 'image')}: it was "
+            "made with pictures rotated by their EXIF orientation (--exif apply rotates them)"
         )
     outputs.publish()
-    files = [*config.outputs, *write_failures(config, run, report)]
+    files = [*config.outputs, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:
         for remark in scores.remarks:
-            report.warn(remark)
+            reporter.warn(remark)
         files += write_metrics(config, scores, run)
     if config.draw:
         drawn, problems = draw_run(config, run)
-        files.append(f"{config.draw} ({drawn:,} pictures)")
+        files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:
-            report.warn(f"{len(problems):,} pictures were not drawn, first {problems[0]}")
+            reporter.warn(
+                f"{counted(len(problems), 'picture')} could not be drawn, first {problems[0]}"
+            )
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
-        report.note(f"the CPU decoded {decoded_by_pillow:,} images that the GPU's decoder leaves")
-    images = len(run.plan.records)
+        images = counted(decoded_by_pillow, "image")
+        reporter.note(f"the CPU decoded {images} that the GPU's decoder does not support")
+    planned = len(run.plan.records)
     return Summary(
-        images=images,
+        images=planned,
         detections=sum(receipt.detections for receipt in receipts),
         failed=run.images_failed,
-        detected=images - before,
+        detected=planned - before,
         seconds=seconds,
         fleet=fleet,
         files=files,

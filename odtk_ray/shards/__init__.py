@@ -1,1 +1,1 @@
-"""What is stored of a run: records cut into shards, shard files, journal, run folder, merge."""
+"""The stored state of a run: shards, shard files, journal, run folder; and their merge."""

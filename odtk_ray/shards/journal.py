@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from odtk_ray import storage
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 _FILE = "commits.jsonl"
 _FOLDER = "commits"
@@ -18,13 +18,13 @@ _READERS = 16
 
 
 class Journal(Protocol):
-    """Lines that stay once `append` has returned."""
+    """Stores lines durably: they stay once `append` has returned."""
 
     def read(self) -> list[bytes]:
-        """All whole lines, the oldest first."""
+        """Return all whole lines, oldest first."""
 
     def append(self, lines: Sequence[str]) -> None:
-        """Add lines, all or, after a crash, perhaps only the first of them."""
+        """Add lines: all of them, or, after a crash, perhaps only the first ones."""
 
 
 class FileJournal:
@@ -49,13 +49,13 @@ class FileJournal:
 class ObjectJournal:
     """One small object for each call of `append`, since objects cannot be appended to.
 
-    Their names begin with the plan's digest, so that what a half removed run left behind is not
-    taken for another run's, and rise with epoch and count.
+    Their names begin with the plan's digest, so that remains of a partly removed run are not taken
+    for another run's; then epoch and count rise.
 
     Args:
         run_folder: URI of the run folder.
-        digest: the plan's.
-        epoch: of this driver, which nobody else has.
+        digest: of the run plan.
+        epoch: of this driver; no other driver has the same.
     """
 
     def __init__(self, run_folder: str, digest: str, epoch: int) -> None:
@@ -67,12 +67,12 @@ class ObjectJournal:
     def read(self) -> list[bytes]:
         """See `Journal`."""
         try:
-            listing = patiently(lambda: storage.list_files(self._folder, recursive=False))
+            listing = with_retries(lambda: storage.list_files(self._folder, recursive=False))
         except FileNotFoundError:
             return []
         uris = [storage.join(self._folder, n) for n in listing.names if n.startswith(self._prefix)]
         with ThreadPoolExecutor(_READERS) as pool:
-            parts = list(pool.map(lambda uri: patiently(lambda: storage.read_bytes(uri)), uris))
+            parts = list(pool.map(lambda uri: with_retries(lambda: storage.read_bytes(uri)), uris))
         return [line for part in parts for line in part.splitlines(keepends=True)]
 
     def append(self, lines: Sequence[str]) -> None:
@@ -80,4 +80,4 @@ class ObjectJournal:
         self._count += 1
         name = f"{self._prefix}-{self._epoch:04d}-{self._count:06d}.jsonl"
         data = "".join(f"{line}\n" for line in lines).encode()
-        patiently(lambda: storage.write_atomic(storage.join(self._folder, name), data))
+        with_retries(lambda: storage.write_atomic(storage.join(self._folder, name), data))

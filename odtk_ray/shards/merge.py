@@ -1,8 +1,8 @@
-"""Shard files to one stream in record order, with flat memory.
+"""Merges shard files into one stream in record order, in constant memory.
 
 The shards of one input size hold rising record indices, so chaining them gives a few sorted
-streams. A window of record indices moves over all streams at once: what falls into it is put
-together and sorted, and must be exactly the window's records.
+streams. A window of record indices moves over all streams at once: the rows in the window are
+collected and sorted, and must be exactly the window's records.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.records import RESULT_SCHEMA, to_bbox
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 # Records merged at a time: with 100 detections each their text takes 25 MB on its way out, and no
 # step of it keeps the driver's other thread from the interpreter for more than some 10 ms.
 _WINDOW = 256
 
-# Gives the receipt of a shard; None says that it was never committed.
+# Returns the receipt of a shard; None if it was never committed.
 Receipts = Callable[[int], Receipt | None]
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedRows:
     """Consecutive records with their results.
 
     Attributes:
-        records: table of PLAN_SCHEMA, m rows.
+        records: table of RECORD_SCHEMA, m rows.
         results: table of RESULT_SCHEMA, the same m images.
         offsets: int64 [m + 1], where each image's detections start in the columns below.
         scores: float64 [k], float32 values.
@@ -65,12 +65,12 @@ class Merged:
         return corners(self.bbox).reshape(-1, 8)
 
 
-def merged(run: RunFolder, receipts: Receipts | None = None) -> Iterator[Merged]:
-    """All records of a run in record order, some hundred at a time.
+def merge_shards(run: RunFolder, receipts: Receipts | None = None) -> Iterator[MergedRows]:
+    """Yield all records of a run with their results, in record order, some hundred at a time.
 
     Args:
         run: a finished run, or one whose shards `receipts` waits for.
-        receipts: asked for one shard after the other; None takes what is committed.
+        receipts: called for one shard after the other; None uses the committed shards.
 
     Raises:
         OdtkError: an image is missing or is there twice.
@@ -84,7 +84,7 @@ def merged(run: RunFolder, receipts: Receipts | None = None) -> Iterator[Merged]
         table = table.take(np.argsort(table["index"].to_numpy(), kind="stable"))
         if not np.array_equal(table["index"].to_numpy(), np.arange(start, stop)):
             raise OdtkError(
-                f"the results of images {start:,} to {stop - 1:,} are not complete",
+                f"the results of images {start:,} to {stop - 1:,} are incomplete",
                 f"{len(table):,} rows for {stop - start:,} images",
                 "the run folder was changed from outside: remove it and run again",
             )
@@ -93,12 +93,12 @@ def merged(run: RunFolder, receipts: Receipts | None = None) -> Iterator[Merged]
         )
 
 
-def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> Merged:
+def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> MergedRows:
     results = results.combine_chunks()
     scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
     counts = scores.value_lengths().to_numpy()
     rows = boxes.flatten().to_numpy().reshape(-1, 6 if rotated else 4)
-    return Merged(
+    return MergedRows(
         records,
         results,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -109,7 +109,7 @@ def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> Merged:
 
 
 def _chains(run: RunFolder) -> list[list[int]]:
-    """Shard numbers in as few sorted streams as their index ranges allow."""
+    """Arrange shards in as few chains of rising record indices as possible."""
     spans = sorted((int(s.rows.min()), int(s.rows.max()), s.number) for s in run.plan.shards)
     chains: list[list[int]] = []
     ends: list[int] = []
@@ -125,7 +125,7 @@ def _chains(run: RunFolder) -> list[list[int]]:
 
 
 class _Stream:
-    """The rows of a chain of shards, handed out from below."""
+    """The rows of a chain of shards, in record order."""
 
     def __init__(self, run: RunFolder, chain: Sequence[int], receipts: Receipts) -> None:
         self._run = run
@@ -134,7 +134,7 @@ class _Stream:
         self._table = pa.Table.from_batches([], schema=RESULT_SCHEMA)
 
     def below(self, stop: int) -> Iterator[pa.Table]:
-        """Rows with index < stop that were not handed out yet."""
+        """Yield the rows with index < stop that have not been yielded yet."""
         while True:
             if len(self._table) == 0:
                 if not self._chain or self._first_index() >= stop:
@@ -155,7 +155,7 @@ class _Stream:
             if receipt is None:
                 raise OSError("it was never committed")
             file = self._run.file(receipt)
-            data = patiently(lambda: storage.read_bytes(file))
+            data = with_retries(lambda: storage.read_bytes(file))
             # Three times as fast as pq.read_table, which looks for a data set first.
             table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         except (OSError, pa.ArrowInvalid) as error:

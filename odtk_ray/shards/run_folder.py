@@ -1,4 +1,4 @@
-"""The run folder: the plan, the shard files, and the journal of what is committed.
+"""The run folder: the run plan, the shard files, and the journal of committed shards.
 
     plan.json, plan-*.parquet
                     the plan; see `run_plan`
@@ -24,12 +24,12 @@ from dataclasses import asdict
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
-from odtk_ray.shards.run_plan import PLAN_FILE, Plan, read_plan, sha256_of, write_records
+from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
 from odtk_ray.shards.shard_file import SHARDS, Receipt
 from odtk_ray.storage import object_stores
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 # Shard files read at once when a run is resumed.
 _READERS = 16
@@ -38,7 +38,7 @@ _READERS = 16
 class RunFolder:
     """A run folder; a driver owns it from `take_over` until a newer driver does the same."""
 
-    def __init__(self, path: str, plan: Plan, digest: str) -> None:
+    def __init__(self, path: str, plan: RunPlan, digest: str) -> None:
         self.path = storage.absolute(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
@@ -50,27 +50,27 @@ class RunFolder:
 
     @staticmethod
     def exists(path: str) -> bool:
-        """Whether there is a run folder, or a local path that cannot become one."""
+        """Return whether there is a run folder, or a local path that cannot become one."""
         path = storage.absolute(path)
         # A folder of an object store is there as long as any object of it is.
-        return storage.exists(storage.join(path, PLAN_FILE) if storage.is_uri(path) else path)
+        return storage.exists(storage.join(path, RUN_PLAN_FILE) if storage.is_uri(path) else path)
 
     @classmethod
     def refuse_existing(cls, path: str) -> None:
-        """See that a new run may use the folder.
+        """Check that a new run may use the folder.
 
         Raises:
-            UsageError: there is something already.
+            UsageError: there is already a run folder.
         """
         if cls.exists(path):
             raise UsageError(
                 f"the run folder {path} exists",
-                "an earlier run did not finish, or is still at work",
-                "--resume continues it; or remove it, or choose another --run-dir",
+                "an earlier run did not finish, or is still running",
+                "continue it with --resume, remove it, or choose another --run-dir",
             )
 
     @classmethod
-    def create(cls, path: str, plan: Plan) -> RunFolder:
+    def create(cls, path: str, plan: RunPlan) -> RunFolder:
         """Make the folder and write the plan.
 
         Raises:
@@ -92,10 +92,10 @@ class RunFolder:
             UsageError: the folder holds no whole plan.
         """
         path = storage.absolute(path)
-        return cls(path, *read_plan(path))
+        return cls(path, *read_run_plan(path))
 
     def take_over(self) -> None:
-        """Own the folder from now on, and take in what earlier drivers committed."""
+        """Become the folder's owner, and read what earlier drivers committed."""
         self.token = secrets.token_hex(16)
         self.epoch = _claim(self.path, self.token)
         if storage.is_uri(self.path):
@@ -108,28 +108,28 @@ class RunFolder:
         return storage.join(self.path, _epoch_name(self.epoch))
 
     def check_owner(self) -> None:
-        """See that no newer driver works here.
+        """Check that no newer driver has taken over the folder.
 
         Raises:
-            OdtkError: one does.
+            OdtkError: a newer driver does.
         """
         newer = storage.join(self.path, _epoch_name(self.epoch + 1))
-        if patiently(lambda: storage.exists(newer)):
+        if with_retries(lambda: storage.exists(newer)):
             raise OdtkError(
                 f"another run has taken over {self.path}",
-                "it was started with --resume while this one was at work",
+                "it was started with --resume while this one was running",
             )
 
     def file(self, receipt: Receipt) -> str:
-        """Path of a committed shard's file."""
+        """Return the path of a committed shard's file."""
         return storage.join(self.path, f"{SHARDS}/{receipt.name}")
 
     def missing_shards(self) -> list[Shard]:
-        """Shards that are not committed yet, in dispatch order."""
+        """Return the shards that are not committed yet, in dispatch order."""
         return [shard for shard in self.plan.shards if shard.number not in self.committed]
 
     def commit(self, *receipts: Receipt) -> int:
-        """Make shards count; returns how many, without those of which an earlier attempt does.
+        """Commit shards; return how many, without shards that were committed before.
 
         Raises:
             OdtkError: another driver has taken the folder over, or a shard's rows are not those
@@ -153,14 +153,14 @@ class RunFolder:
         """Delete the folder after its outputs are published."""
         if storage.is_uri(self.path):
             object_stores.remove(
-                storage.join(self.path, PLAN_FILE)
+                storage.join(self.path, RUN_PLAN_FILE)
             )  # without it, it is no run folder
             object_stores.remove_tree(self.path)
             return
         storage.remove_folder(self.path)
 
     def _read_journal(self) -> None:
-        """Take what the journal says as far as its files hold what was written.
+        """Read the committed shards, as far as their files hold what was written.
 
         A torn last line, or a file that is missing or differs, is simply not committed.
         """
@@ -181,25 +181,25 @@ class RunFolder:
 
     def _holds(self, receipt: Receipt) -> bool:
         try:
-            data = patiently(lambda: storage.read_bytes(self.file(receipt)))
+            data = with_retries(lambda: storage.read_bytes(self.file(receipt)))
         except OSError:
             return False
         return sha256_of(data) == receipt.sha256
 
 
-def _create_local(path: str, plan: Plan) -> bytes:
-    """Make a folder that holds a whole plan or does not exist; returns plan.json."""
+def _create_local(path: str, plan: RunPlan) -> bytes:
+    """Make a folder that holds a whole plan or does not exist; return plan.json."""
     with storage.making_folder(path) as part:
         os.mkdir(os.path.join(part, SHARDS))
         document = write_records(part, plan)
-        storage.write_atomic(os.path.join(part, PLAN_FILE), document)
+        storage.write_atomic(os.path.join(part, RUN_PLAN_FILE), document)
     return document
 
 
-def _create_remote(path: str, plan: Plan) -> bytes:
-    """Write a plan to an object store, plan.json last and only if there is none; returns it."""
+def _create_remote(path: str, plan: RunPlan) -> bytes:
+    """Write a plan to an object store, plan.json last and only if there is none; return it."""
     document = write_records(path, plan)
-    if not storage.create(storage.join(path, PLAN_FILE), document):
+    if not storage.create(storage.join(path, RUN_PLAN_FILE), document):
         RunFolder.refuse_existing(path)
     return document
 
@@ -209,8 +209,8 @@ def _epoch_name(epoch: int) -> str:
 
 
 def _claim(path: str, token: str) -> int:
-    """Become the newest driver of a run folder; exactly one of several gets each number."""
-    names = patiently(lambda: storage.list_files(path, recursive=False)).names
+    """Claim the next epoch of a run folder; exactly one of several drivers gets each number."""
+    names = with_retries(lambda: storage.list_files(path, recursive=False)).names
     taken = (int(n[6:]) for n in names if n.startswith("epoch-") and n[6:].isdigit())
     epoch = 1 + max(taken, default=0)
     while not _create(storage.join(path, _epoch_name(epoch)), token.encode()):
@@ -219,5 +219,5 @@ def _claim(path: str, token: str) -> int:
 
 
 def _create(path: str, data: bytes) -> bool:
-    """Write a file unless it is there; one that was half written before an error is there, too."""
-    return patiently(lambda: storage.create(path, data))
+    """Write a file unless it exists; one that an error left half written exists, too."""
+    return with_retries(lambda: storage.create(path, data))

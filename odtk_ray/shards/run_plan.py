@@ -1,4 +1,4 @@
-"""The plan of a run as it is stored: what is fixed before the first image.
+"""The stored plan of a run: what is fixed before the first image.
 
 plan.json       settings and what the outputs need; its hash is the plan's digest
 plan-*.parquet  the records, with the shard of each; its name has its digest
@@ -18,25 +18,25 @@ import pyarrow.parquet as pq
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.records import RECORD_SCHEMA
 from odtk_ray.settings import RunSettings
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.storage import write_atomic
 
 _FORMAT = 1
 
 
-PLAN_FILE = "plan.json"
+RUN_PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run does, fixed before its first image.
+class RunPlan:
+    """Everything that is fixed before a run's first image.
 
     Attributes:
-        settings: everything that decides about the outputs' bytes.
-        outputs: what merge and evaluation need besides (categories, classes, left-out images).
-        records: table of PLAN_SCHEMA, in record order.
+        settings: everything that determines the outputs' bytes.
+        outputs: values for merge and evaluation (categories, classes, left-out images).
+        records: table of RECORD_SCHEMA, in record order.
         shards: how the records are cut.
     """
 
@@ -46,14 +46,14 @@ class Plan:
     shards: list[Shard]
 
 
-def read_plan(path: str) -> tuple[Plan, str]:
-    """Read the plan in a run folder; returns it and its digest.
+def read_run_plan(path: str) -> tuple[RunPlan, str]:
+    """Read the plan in a run folder; return it and its digest.
 
     Raises:
         UsageError: the folder holds no whole plan.
     """
     try:
-        text = storage.read_bytes(storage.join(path, PLAN_FILE))
+        text = storage.read_bytes(storage.join(path, RUN_PLAN_FILE))
         document = json.loads(text)
         data = storage.read_bytes(storage.join(path, _records_name(document["records"])))
         if document["format"] != _FORMAT or document["records"] != sha256_of(data):
@@ -63,18 +63,18 @@ def read_plan(path: str) -> tuple[Plan, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"cannot resume from {path}",
-            "it is no run folder, or it is damaged",
+            "it is not a run folder, or it is damaged",
             "remove the folder and start again without --resume",
         ) from error
     order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))
     counts = np.bincount(table["shard"].to_numpy())
     shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
-    records = table.select(PLAN_SCHEMA.names)
-    return Plan(settings, document["outputs"], records, shards), sha256_of(text)
+    records = table.select(RECORD_SCHEMA.names)
+    return RunPlan(settings, document["outputs"], records, shards), sha256_of(text)
 
 
-def write_records(path: str, plan: Plan) -> bytes:
-    """Write the plan's records; returns what plan.json is to hold."""
+def write_records(path: str, plan: RunPlan) -> bytes:
+    """Write the plan's records; return the content for plan.json."""
     shard_of, position = np.empty((2, len(plan.records)), np.int32)
     for shard in plan.shards:
         shard_of[shard.rows] = shard.number
@@ -82,7 +82,7 @@ def write_records(path: str, plan: Plan) -> bytes:
     table = plan.records.append_column("shard", pa.array(shard_of))
     table = table.append_column("position", pa.array(position))
     buffer = io.BytesIO()
-    # Row groups bound what the writer holds: 1 million rows by default.
+    # Small row groups limit the writer's memory: the default is 1 million rows.
     pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 14)
     digest = sha256_of(buffer.getvalue())
     write_atomic(storage.join(path, _records_name(digest)), buffer.getvalue())

@@ -1,4 +1,4 @@
-"""One shard's results as a Parquet file, and the receipt that its worker gives for it."""
+"""Writes one shard's results as a Parquet file, and gives the driver a receipt for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from odtk_ray.records import RESULT_SCHEMA, ImageResult
 from odtk_ray.storage import join, write_atomic
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 SHARDS = "shards"  # sub-folder of the run folder
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a worker says of a shard file that it wrote.
+    """A worker's description of a shard file that it wrote.
 
     Attributes:
         shard: the shard's number.
@@ -55,7 +55,7 @@ def write_shard(
     engine: str,
     digest: str,
 ) -> tuple[str, str]:
-    """Write a shard's results, sorted by record index; returns file name and SHA-256."""
+    """Write a shard's results, sorted by record index; return file name and SHA-256."""
     rows = sorted(rows, key=lambda row: row[0])
     results = [result for _, result in rows]
     found = [result.detections for result in results]
@@ -83,12 +83,12 @@ def write_shard(
     data = buffer.getvalue()
     name = f"{shard:06d}-{attempt}.parquet"
     path = join(folder, f"{SHARDS}/{name}")
-    patiently(lambda: write_atomic(path, data))
+    with_retries(lambda: write_atomic(path, data))
     return name, hashlib.sha256(data).hexdigest()
 
 
 def _column(values: ArrayLike, dtype: DTypeLike) -> pa.Array:
-    """An Arrow array over the values; pa.array would import pandas first, 0.2 s in each worker."""
+    """Make an Arrow array without copying; pa.array would import pandas first, 0.2 s per worker."""
     flat = np.ascontiguousarray(values, dtype).reshape(-1)
     return pa.Array.from_buffers(
         pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)]
@@ -97,5 +97,5 @@ def _column(values: ArrayLike, dtype: DTypeLike) -> pa.Array:
 
 def _errors(errors: Sequence[str | None]) -> pa.Array:
     if not any(errors):
-        return pa.nulls(len(errors), pa.string())  # no pandas either, where all went well
+        return pa.nulls(len(errors), pa.string())  # avoids pandas if no image failed
     return pa.array(errors, pa.string())

@@ -1,7 +1,7 @@
-"""Bytes by path or URI: reading, listing, writing whole files, waiting for storage that is away."""
+"""Files by path or URI: reading, listing, atomic writing, waiting out storage outages."""
 
 from odtk_ray.storage.atomic import (
-    Draft,
+    FileDraft,
     append,
     create,
     discard_part,
@@ -30,7 +30,7 @@ from odtk_ray.storage.files import (
 )
 
 __all__ = [
-    "Draft",
+    "FileDraft",
     "Listing",
     "absolute",
     "append",

@@ -1,4 +1,4 @@
-"""The one way in which files are written: each is there whole or not at all, also after a crash.
+"""The only writer of files: each file exists whole or not at all, also after a crash.
 
 A local file is written under a temporary name beside its target, synced to the disk, renamed, and
 its folder synced. A file behind a URI is written in the local folder for temporary files and
@@ -18,20 +18,20 @@ from collections.abc import Iterator, Mapping
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.files import is_uri
 
-# What a file system answers that cannot sync folders, and a folder that may be written but not
-# read: the file itself is synced, and nothing more can be had.
+# Errors of file systems that cannot sync folders, and of folders that can be written but not read.
+# The file itself is synced; more is not possible.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
-class Draft:
-    """A file that is being written: `publish` puts it into its place, `discard` removes it.
+class FileDraft:
+    """A file that is being written: `publish` moves it to its target, `discard` removes it.
 
     Permissions are those of a newly made file. Where the target is a link, the link is replaced.
 
     Args:
         path: of the target, local or a URI.
-        tag: of the temporary name, so that somebody else can remove what a killed process left of
-            it (`discard_part`); None takes the process's number.
+        tag: of the temporary name, so that another process can remove the part of a killed one
+            (`discard_part`); None uses the process's number.
 
     Attributes:
         path: of the target.
@@ -45,7 +45,7 @@ class Draft:
         self.part = os.path.join(self._spool, name) if self._spool else part_of(path, tag)
 
     def publish(self) -> None:
-        """Let what was written take its place; after an error this may be called again.
+        """Move the file to its target; after an error this may be called again.
 
         Raises:
             OSError: the storage refuses; the part is still there.
@@ -58,12 +58,12 @@ class Draft:
         sync_folder(os.path.dirname(self.path))
 
     def sync(self) -> None:
-        """Write what is in the part to the disk itself; a part that will be uploaded stays."""
+        """Sync the part to the disk; a part that will be uploaded needs no sync."""
         if not self._spool:
             _sync(self.part)
 
     def discard(self) -> None:
-        """Remove the part, if it is there."""
+        """Remove the part, if it exists."""
         with contextlib.suppress(OSError):
             os.unlink(self.part)
         if self._spool:
@@ -73,7 +73,7 @@ class Draft:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[str]:
-    """A local name to write to: it becomes `path` when the block ends well, or is removed.
+    """Yield a local name to write to; it becomes `path` if the block succeeds, or is removed.
 
     Args:
         path: local path or URI.
@@ -81,7 +81,7 @@ def writing(path: str) -> Iterator[str]:
     Raises:
         OSError: no room, no permission; nothing is left behind, and a file that was there stays.
     """
-    draft = Draft(path)
+    draft = FileDraft(path)
     try:
         yield draft.part
         draft.sync()
@@ -92,14 +92,14 @@ def writing(path: str) -> Iterator[str]:
 
 
 def write_together(files: Mapping[str, bytes], tag: str | None = None) -> None:
-    """Write files of which the later ones are not to be there without the earlier ones.
+    """Write several files; a later one never exists without the earlier ones.
 
-    Local files take their places, in order, when all of them are on the disk: what takes time and
-    room comes before anything that is there is replaced.
+    Local files are renamed, in order, once all of them are on the disk: everything that takes time
+    or space is done before an existing file is replaced.
 
     Args:
         files: content by local path or URI.
-        tag: as of `Draft`.
+        tag: as in `FileDraft`.
 
     Raises:
         OSError: no room, no permission; no part is left behind.
@@ -108,7 +108,7 @@ def write_together(files: Mapping[str, bytes], tag: str | None = None) -> None:
     try:
         for path, data in files.items():
             if not is_uri(path):
-                drafts.append(Draft(path, tag))
+                drafts.append(FileDraft(path, tag))
                 _write_synced(drafts[-1].part, data)
         for draft in drafts:
             draft.publish()
@@ -122,12 +122,12 @@ def write_together(files: Mapping[str, bytes], tag: str | None = None) -> None:
 
 
 def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut.
+    """Write a file so that it exists whole or not at all, also after a power cut.
 
     Args:
         path: local path or URI; an object is written by one request.
         data: the content.
-        tag: as of `Draft`.
+        tag: as in `FileDraft`.
 
     Raises:
         OSError: no room, no permission; nothing is left behind.
@@ -136,10 +136,10 @@ def write_atomic(path: str, data: bytes, tag: str | None = None) -> None:
 
 
 def create(path: str, data: bytes) -> bool:
-    """Write a small file unless it is there; of several writers exactly one gets True.
+    """Write a small file unless it exists; exactly one of several writers gets True.
 
-    The content of a local one follows its name: hard links, which could bring both at once, are
-    missing on some file systems. After an error the name may stay taken: somebody may have seen it.
+    A local file's name appears before its content: hard links, which could create both at once,
+    are missing on some file systems. After an error the name stays, since others may have seen it.
 
     Args:
         path: local path or URI.
@@ -159,7 +159,7 @@ def create(path: str, data: bytes) -> bool:
 
 
 def append(path: str, data: bytes) -> None:
-    """Add to a local file, to the disk itself; a crash may leave the first part of `data`."""
+    """Append to a local file and sync it; a crash may leave only the first part of `data`."""
     new = not os.path.exists(path)
     _write_synced(path, data, "ab")
     if new:
@@ -167,7 +167,7 @@ def append(path: str, data: bytes) -> None:
 
 
 def remove(path: str) -> None:
-    """Delete a file, local or behind a URI; one that is not there is no error."""
+    """Delete a file, local or behind a URI, if it exists."""
     if is_uri(path):
         object_stores.remove(path)
         return
@@ -177,7 +177,7 @@ def remove(path: str) -> None:
 
 @contextlib.contextmanager
 def making_folder(path: str) -> Iterator[str]:
-    """A new local folder to fill: it becomes `path` when the block ends well, or is removed.
+    """Yield a new local folder; it becomes `path` if the block succeeds, or is removed.
 
     Raises:
         OSError: there is something at `path`, no room, no permission; nothing is left behind.
@@ -195,19 +195,19 @@ def making_folder(path: str) -> Iterator[str]:
 
 
 def remove_folder(path: str) -> None:
-    """Delete a local folder; a kill leaves all of it, or only what has a temporary name."""
+    """Delete a local folder; a kill leaves all of it, or only a temporary name."""
     doomed = part_of(path)
     os.rename(path, doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def part_of(path: str, tag: str | None = None) -> str:
-    """The temporary name beside a local file or folder."""
+    """Return the temporary name beside a local file or folder."""
     return f"{path}.{tag or os.getpid()}.tmp"
 
 
 def discard_part(path: str, tag: str) -> None:
-    """Remove what a writer that was killed left of a file; objects leave nothing."""
+    """Remove the temporary file of a writer that was killed; object stores have none."""
     if not is_uri(path):
         with contextlib.suppress(OSError):
             os.unlink(part_of(path, tag))

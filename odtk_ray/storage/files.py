@@ -23,7 +23,7 @@ _PYARROW_SCHEMES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a folder.
+    """The files in a folder.
 
     Attributes:
         names: paths relative to the folder, with forward slashes, sorted.
@@ -37,12 +37,12 @@ class Listing:
 
 
 def is_uri(path: str) -> bool:
-    """Whether `path` names a filesystem, such as `s3://bucket/key`."""
+    """Return whether `path` is a URI, such as `s3://bucket/key`."""
     return "://" in path
 
 
 def is_text(name: str) -> bool:
-    """Whether a file name can be written into JSON and Parquet: bytes that are no UTF-8 cannot."""
+    """Return whether a file name can be written to JSON and Parquet, that is, is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -51,19 +51,19 @@ def is_text(name: str) -> bool:
 
 
 def join(root: str, name: str) -> str:
-    """The path or URI of `name` below `root`."""
+    """Return the path or URI of `name` below `root`."""
     return posixpath.join(root, name) if is_uri(root) else os.path.join(root, name)
 
 
 def absolute(path: str) -> str:
-    """A path as every process may use it; URIs stay, those of `file://` become local paths."""
+    """Return a path that every process can use; URIs stay, `file://` URIs become local paths."""
     if path.startswith("file://"):
         path = urlsplit(path).path
     return path if is_uri(path) else os.path.abspath(path)
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder."""
+    """Return whether a file or folder exists."""
     if not is_uri(path):
         return os.path.lexists(path)
     from pyarrow import fs
@@ -74,7 +74,7 @@ def exists(path: str) -> bool:
 
 @contextlib.contextmanager
 def local_copy(path: str) -> Iterator[str]:
-    """The local path of a file; one behind a URI is copied for as long as the context lasts."""
+    """Yield the local path of a file; a file behind a URI is copied while the context lasts."""
     if not is_uri(path):
         yield path
         return
@@ -97,7 +97,7 @@ def _filesystem(scheme: str, host: str) -> FileSystem:
 
 
 def _inner(scheme: str, uri: str) -> str:
-    """A URI's path as its filesystem wants it; those of fsspec say themselves, http the whole."""
+    """Return a URI's path as its filesystem wants it."""
     if scheme == "file":
         return urlsplit(uri).path
     if scheme in _PYARROW_SCHEMES:
@@ -108,7 +108,7 @@ def _inner(scheme: str, uri: str) -> str:
 
 
 def filesystem(uri: str) -> tuple[FileSystem, str]:
-    """The filesystem behind a URI and the path inside it.
+    """Return the filesystem behind a URI, and the path inside it.
 
     Raises:
         OSError, ValueError, ImportError: the filesystem is unknown or cannot be reached.
@@ -118,7 +118,7 @@ def filesystem(uri: str) -> tuple[FileSystem, str]:
 
 
 def open_input(path: str) -> BinaryIO:
-    """A readable, seekable binary stream of a file."""
+    """Open a file as a readable, seekable binary stream."""
     if not is_uri(path):
         return open(path, "rb")
     source, inner = filesystem(path)
@@ -126,13 +126,13 @@ def open_input(path: str) -> BinaryIO:
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole content of a file."""
+    """Read the whole content of a file."""
     with open_input(path) as stream:
         return stream.read()
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` is a folder that exists."""
+    """Return whether `path` is an existing folder."""
     if not is_uri(path):
         return os.path.isdir(path)
     from pyarrow import fs
@@ -142,10 +142,10 @@ def is_folder(path: str) -> bool:
 
 
 def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listing:
-    """The files in a folder, or below it.
+    """List the files in a folder, or below it.
 
     Symbolic links are followed to files that stay inside `bound`, never to folders: a link must
-    not let a run read what its user did not name.
+    not let a run read files that its user did not name.
 
     Args:
         root: folder or URI.
@@ -175,7 +175,7 @@ def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listi
 
 
 def inside(path: str, real_root: str) -> bool:
-    """Whether a local path, its links resolved, lies in `real_root` (itself resolved)."""
+    """Return whether a local path, links resolved, lies in `real_root`, which is resolved."""
     return os.path.realpath(path).startswith(real_root.rstrip(os.sep) + os.sep)
 
 
@@ -193,7 +193,7 @@ def _list_remote(root: str, recursive: bool) -> Listing:
 
 
 def existing(root: str, names: Iterable[str]) -> Iterator[bool]:
-    """For each name below `root` whether that file is there and stays inside `root`.
+    """Yield for each name below `root` whether that file exists and stays inside `root`.
 
     Each parent folder is listed once, which is far quicker than asking for every file.
     """

@@ -1,4 +1,4 @@
-"""Writing to object stores: each object whole and by itself, since there are no renames there.
+"""Writes to object stores: each object whole and by itself, since stores have no renames.
 
 Readers go through pyarrow (`storage`). Writers go through fsspec: pyarrow can neither create an
 object only where there is none, nor write a small one with a single request.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def put(uri: str, data: bytes) -> None:
-    """Write an object, by one request unless it has hundreds of megabytes; it may replace another.
+    """Write an object, replacing an older one; one request, unless it has hundreds of megabytes.
 
     Raises:
         OSError: the store does not take it.
@@ -23,7 +23,7 @@ def put(uri: str, data: bytes) -> None:
 
 
 def create(uri: str, data: bytes) -> bool:
-    """Write an object unless there is one (`If-None-Match: *`); of several writers one gets True.
+    """Write an object unless it exists (`If-None-Match: *`); one of several writers gets True.
 
     Raises:
         OSError: the store does not answer.
@@ -37,13 +37,13 @@ def create(uri: str, data: bytes) -> bool:
 
 
 def upload(local: str, uri: str) -> None:
-    """Copy a local file of any size; the object appears when all of it is there."""
+    """Copy a local file of any size; the object appears once it is complete."""
     with _os_errors(uri):
         _store(uri).put_file(local, uri)
 
 
 def remove(uri: str) -> None:
-    """Delete an object; one that is not there is no error."""
+    """Delete an object, if it exists."""
     with _os_errors(uri), contextlib.suppress(FileNotFoundError):
         _store(uri).rm_file(uri)
 
@@ -63,7 +63,7 @@ def _store(uri: str) -> Any:
 
 @contextlib.contextmanager
 def _os_errors(uri: str) -> Iterator[None]:
-    """Raise what the stores' libraries raise as OSError, as for local files."""
+    """Raise the errors of the stores' libraries as OSError, as for local files."""
     try:
         yield
     except (OSError, ImportError):

@@ -1,4 +1,4 @@
-"""Storage that fails for a while: calls are made again until it is back."""
+"""Retries calls while storage is away."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from odtk_ray.storage import files
 
 T = TypeVar("T")
 
-# Seconds that storage may be away; a file server needs some minutes to start again.
+# Longest storage outage in seconds; a file server needs some minutes to restart.
 OUTAGE = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 
-# Before an image that cannot be read is suspected.
+# Pauses in seconds before an unreadable image counts as bad.
 _BRIEF_PAUSES = (0.5, 2.0)
 
-# What waiting does not mend.
+# Errors that do not go away by waiting.
 _FINAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG))
 
 
-# Calls of this process that wait for storage; a worker that waits is not one that hangs.
+# Threads of this process that wait for storage: such a worker does not hang.
 _waiting: set[int] = set()
 
 
 def is_waiting() -> bool:
-    """Whether some thread of this process waits for storage to come back."""
+    """Return whether a thread of this process is waiting for storage to come back."""
     return bool(_waiting)
 
 
-def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
-    """Make a call until it succeeds, for at most `seconds`, or `OUTAGE`.
+def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Retry a call until it succeeds, for at most `seconds`, or `OUTAGE`.
 
     Raises:
-        OSError: what it raised last; at once where the answer is definite: no such file, no
-            permission, no room.
+        OSError: the last error; raised at once if it is final: no such file, no permission, disk
+            full.
     """
     limit = OUTAGE if seconds is None else seconds
     pause, deadline = _FIRST_PAUSE, time.monotonic() + limit
@@ -55,12 +55,12 @@ def patiently(call: Callable[[], T], seconds: float | None = None) -> T:
 
 
 def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
-    """Read an image; an error is the image's own only where other images can be read.
+    """Read an image; raise OSError only if other images can still be read.
 
     Args:
         path: local path or URI.
-        canary: an image that could be read when the run began; None gives up on `path` at once.
-        read: reads it.
+        canary: an image that could be read when the run began; None does not wait for storage.
+        read: reads the image.
 
     Raises:
         OSError: this image cannot be read.
@@ -79,7 +79,7 @@ def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
 
 
 def _await(canary: str) -> None:
-    """Return when an image that was readable is readable again."""
+    """Wait until an image that was readable is readable again."""
     deadline = time.monotonic() + OUTAGE
     while True:
         try:
@@ -89,7 +89,7 @@ def _await(canary: str) -> None:
                 raise OdtkError(
                     "the images cannot be read any more",
                     f"{canary}: {error.strerror or error}",
-                    "what is committed stays: --resume goes on once they are back",
+                    "finished shards are kept; continue with --resume once they are back",
                 ) from error
         _wait(_FIRST_PAUSE)
 

@@ -1,4 +1,4 @@
-"""Where results are to go: seen to be writable before any work is done."""
+"""Checks that results can be written, before any work is done."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from odtk_ray.storage import files, object_stores
 
 
 def check_file(path: str) -> None:
-    """See that a file may be written, local or behind a URI.
+    """Check that a file can be written, local or behind a URI.
 
     Raises:
-        UsageError: it is a folder, or as `check_place`.
+        UsageError: it is a folder, or as `check_writable`.
     """
     if not files.is_uri(path) and os.path.isdir(path):
         raise UsageError(f"cannot write {path}", "it is a folder")
-    check_place(path)
+    check_writable(path)
 
 
-def check_place(path: str) -> None:
-    """See that something may be written beside `path`.
+def check_writable(path: str) -> None:
+    """Check that a file or folder can be created at `path`.
 
     Raises:
         UsageError: otherwise.
@@ -38,7 +38,9 @@ def check_place(path: str) -> None:
             os.unlink(probe)
     except OSError as error:
         why = f"{folder}: {error.strerror or error}"
-        raise UsageError(f"cannot write {path}", why, "choose a folder you may write") from error
+        raise UsageError(
+            f"cannot write {path}", why, "choose a folder that you can write to"
+        ) from error
     except (ImportError, ValueError, NotImplementedError) as error:
         hint = "s3:// needs `pip install odtk-ray[s3]`, gs:// `odtk-ray[gcs]`, on every node"
         raise UsageError(f"cannot write {path}", str(error), hint) from error

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import ABOUT
 
-from odtk_ray.artifacts.engine_set import EngineSet, engine_key, key_of, parse_set, slug
+from odtk_ray.artifacts.engine_set import EngineSet, engine_key, key_of, parse_engine_set, slug
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
 
@@ -69,7 +69,7 @@ def test_a_key_is_a_file_name_whatever_the_driver_says(name, tensorrt):
 
 def test_a_set_is_read_back_and_the_order_does_not_matter():
     text = BOTH.to_json()
-    assert parse_set("engines", text.encode()) == BOTH
+    assert parse_engine_set("engines", text.encode()) == BOTH
     assert EngineSet.of([A10G, H100]).to_json() == text
     entries = json.loads(text)["engines"]
     assert [entry["plan"] for entry in entries.values()] == [f"{key}.plan" for key in entries]
@@ -77,7 +77,7 @@ def test_a_set_is_read_back_and_the_order_does_not_matter():
 
 def test_the_digest_changes_with_any_plan():
     again = EngineSet.of([H100, replace(A10G, plan_sha256="02" * 32)])
-    assert again.digest != BOTH.digest == parse_set("x", BOTH.to_json().encode()).digest
+    assert again.digest != BOTH.digest == parse_engine_set("x", BOTH.to_json().encode()).digest
     assert BOTH.model == replace(H100.model, sha256=BOTH.digest)
 
 
@@ -128,11 +128,11 @@ KEY = key_of(H100)
         (edited(swap_names), "is damaged"),
         (
             EngineSet.of([H100, replace(A10G, batches=(9, 9, 9))]).to_json().encode(),
-            "no launch that all of its plans take",
+            "no batch size in common",
         ),
     ],
 )
 def test_what_is_no_set_is_refused(data, message):
     with pytest.raises(UsageError, match=message) as error:
-        parse_set("engines", data)
+        parse_engine_set("engines", data)
     assert "--gpu-type all" in error.value.hint

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.artifacts.describe import describe_exported
+from odtk_ray.artifacts.describe_exported import describe_exported
 from odtk_ray.artifacts.exported_model import ExportedModel, check_size, level_sizes, read_exported
 from odtk_ray.errors import UsageError
 
@@ -62,7 +62,7 @@ def test_a_graph_that_is_not_the_described_one_is_refused(tmp_path, changes):
         if "precision" in changes:
             read_exported(path)
             continue
-        with pytest.raises(UsageError, match="its graph is another one than its description says"):
+        with pytest.raises(UsageError, match="its graph is not the one that its description says"):
             read_exported(path)
 
 
@@ -152,12 +152,12 @@ def test_bad_descriptions_are_refused(tmp_path, metadata, why):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "damaged, or no ONNX"),
-        (b"PK\x03\x04 is a zip", "damaged, or no ONNX"),
-        (b"\xff" * 100, "damaged, or no ONNX"),
-        (b"\x0a\xff\xff\xff\x0f", "damaged, or no ONNX"),
-        (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or no ONNX|description is damaged"),
-        (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or no ONNX"),
+        (b"", "damaged, or not an ONNX"),
+        (b"PK\x03\x04 is a zip", "damaged, or not an ONNX"),
+        (b"\xff" * 100, "damaged, or not an ONNX"),
+        (b"\x0a\xff\xff\xff\x0f", "damaged, or not an ONNX"),
+        (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or not an ONNX|description is damaged"),
+        (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or not an ONNX"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, why):

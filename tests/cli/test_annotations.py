@@ -94,8 +94,12 @@ POINTS = corners(np.array([[*BOX, -0.7]]))[0].tolist()
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"image_id": 9}, 1, "wrong: image_id is of no image of the file: 1 annotation, the first"),
-        ({"category_id": 9}, 1, "category_id is of no category of the file"),
+        (
+            {"image_id": 9},
+            1,
+            "wrong: image_id belongs to no image of the file: 1 annotation, the first",
+        ),
+        ({"category_id": 9}, 1, "category_id belongs to no category of the file"),
         ({"bbox": [1, 2, -3, 4, 0]}, 1, "bbox is not 4 or 5 finite numbers"),
         ({"bbox": [500, 50, 31, 13, 0.1], "segmentation": None}, 1, "outside of its image"),
         ({"bbox": [60, 50, 31, 0.5, 0.1], "segmentation": None}, 1, "less than a pixel"),
@@ -113,7 +117,7 @@ POINTS = corners(np.array([[*BOX, -0.7]]))[0].tolist()
         ({"bbox": None, "segmentation": None}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
         ({"bbox": "text"}, 1, "wrong: bbox is not 4 or 5 finite numbers"),
         ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]}, 1, "are beyond 1,000,000 pixels"),
-        ({"image_id": True}, 1, "image_id is of no image of the file"),
+        ({"image_id": True}, 1, "image_id belongs to no image of the file"),
         ({"bbox": [*BOX, -40.0], "segmentation": None}, 1, "--from opencv"),
         ({"segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}, 1, "--from opencv"),
         ({"segmentation": MIRRORED}, 1, "hint: negate theta"),
@@ -153,10 +157,10 @@ def test_axis_aligned_files(folder, photos, annotations):
         (None, "image has no usable file_name: 1 image, the first has id 1"),
         (5, "image has no usable file_name: 1 image, the first has id 1"),
         ("a\0b/c.png", "image has no usable file_name: 1 image, the first has id 1"),
-        ("gone.png", 'image file is not there: 1 image, the first is "gone.png"'),
+        ("gone.png", 'image file is missing: 1 image, the first is "gone.png"'),
         (
             "no/\ud83d\ude00.png",
-            r'image file is not there: 1 image, the first is "no/\ud83d\ude00.png"',
+            r'image file is missing: 1 image, the first is "no/\ud83d\ude00.png"',
         ),
         ("../1.png", 'image leads out of the image folder: 1 image, the first is "../1.png"'),
         ("link.png", 'image leads out of the image folder: 1 image, the first is "link.png"'),
@@ -183,7 +187,7 @@ def test_without_any_picture_there_is_nothing_to_draw(folder):
         (folder / f"{n}.png").unlink()
     outcome = doctor(folder)
     assert outcome.exit_code == 1
-    assert 'wrong: image file is not there: 2 images, the first is "0.png"' in outcome.stdout
+    assert 'wrong: image file is missing: 2 images, the first is "0.png"' in outcome.stdout
     assert not (folder / "sheet.png").exists()
 
 
@@ -194,7 +198,7 @@ def test_entries_that_are_no_objects_are_wrong(folder):
     (folder / "a.json").write_text(json.dumps(document))
     outcome = doctor(folder)
     assert outcome.exit_code == 1
-    assert 'entry is no object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
+    assert 'entry is not an object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
     assert "2 images, 2 categories, 5 annotations" in outcome.stdout
 
 
@@ -253,15 +257,15 @@ def test_a_sheet_replaces_no_input_and_has_a_place(folder, sheet, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "no usable COCO annotation file"),
+        ("{", "not a usable COCO annotation file"),
         ('{"images": []}', "it has no `images`"),
         ('{"images": [{"id": 1}, {"id": 1}], "categories": [{"id": 1}]}', "ids of `images` repeat"),
         (None, "cannot read"),
-        ('{"images": null}', "its `images` is no list"),
+        ('{"images": null}', "its `images` is not a list"),
         ('{"images": [{"id": true}], "categories": [{"id": 1}]}', "ids of `images` repeat or are"),
         (
             '{"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": {}}',
-            "its `annotations` is no list",
+            "its `annotations` is not a list",
         ),
     ],
 )
@@ -441,7 +445,7 @@ def test_other_angles_and_back(folder, convention):
     [
         ("gone.json", "b.json", "cannot convert"),
         ("labels", "b.json", "no label files"),
-        ("bad", "b.json", "line 2, is no DOTA label"),
+        ("bad", "b.json", "line 2, is not a DOTA label"),
         ("lost", "b.json", "there is no image for"),
         ("a.json", "bad", "is not empty"),
         ("a.json", "gone/b.json", "cannot convert"),
@@ -472,7 +476,7 @@ def test_two_images_of_one_name_are_not_merged(folder, names):
     (folder / "a.json").write_text(json.dumps(document))
     outcome = run("convert", folder / "a.json", folder / "labels")
     assert outcome.exit_code == 2, outcome.output
-    assert f"{names[0]} and {names[1]} have the same name in DOTA" in outcome.stderr
+    assert f"{names[0]} and {names[1]} would have the same name in DOTA" in outcome.stderr
     assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
 
 
@@ -515,9 +519,7 @@ def test_dota_has_no_angle_to_choose(folder):
 
 
 DECIDES = "note: the segmentation decides, bbox is the smallest box around it: 1 annotation"
-REPLACED = (
-    "note: segmentation is no polygon (a mask?), the corners of bbox replace it: 1 annotation"
-)
+REPLACED = "note: segmentation is not a polygon (a mask?): using the corners of bbox: 1 annotation"
 RLE = {"size": [100, 120], "counts": "01"}
 
 
@@ -559,9 +561,9 @@ def test_an_upright_box_without_an_outline_stays(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"image_id": [1]}, "annotation 11 is of no image of the file"),
-        ({"category_id": [3]}, "annotation 11 is of no category of the file"),
-        ({"category_id": 9}, "annotation 11 is of no category of the file"),
+        ({"image_id": [1]}, "annotation 11 belongs to no image of the file"),
+        ({"category_id": [3]}, "annotation 11 belongs to no category of the file"),
+        ({"category_id": 9}, "annotation 11 belongs to no category of the file"),
         ({"bbox": [1e308, 0, 1e308, 9, 0], "segmentation": None}, "annotation 11 of"),
         ({"bbox": [0, 0, 10**400, 9, 0], "segmentation": None}, "annotation 11 of"),
     ],
@@ -583,7 +585,7 @@ def test_ids_take_the_place_of_categories_that_a_file_has_not(folder):
     document["annotations"][1]["category_id"] = "storage\ttank"
     (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
     outcome = run("convert", folder / "a.json", folder / "again")
-    assert "can be no class in DOTA" in outcome.stderr
+    assert "cannot be a class in DOTA" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -591,8 +593,8 @@ def test_ids_take_the_place_of_categories_that_a_file_has_not(folder):
     [
         (f"{SQUARE} plane\n{SQUARE} cam\xe9ra\n".encode("latin-1"), "0.txt, line 2, is not UTF-8"),
         (f"{SQUARE} plane\n".encode("utf-16"), "0.txt, line 1, is not UTF-8"),
-        (f"{SQUARE} plane\n1e308{SQUARE[2:]} plane\n", "0.txt, line 2, is no DOTA label"),
-        (f"nan{SQUARE[2:]} plane\n", "0.txt, line 1, is no DOTA label"),
+        (f"{SQUARE} plane\n1e308{SQUARE[2:]} plane\n", "0.txt, line 2, is not a DOTA label"),
+        (f"nan{SQUARE[2:]} plane\n", "0.txt, line 1, is not a DOTA label"),
     ],
 )
 def test_lines_that_are_no_labels(folder, recwarn, text, words):
@@ -637,7 +639,7 @@ def test_class_names_that_are_no_word(folder, name):
     changed(folder, naming("categories", name=name))
     outcome = run("convert", folder / "a.json", folder / "new")
     assert outcome.exit_code == 2, outcome.output
-    assert "can be no class in DOTA" in outcome.stderr
+    assert "cannot be a class in DOTA" in outcome.stderr
     assert not (folder / "new").exists()
 
 
@@ -718,5 +720,5 @@ def test_tables_that_are_no_lists(folder, key, value, target):
     (folder / "a.json").write_text(json.dumps(rotated_file(folder / "a.json") | {key: value}))
     outcome = run("convert", folder / "a.json", folder / target)
     assert outcome.exit_code == 2, outcome.output
-    assert f"its `{key}` is no list of objects" in outcome.stderr
+    assert f"its `{key}` is not a list of objects" in outcome.stderr
     assert not (folder / "b.json").exists()

@@ -83,7 +83,7 @@ def test_without_onnx_runtime_the_export_says_that_it_was_not_run(
         (["{model}", "m.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["{model}", "there/m.onnx"], "there is no folder there"),
         (["{model}", "folder.onnx"], "it is a folder"),
-        (["{model}", "/proc/self/fd/m.onnx"], "choose a folder you may write"),
+        (["{model}", "/proc/self/fd/m.onnx"], "choose a folder that you can write to"),
         (["{model}", "s3://bucket/m.onnx"], "exports are written to local files"),
         (["{model}", "m.onnx", "--size", "720", "1280"], "--size 704 1280 or --size 736 1280"),
         (["{model}", "m.onnx", "--size", "1", "2", "3"], "--size 1 2 3 has 3 numbers"),

@@ -61,7 +61,7 @@ def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
     assert remarks == [
         "note: files skipped because they are no images: 1",
         "note: category_id is the class index, 0 to 2",
-        "note: mixed precision is for GPUs: CPU workers compute in FP32",
+        "note: mixed precision needs GPUs: CPU workers compute in FP32",
     ]
     done, wrote = outcome.stdout.splitlines()
     found = len(document["annotations"])
@@ -165,7 +165,7 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
     notes = [line for line in lines if line.startswith("note: ")]
     assert notes == [
         "note: category_id is the class index, 0 to 2",
-        "note: mixed precision is for GPUs: CPU workers compute in FP32",
+        "note: mixed precision needs GPUs: CPU workers compute in FP32",
     ]
     progress = lines[len(notes) :]
     line = r"\[\d/3\] 0 failed, [\d.]+ img/s, (starting|\d+ s left)"
@@ -281,7 +281,7 @@ def test_turned_pictures_are_noticed(ray_session, checkpoint, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(document))
     given = ("--images", folder, "--annotations", tmp_path / "a.json")
     ignored = infer(checkpoint, tmp_path, *given)
-    assert "width and height swapped for 1 of the images" in ignored.stderr
+    assert "swaps width and height of 1 image" in ignored.stderr
     assert "--exif apply" in ignored.stderr
     assert "warning" not in infer(checkpoint, tmp_path, *given, "--exif", "apply").stderr
 
@@ -340,13 +340,13 @@ def test_unusable_checkpoints(checkpoint, few, tmp_path, monkeypatch, kind, word
     [
         (("--images", "void"), "no images in"),
         (("--images", "gone"), "no such file or folder"),
-        (("--annotations", "bad.json"), "no usable COCO annotation file"),
+        (("--annotations", "bad.json"), "not a usable COCO annotation file"),
         (("--annotations", "gone.json"), "cannot read gone.json"),
         (("--output", "x.xml"), "unknown output format: x.xml"),
         (("--output", "gone/x.json"), "there is no folder"),
         (("--output", "few"), "unknown output format"),
         (("--output", "/proc/x.json"), "cannot write /proc/x.json"),
-        (("--output", "a.json", "--output", "./a.json"), "one output is named twice"),
+        (("--output", "a.json", "--output", "./a.json"), "an output is named twice"),
         (("--draw", "few"), "--draw few would replace"),
         (("--draw", "few", "--images", "few/*.jpg"), "--draw few would replace"),
         (("--run-dir", "r", "--draw", "r/d"), "there is no folder"),
@@ -376,7 +376,7 @@ CATEGORIES = [{"id": i, "name": f"class {i}"} for i in (4, 5, 6)]
     [
         ({"annotations": []}, "it has no `images`"),
         ({"images": []}, "`images` is empty"),
-        ({"images": [IMAGE, IMAGE]}, "1 image ids are there twice (first: 1)"),
+        ({"images": [IMAGE, IMAGE]}, "1 image ids occur twice (first: 1)"),
         ({"images": [IMAGE], "categories": CATEGORIES * 2}, "two of its categories have the same"),
         ({"images": [IMAGE], "categories": CATEGORIES[:2]}, "3 classes"),
         ({"images": [IMAGE | {"file_name": "gone.jpg"}]}, "the first is gone.jpg"),

@@ -167,7 +167,7 @@ def test_a_rotated_model_does_not_change_others_of_its_process(checkpoint, rotat
 def test_boxes_scale_and_angles_do_not(rotated_checkpoint):
     from odtk_ray.detect.detector import _to_image
     from odtk_ray.engines.protocol import Outcome
-    from odtk_ray.images.decode import Picture
+    from odtk_ray.images.decode_image import Picture
 
     pixels = np.random.default_rng(7).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     model = PyTorchEngine(load_checkpoint(rotated_checkpoint), Postprocessing(), launch_batch=1)

@@ -18,10 +18,10 @@ from test_infer import infer
 
 from odtk_ray.detect import tiling
 from odtk_ray.detect.detector import Detector
-from odtk_ray.detect.tiling import cut, detect_tiled
+from odtk_ray.detect.tiling import cut_windows, detect_tiled
 from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images import windows
-from odtk_ray.pictures.boxes import draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.records import Detections
 from odtk_ray.settings import Postprocessing, Preprocessing
 
@@ -58,7 +58,7 @@ def test_windows_cover_everything(width, height, tile, share):
     if width * height > 20_000 * max(tile - overlap, 1):
         return
     covered = np.zeros((height, width), bool)
-    windows = cut(width, height, tile, overlap)
+    windows = cut_windows(width, height, tile, overlap)
     assert len(set(windows)) == len(windows)
     for x, y, w, h in windows:
         assert (w, h) == (min(tile, width), min(tile, height))
@@ -72,8 +72,8 @@ def test_windows_cover_everything(width, height, tile, share):
 
 def test_positions_and_the_boxes_of_several_windows(tmp_path):
     # windows start at 0, 48, 96, 136 (the last is moved back from 144) in x, at 0 and 36 in y
-    assert [x for x, y, _, _ in cut(200, 100, 64, 16) if y == 0] == [0, 48, 96, 136]
-    assert sorted({y for _, y, _, _ in cut(200, 100, 64, 16)}) == [0, 36]
+    assert [x for x, y, _, _ in cut_windows(200, 100, 64, 16) if y == 0] == [0, 48, 96, 136]
+    assert sorted({y for _, y, _, _ in cut_windows(200, 100, 64, 16)}) == [0, 36]
     pixels = np.zeros((100, 200, 3), np.uint8)
     pixels[40:52, 50:62] = 255  # wholly in the windows at x 0 and 48, at both y: found four times
     Image.fromarray(pixels).save(tmp_path / "a.png")

@@ -9,7 +9,7 @@ from synthetic import Quiet
 
 from odtk_ray.cluster import gpu_nodes
 from odtk_ray.cluster.gpu_nodes import GpuNode, find_nodes, ray_type
-from odtk_ray.engines.local_gpus import Machine, detect_machine
+from odtk_ray.engines.local_gpus import Machine, inspect_machine
 from odtk_ray.errors import UsageError
 
 
@@ -58,8 +58,8 @@ def test_a_machine_without_a_driver_has_no_gpus():
 
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        assert detect_machine().gpus == ()
-        assert detect_machine(H100).tensorrt.startswith("tensorrt")
+        assert inspect_machine().gpus == ()
+        assert inspect_machine(H100).tensorrt.startswith("tensorrt")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_nodes_that_do_not_answer_are_left_out(fleet, quiet, monkeypatch):
     found = find_nodes(["H100"], None, silent, quiet)
     assert [n.machine.gpus for n in found] == [(H100,)]
     assert sorted("CUDA error 999" in warning for warning in quiet.warnings) == [False, True]
-    assert all("does not say which GPUs it has" in warning for warning in quiet.warnings)
+    assert all("does not report its GPUs" in warning for warning in quiet.warnings)
 
 
 class Starting(Quiet):

@@ -8,7 +8,7 @@ from sessions import simulated_cluster
 from synthetic import run_settings
 
 from odtk_ray.cluster.gpu_nodes import gpu_nodes
-from odtk_ray.cluster.gpu_trial import Ability, agree, probe_gpus
+from odtk_ray.cluster.gpu_trial import GpuAbilities, common_abilities, try_gpus
 from odtk_ray.errors import OdtkError
 from odtk_ray.settings import PILLOW
 
@@ -16,7 +16,7 @@ HARD, SOFT, OLD = "nvimgcodec-0.9.0-hardware", "nvimgcodec-0.9.0-hybrid", "nvimg
 
 
 def able(*decoders, batch=8, kernels=True, remarks=()):
-    return Ability(kernels, decoders, remarks, batch)
+    return GpuAbilities(kernels, decoders, remarks, batch)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def able(*decoders, batch=8, kernels=True, remarks=()):
     ],
 )
 def test_the_best_that_all_can_do_is_taken(found, decoder, batch, said):
-    both = agree(found)
+    both = common_abilities(found)
     assert (both.decoder, both.launch_batch) == (decoder, batch)
     assert both.kernels
     assert [said in remark for remark in both.remarks] == [True] * bool(said)
@@ -40,7 +40,7 @@ def test_the_best_that_all_can_do_is_taken(found, decoder, batch, said):
 
 def test_remarks_are_said_once_and_kernels_are_needed_everywhere():
     without = able(kernels=False, remarks=("no kernels here",))
-    both = agree([able(remarks=("the CPU decodes JPEGs",)), without, without])
+    both = common_abilities([able(remarks=("the CPU decodes JPEGs",)), without, without])
     assert not both.kernels
     assert both.remarks == ("the CPU decodes JPEGs", "no kernels here")
 
@@ -62,9 +62,9 @@ def places(head):
     ("wanted", "least", "batch"), [(4, 1, 4), (5, 1, 5), (8, 1, 4), (24, 1, 3), (16, 5, 5)]
 )
 def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least, batch):
-    found = probe_gpus(limited, run_settings(launch_batch=wanted), places, quiet, least)
+    found = try_gpus(limited, run_settings(launch_batch=wanted), places, quiet, least)
     assert found.launch_batch == batch
-    said = f"{wanted} images a launch do not fit in GPU memory: taking {batch}"
+    said = f"{wanted} images per launch do not fit in GPU memory: using {batch}"
     assert (said in found.remarks) == (batch != wanted)
     assert sorted(r for r in found.remarks if r.startswith("room")) == ["room 100", "room 5"]
 
@@ -72,4 +72,4 @@ def test_the_smallest_gpu_decides_about_the_launch(places, quiet, wanted, least,
 @pytest.mark.cluster
 def test_a_launch_that_is_too_large_for_one_kind_is_refused(places, quiet):
     with pytest.raises(OdtkError, match="not even 6 images"):
-        probe_gpus(limited, run_settings(launch_batch=16), places, quiet, 6)
+        try_gpus(limited, run_settings(launch_batch=16), places, quiet, 6)

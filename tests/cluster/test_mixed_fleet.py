@@ -19,14 +19,14 @@ from sessions import start_ray
 from synthetic import Acting, Quiet, picture, tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_pair
+from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_plan_and_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.export.engine_set.build_on_node import build_into
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.sets.build_on_node import build_into
 from odtk_ray.export.tensorrt.export_plan import describe_built
 from odtk_ray.export.tensorrt.plan_source import plan_source
 from odtk_ray.run.pipeline import infer
@@ -46,14 +46,14 @@ def plans(checkpoint, tmp_path_factory):
     folder.mkdir()
     config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
     source = plan_source(config, ImageLists(), Quiet())
-    trt = describe(import_tensorrt())
+    trt = package_version(import_tensorrt())
     keys = {}
     for gpu in (H100, A10G):
         about = describe_built(source.model, source.options, trt, gpu)
         machine = Machine((gpu,), trt)
         build_into(str(folder), about, "t", lambda _, m=machine: m, unable, source)
         keys[gpu] = key_of(about)
-    engines = EngineSet.of(read_pair(str(folder), key) for key in keys.values())
+    engines = EngineSet.of(read_plan_and_sidecar(str(folder), key) for key in keys.values())
     (folder / SET_FILE).write_text(engines.to_json())
     return folder, keys
 
@@ -230,7 +230,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
     monkeypatch.setattr(RunFolder, "commit", commit)
     smaller = tmp_path / "engines"
     smaller.mkdir()
-    about = read_pair(str(plans[0]), plans[1][H100])
+    about = read_plan_and_sidecar(str(plans[0]), plans[1][H100])
     (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json())
     resumed = replace(config, resume=True)
     with pytest.raises(UsageError, match="model differs"):
@@ -252,9 +252,9 @@ def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
 def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, signs, quiet):
     with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
         run(config, quiet, signs)
-    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+    with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
         run(replace(config, gpu_types=("all",)), quiet, signs)
-    with pytest.raises(UsageError, match="no node has a GPU: none of those alive has any"):
+    with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
         run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet, signs)
     assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
     cluster.add(**having(ADA))
@@ -283,7 +283,7 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
     other = tiny_model(tmp_path / "other.pth", seed=9)
     (tmp_path / "empty").mkdir()
     for flags, message in (
-        (["--fallback", other], "other.pth is another model than"),
+        (["--fallback", other], "other.pth is not the model of"),
         (["--fallback", "none.pth"], "none.pth"),
         (["--fit", "64", "64"], "--fit contradicts engines"),
         (["--full-precision"], "--full-precision contradicts engines"),
@@ -299,4 +299,4 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
     assert "--gpu-type all" in outcome.output
     outcome = infer_cli([other], images, "--fallback", other)
     assert outcome.exit_code == 2
-    assert "--fallback goes with an engine set" in outcome.output
+    assert "--fallback needs an engine set" in outcome.output

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from engines_for_tests import PixelEngine
-from synthetic import make_plan, picture, run_settings
+from synthetic import make_run_plan, picture, run_settings
 from workers_for_tests import HoldingWorker, LateWorker
 
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.publish import ShardRef
-from odtk_ray.cluster.worker import DEPTH, WATCH, Work, Worker, WorkerSettings
+from odtk_ray.cluster.shard_blocks import ShardRef
+from odtk_ray.cluster.worker import DEPTH, WATCH, ShardWork, Worker, WorkerSettings
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -40,7 +40,7 @@ class HeldEngine(PixelEngine):
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(str(tmp_path / "run"), make_plan(list(range(2 * IMAGES))))
+    return RunFolder.create(str(tmp_path / "run"), make_run_plan(list(range(2 * IMAGES))))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(ray_session, folder
     worker = Worker(settings, lambda: engine)
 
     def run(shard):
-        work = Work(shard * IMAGES, IMAGES, shard, f"1.{shard}", frozenset(), singly=False)
+        work = ShardWork(shard * IMAGES, IMAGES, shard, f"1.{shard}", frozenset(), singly=False)
         return worker.run(block, work)
 
     with ThreadPoolExecutor(DEPTH) as pool:

@@ -10,7 +10,7 @@ import torch
 
 from cuda_ops import Level, Postprocess
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
-from odtk_ray.ops.decode import decode_level
+from odtk_ray.ops.decode_heads import decode_level
 
 STRIDES = [8, 16, 32, 64, 128]
 
@@ -131,7 +131,7 @@ class Heads:
         )
 
     def expected_candidates(self, *, threshold=0.05, top_n=100):
-        """As `ops.decode`, with top_n slots for each level: [B, L * top_n]."""
+        """As `ops.decode_heads`, with top_n slots for each level: [B, L * top_n]."""
         columns = [], [], []
         for scores, deltas, anchors, stride in zip(
             self.scores, self.deltas, self.anchors, self.strides, strict=True

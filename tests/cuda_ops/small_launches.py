@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from cuda_ops import Device, Level, Postprocess, Preprocess, RotatedIou, Source
+from cuda_ops import Device, GpuPicture, Level, Postprocess, Preprocess, RotatedIou
 
 SIZES = [(9, 13), (5, 7), (1, 1)]
 CLASSES = 5
@@ -59,7 +59,7 @@ def launch_preprocess(device, rng, dtype, channels_last, shape):
         held.append(device.alloc(pixels.nbytes))
         device.upload(held[-1].ptr, pixels)
         new_height, new_width = shape[0] - height % 3, shape[1] - width % 5
-        sources.append(Source(held[-1].ptr, height, width, 3 * width, new_height, new_width))
+        sources.append(GpuPicture(held[-1].ptr, height, width, 3 * width, new_height, new_width))
     out = device.alloc(4 * 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize)
     prep.launch(sources, out.ptr)
     device.synchronize()

@@ -6,7 +6,7 @@ import torch
 from launches import Heads, candidates, detections, on_stream, poisoned
 
 from cuda_ops import Level, Postprocess
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode_heads
 from odtk_ray.ops.nms import nms
 
 pytestmark = pytest.mark.gpu
@@ -228,7 +228,7 @@ def matched(found, expected):
 
 def expected_detections(heads, kept):
     scores = [s.float().sigmoid() if heads.settings["logits"] else s.float() for s in heads.scores]
-    found = decode(
+    found = decode_heads(
         scores,
         [d.float() for d in heads.deltas],
         [a.cuda() for a in heads.anchors],

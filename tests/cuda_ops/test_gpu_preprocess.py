@@ -5,7 +5,7 @@ import pytest
 import torch
 from launches import on_stream
 
-from cuda_ops import Preprocess, Source
+from cuda_ops import GpuPicture, Preprocess
 from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.images.resize import resize
 from odtk_ray.settings import MEAN, STD
@@ -50,7 +50,9 @@ def run(device, pictures, batch, shape, dtype, channels_last, pad=0, prep=None):
             rows = np.zeros((height, width * 3 + pad), np.uint8)
             rows[:, : width * 3] = pixels.reshape(height, -1)
             held.append(torch.from_numpy(rows).cuda())
-            sources.append(Source(held[-1].data_ptr(), height, width, rows.shape[1], new_h, new_w))
+            sources.append(
+                GpuPicture(held[-1].data_ptr(), height, width, rows.shape[1], new_h, new_w)
+            )
         prep = prep or make(device, batch, shape, dtype, channels_last)
         prep.launch(sources, out.data_ptr())
         device.synchronize()
@@ -118,6 +120,6 @@ def test_coefficients_are_kept_and_dropped(device, rng, monkeypatch):
 def test_what_does_not_fit_is_refused(device):
     prep = make(device, 1, (32, 32), torch.float16, True)
     with pytest.raises(ValueError, match="64x8 does not fit in 32x32"):
-        prep.launch([Source(256, 8, 8, 24, 8, 64)], 256)
+        prep.launch([GpuPicture(256, 8, 8, 24, 8, 64)], 256)
     with pytest.raises(ValueError, match="2 pictures are too many for 1 slots"):
-        prep.launch([Source(256, 8, 8, 24, 8, 8)] * 2, 256)
+        prep.launch([GpuPicture(256, 8, 8, 24, 8, 8)] * 2, 256)

@@ -115,14 +115,14 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no usable COCO annotation file"),
-        ("not json", "no usable COCO annotation file"),
-        ("[]", "no usable COCO annotation file"),
+        ("", "not a usable COCO annotation file"),
+        ("not json", "not a usable COCO annotation file"),
+        ("[]", "not a usable COCO annotation file"),
         ("{}", "it has no `images`"),
         ('{"images": []}', "`images` is empty"),
-        ('{"images": {}}', "its `images` is no list"),
-        ('{"images": [3]}', "is no object"),
-        ('{"images": [], "annotations": {}}', "its `annotations` is no list"),
+        ('{"images": {}}', "its `images` is not a list"),
+        ('{"images": [3]}', "is not an object"),
+        ('{"images": [], "annotations": {}}', "its `annotations` is not a list"),
         (r'{"images": [{"id": 1, "file_name": "a\u0000b/c.jpg"}]}', "has no usable file_name"),
         ('{"images": [{"id": 1}]}', "image 1 has no usable file_name"),
         (r'{"images": [{"id": 1, "file_name": "\ud800.jpg"}]}', "image 1 has no usable file_name"),
@@ -135,11 +135,11 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ('{"images": [{"id": 9223372036854775808, "file_name": "a.jpg"}]}', "64-bit"),
         (
             '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}',
-            r"1 image ids are there twice \(first: 1\)",
+            r"1 image id occurs twice \(first: 1\)",
         ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', "no `categories`"),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}', "has no id"),
-        ('{"images": [{"id": 1, "file_name": "a.jpg"}', "no usable COCO annotation file"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}', "not a usable COCO annotation file"),
     ],
 )
 def test_unusable_files(folder, text, message):

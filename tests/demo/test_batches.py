@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training.appearance import MILD
 from training.batches import SceneSource, TileSource, network_boxes
-from training.looks import MILD
 from training.photographs import Photograph
 from training.rendering import Renderer
 from training.scenes import Style, draw_scene

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from training.looks import LUMA, MILD, NOISE, Variety, saturate, turn_hue
+from training.appearance import LUMA, MILD, NOISE, AppearanceRange, saturate, turn_hue
 
-NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
+NONE = AppearanceRange(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
 
 
-def looks(variety, count=300):
+def appearances(variety, count=300):
     return [variety.draw(np.random.default_rng(seed)) for seed in range(count)]
 
 
@@ -35,34 +35,34 @@ def test_saturation_keeps_the_luma(factor):
 
 
 def test_no_variety_changes_nothing():
-    for look in looks(NONE, 5):
-        assert look.mix == pytest.approx(np.eye(3), abs=1e-6)
-        assert (look.contrast, look.sharpness, look.noise) == (1, 0, 0)
-        assert look.gamma.tolist() == [1, 1, 1]
-        assert (look.light == 1).all()
+    for appearance in appearances(NONE, 5):
+        assert appearance.mix == pytest.approx(np.eye(3), abs=1e-6)
+        assert (appearance.contrast, appearance.sharpness, appearance.noise) == (1, 0, 0)
+        assert appearance.gamma.tolist() == [1, 1, 1]
+        assert (appearance.light == 1).all()
 
 
 def test_ranges_are_reached_and_kept():
-    drawn = looks(Variety(brightness=1, saturation=1, hue=0, tint=1.25, gray=0))
-    tints = np.array([np.diag(look.mix) for look in drawn])
+    drawn = appearances(AppearanceRange(brightness=1, saturation=1, hue=0, tint=1.25, gray=0))
+    tints = np.array([np.diag(appearance.mix) for appearance in drawn])
     assert 1 / 1.25 - 1e-6 < tints.min() < 0.81
     assert 1.24 < tints.max() < 1.25 + 1e-6
-    contrasts = [look.contrast for look in drawn]
+    contrasts = [appearance.contrast for appearance in drawn]
     assert 0.5 < min(contrasts) < 0.52
     assert 1.94 < max(contrasts) < 2.0
-    sigmas = [look.sigma for look in drawn]
+    sigmas = [appearance.sigma for appearance in drawn]
     assert 2.5 / 4 < min(sigmas) < 0.65
     assert 2.4 < max(sigmas) < 2.5
-    assert {look.grain for look in drawn} == {1, 2}
-    corners = np.array([look.corner for look in drawn])
+    assert {appearance.grain for appearance in drawn} == {1, 2}
+    corners = np.array([appearance.corner for appearance in drawn])
     assert corners.min() >= 0
     assert 0.9 * NOISE < corners.max() < NOISE
 
 
 def test_the_share_of_gray_tiles():
     gray = [
-        np.ptp(look.mix.sum(axis=0) / LUMA) < 1e-4
-        for look in looks(Variety(hue=0, tint=1, gray=0.3))
+        np.ptp(appearance.mix.sum(axis=0) / LUMA) < 1e-4
+        for appearance in appearances(AppearanceRange(hue=0, tint=1, gray=0.3))
     ]
     assert 0.22 < np.mean(gray) < 0.38  # three standard deviations are 0.08
-    assert not any(look.noise for look in looks(MILD, 20))
+    assert not any(appearance.noise for appearance in appearances(MILD, 20))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training.appearance import MILD, AppearanceRange
 from training.batches import Batch, TileSource, network_boxes
-from training.looks import MILD, Variety
 from training.loop import Recipe, Trainer, picture_indices
 from training.photographs import Photograph
 from training.scenes import Style, draw_scene
@@ -19,7 +19,7 @@ from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.pth import read_pth
 from odtk_ray.settings import Preprocessing
 
-NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
+NONE = AppearanceRange(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
 TILES = Augmentation(side=128, zoom=(1.0, 1.0), stretch=1.0, holes=0, variety=NONE)
 QUICK = Recipe(
     iterations=45,

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from training.looks import LUMA, Variety
+from training.appearance import LUMA, AppearanceRange
 from training.photographs import Photograph
-from training.rendering import Renderer, apply_looks, blur
+from training.rendering import Renderer, apply_appearances, blur
 from training.tiles import Augmentation, draw_tile, turn
 
 CPU = torch.device("cpu")
-NONE = Variety(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
+NONE = AppearanceRange(1, 1, 1, 0, 0, 1, 1, 1, 1, (0, 0), 0)
 SMOOTH = Augmentation(side=128, zoom=(1.5, 3.0), holes=0, variety=NONE)
 LOOK = NONE.draw(np.random.default_rng(0))
 
@@ -81,7 +81,7 @@ def test_a_tile_is_the_same_whatever_else_is_in_its_batch():
 
 
 def test_holes_are_gray():
-    how = Augmentation(side=64, holes=5, variety=Variety())
+    how = Augmentation(side=64, holes=5, variety=AppearanceRange())
     seen = 0
     for index in range(10):
         tile, pixels = render(noisy(), how, 0, index)
@@ -94,8 +94,8 @@ def test_holes_are_gray():
 def looked(pixels, **changes):
     """A picture with another look; its noise is 2 everywhere."""
     tensor = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
-    look = dataclasses.replace(LOOK, **changes)
-    result = apply_looks(tensor, [look], torch.full_like(tensor, 2.0))
+    appearance = dataclasses.replace(LOOK, **changes)
+    result = apply_appearances(tensor, [appearance], torch.full_like(tensor, 2.0))
     return result[0].permute(1, 2, 0).numpy()
 
 

@@ -18,7 +18,7 @@ from training.targets import BACKGROUND, IGNORED, place_anchors
 
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode_heads
 from odtk_ray.ops.rotated import corners, decode_rotated
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -229,7 +229,7 @@ def test_rows_of_the_heads_and_of_the_anchors_belong_together():
         level_logits[0] = scores.reshape(height, width, 54).permute(2, 0, 1)
         level_deltas[0] = wanted[0, start:stop].view(height, width, 162).permute(2, 0, 1)
         start = stop
-    scores, found, classes = decode(
+    scores, found, classes = decode_heads(
         logits, deltas, level_anchors(), STRIDES, threshold=0.5, top_n=1000, rotated=True
     )
     found, classes = found[scores > 0], classes[scores > 0]

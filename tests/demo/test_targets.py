@@ -18,7 +18,7 @@ from training.targets import (
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 from odtk_ray.ops.boxes import decode_boxes
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode_heads
 
 STRIDES = (8, 16, 32, 64, 128)
 
@@ -149,7 +149,7 @@ def test_rows_of_the_heads_and_of_the_anchors_belong_together():
         start = stop
     assert torch.equal(flatten_heads(logits, 1)[0, :, 0], target)
     assert torch.equal(flatten_heads(deltas, 4)[0], wanted)
-    scores, found, _ = decode(logits, deltas, anchors, STRIDES, threshold=0.5, top_n=1000)
+    scores, found, _ = decode_heads(logits, deltas, anchors, STRIDES, threshold=0.5, top_n=1000)
     found = found[scores > 0]
     assert len(found) == target.sum() > 5
     assert torch.allclose(found, boxes.expand_as(found), atol=1e-3)

@@ -14,7 +14,7 @@ from synthetic import picture
 from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.protocol import Closing, Outcome
 from odtk_ray.errors import ImageError
-from odtk_ray.images.gpu_loader import load_source
+from odtk_ray.images.gpu_loader import read_pending
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing
 
@@ -33,7 +33,7 @@ class Files(Closing):
         self.batches: list[tuple[int, tuple[int, int]]] = []
 
     def read(self, data):
-        return load_source(data, PREP, self.decoder)
+        return read_pending(data, PREP, self.decoder)
 
     def launch(self, pictures, shape):
         self.threads.add(threading.get_ident())
@@ -103,10 +103,10 @@ def test_what_an_engine_cannot_decode_is_a_failed_row(paths):
 
 def test_the_decoder_decides_who_decodes(paths):
     data = [Path(path).read_bytes() for path in paths[:2]]
-    assert [load_source(d, PREP, "gpu").on_gpu for d in data] == [True, True]
-    assert [load_source(d, PREP, "cpu").on_gpu for d in data] == [False, False]
+    assert [read_pending(d, PREP, "gpu").on_gpu for d in data] == [True, True]
+    assert [read_pending(d, PREP, "cpu").on_gpu for d in data] == [False, False]
     turning = Preprocessing(resize=64, max_size=128, exif="apply")
-    turned, upright = (load_source(d, turning, "gpu") for d in data)
+    turned, upright = (read_pending(d, turning, "gpu") for d in data)
     assert (turned.on_gpu, upright.on_gpu) == (False, True)
     assert (turned.width, turned.height) == (80, 100)  # the file says 100x80
 
@@ -126,4 +126,4 @@ def test_bad_files_fail_with_the_same_words(decoder):
         (whole, narrow, "too narrow"),
     ]:
         with pytest.raises(ImageError, match=words):
-            load_source(data, prep, decoder)
+            read_pending(data, prep, decoder)

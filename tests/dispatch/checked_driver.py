@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from simulated_cluster import Cluster, Image, Process
-from synthetic import make_plan
+from synthetic import make_run_plan
 
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.errors import OdtkError
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.run_folder import RunFolder
 
 LONGEST_PAUSE = 5.0  # seconds; a longer pause of the driver is no hang of a worker
@@ -31,7 +31,7 @@ def create_run(folder, sizes):
     """Make a run folder with shards of these sizes; images are numbered across them."""
     bounds = np.cumsum([0, *sizes])
     rows = [np.arange(a, b, dtype=np.int64)[::-1] for a, b in pairwise(bounds)]
-    plan = make_plan(list(range(bounds[-1])))
+    plan = make_run_plan(list(range(bounds[-1])))
     plan = replace(plan, shards=[Shard(number, indices) for number, indices in enumerate(rows)])
     RunFolder.create(folder, plan)
 
@@ -311,7 +311,7 @@ class CheckedDriver:
 
     def check_reason(self, error: OdtkError):
         """See that a run may end with that error now."""
-        if "crash on everything" in str(error):
+        if "crash on every shard" in str(error):
             assert self.crashes == 20
         elif "another run has taken over" in str(error):
             assert self.taken_over

@@ -154,7 +154,7 @@ def test_a_plan_of_something_else_is_refused():
     good = ABOUT_PLAN.identity
     check_engine(Trt, Engine(good, names[::-1]), "m.plan", ABOUT_PLAN)
     for engine in (Engine("x", names), Engine(good, names[1:]), Engine(good, names, "half")):
-        with pytest.raises(UsageError, match="a plan of something else"):
+        with pytest.raises(UsageError, match="not the plan that its sidecar describes"):
             check_engine(Trt, engine, "m.plan", ABOUT_PLAN)
 
 
@@ -178,7 +178,7 @@ class Host:
 
     def load(self, pictures):
         bad = ImageError("odd")
-        self.pictures = [bad if n % 2 else cuda_ops.Source(n, 1, 1, 3, 1, 1) for n in pictures]
+        self.pictures = [bad if n % 2 else cuda_ops.GpuPicture(n, 1, 1, 3, 1, 1) for n in pictures]
         self.by_pillow = [n > 2 for n in pictures]
         return self
 
@@ -240,13 +240,13 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "torch_free.main(*sys.argv[1:])\n"
     )
     (code / "torch_free.py").write_text(
-        "import odtk_ray.run.planning as planning\n"
+        "import odtk_ray.run.plan_run as planning\n"
         "from engines_for_tests import PixelEngine\n"
         "from odtk_ray.config import InferConfig\n"
         "from odtk_ray.run.pipeline import infer\n"
         "from synthetic import Quiet\n"
         "def main(plan, images, output):\n"
-        "    planning._limit_to_plan = lambda config, batches, wanted, *_: wanted\n"
+        "    planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted\n"
         "    config = InferConfig(plan, images, outputs=(output,), workers=1, threads=1)\n"
         "    summary = infer(config, Quiet(), PixelEngine)\n"
         "    print(summary.images, summary.failed)\n"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from odtk_ray.cli import cli
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.records import to_bbox
 from odtk_ray.settings import Postprocessing, Preprocessing
 

@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
 
-from odtk_ray.artifacts.engine_set import read_pair, read_set
+from odtk_ray.artifacts.engine_set import read_engine_set, read_plan_and_sidecar
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.export.sets import export_set as module
+from odtk_ray.export.engine_set import export_set as module
 
 pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.cluster
@@ -30,9 +30,9 @@ TESTS = Path(__file__).parents[1]
 PROGRAM = """
 import functools
 from machines_for_tests import simulated, unable
-from odtk_ray.export.sets import export_set as module
+from odtk_ray.export.engine_set import export_set as module
 module.export_set = functools.partial(
-    module.export_set, detect=simulated, open_built=unable
+    module.export_set, inspect=simulated, open_built=unable
 )
 from odtk_ray.cli import main
 main()
@@ -42,7 +42,7 @@ main()
 @pytest.fixture
 def export(cluster, graph, monkeypatch):
     """`odtk-ray export --gpu-type all` on the cluster."""
-    with_detect = functools.partial(module.export_set, detect=simulated, open_built=unable)
+    with_detect = functools.partial(module.export_set, inspect=simulated, open_built=unable)
     monkeypatch.setattr(module, "export_set", with_detect)
 
     def run(folder, *flags):
@@ -60,7 +60,7 @@ def states(output):
 
 def whole(folder):
     """GPUs of the plans that engines.json lists, each of which is there and whole."""
-    engines = read_set(str(folder)).engines
+    engines = read_engine_set(str(folder)).engines
     for key, about in engines.items():
         assert read_sidecar(str(folder / f"{key}.plan")) == about
     return {about.gpu for about in engines.values()}
@@ -102,7 +102,7 @@ def test_a_build_that_dies_or_raises_fails_alone(cluster, export, tmp_path):
     folder.mkdir()
 
     def look():
-        plans = [read_pair(str(folder), path.stem) for path in folder.glob("*.plan")]
+        plans = [read_plan_and_sidecar(str(folder), path.stem) for path in folder.glob("*.plan")]
         return None not in plans and (not (folder / "engines.json").exists() or bool(whole(folder)))
 
     with watching(look) as seen:
@@ -215,7 +215,7 @@ def test_two_exports_into_one_folder_end_with_a_whole_set(cluster, graph, tmp_pa
     folder = tmp_path / "engines"
 
     def look():
-        return (folder / "engines.json").exists() and len(read_set(str(folder)).engines)
+        return (folder / "engines.json").exists() and len(read_engine_set(str(folder)).engines)
 
     with watching(look) as seen:
         both = [start(cluster, graph, folder) for _ in range(2)]

@@ -95,7 +95,7 @@ def test_workers_that_die_of_everything_end_the_run(
 ):
     monkeypatch.setattr(dispatch, "CRASHES_IN_A_ROW", 4)
     config = setup_run(checkpoint, tmp_path, images)
-    with pytest.raises(OdtkError, match="the workers crash on everything"):
+    with pytest.raises(OdtkError, match="the workers crash on every shard"):
         infer(config, quiet, DoomedEngine)
     resumed = setup_run(checkpoint, tmp_path, images, resume=True)
     assert infer(resumed, quiet, PixelEngine).failed == 0

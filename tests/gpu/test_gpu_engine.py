@@ -10,7 +10,7 @@ from gpu_helpers import POST, PREP, agreement, detect, jpeg, raw
 
 from odtk_ray.engines.cuda import CudaEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.settings import Preprocessing
 

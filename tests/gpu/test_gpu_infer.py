@@ -120,7 +120,7 @@ def test_without_pycuda_torch_computes_and_says_so_once(tmp_path, spread, mixed)
         output = tmp_path / f"{name}.parquet"
         done = command(spread, mixed, output, path, "--full-precision", "--decoder", "cpu")
         assert done.returncode == 3, done.stderr
-        assert done.stderr.count("PyTorch computes in their place") == (name == "torch")
+        assert done.stderr.count("PyTorch computes instead") == (name == "torch")
         found[name] = by_image(pq.read_table(output))
     assert agreement(found["torch"], found["kernels"], least=0, iou=0.95, score=1e-3) >= 0.98
 

@@ -20,7 +20,7 @@ from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.export.check.layer_precisions import read_layers
-from odtk_ray.export.check.runners import open_plan
+from odtk_ray.export.check.runners import open_tensorrt_plan
 
 pytestmark = pytest.mark.gpu
 
@@ -51,7 +51,7 @@ def built(request, _gpu, tmp_path_factory):
 def running(built):
     """The plan on the GPU, two pictures a launch."""
     path = str(built[2])
-    with open_plan(path, read_sidecar(path), 4) as plan:
+    with open_tensorrt_plan(path, read_sidecar(path), 4) as plan:
         yield plan
 
 

@@ -21,7 +21,10 @@ from typing import Any
 PARTS: dict[str, tuple[str, ...]] = {
     "ExportConfig": ("odtk_ray.config:ExportConfig",),
     "InferConfig": ("odtk_ray.config:InferConfig",),
-    "export_set": ("odtk_ray.export.sets.export_set:export_set",),
+    "export_set": (
+        "odtk_ray.export.engine_set.export_set:export_set",
+        "odtk_ray.export.sets.export_set:export_set",
+    ),
     "infer": ("odtk_ray.run.pipeline:infer",),
     "Style": ("training.scenes:Style",),
     "draw_scene": ("training.scenes:draw_scene",),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import _high_byte, decode, load_picture, read_size
+from odtk_ray.images.decode_image import _high_byte, decode_image, load_picture, read_size
 from odtk_ray.images.resize import resize
 from odtk_ray.settings import Preprocessing
 
@@ -105,7 +105,7 @@ DECODED = {
 @pytest.mark.parametrize("name", DECODED)
 def test_decode(name):
     data, expected = DECODED[name]
-    pixels = decode(data, PREP)
+    pixels = decode_image(data, PREP)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (30, 50, 3)
     assert np.array_equal(pixels, expected)
@@ -119,13 +119,13 @@ def test_decode_jpeg_is_pillows(mode, image):
     data = packed(image, "JPEG")  # Pillow writes CMYK inverted, with Adobe's marker
     stored = Image.open(io.BytesIO(data))
     assert stored.mode == mode
-    assert np.array_equal(decode(data, PREP), np.asarray(stored.convert("RGB")))
-    assert np.abs(decode(data, PREP).mean() - np.asarray(image.convert("RGB")).mean()) < 4
+    assert np.array_equal(decode_image(data, PREP), np.asarray(stored.convert("RGB")))
+    assert np.abs(decode_image(data, PREP).mean() - np.asarray(image.convert("RGB")).mean()) < 4
 
 
 def test_16_bit_gray_is_not_clipped_to_white():
     ramp = (np.arange(50 * 30, dtype=np.uint16) * 43).reshape(30, 50)  # 0 .. 64457
-    pixels = decode(packed(Image.fromarray(ramp)), PREP)
+    pixels = decode_image(packed(Image.fromarray(ramp)), PREP)
     assert pixels.min() == 0
     assert pixels.max() == 64457 >> 8
     assert len(np.unique(pixels)) == 252  # every high byte from 0 to 251
@@ -156,7 +156,7 @@ BAD_FILES = [
 @pytest.mark.parametrize(("data", "reason"), [row[1:] for row in BAD_FILES])
 def test_decode_refuses(data, reason):
     with pytest.raises(ImageError, match=reason) as caught:
-        decode(data, PREP)
+        decode_image(data, PREP)
     assert "\n" not in str(caught.value)
     assert "0x" not in str(caught.value)  # no address: rows must be the same in every run
 
@@ -182,11 +182,11 @@ def test_max_pixels_is_checked_before_decoding():
     data = header[:12] + ihdr + struct.pack(">I", zlib.crc32(ihdr)) + header[33:]
     assert read_size(io.BytesIO(data), "ignore") == (30_000, 20_000)
     with pytest.raises(ImageError, match="30000x20000 is more than the limit of 178000000 pixels"):
-        decode(data, PREP)
+        decode_image(data, PREP)
     exact = Preprocessing(max_pixels=50 * 30)
-    assert decode(DECODED["png"][0], exact).shape == (30, 50, 3)
+    assert decode_image(DECODED["png"][0], exact).shape == (30, 50, 3)
     with pytest.raises(ImageError, match="too large: 50x30"):
-        decode(DECODED["png"][0], Preprocessing(max_pixels=50 * 30 - 1))
+        decode_image(DECODED["png"][0], Preprocessing(max_pixels=50 * 30 - 1))
 
 
 # ---- orientation -------------------------------------------------------------------------------
@@ -210,23 +210,23 @@ def turned(orientation):
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
 def test_exif(form, orientation):
     data = packed(IMAGE, form, exif=exif(orientation), lossless=True)
-    assert np.array_equal(decode(data, PREP), NOISE)
+    assert np.array_equal(decode_image(data, PREP), NOISE)
     assert read_size(io.BytesIO(data), "ignore") == (50, 30)
     expected = turned(orientation)
-    assert np.array_equal(decode(data, UPRIGHT), expected)
+    assert np.array_equal(decode_image(data, UPRIGHT), expected)
     assert read_size(io.BytesIO(data), "apply") == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("prep", [PREP, UPRIGHT])
 def test_orientation_of_tiff_is_applied_once_and_always(prep):
     data = packed(IMAGE, "TIFF", tiffinfo={ORIENTATION: 6})
-    assert np.array_equal(decode(data, prep), turned(6))
+    assert np.array_equal(decode_image(data, prep), turned(6))
     assert read_size(io.BytesIO(data), prep.exif) == (30, 50)
 
 
 def test_exif_of_16_bit_gray():
     data = packed(Image.fromarray(GRAY16), exif=exif(6))
-    assert np.array_equal(decode(data, UPRIGHT), as_rgb(np.rot90(HIGH, -1)))
+    assert np.array_equal(decode_image(data, UPRIGHT), as_rgb(np.rot90(HIGH, -1)))
 
 
 BAD_EXIF = [
@@ -243,7 +243,7 @@ BAD_EXIF = [
 @pytest.mark.parametrize("block", BAD_EXIF)
 def test_broken_exif_means_upright(form, block):
     data = packed(IMAGE, form, exif=block)
-    assert np.array_equal(decode(data, UPRIGHT), decode(packed(IMAGE, form), PREP))
+    assert np.array_equal(decode_image(data, UPRIGHT), decode_image(packed(IMAGE, form), PREP))
     assert read_size(io.BytesIO(data), "apply") == (50, 30)
 
 
@@ -255,7 +255,7 @@ def test_load_picture_is_decode_then_resize():
     assert (picture.width, picture.height) == (30, 50)
     assert picture.ratio == 1333 / 50  # 800 / 30 would make the long side 1333.33
     assert picture.pixels.shape == (1333, 799, 3)  # 26.66 * 30 = 799.8
-    upright = decode(packed(IMAGE, "JPEG", exif=exif(6)), UPRIGHT)
+    upright = decode_image(packed(IMAGE, "JPEG", exif=exif(6)), UPRIGHT)
     assert np.array_equal(picture.pixels, resize(upright, 799, 1333))
 
 
@@ -267,7 +267,7 @@ def test_load_picture_refuses_a_side_of_0_pixels():
 def test_threads_agree():
     files = [data for data, _ in DECODED.values()] * 4
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda data: decode(data, PREP), files))
+        results = list(pool.map(lambda data: decode_image(data, PREP), files))
     expected = [pixels for _, pixels in DECODED.values()] * 4
     assert all(np.array_equal(a, b) for a, b in zip(results, expected, strict=True))
 
@@ -275,11 +275,11 @@ def test_threads_agree():
 SILENT = """
 import sys
 from odtk_ray.settings import Preprocessing
-from odtk_ray.images.decode import decode
+from odtk_ray.images.decode_image import decode_image
 from odtk_ray.errors import ImageError
 for text in sys.stdin.read().split():
     try:
-        decode(bytes.fromhex(text), Preprocessing(exif="apply"))
+        decode_image(bytes.fromhex(text), Preprocessing(exif="apply"))
     except ImageError:
         pass
 """

@@ -12,9 +12,9 @@ from PIL import Image, TiffImagePlugin
 from synthetic import picture
 from tiled_tiff import tiled_tiff
 
-from odtk_ray.detect.tiling import cut
+from odtk_ray.detect.tiling import cut_windows
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode import decode, open_image
+from odtk_ray.images.decode_image import decode_image, open_image
 from odtk_ray.images.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.settings import Preprocessing
 
@@ -47,7 +47,7 @@ def windows_of(data, prep=SMALL):
 )
 def test_strips(mode, compression):
     data = tiff(mode, compression)
-    whole = decode(data, Preprocessing())
+    whole = decode_image(data, Preprocessing())
     found = windows_of(data)
     assert (found.width, found.height) == (300, 210)
     for x, y, w, h in ((17, 23, 200, 150), (0, 0, 300, 210), (299, 209, 1, 1), (0, 31, 5, 2)):
@@ -59,7 +59,7 @@ def test_strips(mode, compression):
 def test_tiles(order, deflate):
     pixels = np.asarray(picture(2, 205, 150))
     data = tiled_tiff(pixels, 64, order, deflate)
-    np.testing.assert_array_equal(decode(data, Preprocessing()), pixels)
+    np.testing.assert_array_equal(decode_image(data, Preprocessing()), pixels)
     found = windows_of(data, Preprocessing(max_pixels=64 * 64))
     for x, y, w, h in ((0, 0, 205, 150), (60, 60, 10, 10), (204, 149, 1, 1), (3, 70, 190, 64)):
         np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
@@ -70,8 +70,8 @@ def test_tiles_that_are_left_out_are_black(tmp_path, deflate):
     pixels = np.array(picture(2, 205, 150))
     pixels[:, 64:150] = 0  # two of three tiles that end there, but for the last column
     data = tiled_tiff(pixels, 64, deflate=deflate, sparse=True)
-    with pytest.raises(ImageError, match="leaves out parts"):
-        decode(data, Preprocessing())
+    with pytest.raises(ImageError, match="with empty parts left out"):
+        decode_image(data, Preprocessing())
     (tmp_path / "sparse.tif").write_bytes(data)
     found = open_windowed(str(tmp_path / "sparse.tif"), Preprocessing())
     assert 0 in found._bytes
@@ -120,15 +120,15 @@ def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, 
 
     def counted(data, prep):
         decoded.append(data)
-        return decode(data, prep)
+        return decode_image(data, prep)
 
-    monkeypatch.setattr("odtk_ray.images.windows.decode", counted)
+    monkeypatch.setattr("odtk_ray.images.windows.decode_image", counted)
     pixels = np.asarray(picture(1, 300, 210))
     data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
     found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))
     down = found._size[1]
     rows = {}
-    for x, y, w, h in cut(300, 210, tile, 5):
+    for x, y, w, h in cut_windows(300, 210, tile, 5):
         np.testing.assert_array_equal(found.read(x, y, w, h), pixels[y : y + h, x : x + w])
         rows[y] = (y + h - 1) // down - y // down + 1
     across = -(-300 // found._size[0])
@@ -160,7 +160,7 @@ def test_files(tmp_path, monkeypatch):
     for name, message in (
         ("large.png", "too large: 300x210 is more than the limit"),
         ("one.tif", "its segments of 300x210 pixels are too"),
-        ("turned.tif", "stored turned"),
+        ("turned.tif", "stored rotated"),
     ):
         with pytest.raises(ImageError, match=message):
             open_windowed(str(tmp_path / name), tiny)
@@ -170,14 +170,14 @@ def test_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("rows", [210, 50, 7])
 def test_uncompressed_strips_are_read_by_rows(mode, rows):
     data = tiff(mode, None, rows)
-    whole = decode(data, Preprocessing())
+    whole = decode_image(data, Preprocessing())
     found = windows_of(data, Preprocessing(max_pixels=300 * 11))
     np.testing.assert_array_equal(found.read(3, 1, 290, 205), whole[1:206, 3:293])
 
 
 def test_uncompressed_ycbcr_is_read_by_its_strips():
     data = tiff("YCbCr", None, 50)
-    whole = decode(data, Preprocessing())
+    whole = decode_image(data, Preprocessing())
     found = windows_of(data)
     np.testing.assert_array_equal(found.read(3, 1, 290, 205), whole[1:206, 3:293])
     with pytest.raises(ImageError, match="its segments of 300x50 pixels are too"):
@@ -203,7 +203,7 @@ def test_layouts_that_cannot_be_read_by_windows():
         windows_of(tiff("RGB", "tiff_lzw", rows=210))
     turned = io.BytesIO()
     picture(1, 300, 210).save(turned, "TIFF", tiffinfo={278: 32, 274: 6})
-    with pytest.raises(ImageError, match="stored turned"):
+    with pytest.raises(ImageError, match="stored rotated"):
         windows_of(turned.getvalue())
 
 

@@ -62,10 +62,10 @@ def undisturbed(s3_port, checkpoint, photos, annotations, tmp_path_factory, smal
 @pytest.fixture(scope="module", autouse=True)
 def small_shards():
     """Four images a shard, so that 26 pictures make a run worth disturbing."""
-    from odtk_ray.shards import cut
+    from odtk_ray.shards import cut_shards
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cut, "shard_size", lambda images, launch_batch: 4)
+        patch.setattr(cut_shards, "shard_size", lambda images, launch_batch: 4)
         yield
 
 
@@ -104,9 +104,9 @@ def test_order_of_dispatch(
 # shards to go: nobody else would be sure to be in time. Signal 0 does nothing.
 PROGRAM = """
 import os, sys, threading
-from odtk_ray.shards import cut
+from odtk_ray.shards import cut_shards
 from odtk_ray.shards.run_folder import RunFolder
-cut.shard_size = lambda images, launch_batch: 4
+cut_shards.shard_size = lambda images, launch_batch: 4
 signals, commit = [int(sys.argv.pop(1))], RunFolder.commit
 
 def stopped(self, *receipts):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from odtk_files import ANGLES, RATIOS, SCALES, SMALL, odtk_file, odtk_state, training_state, used
 
-from odtk_ray.model.checkpoint import describe, load_checkpoint
+from odtk_ray.model.checkpoint import describe_checkpoint, load_checkpoint
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -136,7 +136,7 @@ def test_a_checkpoint_survives_pickling(write):
 def test_describe(write, small):
     path = write({"class_names": ["cat", "dog", "eel"], "category_ids": [1, 2, 5]})
     checkpoint = load_checkpoint(path)
-    rows = dict(describe(checkpoint))
+    rows = dict(describe_checkpoint(checkpoint))
     assert rows.pop("sha256") == checkpoint.sha256[:12]
     weights = used(small["state_dict"])
     count = sum(t.numel() for name, t in weights.items() if "running_" not in name)

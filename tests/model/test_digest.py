@@ -6,7 +6,7 @@ from odtk_files import SMALL, training_state, used
 
 from odtk_ray.errors import UsageError
 from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.model.pth import Settings
+from odtk_ray.model.pth import CheckpointSettings
 from odtk_ray.model.weights import digest as digest_of
 
 DEAD = "backbones.MobileNetV2FPN.features.classifier.1.bias"
@@ -80,7 +80,7 @@ def test_digest_tells_apart(write, small):
 
 
 def test_digest_ignores_the_order():
-    settings = Settings(backbones=(SMALL,), classes=1)
+    settings = CheckpointSettings(backbones=(SMALL,), classes=1)
     weights = {"a": torch.ones(2), "b": torch.zeros(2)}
     turned = {"b": torch.zeros(2), "a": torch.ones(2)}
     swapped = {"a": torch.zeros(2), "b": torch.ones(2)}

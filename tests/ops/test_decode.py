@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
-from odtk_ray.ops.decode import decode, decode_level
+from odtk_ray.ops.decode_heads import decode_heads, decode_level
 
 THRESHOLD = float(np.float32(0.05))
 JUST_ABOVE = float(np.nextafter(np.float32(0.05), np.float32(1)))
@@ -238,7 +238,7 @@ def test_levels_follow_one_another():
     heads = [draw(i, 2, 9, 3, *size) for i, size in enumerate(sizes)]
     anchors = [anchors_of(9, stride) for stride in strides]
     scores, deltas = zip(*heads, strict=True)
-    result = decode(scores, deltas, anchors, strides, threshold=0.05, top_n=30)
+    result = decode_heads(scores, deltas, anchors, strides, threshold=0.05, top_n=30)
     levels = [
         decode_level(*level, threshold=0.05, top_n=30)
         for level in zip(scores, deltas, anchors, strides, strict=True)

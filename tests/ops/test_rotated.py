@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
 from odtk_ray.ops.boxes import decode_boxes
-from odtk_ray.ops.decode import decode_level
+from odtk_ray.ops.decode_heads import decode_level
 from odtk_ray.ops.nms import nms
 from odtk_ray.ops.rotated import (
     corners,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from odtk_ray.pictures.boxes import _Space, class_color, draw_detections
+from odtk_ray.pictures.draw_detections import _Space, class_color, draw_detections
 
 LABELS = ["cat", "dog"]
 

@@ -16,8 +16,7 @@ from synthetic import make_results, make_run
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
-from odtk_ray.run.output_columns import numbers
-from odtk_ray.run.output_formats import indented
+from odtk_ray.run.output_columns import indented, number_texts
 from odtk_ray.run.outputs import write_failures, write_outputs
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
@@ -201,16 +200,16 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
         {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
     ]
     good = make_run(tmp_path / "run2", ["x"], make_results(1))
-    assert quiet.warnings == ["1 images failed, first 000001.jpg: broken"]
+    assert quiet.warnings == ["1 image failed, first 000001.jpg: broken"]
     assert write_failures(config, good, quiet) == []
     assert not (tmp_path / "failures.jsonl").exists()
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_numbers_are_written_as_python_writes_them(values):
-    assert numbers(np.array(values, np.float64)) == [repr(value) for value in values]
+    assert number_texts(np.array(values, np.float64)) == [repr(value) for value in values]
 
 
 @pytest.mark.parametrize("value", [1e-4, 9.999e-5, 1e16, 9999999999999998.0, -0.0, 5e-324, 1e-7])
 def test_numbers_at_the_borders_of_the_exponents(value):
-    assert numbers(np.array([value, -value])) == [repr(value), repr(-value)]
+    assert number_texts(np.array([value, -value])) == [repr(value), repr(-value)]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from synthetic import commit_shard, make_plan, make_results, make_run
+from synthetic import commit_shard, make_results, make_run, make_run_plan
 
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
@@ -49,7 +49,7 @@ def test_shards_may_be_committed_in_any_order(tmp_path, results):
     whole = make_run(tmp_path / "whole.run", IDS, results)
     (tmp_path / "whole").mkdir()
     write_outputs(settings(tmp_path / "whole"), whole)
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(IDS))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
     order = list(run.plan.shards)
     random.Random(0).shuffle(order)
     with Outputs(settings(tmp_path), run) as outputs:
@@ -62,7 +62,7 @@ def test_shards_may_be_committed_in_any_order(tmp_path, results):
 
 
 def test_records_are_written_as_soon_as_those_before_them_are_there(tmp_path, results):
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(IDS))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
     *most, last = run.plan.shards
     with Outputs(settings(tmp_path), run) as outputs:
         for shard in most:
@@ -75,7 +75,7 @@ def test_records_are_written_as_soon_as_those_before_them_are_there(tmp_path, re
 
 
 def test_what_is_not_published_is_gone(tmp_path, results):
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(IDS))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
     with Outputs(settings(tmp_path), run) as outputs:
         commit_shard(Committing(run, outputs), run.plan.shards[0], results)
         wait_until(lambda: len(drafts(tmp_path)) == len(NAMES))
@@ -83,7 +83,7 @@ def test_what_is_not_published_is_gone(tmp_path, results):
 
 
 def test_a_shard_that_never_comes_is_an_error(tmp_path, results):
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(IDS))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
     for shard in run.plan.shards[1:]:
         commit_shard(run, shard, results)
     with pytest.raises(OdtkError, match="results of shard 0: it was never committed"):
@@ -107,7 +107,7 @@ def test_a_driver_removes_what_one_before_it_left(tmp_path, results):
 
 
 def test_a_failed_output_leaves_its_room_at_once(tmp_path, results):
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(IDS))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
     config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"), str(tmp_path / "gone/a.csv")))
     with Outputs(config, run) as outputs:
         wait_until(outputs._written.done)

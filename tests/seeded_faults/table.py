@@ -241,8 +241,8 @@ FAULTS = [
     Fault(
         name="entropy-always-clips",
         file="odtk_ray/export/int8/histograms.py",
-        old="range(LEVELS, last + 1)",
-        new="range(LEVELS, last)",
+        old="range(MAGNITUDES, last + 1)",
+        new="range(MAGNITUDES, last)",
         harm="INT8 calibration by entropy clips tensors that should keep their whole range.",
         tests=("tests/export/int8/test_histograms.py::test_entropy_tries_every_end",),
     ),

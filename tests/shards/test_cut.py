@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odtk_ray.cluster.publish import publish
-from odtk_ray.records import PLAN_SCHEMA
+from odtk_ray.cluster.shard_blocks import store_shards
+from odtk_ray.records import RECORD_SCHEMA
 from odtk_ray.settings import Preprocessing
-from odtk_ray.shards.cut import Shard, compiled_shapes, cut_shards, network_shapes, shard_size
+from odtk_ray.shards.cut_shards import (
+    Shard,
+    compiled_shapes,
+    cut_shards,
+    network_shapes,
+    shard_size,
+)
 
 PREP = Preprocessing()
 SIZES = [(640, 480), (480, 640), (612, 612), (0, 0), (20000, 5), (333, 500)]
@@ -125,7 +131,7 @@ def test_published_slices_hold_the_shards(ray_session):
     rng = np.random.default_rng(0)
     table = records([SIZES[i] for i in rng.integers(0, len(SIZES), 1000)])
     shards = cut_shards(table, PREP, 4)
-    refs = publish(table, shards)
+    refs = store_shards(table, shards)
     for shard in shards:
         ref = refs[shard.number]
         rows = ray.get(ref.block).slice(ref.offset, ref.length)
@@ -138,10 +144,10 @@ def test_the_number_of_blocks(ray_session):
     table = records([(640, 480)] * 10_000)
     shards = cut_shards(table, PREP, 1)
     assert len(shards) == 105  # 10000 / 128 = 78.1, so 96 images a shard
-    assert len({ref.block for ref in publish(table, shards).values()}) == 105
+    assert len({ref.block for ref in store_shards(table, shards).values()}) == 105
     tiny = [Shard(i, np.array([i])) for i in range(3000)]
-    assert len({ref.block for ref in publish(table, tiny[:1000]).values()}) == 256
-    assert len({ref.block for ref in publish(table, tiny).values()}) == 375  # 3000 / 8
+    assert len({ref.block for ref in store_shards(table, tiny[:1000]).values()}) == 256
+    assert len({ref.block for ref in store_shards(table, tiny).values()}) == 375  # 3000 / 8
 
 
 @pytest.mark.cluster
@@ -151,7 +157,7 @@ def test_more_than_2_gib_of_paths(ray_session):
 
     paths = [f"/data/{i:02d}/{'a' * 2**20}.jpg" for i in range(50)]
     columns = [range(50), map(str, range(50)), paths, paths, [640] * 50, [480] * 50, ["{}"] * 50]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, PLAN_SCHEMA, strict=True)]
-    table = pa.concat_tables([pa.Table.from_arrays(arrays, schema=PLAN_SCHEMA)] * 42)
-    ref = publish(table, [Shard(0, np.array([0, 2099]))])[0]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, RECORD_SCHEMA, strict=True)]
+    table = pa.concat_tables([pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)] * 42)
+    ref = store_shards(table, [Shard(0, np.array([0, 2099]))])[0]
     assert ray.get(ref.block)["path"].to_pylist() == [paths[0], paths[49]]

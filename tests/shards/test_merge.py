@@ -4,11 +4,11 @@ import os
 
 import numpy as np
 import pytest
-from synthetic import make_plan, make_results, make_run
+from synthetic import make_results, make_run, make_run_plan
 
 from odtk_ray.errors import OdtkError
 from odtk_ray.shards import merge
-from odtk_ray.shards.merge import merged
+from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 
 
@@ -19,7 +19,7 @@ def test_every_image_once_and_in_record_order(tmp_path, monkeypatch, n, window):
     results = make_results(n, failed={0, n // 2})
     run = make_run(tmp_path / "run", list(range(n)), results)
     seen = 0
-    for rows in merged(run):
+    for rows in merge_shards(run):
         m = len(rows.records)
         assert rows.records["index"].to_pylist() == list(range(seen, seen + m))
         for i in range(m):
@@ -45,10 +45,10 @@ def test_streams_are_as_few_as_the_input_sizes(tmp_path):
 
 
 def test_a_shard_that_was_never_committed_fails_the_run(tmp_path):
-    plan = make_plan(list(range(40)))
+    plan = make_run_plan(list(range(40)))
     run = RunFolder.create(str(tmp_path / "run"), plan)
     with pytest.raises(OdtkError, match="cannot read the results of shard"):
-        list(merged(run))
+        list(merge_shards(run))
 
 
 def test_a_damaged_shard_file_fails_the_run(tmp_path):
@@ -56,11 +56,11 @@ def test_a_damaged_shard_file_fails_the_run(tmp_path):
     path = run.file(run.committed[0])
     os.truncate(path, os.path.getsize(path) // 2)
     with pytest.raises(OdtkError, match="cannot read the results of shard 0"):
-        list(merged(run))
+        list(merge_shards(run))
 
 
 def test_rows_of_another_shard_fail_the_run(tmp_path):
     run = make_run(tmp_path / "run", list(range(400)), make_results(400))
     run.committed[0] = run.committed[1]
-    with pytest.raises(OdtkError, match="not complete"):
-        list(merged(run))
+    with pytest.raises(OdtkError, match="incomplete"):
+        list(merge_shards(run))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from synthetic import attempt_shard, commit_shard, make_plan, make_results, make_run
+from synthetic import attempt_shard, commit_shard, make_results, make_run, make_run_plan
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
@@ -20,7 +20,7 @@ from odtk_ray.shards.run_folder import RunFolder
 def test_reopening_gives_the_same_plan_and_what_was_committed(tmp_path):
     path = str(tmp_path / "run")
     results = make_results(200)
-    run = RunFolder.create(path, make_plan(list(range(200))))
+    run = RunFolder.create(path, make_run_plan(list(range(200))))
     for shard in run.plan.shards[:3]:
         assert commit_shard(run, shard, results)
     again = RunFolder.reopen(path)
@@ -48,7 +48,7 @@ def test_the_first_attempt_wins(tmp_path):
 
 
 def test_the_first_of_two_attempts_in_one_commit_wins(tmp_path):
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(list(range(40))))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(list(range(40))))
     shard = run.plan.shards[0]
     first = attempt_shard(run, shard, make_results(40), "1.1")
     second = attempt_shard(run, shard, make_results(40, seed=9), "1.2")
@@ -69,7 +69,7 @@ def test_the_first_of_two_lines_of_the_journal_wins(tmp_path):
 
 def test_what_is_committed_is_on_the_disk(tmp_path, synced):
     results = make_results(200)
-    run = RunFolder.create(str(tmp_path / "run"), make_plan(list(range(200))))
+    run = RunFolder.create(str(tmp_path / "run"), make_run_plan(list(range(200))))
     journal = tmp_path / "run" / "commits.jsonl"
     for shard in run.plan.shards:
         commit_shard(run, shard, results)
@@ -84,12 +84,12 @@ def on_disk(path):
 
 def test_an_existing_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="exists"):
-        RunFolder.create(str(tmp_path), make_plan([1]))
+        RunFolder.create(str(tmp_path), make_run_plan([1]))
 
 
 def test_an_older_driver_stops_when_a_newer_one_took_over(tmp_path):
     path = str(tmp_path / "run")
-    old = RunFolder.create(path, make_plan(list(range(100))))
+    old = RunFolder.create(path, make_run_plan(list(range(100))))
     new = reopened(path)
     with pytest.raises(OdtkError, match="taken over"):
         commit_shard(old, old.plan.shards[0], make_results(100))
@@ -99,7 +99,7 @@ def test_an_older_driver_stops_when_a_newer_one_took_over(tmp_path):
 def test_of_drivers_that_start_together_one_owns_the_folder(tmp_path, monkeypatch):
     """Each has seen the same newest driver when it becomes the next one."""
     path = str(tmp_path / "run")
-    RunFolder.create(path, make_plan([1]))
+    RunFolder.create(path, make_run_plan([1]))
     drivers = [RunFolder.reopen(path) for _ in range(4)]
     list_files, seen = storage.list_files, threading.Barrier(4)
 

@@ -329,7 +329,7 @@ def test_a_failure_makes_no_object(s3, requests, spool, error):
 
 
 def test_a_draft_is_published_again_when_the_store_is_back(s3, spool):
-    draft = atomic.Draft(f"{s3.url}/a")
+    draft = atomic.FileDraft(f"{s3.url}/a")
     Path(draft.part).write_bytes(b"new")
     s3.server.stop()
     try:

@@ -61,7 +61,7 @@ def test_patience_ends_when_storage_is_back_and_with_definite_answers(monkeypatc
         return "there"
 
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
-    assert retry.patiently(call) == "there"
+    assert retry.with_retries(call) == "there"
     for definite in (FileNotFoundError("x"), OSError(errno.ENOSPC, "full")):
         calls = []
 
@@ -70,7 +70,7 @@ def test_patience_ends_when_storage_is_back_and_with_definite_answers(monkeypatc
             raise error
 
         with pytest.raises(type(definite)):
-            retry.patiently(fail)
+            retry.with_retries(fail)
         assert len(calls) == 1
 
 

@@ -36,7 +36,7 @@ class AngleReport:
     matches: int
 
     def figures(self) -> dict[str, float | None]:
-        """The figures that sum it up, by name."""
+        """Return the figures that sum it up, by name."""
         stats = self.metrics.stats
         return {
             **{name: stats[name] for name in ("AP", "AP50", "AP75")},
@@ -48,7 +48,7 @@ class AngleReport:
 def report_angles(
     truth: GroundTruth, categories: Sequence[Category], table: DetectionTable, images: int
 ) -> AngleReport:
-    """Judges rotated detections by exact polygons, with their angles and without.
+    """Evaluate rotated detections by exact polygons, with their angles and without.
 
     For the angle error, each image's detections choose in the order of their scores: the free box
     of their class with the greatest IoU, if that is at least 0.5.
@@ -91,7 +91,7 @@ def report_angles(
 
 
 def long_sides(polygons: Polygons) -> Floats:
-    """The direction of each outline's longest edge, float64 [n], radians clockwise."""
+    """Compute the direction of each outline's longest edge, float64 [n], radians clockwise."""
     edges = polygons.edges()
     along = edges.stop - edges.start
     lengths = np.hypot(*along.T)
@@ -105,7 +105,7 @@ def long_sides(polygons: Polygons) -> Floats:
 def _matches(
     truth: GroundTruth, table: DetectionTable, overlap: PolygonOverlap
 ) -> tuple[Ints, Ints]:
-    """Rows of detections and of the boxes that they match, int64 [k] each."""
+    """Return rows of detections and of the boxes that they match, int64 [k] each."""
     pairs: list[tuple[int, int]] = []
     for image in np.unique(table.image):
         rows = np.flatnonzero(table.image == image)

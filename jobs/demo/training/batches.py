@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.looks import Look, Variety
+from training.appearance import Appearance, AppearanceRange
 from training.photographs import Photograph
-from training.rendering import Noise, Renderer, apply_looks
+from training.rendering import Noise, Renderer, apply_appearances
 from training.scenes import Scene, Style, draw_scene
 from training.tiles import Augmentation, draw_tile
 
@@ -39,7 +39,7 @@ class Batch:
     classes: list[Tensor]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from.
 
     Attributes:
@@ -49,7 +49,7 @@ class Source(Protocol):
     side: int
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """A batch for each step, of the pictures with these numbers."""
+        """Yield a batch for each step, of the pictures with these numbers."""
 
 
 class TileSource:
@@ -71,7 +71,7 @@ class TileSource:
         self._render = Renderer(photographs, how.side, seed, self._device)
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """See `Source.batches`."""
+        """See `BatchSource.batches`."""
         for indices in steps:
             tiles = [draw_tile(self._photographs, self._how, self._seed, i) for i in indices]
             boxes = [torch.from_numpy(tile.boxes).to(self._device) for tile in tiles]
@@ -86,7 +86,7 @@ class SceneSource:
         photographs: RGB, that scenes are made of.
         style: of the scenes.
         variety: of what is then done to their colours.
-        seed: of scenes and looks.
+        seed: of scenes and appearances.
         device: `cpu` or `cuda`.
         processes: that draw; 0 draws in this one.
     """
@@ -95,7 +95,7 @@ class SceneSource:
         self,
         photographs: Sequence[Image.Image],
         style: Style,
-        variety: Variety,
+        variety: AppearanceRange,
         seed: int,
         device: str = "cpu",
         processes: int = 0,
@@ -106,7 +106,7 @@ class SceneSource:
         self._noise = Noise(style.side, seed, self._device)
 
     def batches(self, steps: Iterable[range]) -> Iterator[Batch]:
-        """See `Source.batches`."""
+        """See `BatchSource.batches`."""
         loader: DataLoader[Any] = DataLoader(
             self._scenes,
             batch_sampler=(list(indices) for indices in steps),
@@ -123,9 +123,9 @@ class SceneSource:
             torch.from_numpy(column).to(self._device)
             for column in (drawn.pixels, drawn.boxes, drawn.classes)
         )
-        noise = torch.stack([self._noise(look) for look in drawn.looks])
+        noise = torch.stack([self._noise(appearance) for appearance in drawn.appearances])
         return Batch(
-            apply_looks(pixels.permute(0, 3, 1, 2).float(), drawn.looks, noise),
+            apply_appearances(pixels.permute(0, 3, 1, 2).float(), drawn.appearances, noise),
             list(torch.split(boxes, drawn.counts)),
             list(torch.split(classes, drawn.counts)),
         )
@@ -133,7 +133,7 @@ class SceneSource:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Some scenes and their looks, as they travel between processes.
+    """Some scenes and their appearances, as they travel between processes.
 
     Arrays go through pipes. Tensors would go through shared memory, of which containers have
     little.
@@ -143,42 +143,42 @@ class _Drawn:
         boxes: float32 [n, 6], those of all scenes, see `network_boxes`.
         classes: int64 [n].
         counts: boxes of each scene.
-        looks: B of them.
+        appearances: B of them.
     """
 
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     classes: NDArray[np.int64]
     counts: list[int]
-    looks: list[Look]
+    appearances: list[Appearance]
 
     @staticmethod
-    def join(pairs: Sequence[tuple[Scene, Look]]) -> _Drawn:
-        """Scenes with their looks, one after the other."""
-        scenes, looks = zip(*pairs, strict=True)
+    def join(pairs: Sequence[tuple[Scene, Appearance]]) -> _Drawn:
+        """Concatenate scenes with their appearances."""
+        scenes, appearances = zip(*pairs, strict=True)
         return _Drawn(
             np.stack([scene.pixels for scene in scenes]),
             np.concatenate([network_boxes(scene) for scene in scenes]),
             np.concatenate([scene.classes for scene in scenes]),
             [len(scene.boxes) for scene in scenes],
-            list(looks),
+            list(appearances),
         )
 
 
-class _Scenes(Dataset[tuple[Scene, Look]]):
+class _Scenes(Dataset[tuple[Scene, Appearance]]):
     def __init__(
-        self, photographs: Sequence[Image.Image], style: Style, variety: Variety, seed: int
+        self, photographs: Sequence[Image.Image], style: Style, variety: AppearanceRange, seed: int
     ) -> None:
         self._photographs, self._style = photographs, style
         self._variety, self._seed = variety, seed
 
-    def __getitem__(self, index: int) -> tuple[Scene, Look]:
+    def __getitem__(self, index: int) -> tuple[Scene, Appearance]:
         scene = draw_scene(self._photographs, self._style, self._seed, index)
         return scene, self._variety.draw(np.random.default_rng([self._seed, index, 1]))
 
 
 def network_boxes(scene: Scene) -> NDArray[np.float32]:
-    """The boxes of a scene that is not resized, float32 [n, 6], as in `Batch`."""
+    """Return the boxes of a scene that is not resized, float32 [n, 6], as in `Batch`."""
     xy, sides, theta = np.split(scene.boxes, [2, 4], axis=1)
     boxes = np.hstack([xy, xy + sides - 1, np.sin(theta), np.cos(theta)])
     return boxes.astype(np.float32)

@@ -25,7 +25,7 @@ from odtk_ray.model.pth import read_pth
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import MEAN, STD
-from training.batches import Batch, Source
+from training.batches import Batch, BatchSource
 from training.losses import losses
 from training.rotated_targets import match_rotated, turn_anchors
 from training.targets import flatten_heads, match_upright, place_anchors
@@ -61,7 +61,7 @@ class Recipe:
     average: float = 0.998
 
     def factor(self, iteration: int) -> float:
-        """Share of `rate` at a step."""
+        """Return the share of `rate` at a step."""
         if iteration < self.warmup:
             return 0.1 + 0.9 * iteration / self.warmup
         progress = (iteration - self.warmup) / max(1, self.iterations - self.warmup)
@@ -112,7 +112,7 @@ class Trainer:
     def __init__(
         self,
         path: str | Path,
-        source: Source,
+        source: BatchSource,
         recipe: Recipe,
         *,
         device: str = "cpu",
@@ -154,7 +154,7 @@ class Trainer:
         self._resume(path)
 
     def _place_anchors(self) -> Tensor:
-        """float32 [N, 4] of a picture; [N, 6] where boxes are rotated."""
+        """Return float32 [N, 4] of a picture; [N, 6] if boxes are rotated."""
         settings, side = self._checkpoint, self._source.side
         sizes = settings.ratios, settings.scales, settings.anchors
         levels = [generate_anchors(stride, *sizes, settings.angles) for stride in STRIDES]
@@ -172,7 +172,7 @@ class Trainer:
             self._average.load_state_dict(content["average"])
 
     def save(self, path: str | Path) -> None:
-        """Writes a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
+        """Write a checkpoint from which a `Trainer` continues, in FP32, as ODTK's training."""
         state = {
             "iteration": self.iteration,
             "optimizer": self._optimizer.state_dict(),
@@ -183,7 +183,7 @@ class Trainer:
         self._save(path, self.model, extra=state)
 
     def export(self, path: str | Path) -> None:
-        """Writes what inference needs: averaged half-precision weights, nothing unused."""
+        """Write what inference needs: averaged half-precision weights, nothing unused."""
         self._save(path, self._average, half=True, drop_unused=True)
 
     def _save(self, path: str | Path, model: RetinaNet, **options: Any) -> None:
@@ -198,7 +198,7 @@ class Trainer:
         )
 
     def steps(self) -> Iterator[Step]:
-        """Trains until the recipe's last iteration; the weights are changed at each step."""
+        """Train until the recipe's last iteration; the weights are changed at each step."""
         own = (
             picture_indices(iteration, self._recipe.batch, self._rank, self._world)
             for iteration in range(self.iteration, self._recipe.iterations)
@@ -220,7 +220,7 @@ class Trainer:
         return Step(self.iteration, focal.item(), box.item(), rate)
 
     def _learn(self, loss: Tensor) -> None:
-        """Changes the weights by one step."""
+        """Change the weights by one step."""
         self._optimizer.zero_grad()
         torch.autograd.backward(self._scaler.scale(loss))
         self._scaler.unscale_(self._optimizer)
@@ -233,7 +233,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Moves the average; it starts with the weights of the first step."""
+        """Move the average; it starts with the weights of the first step."""
         share = 1.0 if self.iteration == 1 else 1 - self._recipe.average
         means: list[Tensor] = list(self._average.parameters())
         values: list[Tensor] = list(self.model.parameters())
@@ -241,12 +241,12 @@ class Trainer:
 
 
 def picture_indices(iteration: int, batch: int, rank: int, world: int) -> range:
-    """The pictures of one process in one step; those of all processes are the step's batch."""
+    """Return the pictures of one process in one step; all processes together make the batch."""
     return range(iteration * batch + rank, (iteration + 1) * batch, world)
 
 
 def _trained(model: RetinaNet, frozen: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Marks the parameters that training changes; returns those of the trunk, and the others."""
+    """Mark the parameters that training changes; return those of the trunk, and the others."""
     model.requires_grad_(True)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):

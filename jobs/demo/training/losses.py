@@ -13,7 +13,7 @@ BETA = 0.11  # ODTK's; where the box loss turns from square to linear
 
 
 def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The focal loss of all anchors that count, a sum.
+    """Sum the focal loss over all anchors that count.
 
     With p = sigmoid(logit) and p_t = p for the anchor's class, 1 - p for all others, each logit
     adds -alpha_t (1 - p_t)^gamma log(p_t), alpha_t = alpha for its class, 1 - alpha for the others.
@@ -37,7 +37,7 @@ def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def box_loss(deltas: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
-    """Smooth L1 between the deltas of foreground anchors, a sum.
+    """Sum smooth L1 between the deltas of foreground anchors.
 
     A difference d adds d^2 / (2 beta) below beta, |d| - beta / 2 from there on.
     Source: Girshick 2015, arXiv:1504.08083, equation 3, with ODTK's beta.
@@ -55,7 +55,7 @@ def box_loss(deltas: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
 
 
 def losses(logits: Tensor, deltas: Tensor, labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Both losses of a batch, each over its number of foreground anchors (at least 1).
+    """Compute both losses of a batch, each over its number of foreground anchors (at least 1).
 
     Args:
         logits: float [B, N, C].

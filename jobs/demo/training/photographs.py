@@ -35,12 +35,12 @@ class Photograph:
     boxes: Edges
 
     def cut(self, area: tuple[int, int, int, int]) -> Photograph:
-        """A part of the picture with the boxes that `clip_boxes` leaves to it."""
+        """Cut out a part of the picture with the boxes that `clip_boxes` leaves to it."""
         return Photograph(self.image.crop(area), clip_boxes(self.boxes, area))
 
 
 def read_photographs(annotations: Path, folder: Path, names: Sequence[str]) -> list[Photograph]:
-    """Reads some pictures of a COCO file, with all boxes of whatever category.
+    """Read some pictures of a COCO file, with all boxes of whatever category.
 
     Args:
         annotations: the COCO file.
@@ -64,7 +64,7 @@ def read_photographs(annotations: Path, folder: Path, names: Sequence[str]) -> l
 
 
 def clip_boxes(boxes: Edges, area: Area) -> Edges:
-    """The boxes that belong to an area, cut off at its edges and relative to its corner.
+    """Return the boxes of an area, cut off at its edges and relative to its corner.
 
     A box belongs to it when at least `VISIBLE` of its own area lies inside.
 

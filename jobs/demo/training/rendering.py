@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import Tensor
 
-from training.looks import LUMA, NOISE, Look
+from training.appearance import LUMA, NOISE, Appearance
 from training.photographs import Photograph
 from training.tiles import Tile
 
@@ -34,13 +34,15 @@ class Noise:
         noise = torch.randn((3, NOISE, NOISE), generator=generator)
         self._noise = F.pad(noise[None], (0, side, 0, side), mode="circular")[0].to(device)
 
-    def __call__(self, look: Look) -> Tensor:
-        """A picture's part, float32 [3, side, side], with mean 0 and standard deviation 1."""
-        x, y = look.corner
-        cells = -(-self._side // look.grain)
+    def __call__(self, appearance: Appearance) -> Tensor:
+        """Return a picture's part, float32 [3, side, side], mean 0 and standard deviation 1."""
+        x, y = appearance.corner
+        cells = -(-self._side // appearance.grain)
         noise = self._noise[:, y : y + cells, x : x + cells]
-        if look.grain > 1:
-            noise = noise.repeat_interleave(look.grain, 1).repeat_interleave(look.grain, 2)
+        if appearance.grain > 1:
+            noise = noise.repeat_interleave(appearance.grain, 1).repeat_interleave(
+                appearance.grain, 2
+            )
         return noise[:, : self._side, : self._side]
 
 
@@ -66,21 +68,21 @@ class Renderer:
 
     @torch.no_grad()
     def __call__(self, tiles: Sequence[Tile]) -> Tensor:
-        """Renders tiles.
+        """Render tiles.
 
         Returns:
             float32 [B, 3, side, side], RGB, whole numbers from 0 to 255.
         """
         pixels = torch.stack([self._cut(tile) for tile in tiles])
-        noise = torch.stack([self._noise(tile.look) for tile in tiles])
-        pixels = apply_looks(pixels, [tile.look for tile in tiles], noise)
+        noise = torch.stack([self._noise(tile.appearance) for tile in tiles])
+        pixels = apply_appearances(pixels, [tile.appearance for tile in tiles], noise)
         for slot, tile in zip(pixels, tiles, strict=True):
             for x1, y1, x2, y2 in tile.holes.tolist():
                 slot[:, y1:y2, x1:x2] = _GRAY
         return pixels
 
     def _cut(self, tile: Tile) -> Tensor:
-        """float32 [3, side, side]: the area, enlarged or reduced, and turned."""
+        """Return float32 [3, side, side]: the area, enlarged or reduced, and turned."""
         x1, y1, x2, y2 = tile.area
         part = self._pictures[tile.photograph][None, :, y1:y2, x1:x2].float()
         size = (self._side, self._side)
@@ -90,12 +92,12 @@ class Renderer:
         return pixels.transpose(1, 2) if tile.turned & 4 else pixels
 
 
-def apply_looks(pixels: Tensor, looks: Sequence[Look], noise: Tensor) -> Tensor:
-    """Does what each look says to its tile.
+def apply_appearances(pixels: Tensor, appearances: Sequence[Appearance], noise: Tensor) -> Tensor:
+    """Apply to each tile its appearance.
 
     Args:
         pixels: float32 [B, 3, h, w], RGB, 0 to 255.
-        looks: B of them.
+        appearances: B of them.
         noise: float32 [B, 3, h, w] with standard deviation 1.
 
     Returns:
@@ -104,24 +106,24 @@ def apply_looks(pixels: Tensor, looks: Sequence[Look], noise: Tensor) -> Tensor:
 
     def column(values: Sequence[object], *shape: int) -> Tensor:
         table = torch.from_numpy(np.array(values, np.float32))
-        return table.view(len(looks), *shape).to(pixels.device, non_blocking=True)
+        return table.view(len(appearances), *shape).to(pixels.device, non_blocking=True)
 
-    blurred = blur(pixels, column([look.sigma for look in looks]))
-    pixels = pixels + column([look.sharpness for look in looks], 1, 1, 1) * (pixels - blurred)
-    gamma = column([look.gamma for look in looks], 3, 1, 1)
+    blurred = blur(pixels, column([a.sigma for a in appearances]))
+    pixels = pixels + column([a.sharpness for a in appearances], 1, 1, 1) * (pixels - blurred)
+    gamma = column([a.gamma for a in appearances], 3, 1, 1)
     pixels = 255 * (pixels.clamp(0, 255) / 255) ** gamma
-    pixels = torch.einsum("bij,bjhw->bihw", column([look.mix for look in looks], 3, 3), pixels)
+    pixels = torch.einsum("bij,bjhw->bihw", column([a.mix for a in appearances], 3, 3), pixels)
     luma = torch.tensor(LUMA, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
     gray = (pixels.mean((2, 3), keepdim=True) * luma).sum(1, keepdim=True)
-    pixels = gray + column([look.contrast for look in looks], 1, 1, 1) * (pixels - gray)
-    light = column([look.light for look in looks], 1, *looks[0].light.shape)
+    pixels = gray + column([a.contrast for a in appearances], 1, 1, 1) * (pixels - gray)
+    light = column([a.light for a in appearances], 1, *appearances[0].light.shape)
     pixels = pixels * F.interpolate(light, pixels.shape[2:], mode="bicubic", align_corners=True)
-    pixels = pixels + column([look.noise for look in looks], 1, 1, 1) * noise
+    pixels = pixels + column([a.noise for a in appearances], 1, 1, 1) * noise
     return pixels.clamp(0, 255).round()
 
 
 def blur(pixels: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each picture by its own sigma; edges are repeated.
+    """Blur each picture by its own Gaussian sigma; edges are repeated.
 
     Args:
         pixels: float32 [B, C, h, w].

@@ -25,7 +25,7 @@ _LEAST = 0.15  # pairs that cannot overlap more are not measured
 
 
 def turn_anchors(anchors: Tensor, angles: Sequence[float]) -> Tensor:
-    """The anchors of a rotated model as the rotated boxes that targets are assigned with.
+    """Convert the anchors of a rotated model to the rotated boxes that targets are assigned with.
 
     Args:
         anchors: float32 [A, 4], xyxy, as `generate_anchors` gives them: all sizes for each angle.
@@ -39,7 +39,7 @@ def turn_anchors(anchors: Tensor, angles: Sequence[float]) -> Tensor:
 
 
 def describe_from(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Of the four descriptions of each box the one that is turned least from its anchor.
+    """Choose among the four descriptions of each box the one turned least from its anchor.
 
     Args:
         boxes: float32 [..., 6].
@@ -62,7 +62,7 @@ def describe_from(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def encode_rotated(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """The deltas that `ops.rotated.decode_rotated` turns into these rectangles.
+    """Compute the deltas that `ops.rotated.decode_rotated` turns into these rectangles.
 
     Args:
         boxes: float32 [..., 6], with sides greater than 0 and sin and cos of length 1.
@@ -77,7 +77,7 @@ def encode_rotated(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def overlap(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """How well anchors fit boxes: rotated IoU, and 0 beyond an angle of `REACH`.
+    """Compute how well anchors fit boxes: rotated IoU, and 0 beyond an angle of `REACH`.
 
     The angle is that of `describe_from`. It is up to pi / 4, where two descriptions are equally
     near; square anchors overlap a box at any angle, and would have to learn both.
@@ -99,7 +99,7 @@ def match_rotated(
     boxes: Sequence[Tensor],
     classes: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Gives every anchor of some tiles its target, by its `overlap` with their boxes.
+    """Give every anchor of some tiles its target, by its `overlap` with their boxes.
 
     As in `targets.match_upright`, but the limits are lowered for a box that no anchor fits well,
     such as a long thin one: foreground begins at `SHARE` of the best overlap that any anchor has
@@ -140,7 +140,7 @@ def match_rotated(
 
 
 def _difference(boxes: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    """Sin and cos of the angle from each anchor to its box."""
+    """Compute sin and cos of the angle from each anchor to its box."""
     sin1, cos1 = anchors[..., 4], anchors[..., 5]
     sin2, cos2 = boxes[..., 4], boxes[..., 5]
     return sin2 * cos1 - cos2 * sin1, cos2 * cos1 + sin2 * sin1

@@ -14,7 +14,7 @@ from training.silhouettes import NAMES
 
 
 def coco_content(scenes: Iterable[Scene], folder: Path | None = None) -> dict[str, Any]:
-    """The content of a COCO file with ODTK's rotated boxes.
+    """Make the content of a COCO file with ODTK's rotated boxes.
 
     Besides COCO's own entries an annotation has `hidden`, the share of the shape below others.
 

@@ -81,7 +81,7 @@ class Scene:
 
 
 def draw_scene(photographs: Sequence[Image.Image], style: Style, seed: int, index: int) -> Scene:
-    """One scene; the same for the same seed and index, in any process.
+    """Draw one scene; the same for the same seed and index, in any process.
 
     Every shape lies inside of the picture as a whole. A scene that has no room for more shapes
     has fewer than were drawn.
@@ -137,7 +137,7 @@ class _Shape:
 
 
 def _draw_shape(style: Style, rng: np.random.Generator) -> _Shape:
-    """Draws kind, what may be hidden, aspect, length, angle and place, in this order."""
+    """Draw kind, what may be hidden, aspect, length, angle and place, in this order."""
     number = int(rng.integers(len(SILHOUETTES)))
     hidden = float(rng.uniform(0, style.hidden))
     aspect = math.exp(rng.uniform(*np.log(style.aspects)))
@@ -181,18 +181,18 @@ class _Canvas:
         self._shadow = tuple(rng.integers(-4, 4, 2, endpoint=True).tolist())
 
     def has_room(self, shape: _Shape) -> bool:
-        """Whether enough of all earlier shapes stays visible below this one."""
+        """Return whether enough of all earlier shapes stays visible below this one."""
         return bool((self._seen - self._covered(shape) >= self._least).all())
 
     def _covered(self, shape: _Shape) -> NDArray[np.int64]:
-        """Pixels that each earlier shape shows where this one would be, int64 [n]."""
+        """Count the pixels that each earlier shape shows where this one would be, int64 [n]."""
         below = self._owner[shape.slices][shape.depth > 0]
         return np.bincount(below, minlength=len(self._shapes) + 1)[1:]
 
     def paint(
         self, shape: _Shape, photographs: Sequence[Image.Image], rng: np.random.Generator
     ) -> None:
-        """Adds a shape on top of all others, and its shadow."""
+        """Add a shape on top of all others, and its shadow."""
         inside = shape.depth > 0
         part = self._pixels[shape.slices]
         below = float((part[inside] @ _LUMA).mean())
@@ -212,7 +212,7 @@ class _Canvas:
         self._owner[shape.slices][inside] = len(self._shapes)
 
     def scene(self) -> Scene:
-        """What was painted."""
+        """Return what was painted."""
         # Edges to ODTK's x and y: see docs/conventions.md. The centre in pixel centres is half a
         # pixel less, w counts both end pixels: centre - 1 / 2 - (w - 1) / 2.
         boxes = np.array([shape.box for shape in self._shapes], np.float64).reshape(-1, 5)
@@ -226,7 +226,7 @@ class _Canvas:
 
 
 def _shifted(values: Floats, by: tuple[int, ...]) -> Floats:
-    """What lies `by` (rows, columns) before each place; 0 where nothing does."""
+    """Return the values `by` (rows, columns) before each position; 0 beyond the edge."""
     rows, columns = by
     height, width = values.shape
     moved = np.zeros_like(values)
@@ -243,7 +243,7 @@ def _cut(
     zoom: float,
     rng: np.random.Generator,
 ) -> Pixels:
-    """A part of a photograph at random, enlarged to uint8 [height, width, 3].
+    """Cut a random part of a photograph, enlarged to uint8 [height, width, 3].
 
     Where the photograph is too small for the enlargement it is enlarged more.
     """
@@ -269,14 +269,14 @@ def _draw_ground(
 def _draw_texture(
     photographs: Sequence[Image.Image], size: tuple[int, int], rng: np.random.Generator
 ) -> Floats:
-    """float32 [*size, 3], reduced or enlarged by up to 2."""
+    """Draw float32 [*size, 3], reduced or enlarged by up to 2."""
     height, width = size
     zoom = math.exp(rng.uniform(-math.log(2), math.log(2)))
     return _cut(photographs, width, height, zoom, rng).astype(np.float32)
 
 
 def _draw_gains(surface: Floats, below: float, rng: np.random.Generator) -> Floats:
-    """Factors of the colours, float32 [3], after which a surface stands out from what is below.
+    """Draw colour factors, float32 [3], with which a surface stands out from its background.
 
     Args:
         surface: float32 [n, 3], RGB.

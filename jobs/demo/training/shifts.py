@@ -1,7 +1,7 @@
 """Photographs as another camera, season or light would show them: a test of what carries over.
 
-The shifts are fixed, and made with Pillow instead of `looks`, so that a model is not judged by the
-very changes that it was trained with.
+The shifts are fixed, and made with Pillow instead of `appearance`, so that a model is not judged by
+the very changes that it was trained with.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from training.photographs import Photograph
 
 
 def _cast(image: Image.Image) -> Image.Image:
-    """The warm brown of dry ground, all over."""
+    """Cast the warm brown of dry ground over everything."""
     factors = np.array([1.2, 1.0, 0.75])
     return Image.fromarray(np.clip(np.asarray(image) * factors, 0, 255).astype(np.uint8))
 
 
 def _turn_hue(image: Image.Image) -> Image.Image:
-    """Hues an eighth of the circle away."""
+    """Turn hues by an eighth of the circle."""
     hue, saturation, value = image.convert("HSV").split()
     turned = hue.point([(level + 32) % 256 for level in range(256)])
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
 def _dim(image: Image.Image) -> Image.Image:
-    """Gamma 1.8: middle grays become dark."""
+    """Apply gamma 1.8: middle grays become dark."""
     return image.point([round(255 * (level / 255) ** 1.8) for level in range(256)] * 3)
 
 
@@ -44,5 +44,5 @@ SHIFTS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def shift(photograph: Photograph, name: str) -> Photograph:
-    """The photograph as the shift of that name shows it; its boxes stay."""
+    """Return the photograph as the shift of that name shows it; its boxes stay."""
     return Photograph(SHIFTS[name](photograph.image), photograph.boxes)

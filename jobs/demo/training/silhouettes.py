@@ -31,7 +31,7 @@ class Silhouette:
     shade: Callable[[Floats, Floats], Floats]
 
     def depth(self, u: Floats, v: Floats, width: float, height: float) -> Floats:
-        """How deep places lie inside of the outline, in pixels; negative outside.
+        """Compute how deep positions lie inside the outline, in pixels; negative outside.
 
         Measured along the axes of the frame, so that it overestimates where outlines are slanted.
 
@@ -48,7 +48,7 @@ class Silhouette:
 
 
 def _waist(u: Floats) -> Floats:
-    """Wide ends, a waist of 0.35 between them."""
+    """Return wide ends with a waist of 0.35 between them."""
     reach: Floats = np.clip(np.float32(3) * np.abs(u) - np.float32(1.15), 0.35, 1)
     return reach
 

@@ -18,7 +18,7 @@ PRIOR = 0.01  # score of every box before training; arXiv:1708.02002, 4.1
 def starting_model(
     trunk: Mapping[str, Tensor], seed: int, *, classes: int = 1, anchors: int = 9, values: int = 4
 ) -> RetinaNet:
-    """A detector whose trunk is trained, ready to train the rest.
+    """Build a detector whose trunk is trained, ready to train the rest.
 
     Pyramid: Xavier, as in ODTK. Heads: He instead of ODTK's normal(0, 0.01), which with 64
     channels leaves a thousandth of the signal behind four layers and costs thousands of steps; the

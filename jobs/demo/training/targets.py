@@ -17,7 +17,7 @@ LOW, HIGH = 0.4, 0.5
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """The deltas that `ops.boxes.decode_boxes` turns into these boxes: its inverse.
+    """Compute the deltas that `ops.boxes.decode_boxes` turns into these boxes: its inverse.
 
     With w = x2 - x1 + 1 and the centre x1 + w / 2 of both, and likewise for h::
 
@@ -40,7 +40,7 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 def place_anchors(
     anchors: Sequence[Tensor], strides: Sequence[int], width: int, height: int
 ) -> Tensor:
-    """The anchors of every cell of every level, in the order of `flatten_heads`.
+    """Return the anchors of every cell of every level, in the order of `flatten_heads`.
 
     Args:
         anchors: for each level, float32 [A, 4], xyxy, of the cell at the origin, or [A, 6] with the
@@ -64,7 +64,7 @@ def place_anchors(
 
 
 def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
-    """The outputs of a head for all levels, one row an anchor.
+    """Flatten the outputs of a head for all levels, one row per anchor.
 
     Args:
         levels: for each level, float [B, A * values, h, w], channel anchor * values + value.
@@ -80,7 +80,7 @@ def flatten_heads(levels: Sequence[Tensor], values: int) -> Tensor:
 def match_upright(
     anchors: Tensor, boxes: Sequence[Tensor], classes: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Gives every anchor of some tiles its target, by its IoU with the box it overlaps most.
+    """Give every anchor of some tiles its target, by its IoU with the box it overlaps most.
 
     From `HIGH` on an anchor is to find that box (the first of equal ones), below `LOW` it is
     background, and between the two it does not count. A box whose best anchor stays below `HIGH`

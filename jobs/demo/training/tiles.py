@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.looks import Look, Variety
+from training.appearance import Appearance, AppearanceRange
 from training.photographs import Edges, Photograph, clip_boxes
 
 Pixels = NDArray[np.uint8]
@@ -29,7 +29,7 @@ class Augmentation:
         stretch: greatest factor by which one side's scale is larger than the other's.
         holes: greatest number of gray rectangles.
         hole: longest side of such a rectangle in pixels of the network input.
-        variety: range of the looks.
+        variety: range of appearances.
     """
 
     side: int = 384
@@ -37,7 +37,7 @@ class Augmentation:
     stretch: float = 1.25
     holes: int = 6
     hole: int = 48
-    variety: Variety = field(default_factory=Variety)
+    variety: AppearanceRange = field(default_factory=AppearanceRange)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Tile:
         photograph: its number.
         area: x1 y1 x2 y2, edges, whole pixels of the photograph; enlarged to a square.
         turned: 0 to 7, as in `turn`, after enlarging.
-        look: what is then done to its colours.
+        appearance: what is then done to its colours.
         holes: int [k, 4], edges, pixels of the network input; gray in the end.
         boxes: float32 [n, 4], xyxy, inclusive corners, pixels of the network input.
     """
@@ -56,13 +56,13 @@ class Tile:
     photograph: int
     area: tuple[int, int, int, int]
     turned: int
-    look: Look
+    appearance: Appearance
     holes: NDArray[np.int64]
     boxes: NDArray[np.float32]
 
 
 def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
-    """One of the 8 flips and rotations of a picture; 0 leaves it as it is.
+    """Apply one of the 8 flips and rotations to a picture; 0 leaves it as it is.
 
     Bit 0 of the number mirrors left and right, bit 1 top and bottom, then bit 2 swaps the axes.
 
@@ -85,7 +85,7 @@ def turn(pixels: Pixels, boxes: Edges, number: int) -> tuple[Pixels, Edges]:
 
 
 def turn_boxes(boxes: Edges, width: int, height: int, number: int) -> Edges:
-    """The boxes of a picture of this size after `turn`.
+    """Return the boxes of a picture of this size after `turn`.
 
     Args:
         boxes: float64 [n, 4], edges.
@@ -103,7 +103,7 @@ def turn_boxes(boxes: Edges, width: int, height: int, number: int) -> Edges:
 
 
 def inclusive(boxes: Edges, zoom: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Corners as the network is to predict them, so that `boxes / zoom` are right in the picture.
+    """Return corners for the network to predict, so that `boxes / zoom` are right in the picture.
 
     Detections are scaled as corners and only then get their inclusive width, x2 - x1 + 1 in pixels
     of the picture; one pixel of it is `zoom` pixels here.
@@ -121,7 +121,7 @@ def inclusive(boxes: Edges, zoom: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def draw_tile(photographs: Sequence[Photograph], how: Augmentation, seed: int, index: int) -> Tile:
-    """One tile for training; the same for the same seed and index, in any process.
+    """Draw one tile for training; the same for the same seed and index, in any process.
 
     Args:
         photographs: larger ones are chosen more often, in proportion to their pixels. Each side is
@@ -151,7 +151,7 @@ def draw_tile(photographs: Sequence[Photograph], how: Augmentation, seed: int, i
 
 
 def _draw_holes(rng: np.random.Generator, how: Augmentation) -> NDArray[np.int64]:
-    """Gives int [k, 4], edges; some lie partly outside and are smaller."""
+    """Give int [k, 4], edges; some lie partly outside and are smaller."""
     count = rng.integers(0, how.holes, endpoint=True)
     centres = rng.integers(0, how.side, (count, 2), endpoint=True)
     halves = rng.integers(2, max(2, how.hole // 2), (count, 2), endpoint=True)
@@ -160,7 +160,7 @@ def _draw_holes(rng: np.random.Generator, how: Augmentation) -> NDArray[np.int64
 
 
 def _hidden(boxes: Edges, holes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each box, bool [n], has at least `HIDDEN` of its area behind one hole."""
+    """Return whether each box, bool [n], has at least `HIDDEN` of its area behind one hole."""
     low = np.maximum(boxes[:, None, :2], holes[:, :2])
     high = np.minimum(boxes[:, None, 2:], holes[:, 2:])
     common = (high - low).clip(0).prod(axis=2)  # [n, k]

@@ -30,7 +30,7 @@ def evaluate(
     prep: Preprocessing,
     device: str = "cpu",
 ) -> Metrics:
-    """COCO's figures of a one-class checkpoint.
+    """Compute COCO's figures of a one-class checkpoint.
 
     Args:
         path: the checkpoint.
@@ -50,7 +50,7 @@ def evaluate(
 def evaluate_scenes(
     path: str | Path, scenes: Sequence[Scene], prep: Preprocessing, device: str = "cpu"
 ) -> AngleReport:
-    """What the detections of a rotated checkpoint are worth.
+    """Evaluate the detections of a rotated checkpoint.
 
     Args:
         path: the checkpoint, of the classes of `silhouettes`.
@@ -73,7 +73,7 @@ def evaluate_scenes(
 def _detect(
     path: str | Path, images: Sequence[Image.Image], prep: Preprocessing, device: str
 ) -> DetectionTable:
-    """The detections in some pictures, picture by picture."""
+    """Yield the detections in some pictures, picture by picture."""
     engine = PyTorchEngine(
         load_checkpoint(path),
         Postprocessing(),

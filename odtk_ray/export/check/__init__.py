@@ -1,1 +1,1 @@
-"""What was exported against what it was made of: detections, average precision, layers."""
+"""Compares an export with its source: detections, average precision, layer precisions."""

@@ -1,4 +1,4 @@
-"""What an export costs in average precision, on annotated images."""
+"""Measures what an export costs in average precision, on annotated images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.check.compare_detections import PICTURES, PictureDetector, reference_name
-from odtk_ray.images.decode import Picture, load_picture
+from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
 IMAGES = 200  # evaluated at most
-LEAST_KEPT = 0.985  # of the AP; an export that keeps less is off
+LEAST_KEPT = 0.985  # share of the AP; below it the check warns
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Accuracy:
     Attributes:
         images: how many were evaluated.
         exported: of the exported model.
-        reference: of what it was made of; None where that cannot run here.
+        reference: AP of the reference model; None if that cannot run here.
         name: of the reference, such as `PyTorch`.
         rotated: whether it is that of exact polygons.
     """
@@ -47,11 +47,11 @@ class Accuracy:
 
     @property
     def kept(self) -> float:
-        """Share of the reference's AP; 1 where that is 0, or unknown."""
+        """Share of the reference's AP; 1 if that is 0 or unknown."""
         return self.exported / self.reference if self.reference else 1.0
 
     def line(self) -> str:
-        """For people."""
+        """Format the result for people."""
         if not self.images:
             return "AP is not known: none of the annotated images can be read on this machine"
         kind = "AP by exact polygons" if self.rotated else "AP"
@@ -63,14 +63,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """Annotated images.
+class AnnotatedImages:
+    """Annotated images to measure average precision on.
 
     Attributes:
         ids: JSON text of each image's id.
         paths: of their files.
         categories: of the annotation file.
-        truth: what is to be found.
+        truth: the ground truth boxes.
         positions: int32 [C], the place in `categories` of each class of the model.
     """
 
@@ -81,13 +81,13 @@ class Annotated:
     positions: NDArray[np.int32]
 
 
-def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annotated:
-    """Reads what AP is measured on, before anything is built.
+def read_annotated(annotations: str, images: str, about: ExportedModel) -> AnnotatedImages:
+    """Read the images and annotations that AP is measured on, before anything is built.
 
     Args:
         annotations: COCO file with ground truth; images that are missing are left out.
         images: folder or URI of the files.
-        about: what the exported model will say about itself.
+        about: the exported model's description.
 
     Raises:
         UsageError: the annotations cannot be used, have no ground truth, or no image is there.
@@ -108,23 +108,23 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
     if next(_pictures(paths, about.size), None) is None:
         raise UsageError(f"none of the images of {annotations} can be used", f"in {images}")
     classes = map_classes(about.classes, about.class_names, about.category_ids, dataset.categories)
-    return Annotated(ids, paths, categories, truth, np.array(classes.positions, np.int32))
+    return AnnotatedImages(ids, paths, categories, truth, np.array(classes.positions, np.int32))
 
 
 def measure_accuracy(
     exported: PictureDetector,
     reference: PictureDetector | None,
     about: ExportedModel,
-    annotated: Annotated,
+    annotated: AnnotatedImages,
 ) -> Accuracy:
-    """Evaluates an exported model, and what it was made of, on the same pictures.
+    """Evaluate an exported model and its reference on the same pictures.
 
     Rotated boxes are compared by their exact polygons: pixels of masks would hide small changes.
 
     Args:
         exported: takes at least `PICTURES` pictures at once.
         reference: likewise; None where there is nothing to compare with.
-        about: what the exported model says about itself.
+        about: the exported model's description.
         annotated: of `read_annotated`; images that cannot be decoded are left out.
     """
     engines = [exported] if reference is None else [exported, reference]
@@ -146,7 +146,7 @@ def measure_accuracy(
 
 
 def _pictures(paths: list[str], size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
-    """Record index and picture, without those that cannot be decoded."""
+    """Yield record index and picture, without images that cannot be decoded."""
     prep = Preprocessing(fit=size)
     for index, path in enumerate(paths):
         try:
@@ -165,7 +165,7 @@ def _add(
 ) -> None:
     boxes_img = found.boxes.copy()
     boxes_img[:, :4] /= np.float32(picture.ratio)
-    finite = np.isfinite(boxes_img).all(axis=1)  # others are found by nobody
+    finite = np.isfinite(boxes_img).all(axis=1)  # others match no ground truth
     evaluator.add(
         np.array([index]),
         np.array([finite.sum()]),

@@ -1,4 +1,4 @@
-"""How every export ends: it is run, compared and judged, and what was found is said."""
+"""Checks an export: runs it, compares it with its reference, and warns if they differ too much."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.check.average_precision import (
     LEAST_KEPT,
     Accuracy,
-    Annotated,
+    AnnotatedImages,
     measure_accuracy,
     read_annotated,
 )
 from odtk_ray.export.check.compare_detections import (
     PICTURES,
-    Check,
-    Comparable,
+    ComparableDetector,
+    DetectionComparison,
     check_pictures,
     compare,
 )
 from odtk_ray.export.image_lists import ImageLists
 
-# Below this share of matched detections an export is said to be off. INT8 keeps more than that.
+# Below this share of matched detections the check warns. INT8 keeps more than that.
 LEAST_MATCHED = 0.97
 
 
@@ -38,24 +38,24 @@ class Unavailable(Exception):  # noqa: N818 - a state of the machine, not a fail
 
 
 # Given the pictures of one call, opens a model for as long as the context lasts.
-Opener: TypeAlias = Callable[[int], AbstractContextManager[Comparable]]
+Opener: TypeAlias = Callable[[int], AbstractContextManager[ComparableDetector]]
 
 
 @dataclass(frozen=True)
-class Material:
-    """What an export is judged on.
+class CheckData:
+    """The pictures and annotations that an export is checked with.
 
     Attributes:
-        about: what the exported model says about itself.
+        about: the exported model's description.
         pictures: uint8 [h, w, 3], RGB, of at most its size.
-        made_up: whether they are noise.
+        made_up: whether the pictures are noise.
         annotated: images to measure AP on; None without annotations.
     """
 
     about: ExportedModel
     pictures: list[NDArray[np.uint8]]
     made_up: bool
-    annotated: Annotated | None
+    annotated: AnnotatedImages | None
 
     @property
     def batch(self) -> int:
@@ -64,51 +64,51 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was found.
+class CheckResult:
+    """The result of checking an export.
 
     Attributes:
-        check: None where the exported model cannot be run here.
-        accuracy: None without annotations, or where the exported model cannot be run here.
-        why: why it was not run, or not compared; empty if it was.
+        comparison: None if the exported model cannot run here.
+        accuracy: None without annotations, or if the exported model cannot run here.
+        why: the reason if it was not run or not compared; otherwise empty.
     """
 
-    check: Check | None
+    comparison: DetectionComparison | None
     accuracy: Accuracy | None = None
     why: str = ""
 
     def lines(self) -> list[str]:
-        """For people."""
-        if self.check is None:
+        """Format the result for people."""
+        if self.comparison is None:
             return [f"not run here: {self.why}"]
-        lines = [self.check.line()]
+        lines = [self.comparison.line()]
         if self.why:
             lines[0] += f"; not compared: {self.why}"
         return lines if self.accuracy is None else [*lines, self.accuracy.line()]
 
     def warnings(self) -> list[str]:
-        """Why the export is off, if it is; where AP was compared, it decides."""
-        check, accuracy = self.check, self.accuracy
-        if check is not None and not check.finite:
-            return ["some outputs are not finite: the export is off"]
-        if accuracy is not None and accuracy.reference:  # of 0 there is nothing to lose
+        """Return why the exported model differs too much, if it does; AP decides, if measured."""
+        comparison, accuracy = self.comparison, self.accuracy
+        if comparison is not None and not comparison.finite:
+            return ["some outputs of the exported model are not finite"]
+        if accuracy is not None and accuracy.reference:  # an AP of 0 cannot fall
             if accuracy.kept >= LEAST_KEPT:
                 return []
-            return [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]
-        if check is not None and check.share < LEAST_MATCHED:
+            return [f"AP falls by {1 - accuracy.kept:.1%}: the exported model differs too much"]
+        if comparison is not None and comparison.share < LEAST_MATCHED:
             return [
-                f"only {check.share:.1%} of the detections match {check.reference}'s: the export "
-                "is off (--calibration-annotations measures AP)"
+                f"only {comparison.share:.1%} of the detections match {comparison.reference}'s: "
+                "the exported model differs too much (--calibration-annotations measures AP)"
             ]
         return []
 
 
-def gather(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> Material:
-    """Reads what the export will be judged on, so that nothing is built in vain.
+def load_check_data(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> CheckData:
+    """Read the images and annotations of the check first, so that nothing is built in vain.
 
     Args:
         config: names images and annotations.
-        about: what the exported model will say about itself.
+        about: the exported model's description.
         lists: of images.
 
     Raises:
@@ -121,28 +121,35 @@ def gather(config: ExportConfig, about: ExportedModel, lists: ImageLists) -> Mat
         if folder is None:
             raise UsageError(
                 "--calibration-annotations needs images",
-                hint="--calibration-images or --check-images is the folder of its files",
+                hint="--calibration-images or --check-images names the folder of its files",
             )
         annotated = read_annotated(config.calibration_annotations, folder, about)
     pictures = check_pictures(images, about.size, lists)
-    return Material(about, pictures, images is None, annotated)
+    return CheckData(about, pictures, images is None, annotated)
 
 
-def judge(material: Material, exported: Comparable, open_reference: Opener) -> Verdict:
-    """Compares an exported model, which runs, with what it was made of, if that does too."""
+def check_export(
+    check_data: CheckData, exported: ComparableDetector, open_reference: Opener
+) -> CheckResult:
+    """Compare an exported model with its reference, if that can run here."""
     try:
-        with open_reference(material.batch) as reference:
-            return _verdict(material, exported, reference)
+        with open_reference(check_data.batch) as reference:
+            return _compare(check_data, exported, reference)
     except Unavailable as error:
-        return _verdict(material, exported, None, str(error))
+        return _compare(check_data, exported, None, str(error))
 
 
-def _verdict(
-    material: Material, exported: Comparable, reference: Comparable | None, why: str = ""
-) -> Verdict:
-    about = material.about
-    check = compare(exported, reference, about, material.pictures, made_up=material.made_up)
+def _compare(
+    check_data: CheckData,
+    exported: ComparableDetector,
+    reference: ComparableDetector | None,
+    why: str = "",
+) -> CheckResult:
+    about = check_data.about
+    comparison = compare(
+        exported, reference, about, check_data.pictures, made_up=check_data.made_up
+    )
     accuracy = None
-    if material.annotated is not None:
-        accuracy = measure_accuracy(exported, reference, about, material.annotated)
-    return Verdict(check, accuracy, why)
+    if check_data.annotated is not None:
+        accuracy = measure_accuracy(exported, reference, about, check_data.annotated)
+    return CheckResult(comparison, accuracy, why)

@@ -1,7 +1,7 @@
-"""The self-check of an export: what was written against what it was made of, on a few pictures.
+"""Compares the detections of an exported model with those of its reference, on a few pictures.
 
-Whatever is compared is an engine that takes pictures and also gives its raw outputs: the check
-knows nothing of PyTorch, ONNX Runtime or TensorRT.
+Both are engines that take pictures and also return their raw outputs: the comparison does not
+depend on PyTorch, ONNX Runtime or TensorRT.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
@@ -46,13 +46,13 @@ class PictureDetector(Protocol):
         """See `HostEngine.detect`."""
 
 
-class Comparable(PictureDetector, Protocol):
-    """A detector whose raw outputs can be had."""
+class ComparableDetector(PictureDetector, Protocol):
+    """A detector that also returns its raw outputs."""
 
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """The outputs of the network, or of its graph, for pictures as `detect` takes them.
+        """Return the outputs of the network, or of its graph, for pictures as `detect` takes them.
 
         Returns:
             `score_1..n` and `box_1..n`, float32 [len(pictures), channels, h, w]; `scores`, `boxes`
@@ -61,14 +61,14 @@ class Comparable(PictureDetector, Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
-    """How far an exported model is from its reference.
+class DetectionComparison:
+    """The differences between an exported model and its reference.
 
     Attributes:
         pictures: how many it was run on.
         made_up: whether they are noise, in which a trained model may find nothing.
         finite: whether its outputs are.
-        reference: what it was compared with, such as `PyTorch`; None where there is nothing.
+        reference: name of the reference, such as `PyTorch`; None without one.
         scores: greatest difference of a raw score; None where the graph ends in detections.
         deltas: greatest difference of a raw box delta; likewise.
         matched: counted detections with a partner in the other run.
@@ -90,7 +90,7 @@ class Check:
         return self.matched / self.counted if self.counted else 1.0
 
     def line(self) -> str:
-        """For people."""
+        """Format the result for people."""
         kind = "made-up pictures" if self.made_up else "pictures"
         where = f"{self.pictures} {kind}"
         if self.reference is None:
@@ -104,14 +104,14 @@ class Check:
 
 
 def reference_name(engine: PictureDetector) -> str:
-    """What an engine is called in front of people."""
+    """Return the name of an engine for people."""
     return _NAMES[engine.key.split("-")[0]]
 
 
 def check_pictures(
     images: str | None, size: tuple[int, int], lists: ImageLists
 ) -> list[NDArray[np.uint8]]:
-    """Pictures of at most the model's size: a few that decode, or seeded noise.
+    """Return pictures of at most the model's size: a few that decode, or seeded noise.
 
     They are taken from all over the folder: neighbours often show the same, or nothing.
 
@@ -144,19 +144,19 @@ def check_pictures(
 
 
 def compare(
-    exported: Comparable,
-    reference: Comparable | None,
+    exported: ComparableDetector,
+    reference: ComparableDetector | None,
     about: ExportedModel,
     pictures: Sequence[NDArray[np.uint8]],
     *,
     made_up: bool,
-) -> Check:
-    """Runs an exported model, and what it was made of, on the same network input.
+) -> DetectionComparison:
+    """Run an exported model and its reference on the same network input.
 
     Args:
-        exported: what was written.
-        reference: what it should equal; None only sees that the other one runs.
-        about: what the exported model says about itself.
+        exported: the exported model.
+        reference: the model that it should equal; None only checks that the exported one runs.
+        about: the exported model's description.
         pictures: uint8 [h, w, 3], RGB, of at most the model's size.
         made_up: whether the pictures are noise.
     """
@@ -164,7 +164,7 @@ def compare(
     finite = all(bool(np.isfinite(output).all()) for output in outputs)
     found = exported.detect(pictures, about.size)
     if reference is None:
-        return Check(len(pictures), made_up, finite)
+        return DetectionComparison(len(pictures), made_up, finite)
     scores = deltas = None
     if about.outputs == "raw":
         expected = reference.raw(pictures, about.size)
@@ -175,7 +175,9 @@ def compare(
     counts = [match(one, other) for one, other in pairs]
     matched, counted = (sum(column) for column in zip(*counts, strict=True))
     name = reference_name(reference)
-    return Check(len(pictures), made_up, finite, name, scores, deltas, matched, counted)
+    return DetectionComparison(
+        len(pictures), made_up, finite, name, scores, deltas, matched, counted
+    )
 
 
 def _furthest(ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]]) -> float:
@@ -185,7 +187,7 @@ def _furthest(ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.f
 def match(
     one: Detections, other: Detections, *, iou: float = SAME_IOU, score: float = COUNTED_SCORE
 ) -> tuple[int, int]:
-    """Matches the detections of two runs one to one, the best overlap first.
+    """Match the detections of two runs one to one, the best overlap first.
 
     Args:
         one: of one picture.
@@ -213,7 +215,7 @@ def match(
 
 
 def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
-    """IoU of all pairs, [n, m], by the means of the evaluation."""
+    """Compute the IoU of all pairs, [n, m], as the evaluation does."""
     boxes, others = (to_bbox(_upright(found.boxes)) for found in (one, other))
     rows, columns = np.indices((len(boxes), len(others))).reshape(2, -1)
     with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
@@ -224,7 +226,7 @@ def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
 
 
 def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
-    """Detections of one picture as what is to be found."""
+    """Convert the detections of one picture to ground truth."""
     count = len(bbox)
     outlines = None
     if bbox.shape[1] == 5:
@@ -241,7 +243,7 @@ def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
 
 
 def _upright(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes whose second corner is not before the first: clipping can leave them inverted."""
+    """Order the corners of boxes: clipping can leave the second one before the first."""
     first, last = boxes[:, :2], boxes[:, 2:4]
     ordered = [np.minimum(first, last), np.maximum(first, last), boxes[:, 4:]]
     return np.concatenate(ordered, axis=1)

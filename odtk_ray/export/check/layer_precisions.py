@@ -1,4 +1,4 @@
-"""In which precision layers compute: what TensorRT says of a plan, or what the graph says.
+"""Reads in which precision layers compute, from TensorRT's inspector or from the graph.
 
 The inspector's JSON differs between versions: `Format/Datatype` is prose in TensorRT 8 ("Thirty-two
 wide channel vectorized row major Int8 format") and a word in 10 ("Half"), 11 has `Format` and
@@ -29,8 +29,8 @@ _MOVING = re.compile("reformat|noop|shuffle|constant|identity|cast|signal|wait",
 
 
 @dataclass(frozen=True)
-class Layers:
-    """How many layers compute in which precision.
+class LayerPrecisions:
+    """The number of layers that compute in each precision.
 
     Attributes:
         counts: layers of a plan by precision, such as `INT8`; empty where only the graph is known.
@@ -43,7 +43,7 @@ class Layers:
     reformats: int = 0
 
     def line(self) -> str:
-        """For people."""
+        """Format the counts for people."""
         parts = []
         if self.counts:
             parts.append(f"layers by precision: {_joined(self.counts)}")
@@ -60,8 +60,8 @@ def _joined(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ordered)
 
 
-def read_layers(information: str) -> Layers | None:
-    """Reads what TensorRT's inspector says.
+def read_layers(information: str) -> LayerPrecisions | None:
+    """Read the output of TensorRT's inspector.
 
     Args:
         information: of `get_engine_information`, JSON.
@@ -90,11 +90,11 @@ def read_layers(information: str) -> Layers | None:
             convolutions[precision] += "conv" in kind.lower()
     if not counts:
         return None
-    return Layers(dict(counts), dict(+convolutions), reformats)
+    return LayerPrecisions(dict(counts), dict(+convolutions), reformats)
 
 
 def _precision(layer: dict[str, Any]) -> str | None:
-    """The type that a layer takes; of its weights or what it gives where the input has none."""
+    """Return the type of a layer's input; if it has none, of its weights or output."""
     for name in ("Inputs", "Weights", "Outputs"):
         given = layer.get(name)
         first = given[0] if isinstance(given, list) and given else given
@@ -109,8 +109,8 @@ def _precision(layer: dict[str, Any]) -> str | None:
     return None
 
 
-def graph_layers(model: ModelProto, others: str) -> Layers:
-    """The convolutions of a graph: those that take dequantised weights, and the others.
+def graph_layers(model: ModelProto, others: str) -> LayerPrecisions:
+    """Count a graph's convolutions with dequantised weights, and the others.
 
     Args:
         model: an ONNX model of `odtk-ray export`.
@@ -119,4 +119,4 @@ def graph_layers(model: ModelProto, others: str) -> Layers:
     kinds = {output: node.op_type for node in model.graph.node for output in node.output}
     weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     quantised = [kinds.get(name) == "DequantizeLinear" for name in weights]
-    return Layers({}, dict(Counter("INT8" if one else others for one in quantised)))
+    return LayerPrecisions({}, dict(Counter("INT8" if one else others for one in quantised)))

@@ -1,4 +1,4 @@
-"""Opens the models that an export is checked with: in PyTorch, ONNX Runtime and TensorRT.
+"""Opens the models that an export is checked with, in PyTorch, ONNX Runtime and TensorRT.
 
 Each is imported where it is opened, so that a plan is built and checked without torch.
 """
@@ -18,7 +18,7 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.session import physical_cores
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.check.compare_detections import Comparable
+from odtk_ray.export.check.compare_detections import ComparableDetector
 from odtk_ray.records import Detections
 from odtk_ray.settings import AnchorGeneration, Preprocessing
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
     from odtk_ray.engines.pytorch import PyTorchEngine
     from odtk_ray.engines.tensorrt import TensorRTEngine
-    from odtk_ray.images.gpu_loader import Source
+    from odtk_ray.images.gpu_loader import PendingPicture
     from odtk_ray.model.checkpoint import Checkpoint
 
 
-class RunningPlan(Comparable, Protocol):
-    """A plan on a GPU."""
+class RunningPlan(ComparableDetector, Protocol):
+    """A TensorRT plan that runs on a GPU."""
 
     def information(self) -> str:
-        """What TensorRT says about its layers, in JSON."""
+        """Return TensorRT's JSON about the layers."""
 
 
 # Given path, sidecar and the pictures of one call, runs a plan for as long as the context lasts.
@@ -43,7 +43,7 @@ PlanOpener: TypeAlias = Callable[[str, Sidecar, int], AbstractContextManager[Run
 
 @contextmanager
 def _all_cores() -> Iterator[int]:
-    """Threads for PyTorch: Ray tasks start with one. Afterwards the process has its own number."""
+    """Yield the number of threads for PyTorch (Ray tasks start with one); restore it afterwards."""
     import torch
 
     before = torch.get_num_threads()
@@ -57,7 +57,7 @@ def _all_cores() -> Iterator[int]:
 def open_checkpoint(
     checkpoint: Checkpoint, about: ExportedModel, batch: int
 ) -> Iterator[PyTorchEngine]:
-    """The checkpoint in PyTorch, FP32, on the CPU."""
+    """Open the checkpoint in PyTorch, FP32, on the CPU."""
     from odtk_ray.engines.pytorch import PyTorchEngine
 
     with _all_cores() as threads:
@@ -66,7 +66,7 @@ def open_checkpoint(
 
 @contextmanager
 def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRuntimeEngine]:
-    """An ONNX file in ONNX Runtime, on the CPU; if `about` has its hash, it must be that one.
+    """Open an ONNX file in ONNX Runtime, on the CPU; if `about` has a hash, the file must match it.
 
     Raises:
         Unavailable: a package is missing.
@@ -88,12 +88,12 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
 
 
 @contextmanager
-def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Comparable]:
-    """What a plan was made of, on any machine that sees it.
+def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[ComparableDetector]:
+    """Open the model that a plan was built from, on any machine that can read it.
 
     Args:
         model: path or URI of the checkpoint or ONNX file.
-        about: what the ONNX file that plans are built from says about itself.
+        about: description of the ONNX file that plans are built from.
         batch: pictures of one call.
 
     Raises:
@@ -109,13 +109,13 @@ def open_source(model: str, about: ExportedModel, batch: int) -> Iterator[Compar
 
 
 class Reference:
-    """Opens what a plan was made of: as it is loaded already, or, on other machines, its file.
+    """Opens the model that a plan was built from: the loaded checkpoint, or elsewhere its file.
 
     Pickled, it leaves the checkpoint behind: nodes that build plans need not have torch.
 
     Args:
         model: path or URI of the checkpoint or ONNX file.
-        about: what the ONNX file that plans are built from says about itself.
+        about: description of the ONNX file that plans are built from.
         checkpoint: if this process has loaded it.
     """
 
@@ -124,7 +124,7 @@ class Reference:
     ) -> None:
         self._model, self._about, self._checkpoint = model, about, checkpoint
 
-    def __call__(self, batch: int) -> AbstractContextManager[Comparable]:
+    def __call__(self, batch: int) -> AbstractContextManager[ComparableDetector]:
         """See `Opener`."""
         if self._checkpoint is None:
             return open_source(self._model, self._about, batch)
@@ -134,7 +134,9 @@ class Reference:
         return Reference, (self._model, self._about)
 
 
-def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextManager[Comparable]:
+def _open_local(
+    path: str, about: ExportedModel, batch: int
+) -> AbstractContextManager[ComparableDetector]:
     if is_onnx(path):
         return open_onnx(path, about, batch)
     try:
@@ -146,8 +148,10 @@ def _open_local(path: str, about: ExportedModel, batch: int) -> AbstractContextM
 
 
 @contextmanager
-def open_plan(path: str, about: Sidecar, batch: int, index: int = 0) -> Iterator[PlanRunner]:
-    """A plan on a GPU of this machine.
+def open_tensorrt_plan(
+    path: str, about: Sidecar, batch: int, index: int = 0
+) -> Iterator[PlanRunner]:
+    """Open a plan on a GPU of this machine.
 
     Args:
         path: of the plan; its sidecar lies beside it.
@@ -183,7 +187,7 @@ def open_plan(path: str, about: Sidecar, batch: int, index: int = 0) -> Iterator
 
 
 class PlanRunner:
-    """A TensorRT engine as one that takes decoded pictures; they are resized already.
+    """Adapts a TensorRT engine to take decoded pictures, which are resized already.
 
     Args:
         engine: of this thread.
@@ -203,7 +207,7 @@ class PlanRunner:
     def raw(
         self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int]
     ) -> list[NDArray[np.float32]]:
-        """See `Comparable.raw`."""
+        """See `ComparableDetector.raw`."""
         parts = []
         for part in self._cut(pictures):
             self._launch(part, shape)
@@ -225,13 +229,13 @@ class PlanRunner:
         found = [outcome.found for outcome in outcomes]
         failed = [one for one in found if isinstance(one, ImageError)]
         if failed:
-            raise OdtkError("the check could not bring its pictures to the GPU", str(failed[0]))
+            raise OdtkError("the check could not load its pictures onto the GPU", str(failed[0]))
         return [one for one in found if not isinstance(one, ImageError)]
 
 
-def _source(picture: NDArray[np.uint8]) -> Source:
-    """A picture that stays as it is: the network input is that of the other engines."""
-    from odtk_ray.images.gpu_loader import Source
+def _source(picture: NDArray[np.uint8]) -> PendingPicture:
+    """Wrap a picture without resizing it: its size is already that of the network input."""
+    from odtk_ray.images.gpu_loader import PendingPicture
 
     height, width = picture.shape[:2]
-    return Source(np.ascontiguousarray(picture), width, height, (width, height), 1.0)
+    return PendingPicture(np.ascontiguousarray(picture), width, height, (width, height), 1.0)

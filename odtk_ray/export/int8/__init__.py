@@ -1,1 +1,1 @@
-"""INT8: ranges of a calibration, and where the graph is quantised."""
+"""INT8: calibrates ranges, and chooses where the graph is quantised."""

@@ -1,4 +1,4 @@
-"""INT8 calibration: which magnitudes pass through the network, on some images, on all workers."""
+"""Calibrates INT8: records the magnitudes in the network on some images, on all workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.histograms import BINS, Histogram
 from odtk_ray.export.int8.quantization import Point, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph, trace_checkpoint
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.settings import AnchorGeneration, Preprocessing
@@ -42,7 +42,7 @@ class Sample:
 def draw_sample(
     images: str, count: int, size: tuple[int, int], seed: int, lists: ImageLists
 ) -> Sample:
-    """Draws images at random, without those that cannot be decoded.
+    """Draw images at random, without images that cannot be decoded.
 
     Args:
         images: folder, file, glob, list or URI.
@@ -75,7 +75,7 @@ def draw_sample(
         raise UsageError(
             f"calibration needs {count} images and {images} has {len(paths)}",
             f"{unreadable} cannot be decoded" if unreadable else "",
-            "--calibration-batches and --calibration-batch-size say how many",
+            "--calibration-batches and --calibration-batch-size set the number of images",
         )
     return Sample(paths, hashes, unreadable)
 
@@ -88,7 +88,7 @@ def collect_share(
     batches: Sequence[Sequence[str]],
     device: str = "cpu",
 ) -> dict[str, Histogram]:
-    """Collects one worker's share of a calibration: loads the checkpoint there, and runs it.
+    """Load the checkpoint on a worker, and collect its share of a calibration.
 
     Args:
         model: path or URI of the checkpoint.
@@ -109,7 +109,7 @@ def collect(
     batches: Sequence[Sequence[str]],
     device: str = "cpu",
 ) -> dict[str, Histogram]:
-    """Runs batches of images through a network in FP32.
+    """Run batches of images through a network in FP32.
 
     Args:
         network: on the CPU, where it is again afterwards.
@@ -152,7 +152,7 @@ class _Taps(fx.Interpreter):
 
 
 def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
-    """The histogram of a tensor's magnitudes.
+    """Compute the histogram of a tensor's magnitudes.
 
     Raises:
         OdtkError: they are not finite.
@@ -162,7 +162,7 @@ def histogram(values: Tensor, name: str = "the tensor") -> Histogram:
     if largest == 0:
         return Histogram.empty()
     if not np.isfinite(largest):
-        raise OdtkError(f"calibration met NaN or infinity in {name}", "the model has diverged")
+        raise OdtkError(f"calibration found NaN or infinity in {name}", "the model has diverged")
     exponent = int(np.frexp(largest)[1])  # largest < 2^exponent
     # Scaling by a power of two is exact, and so is the bin of every value.
     places = (magnitudes[magnitudes > 0].double() * (BINS / 2.0**exponent)).long()

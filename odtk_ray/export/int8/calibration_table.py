@@ -1,4 +1,4 @@
-"""Calibration tables: readable JSON that says what it was made from, and refuses anything else."""
+"""Reads and writes calibration tables: JSON that says what it was made from."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class CalibrationTable:
     version: str
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Return the file's text."""
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
 
 
 def read_table(path: str) -> CalibrationTable:
-    """Reads a calibration table.
+    """Read a calibration table.
 
     Raises:
         UsageError: it cannot be read, or is none.
@@ -63,7 +63,7 @@ def read_table(path: str) -> CalibrationTable:
 
 
 def check_replaceable(path: str) -> None:
-    """Refuses to write a table over a file that is something else.
+    """Check that a table does not replace a file that is something else.
 
     Raises:
         UsageError: there is such a file; a damaged table may be replaced.
@@ -76,7 +76,7 @@ def check_replaceable(path: str) -> None:
         try:
             read_table(path)
         except UsageError as error:
-            why = "the file there is no calibration table"
+            why = "the existing file is not a calibration table"
             raise UsageError(f"cannot write {path}", why, "name another file") from error
 
 
@@ -90,7 +90,7 @@ def check_table(
     method: Method | None = None,
     images: Collection[str] | None = None,
 ) -> None:
-    """Refuses a table that was not made for this export.
+    """Check that a table was made for this export.
 
     Args:
         path: named in the errors.
@@ -110,12 +110,14 @@ def check_table(
         made, wanted = ("x".join(map(str, sides)) for sides in (table.size, size))
         raise _refused(path, f"it was made at {made}, and --size is {wanted}")
     if method is not None and table.method != method:
-        raise _refused(path, f"its method is {table.method}, and {method} is asked for")
+        raise _refused(path, f"its method is {table.method}, and --calibration-method is {method}")
     if images is not None and sorted(table.images) != sorted(images):
         raise _refused(path, "it was made from other images than those drawn now")
     if table.amax.keys() != set(keys):
         odd = sorted(table.amax.keys() ^ set(keys))
-        raise _refused(path, f"{len(odd)} of its entries are not this network's, as {odd[0]}")
+        raise _refused(
+            path, f"{len(odd)} of its entries do not belong to this network, such as {odd[0]}"
+        )
 
 
 def _refused(path: str, why: str) -> UsageError:
@@ -124,7 +126,7 @@ def _refused(path: str, why: str) -> UsageError:
 
 def _parse(path: str, content: dict[str, Any]) -> CalibrationTable:
     if content["format"] != _FORMAT:
-        raise _refused(path, "its format is another one")
+        raise _refused(path, "its format is not supported")
     height, width = content["size"]
     amax = {str(key): float(value) for key, value in content["amax"].items()}
     if not all(0 <= value < float("inf") for value in amax.values()):

@@ -1,4 +1,4 @@
-"""Histograms of magnitudes that add up exactly, and the ranges that calibration reads from them."""
+"""Histograms of magnitudes that can be added exactly, and the ranges derived from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Method = Literal["entropy", "percentile", "max", "mse"]
 
 BINS = 2048  # as TensorRT's entropy calibrator has
-LEVELS = 128  # magnitudes that INT8 codes can hold: 0 to 127
+MAGNITUDES = 128  # magnitudes that INT8 codes can hold: 0 to 127
 PERCENTILE = 0.9999  # of the magnitudes; what lies above is clipped
 
 Counts = NDArray[np.int64]
@@ -38,11 +38,11 @@ class Histogram:
 
     @classmethod
     def empty(cls) -> Histogram:
-        """Of no values, or of zeros."""
+        """Return the histogram of no values, or of zeros."""
         return cls(-126, np.zeros(BINS, np.int64), 0.0)
 
     def widened(self, exponent: int) -> Histogram:
-        """The same counts over a range that is a power of two wider."""
+        """Return the same counts over a larger range, up to 2^exponent."""
         counts = self.counts
         for _ in range(min(exponent - self.exponent, BINS.bit_length())):
             counts = np.concatenate([counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, int)])
@@ -55,7 +55,7 @@ class Histogram:
         return Histogram(exponent, one.counts + two.counts, largest)
 
     def amax(self, method: Method) -> float:
-        """The magnitude that the largest INT8 code stands for; 0 if there are no values."""
+        """Compute the magnitude of the largest INT8 code; 0 if there are no values."""
         if not self.counts.any():
             return 0.0
         chosen = _METHODS[method](self.counts)
@@ -73,21 +73,21 @@ def _percentile(counts: Counts) -> float | None:
 
 
 def _mse(counts: Counts) -> float | None:
-    """Least mean squared error of rounding and clipping, over ranges that end between bins.
+    """Minimise the mean squared error of rounding and clipping, over ranges that end between bins.
 
     They begin at an eighth of the greatest magnitude.
     """
     last = int(np.flatnonzero(counts)[-1]) + 1
     values = np.arange(last) + 0.5
     ends = np.unique(np.linspace(max(last / 8, 1), last, 256))
-    steps = ends[:, None] / (LEVELS - 1)
-    rounded = np.minimum(np.rint(values / steps), LEVELS - 1) * steps
+    steps = ends[:, None] / (MAGNITUDES - 1)
+    rounded = np.minimum(np.rint(values / steps), MAGNITUDES - 1) * steps
     errors = ((rounded - values) ** 2) @ counts[:last].astype(np.float64)
     return float(ends[np.argmin(errors)])
 
 
 def _entropy(counts: Counts) -> float | None:
-    """Least Kullback-Leibler divergence between the clipped values and their 128 levels.
+    """Minimise the Kullback-Leibler divergence between clipped values and their 128 levels.
 
     Source: S. Migacz, 8-bit Inference with TensorRT, GTC 2017. For each number of bins from 128 on,
     P is the histogram up to there with the rest added to its last bin, and Q has the values up to
@@ -95,7 +95,7 @@ def _entropy(counts: Counts) -> float | None:
     """
     last = int(np.flatnonzero(counts)[-1]) + 1
     best, chosen = math.inf, None
-    for end in range(LEVELS, last + 1):
+    for end in range(MAGNITUDES, last + 1):
         divergence = _divergence(counts[:end].astype(np.float64), float(counts[end:].sum()))
         if divergence < best:
             best, chosen = divergence, float(end)
@@ -103,10 +103,10 @@ def _entropy(counts: Counts) -> float | None:
 
 
 def _divergence(inside: NDArray[np.float64], outside: float) -> float:
-    level = np.arange(len(inside)) * LEVELS // len(inside)
+    level = np.arange(len(inside)) * MAGNITUDES // len(inside)
     filled = inside > 0
-    sums = np.bincount(level, inside, LEVELS)
-    slots = np.bincount(level, filled, LEVELS)
+    sums = np.bincount(level, inside, MAGNITUDES)
+    slots = np.bincount(level, filled, MAGNITUDES)
     spread = np.where(filled, (sums / np.maximum(slots, 1))[level], 0)
     reference = inside.copy()
     reference[-1] += outside

@@ -1,4 +1,4 @@
-"""Where INT8 begins and ends: which tensors are quantised, and by which scale.
+"""Chooses which tensors are quantised, and with which scale.
 
 The placement is NVIDIA's for TensorRT: the inputs of convolutions and of the stem's pooling, the
 skip input of residual additions (never the other one, so that convolution, addition and ReLU fuse
@@ -22,7 +22,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.traced_network import NetworkGraph
 
-LEVELS = 127  # the largest code; -128 is not used, so that 0 is in the middle
+LARGEST_CODE = 127  # the largest code; -128 is not used, so that 0 is in the middle
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Point:
 
 
 def quantization_points(network: NetworkGraph) -> list[Point]:
-    """Every tensor to quantise, in the order of their first consumers."""
+    """Find every tensor to quantise, in the order of their first consumers."""
     depths, floating = _depths(network), _floating(network)
     keys: dict[fx.Node, str] = {}
     consumers: dict[fx.Node, list[fx.Node]] = {}
@@ -56,7 +56,7 @@ def quantization_points(network: NetworkGraph) -> list[Point]:
 
 
 def exclude(network: NetworkGraph, points: list[Point], patterns: Sequence[str]) -> list[Point]:
-    """Takes operations whose names match a pattern out of INT8.
+    """Remove operations whose names match a pattern from INT8.
 
     Args:
         network: for the names.
@@ -95,7 +95,7 @@ class Quantizer:
         self._amax = amax
 
     def add_activation(self, builder: GraphBuilder, source: fx.Node, tensor: str) -> str | None:
-        """The quantised form of a tensor, or None if it has none."""
+        """Quantise a tensor; return the quantised form, or None if it stays as it is."""
         point = self._points.get(source)
         if point is None:
             return None
@@ -103,14 +103,14 @@ class Quantizer:
         return _add_pair(builder, point.key, tensor, scale)
 
     def takes(self, source: fx.Node, consumer: fx.Node) -> bool:
-        """Whether an operation takes the quantised form of this input."""
+        """Return whether an operation takes the quantised form of this input."""
         point = self._points.get(source)
         return point is not None and consumer in point.consumers
 
     def add_weight(
         self, builder: GraphBuilder, node: fx.Node, name: str, weight: NDArray[np.float32]
     ) -> str:
-        """The weight [O, I, h, w] of a convolution, quantised by output channel if its input is."""
+        """Quantise a convolution's weight [O, I, h, w] by output channel, if its input is."""
         if node not in self._taken or f"{name}/dequantized" in builder.outputs:
             return f"{name}/dequantized" if node in self._taken else name
         scale = to_scale(np.abs(weight).max(axis=(1, 2, 3)).astype(np.float64))
@@ -118,8 +118,8 @@ class Quantizer:
 
 
 def to_scale(amax: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    """Amax / 127; tensors that are always 0 get 1 / 127, since a scale must be positive."""
-    return np.where(amax > 0, amax, 1.0) / LEVELS
+    """Compute amax / 127; tensors that are always 0 get 1 / 127: a scale must be positive."""
+    return np.where(amax > 0, amax, 1.0) / LARGEST_CODE
 
 
 def _add_pair(
@@ -137,7 +137,7 @@ def _quantised_input(
     depths: Mapping[fx.Node, int],
     floating: Set[fx.Node],
 ) -> tuple[fx.Node, str] | None:
-    """The input of an operation that is quantised, and its port."""
+    """Return the input of an operation that is quantised, and its port."""
     layer, name = network.layer(node), network.names[node]
     inputs = node.all_input_nodes
     if isinstance(layer, nn.Conv2d):
@@ -154,7 +154,7 @@ def _quantised_input(
 
 
 def _floating(network: NetworkGraph) -> set[fx.Node]:
-    """Depthwise convolutions, and what is before and behind them, activations left out."""
+    """Find depthwise convolutions and the operations before and after them, without activations."""
     found: set[fx.Node] = set()
     for node in network.operations:
         layer = network.layer(node)
@@ -174,7 +174,7 @@ def _is_activation(network: NetworkGraph, node: fx.Node) -> bool:
 
 
 def _depths(network: NetworkGraph) -> dict[fx.Node, int]:
-    """Operations on the longest way from the input: a skip connection is the shorter branch."""
+    """Count operations on the longest path from the input: a skip connection is the shorter one."""
     depths: dict[fx.Node, int] = {}
     for node in network.module.graph.nodes:
         depths[node] = 1 + max((depths[source] for source in node.all_input_nodes), default=0)

@@ -1,4 +1,4 @@
-"""The ranges for an INT8 export: from a table that fits, or from a calibration on all workers."""
+"""Provides the ranges of an INT8 export: from a matching table, or from a calibration."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from odtk_ray.export.int8.calibration_table import (
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph
+from odtk_ray.reporter import counted
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def check_int8(config: ExportConfig) -> None:
-    """Refuses INT8 without anything to calibrate from, or without a place for the table.
+    """Check that INT8 has images or a table to calibrate from, and can write the table.
 
     Raises:
         UsageError: neither images nor a table that exists, or the table cannot be written.
@@ -40,32 +41,32 @@ def check_int8(config: ExportConfig) -> None:
         )
     if config.calibration_images is None and table is not None and not storage.exists(table):
         raise UsageError(
-            f"there is no calibration table {table}", hint="--calibration-images makes it"
+            f"there is no calibration table {table}", hint="--calibration-images creates it"
         )
     if table is not None and storage.absolute(table) == storage.absolute(config.output):
-        raise UsageError(f"the table and the export are both to be {table}")
+        raise UsageError(f"--calibration-table and the output are the same file: {table}")
     if table is not None and (config.recalibrate or not storage.exists(table)):
-        check_file(table)  # one that is read may lie where nobody may write
+        check_file(table)  # a table that is only read may lie in a read-only folder
         check_replaceable(table)
 
 
 def int8_ranges(
-    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, report: Reporter
+    config: ExportConfig, sha256: str, network: NetworkGraph, lists: ImageLists, reporter: Reporter
 ) -> tuple[CalibrationTable, bool]:
-    """The table to quantise with, and whether it is new.
+    """Return the table to quantise with, and whether it is new.
 
     Args:
         config: names the checkpoint, images and table.
         sha256: of the checkpoint.
         network: the checkpoint's; without workers it is what runs.
         lists: of images.
-        report: told about progress and images that cannot be decoded.
+        reporter: receives progress, and warnings about images that cannot be decoded.
 
     Raises:
         UsageError: the table is not for this export, or there are too few images.
     """
     points = quantization_points(network)
-    exclude(network, points, config.int8_exclude)  # a pattern that is wrong is said at once
+    exclude(network, points, config.int8_exclude)  # reports a wrong pattern at once
     keys = [point.key for point in points]
     sample = None
     if config.calibration_images is not None:
@@ -74,7 +75,7 @@ def int8_ranges(
             config.calibration_images, count, config.input_size, config.seed, lists
         )
         if bad := sample.unreadable:
-            report.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
+            reporter.warn(f"{counted(bad, 'calibration image')} cannot be decoded: skipped")
     method = config.calibration_method or "entropy"
     path = config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
@@ -89,11 +90,11 @@ def int8_ranges(
             method=method if asked else None,
             images=sample.hashes if sample else None,
         )
-        report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        reporter.note(f"using the ranges of {path} ({table.method}, {len(table.images)} images)")
         return table, False
     if sample is None:
         raise ValueError("check_int8 comes first")
-    report.note(f"calibrating on {len(sample.paths)} images")
+    reporter.note(f"calibrating on {len(sample.paths)} images")
     histograms = _calibrate(config, sha256, network, sample)
     return CalibrationTable(
         method=method,

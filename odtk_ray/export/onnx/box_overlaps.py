@@ -23,7 +23,7 @@ Overlaps: TypeAlias = Callable[[GraphBuilder, str], str]
 
 
 def axis_aligned(outer: GraphBuilder, boxes: str, threshold: float) -> Overlaps:
-    """Boxes whose `ops.boxes.iou` with the best one, in float32, is greater than a threshold.
+    """Find boxes whose `ops.boxes.iou` with the best one, in float32, is above a threshold.
 
     Args:
         outer: the graph around the Loop; gets what is the same in all rounds.
@@ -65,7 +65,7 @@ class _Boxes(NamedTuple):
 
 
 def rotated(outer: GraphBuilder, boxes: str, threshold: float, *, own_angles: bool) -> Overlaps:
-    """Boxes whose `ops.rotated.rotated_iou` with the best one is greater than a threshold.
+    """Find boxes whose `ops.rotated.rotated_iou` with the best one is above a threshold.
 
     All is in float64, as it is in `ops.nms`, so that the same boxes are suppressed. Boxes that are
     not finite overlap nothing.
@@ -102,7 +102,7 @@ def rotated(outer: GraphBuilder, boxes: str, threshold: float, *, own_angles: bo
 
 
 def _measured(boxes: Value) -> _Boxes:
-    """Boxes, float32 [B, N, 6], with what is needed of each."""
+    """Compute once per box, float32 [B, N, 6], what every comparison uses."""
     scope = boxes.scope
     planes = scope.add("Transpose", boxes.cast(_DOUBLE), perm=[0, 2, 1])
     x1, y1, x2, y2, sin, cos = scope.split(planes, 6, axis=1)
@@ -112,7 +112,7 @@ def _measured(boxes: Value) -> _Boxes:
 
 
 def _common(one: _Boxes, among: _Boxes, right: Value, down: Value) -> Value:
-    """Areas [B, 1, N] that a box shares with others; `ops.rotated.rotated_iou` explains it."""
+    """Compute the areas [B, 1, N] that a box shares with others; see `ops.rotated.rotated_iou`."""
     scope = right.scope
     x0 = right * among.cos + down * among.sin
     y0 = down * among.cos - right * among.sin
@@ -125,7 +125,7 @@ def _common(one: _Boxes, among: _Boxes, right: Value, down: Value) -> Value:
 
 
 def _covered(x: Value, y: Value, half_w: Value, half_h: Value) -> Value:
-    """`ops.rotated._covered`, line by line; the corners are on axis 1."""
+    """Compute `ops.rotated._covered`, line by line; the corners are on axis 1."""
     scope = x.scope
 
     def following(value: Value) -> Value:
@@ -152,7 +152,7 @@ def _covered(x: Value, y: Value, half_w: Value, half_h: Value) -> Value:
 
 
 def _common_of_one_angle(one: _Boxes, among: _Boxes, right: Value, down: Value) -> Value:
-    """The same where both boxes are turned by the angle of the worse one."""
+    """Compute the same areas with both boxes turned by the angle of the worse one."""
 
     def shared(distance: Value, half1: Value, half2: Value) -> Value:
         ends = (distance + half1).minimum(half2) - (distance - half1).maximum(-half2)

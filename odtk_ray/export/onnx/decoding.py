@@ -1,10 +1,10 @@
-"""Decoding inside the ONNX graph, `ops.decode` in its operators, and suppression behind it."""
+"""Decoding inside the ONNX graph (`ops.decode_heads` in its operators), then suppression."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedModel, Level
+from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedLevel, ExportedModel
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.onnx.expressions import Scope, Value
 from odtk_ray.export.onnx.suppression import add_nms
@@ -13,7 +13,7 @@ _FLOAT, _DOUBLE = 1, 11  # of TensorProto
 
 
 def add_postprocess(builder: GraphBuilder, about: ExportedModel) -> None:
-    """Adds the nodes from `score_1..n` and `box_1..n` to `scores`, `boxes` and `classes`.
+    """Add the nodes from `score_1..n` and `box_1..n` to `scores`, `boxes` and `classes`.
 
     Args:
         builder: holds the nodes of the network.
@@ -30,15 +30,15 @@ def add_postprocess(builder: GraphBuilder, about: ExportedModel) -> None:
     add_nms(builder, about, scores, boxes, classes, count)
 
 
-def _kept(about: ExportedModel, level: Level) -> int:
-    """Candidates of a level: k."""
+def _kept(about: ExportedModel, level: ExportedLevel) -> int:
+    """Return the number of candidates of a level: k."""
     return min(about.post.top_n, len(level.anchors) * about.classes * level.height * level.width)
 
 
 def _add_decode(
-    builder: GraphBuilder, about: ExportedModel, level: Level, score: str, delta: str
+    builder: GraphBuilder, about: ExportedModel, level: ExportedLevel, score: str, delta: str
 ) -> tuple[str, str, str]:
-    """`ops.decode.decode_level`: scores [B, k], boxes [B, k, 4 or 6], classes int64 [B, k].
+    """Add `ops.decode_heads.decode_level`: scores [B, k], boxes [B, k, 4 or 6], int64 classes.
 
     Candidates come by descending score, not in flat order where there are few of them; the stable
     order of the suppression behind makes both the same.
@@ -80,7 +80,7 @@ def _add_decode(
 
 
 def _divide(builder: GraphBuilder, name: str, value: str, by: int) -> tuple[str, str]:
-    """Quotient and remainder of integers from 0 up."""
+    """Compute quotient and remainder of non-negative integers."""
     divisor = builder.integers(by, scalar=True)
     quotient = builder.add("Div", name, value, divisor)
     whole = builder.add("Mul", f"{name}/whole", quotient, divisor)
@@ -88,7 +88,7 @@ def _divide(builder: GraphBuilder, name: str, value: str, by: int) -> tuple[str,
 
 
 def _origin(builder: GraphBuilder, at: str, column: str, row: str, stride: int) -> str:
-    """Where the cells lie in the network input, float32 [B, k, 4]: x, y, x, y."""
+    """Compute where the cells lie in the network input, float32 [B, k, 4]: x, y, x, y."""
     ends = [
         builder.add("Unsqueeze", f"{at}/{axis}", value, builder.integers(-1))
         for axis, value in (("x", column), ("y", row))
@@ -99,7 +99,7 @@ def _origin(builder: GraphBuilder, at: str, column: str, row: str, stride: int) 
 
 
 def _ends(deltas: Value, anchors: Value, limit: Value) -> list[Value]:
-    """`ops.boxes.decode_boxes`, both axes at once: float32 [B, k, 2] of either corner."""
+    """Compute `ops.boxes.decode_boxes`, both axes at once: float32 [B, k, 2] for each corner."""
     shift, growth = deltas.columns(0, 2), deltas.columns(2)
     low, high = anchors.columns(0, 2), anchors.columns(2)
     size = high - low + 1
@@ -111,7 +111,7 @@ def _ends(deltas: Value, anchors: Value, limit: Value) -> list[Value]:
 
 
 def _direction(given: Value) -> Value:
-    """`ops.rotated._unit`: (sin, cos) of length 1, float32 [B, k, 2]; (0, 1) where there is none.
+    """Compute `ops.rotated._unit`: (sin, cos) of length 1, float32 [B, k, 2]; or (0, 1).
 
     The length is taken in float64, since ONNX has no hypot: squares would leave float32's range.
     """

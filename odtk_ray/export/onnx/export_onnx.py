@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.artifacts.sidecar import is_plan
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import Unavailable, Verdict, gather, judge
-from odtk_ray.export.check.layer_precisions import Layers, graph_layers
+from odtk_ray.export.check.check_export import (
+    CheckResult,
+    Unavailable,
+    check_export,
+    load_check_data,
+)
+from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers
 from odtk_ray.export.check.runners import open_checkpoint, open_onnx
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.ranges import check_int8, int8_ranges
@@ -22,8 +27,8 @@ from odtk_ray.export.onnx.write_graph import DEFAULT_OPSET, describe_export, to_
 from odtk_ray.export.output_files import check_output, write_file, writing
 from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
-from odtk_ray.model.open import check_rotated
-from odtk_ray.reporter import Reporter
+from odtk_ray.model.open_model import check_rotated
+from odtk_ray.reporter import Reporter, counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,7 +50,7 @@ _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote.
+    """The result of an export to ONNX.
 
     Attributes:
         path: the file.
@@ -53,20 +58,20 @@ class Exported:
         about: what it says about itself.
         opset: version of ONNX's operators.
         layers: in which precision convolutions are.
-        verdict: how far it is from PyTorch.
+        check_result: how far it is from PyTorch.
     """
 
     path: str
     size: int
     about: ExportedModel
     opset: int
-    layers: Layers
-    verdict: Verdict
+    layers: LayerPrecisions
+    check_result: CheckResult
 
     def lines(self) -> list[str]:
-        """The summary, for people."""
+        """Format the summary for people."""
         about = self.about
-        classes = f"{about.classes} class{'es' * (about.classes > 1)}"
+        classes = counted(about.classes, "class", "classes")
         outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
         boxes = "rotated boxes, " if about.rotated else ""
         return [
@@ -74,13 +79,13 @@ class Exported:
             f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
             f"{outputs}, opset {self.opset}",
             self.layers.line(),
-            *self.verdict.lines(),
+            *self.check_result.lines(),
             f"next: odtk-ray infer {self.path} --images DIR",
         ]
 
 
-def export(config: ExportConfig, report: Reporter) -> Exported:
-    """Exports a checkpoint to ONNX and checks what was written.
+def export(config: ExportConfig, reporter: Reporter) -> Exported:
+    """Export a checkpoint to ONNX, and check the file.
 
     Raises:
         UsageError: the model, the size or the target cannot be used; nothing was written.
@@ -90,28 +95,30 @@ def export(config: ExportConfig, report: Reporter) -> Exported:
     check_settings(config)
     checkpoint, about = _describe(config)
     lists = ImageLists()
-    material = gather(config, about, lists)
-    model = _network(config, checkpoint, about, lists, report)
+    check_data = load_check_data(config, about, lists)
+    model = _network(config, checkpoint, about, lists, reporter)
     with writing(config.output) as part:
         _save(model, part)
         try:
-            with open_onnx(part, about, material.batch) as exported:
-                verdict = judge(
-                    material, exported, functools.partial(open_checkpoint, checkpoint, about)
+            with open_onnx(part, about, check_data.batch) as exported:
+                check_result = check_export(
+                    check_data, exported, functools.partial(open_checkpoint, checkpoint, about)
                 )
         except Unavailable as error:
-            verdict = Verdict(None, why=str(error))
-    for text in verdict.warnings():
-        report.warn(text)
+            check_result = CheckResult(None, why=str(error))
+    for text in check_result.warnings():
+        reporter.warn(text)
     size, written = os.path.getsize(config.output), read_exported(config.output)
     layers = graph_layers(model, "FP32")
-    return Exported(config.output, size, written, config.opset or DEFAULT_OPSET, layers, verdict)
+    return Exported(
+        config.output, size, written, config.opset or DEFAULT_OPSET, layers, check_result
+    )
 
 
 def onnx_for_plan(
-    config: ExportConfig, lists: ImageLists, report: Reporter
+    config: ExportConfig, lists: ImageLists, reporter: Reporter
 ) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint]:
-    """The ONNX file that plans of a checkpoint are built from.
+    """Prepare the ONNX file that plans of a checkpoint are built from.
 
     Returns:
         what it says about itself, what makes it, and the checkpoint.
@@ -123,7 +130,7 @@ def onnx_for_plan(
     checkpoint, about = _describe(config)
 
     def make() -> bytes:
-        model = _network(config, checkpoint, about, lists, report)
+        model = _network(config, checkpoint, about, lists, reporter)
         data: bytes = model.SerializeToString(deterministic=True)
         return data
 
@@ -148,25 +155,25 @@ def _network(
     checkpoint: Checkpoint,
     about: ExportedModel,
     lists: ImageLists,
-    report: Reporter,
+    reporter: Reporter,
 ) -> ModelProto:
     network, amax = trace_checkpoint(checkpoint), None
     if config.int8:
-        table, new = int8_ranges(config, checkpoint.sha256, network, lists, report)
+        table, new = int8_ranges(config, checkpoint.sha256, network, lists, reporter)
         if new and config.calibration_table is not None:
             write_file(config.calibration_table, table.to_json().encode())
-            report.note(f"wrote calibration table {config.calibration_table}")
+            reporter.note(f"wrote calibration table {config.calibration_table}")
         amax = table.amax
     return to_onnx(network, about, config.opset or DEFAULT_OPSET, amax, config.int8_exclude)
 
 
 def check_settings(config: ExportConfig) -> None:
-    """Refuses settings that do not go together, before anything is read.
+    """Check that the settings go together, before anything is read.
 
     Raises:
         UsageError: they do not, or the model is no checkpoint.
     """
-    if is_onnx(config.model) or is_plan(config.model):
+    if is_onnx(config.model) or is_tensorrt_plan(config.model):
         raise UsageError(
             f"cannot export {config.model}",
             "it is an exported model",
@@ -175,9 +182,11 @@ def check_settings(config: ExportConfig) -> None:
     if config.int8:
         check_int8(config)
     elif stated(config, _OF_INT8):
-        raise UsageError("calibration and --int8-exclude are of use with --int8 only")
+        raise UsageError("options of calibration, and --int8-exclude, need --int8")
     if is_onnx(config.output) and (of_plans := stated(config, _OF_PLANS)):
-        raise UsageError(f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is none")
+        raise UsageError(
+            f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is not a .plan file"
+        )
     try:
         import onnx  # noqa: F401 - needed below, and said here
     except ImportError as error:

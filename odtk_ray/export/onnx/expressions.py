@@ -13,7 +13,7 @@ _AFTER = np.iinfo(np.int64).max  # the end of a slice that runs to the end
 
 
 class Scope:
-    """Where the nodes of expressions go, and what they are called: `<prefix>/<operator>_<n>`.
+    """Collects the nodes of expressions, and names them `<prefix>/<operator>_<n>`.
 
     Args:
         builder: gets the nodes.
@@ -35,7 +35,7 @@ class Scope:
         self._count = 0
 
     def add(self, kind: str, *inputs: Operand, outputs: int = 1, **attributes: Any) -> Value:
-        """Adds a node; returns its first output."""
+        """Add a node; return its first output."""
         self._count += 1
         names = [
             value.name if isinstance(value, Value) else self.constants.number(value, self._dtype)
@@ -45,19 +45,19 @@ class Scope:
         return self.of(self._builder.add(kind, name, *names, outputs=outputs, **attributes))
 
     def of(self, name: str) -> Value:
-        """A tensor that is there already."""
+        """Wrap an existing tensor."""
         return Value(self, name)
 
     def integers(self, *values: int) -> Value:
-        """An int64 vector."""
+        """Store an int64 vector."""
         return self.of(self.constants.integers(*values))
 
     def constant(self, name: str, values: ArrayLike) -> Value:
-        """An array of the scope's type; the same name means the same values."""
+        """Store an array of the scope's type; the same name means the same values."""
         return self.of(self.constants.constant(name, np.asarray(values, self._dtype)))
 
     def split(self, value: Value, count: int, axis: int) -> list[Value]:
-        """The parts of length 1 along an axis of length `count`."""
+        """Split a value into parts of length 1 along an axis of length `count`."""
         name = self.add("Split", value, outputs=count, axis=axis).name
         return [self.of(name), *(self.of(f"{name}:{i}") for i in range(1, count))]
 
@@ -101,40 +101,40 @@ class Value:
         return self.scope.add("Or", self, other)
 
     def equals(self, other: Operand) -> Value:
-        """Elementwise equality, bool."""
+        """Compare elementwise for equality; bool."""
         return self.scope.add("Equal", self, other)
 
     def where(self, condition: Value, other: Operand) -> Value:
-        """This one where the condition holds, elsewhere the other."""
+        """Select this value where the condition holds, elsewhere the other."""
         return self.scope.add("Where", condition, self, other)
 
     def minimum(self, other: Operand) -> Value:
-        """The lesser of both; of NaN and a number either."""
+        """Compute the lesser of both; of NaN and a number either."""
         return self.scope.add("Min", self, other)
 
     def maximum(self, other: Operand) -> Value:
-        """The greater of both; of NaN and a number either."""
+        """Compute the greater of both; of NaN and a number either."""
         return self.scope.add("Max", self, other)
 
     def columns(self, start: int, stop: int = _AFTER) -> Value:
-        """A slice of the last axis."""
+        """Slice the last axis."""
         begin, end, axis = (self.scope.integers(n) for n in (start, stop, -1))
         return self.scope.add("Slice", self, begin, end, axis)
 
     def rows(self, place: Value) -> Value:
-        """Rows [B, k, n] of [B, N, n], or [B, k] of [B, N], by int64 [B, k, 1]."""
+        """Select rows [B, k, n] of [B, N, n], or [B, k] of [B, N], by int64 [B, k, 1]."""
         return self.scope.add("GatherND", self, place, batch_dims=1)
 
     def product(self) -> Value:
-        """Over the last axis, which goes."""
+        """Multiply over the last axis, which is removed."""
         return self.scope.add("ReduceProd", self, axes=[-1], keepdims=0)
 
     def sum(self, axis: int) -> Value:
-        """Over an axis, which stays with length 1."""
+        """Sum over an axis, which stays with length 1."""
         return self.scope.add("ReduceSum", self, self.scope.integers(axis), keepdims=1)
 
     def cast(self, kind: int) -> Value:
-        """In another of ONNX's types."""
+        """Convert to another of ONNX's types."""
         return self.scope.add("Cast", self, to=kind)
 
 

@@ -25,7 +25,7 @@ _INT32 = 6  # TensorProto.INT32
 def add_nms(
     builder: GraphBuilder, about: ExportedModel, scores: str, boxes: str, classes: str, count: int
 ) -> None:
-    """Adds the nodes from candidates to `scores`, `boxes` and `classes`.
+    """Add the nodes from candidates to `scores`, `boxes` and `classes`.
 
     Args:
         builder: gets the nodes.
@@ -63,7 +63,7 @@ def add_nms(
 
 
 def _round(outer: GraphBuilder, overlaps: Overlaps, classes: str, columns: str) -> GraphProto:
-    """One round: the best box that waits survives, and what it suppresses waits no longer.
+    """Add one round: the best waiting box survives, and what it suppresses stops waiting.
 
     Args:
         outer: gets the constants; the names of its tensors are known inside.

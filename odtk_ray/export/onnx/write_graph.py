@@ -31,7 +31,7 @@ _IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8}
 def describe_export(
     checkpoint: Checkpoint, size: tuple[int, int], post: Postprocessing, *, with_postprocess: bool
 ) -> ExportedModel:
-    """What the exported model of a checkpoint will say about itself.
+    """Return the description that the exported model of a checkpoint will carry.
 
     Raises:
         UsageError: a side is no multiple of 32 pixels.
@@ -73,7 +73,7 @@ def to_onnx(
     amax: Mapping[str, float] | None = None,
     int8_exclude: Sequence[str] = (),
 ) -> ModelProto:
-    """Writes a network in FP32, with dynamic batch and fixed size.
+    """Write a network in FP32, with dynamic batch and fixed size.
 
     The input `input_1` is float32 [batch, 3, H, W], normalised. Raw outputs are `score_i`, float32
     [batch, A * C, h, w], probabilities, and `box_i`, float32 [batch, A * 4, h, w] (6 for rotated
@@ -102,7 +102,7 @@ def to_onnx(
 
 
 def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantizer) -> None:
-    """Adds the nodes from `input_1` to `score_1..n` and `box_1..n`."""
+    """Add the nodes from `input_1` to `score_1..n` and `box_1..n`."""
     tensors: dict[fx.Node, str] = {}
     quantised: dict[fx.Node, str | None] = {}
     boxes = {node: f"box_{i}" for i, node in enumerate(network.deltas, start=1)}

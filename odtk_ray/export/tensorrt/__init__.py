@@ -1,1 +1,1 @@
-"""From ONNX graphs to TensorRT plans."""
+"""Builds TensorRT plans from checkpoints or ONNX files."""

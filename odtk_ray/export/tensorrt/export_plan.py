@@ -1,4 +1,4 @@
-"""From a source to a plan and its sidecar, checked: of one plan, and of each of an engine set."""
+"""Builds and checks one TensorRT plan with its sidecar, for itself or for an engine set."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import list_gpus
-from odtk_ray.engines.tensorrt_package import describe
-from odtk_ray.export.check.check_export import Unavailable, Verdict, judge
-from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
-from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_plan
+from odtk_ray.engines.tensorrt_package import package_version
+from odtk_ray.export.check.check_export import CheckResult, Unavailable, check_export
+from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
+from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_tensorrt_plan
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.output_files import check_output, write_plan
-from odtk_ray.export.tensorrt.builder import (
+from odtk_ray.export.output_files import check_output, write_plan_files
+from odtk_ray.export.tensorrt.build_plan import (
     PlanOptions,
     build_plan,
     builder_package,
     is_strongly_typed,
 )
-from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
@@ -36,24 +36,24 @@ _MOST_HEADERS = 1000  # read to find that share
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """What was built.
+    """The result of building a plan.
 
     Attributes:
         path: of the plan.
         about: its sidecar.
-        layers: in which precision they compute; None where that is not known.
-        verdict: how far it is from what it was made of.
-        hints: what would make it faster.
+        layers: the precisions in which layers compute; None if unknown.
+        check_result: how much it differs from its source.
+        hints: suggestions to make it faster.
     """
 
     path: str
     about: Sidecar
-    layers: Layers | None
-    verdict: Verdict
+    layers: LayerPrecisions | None
+    check_result: CheckResult
     hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
-        """The summary, for people."""
+        """Format the summary for people."""
         about, model = self.about, self.about.model
         least, tuned, greatest = about.batches
         targets = [*(about.gpu or ()), *about.capabilities]
@@ -70,29 +70,29 @@ class BuiltPlan:
         ]
 
     def findings(self) -> list[str]:
-        """What was found when it was built, for people."""
+        """Format what the build and its check found, for people."""
         layers = [] if self.layers is None else [self.layers.line()]
-        return [*layers, *self.verdict.lines()]
+        return [*layers, *self.check_result.lines()]
 
 
 def open_here(path: str, about: Sidecar, batch: int) -> AbstractContextManager[RunningPlan]:
-    """A plan on the GPU of this machine that it was built for, if there is one; see `open_plan`."""
+    """Open a plan on a GPU of this machine, if it has the one that the plan was built for."""
     gpus = list_gpus()
     if not gpus:
         raise Unavailable("this machine has no GPU")
-    # Where it has no such GPU, the first one refuses it with the better message.
-    return open_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
+    # Without such a GPU the first one is used: its error message says more.
+    return open_tensorrt_plan(path, about, batch, gpus.index(about.gpu) if about.gpu in gpus else 0)
 
 
 def export_plan(
-    config: ExportConfig, report: Reporter, open_built: PlanOpener = open_here
+    config: ExportConfig, reporter: Reporter, open_built: PlanOpener = open_here
 ) -> BuiltPlan:
-    """Builds a plan of a checkpoint or of an ONNX file, and checks it where it can run.
+    """Build a plan of a checkpoint or of an ONNX file, and check it if it can run here.
 
     Args:
-        config: what to do.
-        report: told about progress, and if the plan is off.
-        open_built: makes the plan run.
+        config: the user's settings.
+        reporter: receives progress, and a warning if the plan differs too much.
+        open_built: opens the plan.
 
     Raises:
         UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
@@ -101,33 +101,33 @@ def export_plan(
     check_output(config.output)
     trt = builder_package(config.capabilities)
     lists = ImageLists()
-    source = plan_source(config, lists, report)
+    source = plan_source(config, lists, reporter)
     gpu = None if config.capabilities else next(iter(list_gpus()), None)
-    about = describe_built(source.model, source.options, describe(trt), gpu)
-    built = build_checked(config.output, about, source, open_built, report.note)
-    for text in built.verdict.warnings():
-        report.warn(text)
+    about = describe_built(source.model, source.options, package_version(trt), gpu)
+    built = build_checked(config.output, about, source, open_built, reporter.note)
+    for text in built.check_result.warnings():
+        reporter.warn(text)
     return replace(built, hints=plan_hints(config, source, lists))
 
 
 def build_checked(
     path: str,
     about: Sidecar,
-    source: Source,
+    source: PlanSource,
     open_built: PlanOpener,
     progress: Callable[[str], None] = lambda _: None,
 ) -> BuiltPlan:
-    """Builds a plan on this machine, writes it with its sidecar, and checks it if it can run here.
+    """Build a plan on this machine, write it with its sidecar, and check it if it can run here.
 
     Args:
         path: of the plan.
         about: its sidecar, as far as it is known before.
-        source: what it is made of.
-        open_built: makes it run.
-        progress: told what TensorRT is at.
+        source: the ONNX file and options to build it from.
+        open_built: opens it.
+        progress: receives the phases of the build.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here.
+        UsageError: the precision or a capability is not available here.
         OdtkError: TensorRT cannot build it, or the files cannot be written.
     """
     options = source.options
@@ -135,23 +135,23 @@ def build_checked(
         source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
-    write_plan(path, plan, about.to_json())
+    write_plan_files(path, plan, about.to_json())
     trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
     try:
-        with open_built(path, about, source.material.batch) as running:
+        with open_built(path, about, source.check_data.batch) as running:
             layers = read_layers(running.information()) or layers
-            verdict = judge(source.material, running, source.open_reference)
+            check_result = check_export(source.check_data, running, source.open_reference)
     except Unavailable as error:
-        verdict = Verdict(None, why=str(error))
-    return BuiltPlan(path, about, layers, verdict)
+        check_result = CheckResult(None, why=str(error))
+    return BuiltPlan(path, about, layers, check_result)
 
 
 def describe_built(
     model: ExportedModel, options: PlanOptions, tensorrt: str, gpu: tuple[str, str] | None
 ) -> Sidecar:
-    """The sidecar of a plan that is to be built, as far as it is known before.
+    """Return the sidecar of a plan that will be built, as far as it is known before.
 
     Args:
         model: what the ONNX file says about itself.
@@ -169,8 +169,8 @@ def describe_built(
     )
 
 
-def plan_hints(config: ExportConfig, source: Source, lists: ImageLists) -> list[str]:
-    """What would make plans faster, for people."""
+def plan_hints(config: ExportConfig, source: PlanSource, lists: ImageLists) -> list[str]:
+    """Suggest what would make plans faster, for people."""
     least, tuned, greatest = source.options.batches
     rows = []
     if tuned == 1 < greatest:
@@ -188,8 +188,8 @@ def plan_hints(config: ExportConfig, source: Source, lists: ImageLists) -> list[
     return rows
 
 
-def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
-    """What the graph says, whose types TensorRT must keep; None without the onnx package."""
+def _graph_layers(onnx_file: bytes, precision: Precision) -> LayerPrecisions | None:
+    """Return the precisions in the graph, which TensorRT must keep; None without onnx."""
     try:
         import onnx
     except ImportError:
@@ -199,7 +199,7 @@ def _graph_layers(onnx_file: bytes, precision: Precision) -> Layers | None:
 
 
 def pixels_used(paths: list[str], size: tuple[int, int]) -> float | None:
-    """Mean share of a network input that images fill when they are fitted into it.
+    """Compute the mean share of a network input that images fill when they are fitted into it.
 
     Args:
         paths: of the images; sizes are read from the headers of some.

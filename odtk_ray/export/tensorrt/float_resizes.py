@@ -6,7 +6,7 @@ from typing import Any
 
 
 def resize_floats(trt: Any, network: Any) -> None:
-    """Gives resizes the tensor that was quantised instead of the dequantised one.
+    """Give resizes the tensor that was quantised instead of the dequantised one.
 
     TensorRT 8.6 has no kernel for a resize between Quantize and Dequantize ("could not find any
     implementation for node ...P4.upsample", on an H100).

@@ -21,7 +21,7 @@ _IR_VERSION = 9
 
 
 def to_half(model: ModelProto) -> ModelProto:
-    """A copy of a raw model of `odtk-ray export` that computes in float16.
+    """Copy a raw model of `odtk-ray export`, so that it computes in float16.
 
     Args:
         model: FP32, or FP32 with Quantize and Dequantize nodes, whose scales become float16 too.
@@ -51,7 +51,7 @@ def to_half(model: ModelProto) -> ModelProto:
 
 
 def _typed(node: NodeProto, outputs: set[str]) -> list[NodeProto]:
-    """A node, with the casts that the graph's float32 outputs need."""
+    """Return a node, with the casts that the graph's float32 outputs need."""
     from onnx import TensorProto
 
     name = node.output[0]

@@ -1,4 +1,4 @@
-"""What plans are made of and judged on: a checkpoint's ONNX file, or one that is there already.
+"""Prepares what plans are built from: a checkpoint exported in memory, or an ONNX file.
 
 The latter needs no torch, as on a Jetson.
 """
@@ -17,17 +17,17 @@ from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_expor
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import Material, Opener, gather
+from odtk_ray.export.check.check_export import CheckData, Opener, load_check_data
 from odtk_ray.export.check.runners import Reference
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.builder import PlanOptions, check_plan
-from odtk_ray.model.open import check_rotated
+from odtk_ray.export.tensorrt.build_plan import PlanOptions, check_plan
+from odtk_ray.model.open_model import check_rotated
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
 
-# Settings that an ONNX file has in it.
+# Settings that are fixed in an ONNX file.
 _DECIDED = frozenset(
     """size with_postprocess opset anchors threshold top_n nms detections rotated_nms
     calibration_images calibration_batches calibration_batch_size calibration_table
@@ -36,31 +36,31 @@ _DECIDED = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a plan is made of; a node that builds it is sent this, and need not have torch.
+class PlanSource:
+    """The ONNX file and options that plans are built from; nodes need no torch to build them.
 
     Attributes:
-        onnx_file: its content.
-        model: what it says about itself.
+        onnx_file: content of the ONNX file.
+        model: its description.
         options: how plans are built.
-        material: what they are judged on.
-        open_reference: opens what they are compared with.
+        check_data: pictures and annotations to check plans with.
+        open_reference: opens the model to compare plans with.
     """
 
     onnx_file: bytes
     model: ExportedModel
     options: PlanOptions
-    material: Material
+    check_data: CheckData
     open_reference: Opener
 
 
-def plan_source(config: ExportConfig, lists: ImageLists, report: Reporter) -> Source:
-    """Export the checkpoint in memory, or read the ONNX file, and what the plan is judged on.
+def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> PlanSource:
+    """Export the checkpoint in memory, or read the ONNX file; load the data of the check.
 
     Args:
-        config: what to do.
+        config: the user's settings.
         lists: of images.
-        report: told about progress.
+        reporter: receives progress.
 
     Raises:
         UsageError: the model, a setting or the images cannot be used.
@@ -73,22 +73,22 @@ def plan_source(config: ExportConfig, lists: ImageLists, report: Reporter) -> So
         capabilities=tuple(dict.fromkeys(config.capabilities)),
         verbose=config.verbose,
     )
-    model, make, checkpoint = _onnx_file(config, lists, report)
+    model, make, checkpoint = _onnx_file(config, lists, reporter)
     if model.precision == "int8" and not config.full_precision:
         options = replace(options, precision="int8")
     check_plan(model, options)
-    material = gather(config, model, lists)
+    check_data = load_check_data(config, model, lists)
     data = make()  # last: a calibration takes minutes
     model = replace(model, sha256=hashlib.sha256(data).hexdigest())
     # Nodes have a working directory of their own.
     reference = Reference(storage.absolute(config.model), model, checkpoint)
-    return Source(data, model, options, material, reference)
+    return PlanSource(data, model, options, check_data, reference)
 
 
 def _onnx_file(
-    config: ExportConfig, lists: ImageLists, report: Reporter
+    config: ExportConfig, lists: ImageLists, reporter: Reporter
 ) -> tuple[ExportedModel, Callable[[], bytes], Checkpoint | None]:
-    """What the ONNX file says about itself, what makes it, and the checkpoint behind it."""
+    """Return the ONNX file's description, a function that makes it, and its checkpoint."""
     if not is_onnx(config.model):
         try:
             from odtk_ray.export.onnx.export_onnx import onnx_for_plan
@@ -96,9 +96,9 @@ def _onnx_file(
             raise UsageError(
                 "a plan of a checkpoint needs PyTorch",
                 str(error),
-                "export it to ONNX where PyTorch is, and build the plan of that here",
+                "export it to ONNX where PyTorch is installed, and build the plan from that here",
             ) from error
-        return onnx_for_plan(config, lists, report)
+        return onnx_for_plan(config, lists, reporter)
     with model_file(config.model) as local:
         about = read_exported(local)
         _check_flags(config, about)
@@ -107,7 +107,7 @@ def _onnx_file(
 
 
 def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
-    """Refuses flags that say what was decided when an ONNX file was exported."""
+    """Check that no flag repeats what was decided when the ONNX file was exported."""
     if config.int8 and about.precision != "int8":
         raise UsageError(
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
 from odtk_ray.export.check.average_precision import Accuracy, measure_accuracy, read_annotated
-from odtk_ray.export.check.check_export import Verdict
-from odtk_ray.export.check.compare_detections import PICTURES, Check
+from odtk_ray.export.check.check_export import CheckResult
+from odtk_ray.export.check.compare_detections import PICTURES, DetectionComparison
 from odtk_ray.export.check.runners import open_checkpoint, open_onnx
 from odtk_ray.model.checkpoint import load_checkpoint
 
@@ -62,13 +62,15 @@ def test_images_that_this_machine_does_not_see_give_no_ap(trained, photos, model
     with open_onnx(str(model), about, PICTURES) as exported:
         found = measure_accuracy(exported, exported, about, elsewhere)
     assert found.line().startswith("AP is not known: none of the annotated images can be read")
-    off = Check(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
-    assert Verdict(off, found).warnings() == Verdict(off).warnings() != []
+    off = DetectionComparison(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
+    assert CheckResult(off, found).warnings() == CheckResult(off).warnings() != []
 
 
 def test_an_ap_of_nothing_decides_nothing():
-    off = Check(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
-    assert Verdict(off, Accuracy(4, 0.0, 0.0, "PyTorch")).warnings() == Verdict(off).warnings()
+    off = DetectionComparison(4, False, True, "PyTorch", 0.1, 0.1, 1, 2)
+    assert (
+        CheckResult(off, Accuracy(4, 0.0, 0.0, "PyTorch")).warnings() == CheckResult(off).warnings()
+    )
 
 
 def test_a_good_export_keeps_the_ap(trained, photos, model, truth):
@@ -92,8 +94,8 @@ def test_a_bad_export_does_not(trained, photos, model, truth, tmp_path):
     onnx.save(broken, tmp_path / "m.onnx")
     found = measured(tmp_path / "m.onnx", trained, photos, truth)
     assert found.kept < 0.9
-    warnings = Verdict(None, found).warnings()
-    assert warnings == [f"AP falls by {1 - found.kept:.1%}: the export is off"]
+    warnings = CheckResult(None, found).warnings()
+    assert warnings == [f"AP falls by {1 - found.kept:.1%}: the exported model differs too much"]
 
 
 def test_export_measures_it_and_counts_what_is_quantised(trained, photos, truth, tmp_path):

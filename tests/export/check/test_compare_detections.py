@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import Verdict
+from odtk_ray.export.check.check_export import CheckResult
 from odtk_ray.export.check.compare_detections import check_pictures, compare, match
 from odtk_ray.export.check.runners import open_checkpoint, open_onnx
 from odtk_ray.export.image_lists import ImageLists
@@ -137,15 +137,15 @@ def test_outputs_that_are_not_finite_are_said(exported, tmp_path):
     broken = changed(exported[2], "box_head.8.bias", lambda bias: bias + np.inf)
     check = checked(exported, broken, tmp_path)
     assert not check.finite
-    assert Verdict(check).warnings() == ["some outputs are not finite: the export is off"]
+    assert CheckResult(check).warnings() == ["some outputs of the exported model are not finite"]
 
 
 def test_without_a_reference_a_model_is_run_all_the_same(exported, tmp_path):
     check = checked(exported, exported[2], tmp_path, reference=False)
     assert check.line() == "it runs: its outputs are finite on 2 made-up pictures"
-    verdict = Verdict(check, why="ONNX Runtime is not installed")
-    assert verdict.lines() == [f"{check.line()}; not compared: ONNX Runtime is not installed"]
-    assert verdict.warnings() == []
+    check_result = CheckResult(check, why="ONNX Runtime is not installed")
+    assert check_result.lines() == [f"{check.line()}; not compared: ONNX Runtime is not installed"]
+    assert check_result.warnings() == []
 
 
 def test_pictures_fit_the_model(tmp_path):

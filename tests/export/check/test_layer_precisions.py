@@ -7,7 +7,7 @@ import json
 import onnx
 import pytest
 
-from odtk_ray.export.check.layer_precisions import Layers, graph_layers, read_layers
+from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
 
 
 def tensor(text, key="Format/Datatype", **more):
@@ -15,7 +15,7 @@ def tensor(text, key="Format/Datatype", **more):
 
 
 def layer(kind, source, result="", weights=None, **more):
-    """One entry of the inspector's `Layers`."""
+    """One entry of the inspector's `LayerPrecisions`."""
     entry = {"Name": kind, "LayerType": kind, "Inputs": [source], "Outputs": [result or source]}
     if weights:
         entry["Weights"] = {"Type": weights, "Count": 64}
@@ -58,10 +58,10 @@ ELEVEN = [
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        (EIGHT, Layers({"INT8": 3, "FP16": 2, "FP32": 1}, {"INT8": 2, "FP16": 1}, 1)),
-        (OPEN, Layers({"INT8": 1}, {"INT8": 1})),
-        (TEN, Layers({"FP16": 1, "FP32": 1, "BF16": 1}, {"FP16": 1})),
-        (ELEVEN, Layers({"INT8": 1, "FP32": 1}, {"INT8": 1})),
+        (EIGHT, LayerPrecisions({"INT8": 3, "FP16": 2, "FP32": 1}, {"INT8": 2, "FP16": 1}, 1)),
+        (OPEN, LayerPrecisions({"INT8": 1}, {"INT8": 1})),
+        (TEN, LayerPrecisions({"FP16": 1, "FP32": 1, "BF16": 1}, {"FP16": 1})),
+        (ELEVEN, LayerPrecisions({"INT8": 1, "FP32": 1}, {"INT8": 1})),
         ([], None),
         (["conv1 + relu", "conv2"], None),  # built without details
         ([layer("CaskConvolution", UNKNOWN)], None),
@@ -81,19 +81,19 @@ def test_control_characters_between_names_do_no_harm():
     """TensorRT 8.6 writes them raw between the ONNX nodes that a layer was fused of."""
     entry = layer("CaskConvolution", FP16, Metadata="[ONNX Layer: conv]<>[ONNX Layer: relu]")
     text = json.dumps({"Layers": [entry]}).replace("<>", "\x1e")
-    assert read_layers(text) == Layers({"FP16": 1}, {"FP16": 1})
+    assert read_layers(text) == LayerPrecisions({"FP16": 1}, {"FP16": 1})
 
 
 def test_the_line_has_the_most_frequent_first():
-    found = Layers({"FP32": 1, "INT8": 30, "FP16": 4}, {"FP16": 2, "INT8": 28}, 3)
+    found = LayerPrecisions({"FP32": 1, "INT8": 30, "FP16": 4}, {"FP16": 2, "INT8": 28}, 3)
     assert found.line() == (
         "layers by precision: 30 INT8, 4 FP16, 1 FP32; 30 convolutions: 28 INT8, 2 FP16; "
         "3 reformats"
     )
-    assert Layers({}, {"FP32": 78}).line() == "78 convolutions: 78 FP32"
+    assert LayerPrecisions({}, {"FP32": 78}).line() == "78 convolutions: 78 FP32"
 
 
 def test_the_graph_says_what_is_quantised(plan_models):
     for name, expected in (("fp32", {"FP16": 78}), ("turned_int8", {"INT8": 78})):
         model = onnx.load(plan_models / f"{name}.onnx")
-        assert graph_layers(model, "FP16") == Layers({}, expected)
+        assert graph_layers(model, "FP16") == LayerPrecisions({}, expected)

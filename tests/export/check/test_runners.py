@@ -22,7 +22,7 @@ from odtk_ray.engines.protocol import Outcome
 from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.export.check import runners
 from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.check.runners import PlanRunner, open_plan, open_source
+from odtk_ray.export.check.runners import PlanRunner, open_source, open_tensorrt_plan
 from odtk_ray.export.tensorrt import export_plan
 from odtk_ray.export.tensorrt.export_plan import open_here
 from odtk_ray.records import Detections
@@ -73,7 +73,7 @@ def test_pictures_are_cut_into_launches_and_stay_in_order():
 
 
 def test_a_picture_that_does_not_arrive_is_a_failure():
-    with pytest.raises(OdtkError, match="could not bring its pictures to the GPU: black"):
+    with pytest.raises(OdtkError, match="could not load its pictures onto the GPU: black"):
         PlanRunner(Launches(), 2).detect(gray(10, 0), SIZE)
 
 
@@ -92,7 +92,9 @@ def test_a_plan_runs_on_the_gpu_that_it_was_built_for(plan, monkeypatch):
     here = (Gpu("NVIDIA A10G", "8.6"), Gpu("NVIDIA L4", "8.9"))
     opened = []
     monkeypatch.setattr(export_plan, "list_gpus", lambda: here)
-    monkeypatch.setattr(export_plan, "open_plan", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(
+        export_plan, "open_tensorrt_plan", lambda *arguments: opened.append(arguments)
+    )
     about = read_sidecar(plan)
     for gpu in (*here, Gpu("NVIDIA L40", "8.9"), None):
         open_here(plan, dataclasses.replace(about, gpu=gpu), 4)
@@ -152,7 +154,7 @@ def test_a_checkpoint_is_not_compared_with_without_torch(checkpoint, plan_models
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="this machine has a GPU")
 def test_without_a_gpu_no_plan_is_opened(plan):
     about = read_sidecar(plan)
-    with pytest.raises(Unavailable, match=r"PyCUDA|driver|GPU"), open_plan(plan, about, 4):
+    with pytest.raises(Unavailable, match=r"PyCUDA|driver|GPU"), open_tensorrt_plan(plan, about, 4):
         pass
     with pytest.raises(Unavailable, match="this machine has no GPU"):
         open_here(plan, about, 4)
@@ -163,5 +165,5 @@ def test_a_plan_of_another_tensorrt_is_not_opened(plan, tmp_path):
     copy = str(tmp_path / "m.plan")
     Path(copy).write_bytes(Path(plan).read_bytes())
     Path(sidecar_path(copy)).write_text(about.to_json())
-    with pytest.raises(Unavailable, match="tensorrt_of_old"), open_plan(copy, about, 4):
+    with pytest.raises(Unavailable, match="tensorrt_of_old"), open_tensorrt_plan(copy, about, 4):
         pass

@@ -21,7 +21,7 @@ from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.int8.calibration import collect, collect_share, draw_sample
 from odtk_ray.export.int8.calibration_table import read_table
 from odtk_ray.export.traced_network import trace_checkpoint
-from odtk_ray.images.decode import load_picture
+from odtk_ray.images.decode_image import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.settings import Preprocessing
@@ -121,7 +121,7 @@ def test_a_table_says_what_it_was_made_from(table, checkpoint):
 def test_a_table_is_reused_without_images(table, checkpoint, tmp_path):
     outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-table", table)
     assert outcome.exit_code == 0, outcome.output
-    assert "ranges are those of" in outcome.output
+    assert "using the ranges of" in outcome.output
     first = table.parent / "m.onnx"
     assert (tmp_path / "m.onnx").read_bytes() == first.read_bytes()
 
@@ -163,7 +163,7 @@ def test_what_is_no_table_is_not_replaced(checkpoint, images, tmp_path, content)
         outcome = export(checkpoint, tmp_path / "m.onnx", *flags, *more)
         assert outcome.exit_code == 2
         assert path.read_bytes() == content
-    assert f"cannot write {path}: the file there is no calibration table" in outcome.output
+    assert f"cannot write {path}: the existing file is not a calibration table" in outcome.output
     assert os.listdir(tmp_path) == ["t.json"]
 
 
@@ -182,9 +182,12 @@ def test_a_damaged_table_is_made_anew(table, checkpoint, images, tmp_path):
         (("--int8-exclude", "nothing*"), "--int8-exclude nothing* matches nothing"),
         (("--calibration-table", "no/t.json"), "there is no folder no"),
         (("--calibration-table", ".", "--recalibrate"), "cannot write .: it is a folder"),
-        (("--calibration-table", "/proc/self/fd/t.json"), "choose a folder you may write"),
-        (("--calibration-table", "./m.onnx"), "the table and the export are both to be ./m.onnx"),
-        (("--workspace", 1), "--workspace is for plans: m.onnx is none"),
+        (("--calibration-table", "/proc/self/fd/t.json"), "choose a folder that you can write to"),
+        (
+            ("--calibration-table", "./m.onnx"),
+            "--calibration-table and the output are the same file: ./m.onnx",
+        ),
+        (("--workspace", 1), "--workspace is for plans: m.onnx is not a .plan file"),
         (("--dynamic-batch-opts", 1, 2, 4), "--dynamic-batch-opts is for plans"),
         (("--seed", -1), "--seed"),
     ],
@@ -241,7 +244,7 @@ def test_what_a_worker_raises_is_one_sentence(ray_session, checkpoint, images, t
     outcome = export(tmp_path / "huge.pth", tmp_path / "m.onnx", *flags)
     assert outcome.exit_code == 1
     (said,) = [x for x in outcome.stderr.splitlines() if not x.startswith(("note: ", "warning: "))]
-    assert said.startswith("error: calibration met NaN or infinity in ")
+    assert said.startswith("error: calibration found NaN or infinity in ")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +256,7 @@ def test_what_a_worker_raises_is_one_sentence(ray_session, checkpoint, images, t
         (["--calibration-table", "list.json"], "not a calibration table"),
         (["--calibration-table", "model.json"], "it is for model 000000000000"),
         (["--calibration-table", "size.json"], "it was made at 32x96, and --size is 64x96"),
-        (["--calibration-table", "less.json"], "1 of its entries are not this network's"),
+        (["--calibration-table", "less.json"], "1 of its entries do not belong to this network"),
         (["--calibration-table", "nan.json"], "not a calibration table"),
         (["--calibration-images", "{images}"], "calibration needs 20 images"),
         (["--calibration-images", "{images}", "--calibration-batches", "2",
@@ -313,4 +316,4 @@ def test_calibration_flags_need_int8(checkpoint, images, tmp_path):
     arguments = ["export", checkpoint, tmp_path / "m.onnx", "--calibration-images", images]
     outcome = CliRunner().invoke(cli, [str(a) for a in arguments])
     assert outcome.exit_code == 2
-    assert "with --int8 only" in outcome.output
+    assert "need --int8" in outcome.output

@@ -21,12 +21,12 @@ from standins_for_tests import spoil, standing_in
 from synthetic import tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import is_engine_set, read_set
-from odtk_ray.artifacts.sidecar import check_pair, read_sidecar
+from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
+from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.sets import export_set as module
+from odtk_ray.export.engine_set import export_set as module
 from odtk_ray.storage import object_stores
 
 
@@ -48,7 +48,7 @@ def export(fleet, checkpoint, monkeypatch):
     real = module.export_set
 
     def run(folder, *flags, model=checkpoint, code=0, **means):
-        on_nodes = functools.partial(real, detect=simulated, **means)
+        on_nodes = functools.partial(real, inspect=simulated, **means)
         monkeypatch.setattr(module, "export_set", on_nodes)
         arguments = ["export", model, folder, "--address", fleet.address, *flags]
         if "--size" not in flags and not str(model).endswith(".onnx"):
@@ -71,7 +71,7 @@ def built(fleet, checkpoint, tmp_path_factory):
     """A set for all four, and what its export said."""
     folder = tmp_path_factory.mktemp("sets") / "engines"
     with pytest.MonkeyPatch.context() as patch:
-        with_detect = functools.partial(module.export_set, detect=simulated)
+        with_detect = functools.partial(module.export_set, inspect=simulated)
         patch.setattr(module, "export_set", with_detect)
         flags = ["--gpu-type", "all", "--size", "64", "96", "--address", fleet.address]
         outcome = CliRunner().invoke(cli, ["export", str(checkpoint), str(folder), *flags])
@@ -90,7 +90,7 @@ def test_every_kind_of_gpu_gets_a_plan(built):
     assert "tuned for single images; for throughput: --dynamic-batch-opts 1 8 16" in output
     assert f"{folder} has 4 plans: ResNet18FPN, 64x96, FP16" in output
     assert output.splitlines()[-1] == f"next: odtk-ray infer {folder} --images DIR"
-    engines = read_set(str(folder))
+    engines = read_engine_set(str(folder))
     kinds = {"plan", "plan.json", "timing"}
     names = {f"{key}.{kind}" for key in engines.engines for kind in kinds}
     assert set(os.listdir(folder)) == names | {"engines.json"}
@@ -134,32 +134,32 @@ def test_a_rerun_builds_only_what_is_missing_or_damaged(copied, export):
     (copied / "engines.json").write_text("{")
     output = export(copied, "--gpu-type", "all")
     assert states(output) == dict(zip(ALL, ("built", "built", "built", "kept"), strict=True))
-    assert "engines.json is made anew: engines.json is damaged" in output
-    for found, about in read_set(str(copied)).engines.items():
+    assert "engines.json is written again: engines.json is damaged" in output
+    for found, about in read_engine_set(str(copied)).engines.items():
         assert read_sidecar(str(copied / f"{found}.plan")) == about
 
 
 @pytest.mark.cluster
 def test_other_gpus_stay_listed_as_long_as_they_fit(copied, export, tmp_path):
     assert states(export(copied, "--gpu-type", H100.name)) == {"NVIDIA-H100-80GB-HBM3": "kept"}
-    assert len(read_set(str(copied)).engines) == 4
+    assert len(read_engine_set(str(copied)).engines) == 4
     # The same key, and another plan: those of the others do not go with it.
     other = tiny_model(tmp_path / "other.pth", seed=8)
     output = export(copied, "--gpu-type", "H100", model=other)
     assert states(output) == {"NVIDIA-H100-80GB-HBM3": "built"}
     assert output.count("no longer listed: ") == 3
-    assert {about.gpu for about in read_set(str(copied)).engines.values()} == {H100}
+    assert {about.gpu for about in read_engine_set(str(copied)).engines.values()} == {H100}
     # What lies there still counts.
     output = export(copied, "--gpu-type", "all")
     assert states(output) == dict(zip(ALL, ("kept", "built", "kept", "kept"), strict=True))
-    assert len(read_set(str(copied)).engines) == 4
+    assert len(read_engine_set(str(copied)).engines) == 4
 
 
 @pytest.mark.cluster
 def test_precisions_lie_beside_each_other(copied, export):
     output = export(copied, "--gpu-type", "A10G", "--full-precision")
     assert output.count("no longer listed: ") == 4
-    (about,) = read_set(str(copied)).engines.values()
+    (about,) = read_engine_set(str(copied)).engines.values()
     assert about.model.precision == "fp32"
     assert len(list(copied.glob("*.plan"))) == 5
 
@@ -178,8 +178,8 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
     outcome = CliRunner().invoke(cli, list(map(str, arguments)))
     assert outcome.exit_code == 0, outcome.output
     output = export(folder, *types)
-    assert f"ranges are those of {table}" in output
-    engines = list(read_set(str(folder)).engines.values())
+    assert f"using the ranges of {table}" in output
+    engines = list(read_engine_set(str(folder)).engines.values())
     assert [about.model.precision for about in engines] == ["int8"] * 2
     expected = hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest()
     assert [about.model.sha256 for about in engines] == [expected] * 2
@@ -198,11 +198,11 @@ def test_a_set_in_a_bucket(export, checkpoint, s3):
     output = export(f"{folder}/", *flags, model=f"{s3.url}/model.pth")
     assert set(states(output).values()) == {"built"}
     assert is_engine_set(folder)
-    engines = read_set(folder).engines
+    engines = read_engine_set(folder).engines
     assert len(engines) == 2
     for found, about in engines.items():
         plan, beside = (storage.read_bytes(f"{folder}/{found}.plan{end}") for end in ("", ".json"))
-        assert check_pair(found, plan, beside) == about
+        assert check_sidecar(found, plan, beside) == about
     output = export(folder, *flags, model=f"{s3.url}/model.pth")
     assert set(states(output).values()) == {"kept"}
     kinds = {name.rpartition(".")[2] for name in storage.list_files(folder, recursive=True).names}
@@ -214,8 +214,8 @@ def test_a_set_in_a_bucket(export, checkpoint, s3):
 @pytest.mark.cluster
 def test_a_set_of_an_onnx_file_is_that_of_its_checkpoint(built, export, graph, tmp_path):
     export(tmp_path / "engines", "--gpu-type", "A10G", model=graph)
-    found, expected = (read_set(str(path)) for path in (tmp_path / "engines", built[0]))
-    trt = describe(import_tensorrt())
+    found, expected = (read_engine_set(str(path)) for path in (tmp_path / "engines", built[0]))
+    trt = package_version(import_tensorrt())
     (key,) = found.engines
     assert key == found.find(A10G, trt)
     assert found.engines[key].identity == expected.engines[key].identity
@@ -268,7 +268,7 @@ def test_each_plan_is_checked_where_it_was_built(
     assert re.search(r"^warning: NVIDIA-A10G_\S+: AP falls by", output, re.MULTILINE)
     assert output.count("warning: ") == 1
     assert "the images fill" in output
-    assert len(read_set(str(tmp_path / "set")).engines) == 3
+    assert len(read_engine_set(str(tmp_path / "set")).engines) == 3
 
 
 @pytest.mark.cluster
@@ -305,7 +305,7 @@ def test_sets_are_built_and_read_without_torch():
     code = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
-        "import odtk_ray.model.describe, odtk_ray.engines.loader\n"
-        "import odtk_ray.export.sets.export_set, odtk_ray.run.pipeline"
+        "import odtk_ray.model.describe_model, odtk_ray.engines.loader\n"
+        "import odtk_ray.export.engine_set.export_set, odtk_ray.run.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,22 +14,22 @@ from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Machine
-from odtk_ray.engines.tensorrt_package import describe, import_tensorrt
+from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError
-from odtk_ray.export.check.check_export import Material
+from odtk_ray.export.check.check_export import CheckData
+from odtk_ray.export.engine_set import engines_json
+from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
+from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
+from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
 from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.sets import set_file
-from odtk_ray.export.sets.build_on_node import build_into, remove_parts
-from odtk_ray.export.sets.set_file import find_plan, list_plans
-from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
-from odtk_ray.export.tensorrt.builder import PlanOptions
+from odtk_ray.export.tensorrt.build_plan import PlanOptions
 from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.settings import Postprocessing
 
 TRT = "tensorrt 11.4.0"
 MODEL = replace(ABOUT, sha256="cd" * 32)
-SOURCE = Source(b"", MODEL, PlanOptions(), Material(MODEL, [], True, None), unable)
+SOURCE = PlanSource(b"", MODEL, PlanOptions(), CheckData(MODEL, [], True, None), unable)
 
 
 def node(i, *found, trt=TRT, kind=""):
@@ -61,14 +61,14 @@ def key(gpu, trt="11.4.0"):
     ],
 )  # fmt: skip
 def test_one_order_for_each_gpu_and_tensorrt(quiet, nodes, types, expected):
-    orders, rows = place_orders(nodes, types, SOURCE, quiet)
+    orders, rows = find_wanted_plans(nodes, types, SOURCE, quiet)
     assert {k: (order.nodes, order.gpus) for k, order in orders.items()} == expected
     assert rows == []
 
 
 def test_a_gpu_without_tensorrt_fails_unless_another_node_has_it(quiet):
     nodes = [node("1", H100, trt=""), node("2", A10G, trt=""), node("3", A10G)]
-    orders, rows = place_orders(nodes, ["all"], SOURCE, quiet)
+    orders, rows = find_wanted_plans(nodes, ["all"], SOURCE, quiet)
     assert list(orders) == [key(A10G)]
     assert [row.lines() for row in rows] == [[f"failed  {H100}: no TensorRT on 10.0.0.1: none"]]
     assert quiet.warnings == ["no TensorRT on 10.0.0.2, which cannot run plans: none"]
@@ -86,7 +86,7 @@ def one(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     config = ExportConfig(str(checkpoint), "", (64, 96))
     source = plan_source(config, ImageLists(), Quiet())
-    trt = describe(import_tensorrt())
+    trt = package_version(import_tensorrt())
     about = describe_built(source.model, source.options, trt, A10G)
     built, _ = build(folder, about, source, Machine((A10G,), trt))
     assert built.path == str(folder / f"{key_of(about)}.plan")
@@ -125,11 +125,11 @@ def test_a_plan_that_another_export_has_just_built_is_taken(one):
 def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, quiet):
     """With other settings, under the same key, after this export had built its own."""
     folder, source, trt = one
-    monkeypatch.setattr(set_file, "_LOOKS", 1)
+    monkeypatch.setattr(engines_json, "_LOOKS", 1)
     asked = replace(source, options=replace(source.options, batches=(1, 1, 8)))
     about = describe_built(source.model, asked.options, trt, A10G)
-    orders = {key_of(about): Order(about, ("1",), 1)}
-    rows = [Row(key_of(about), "built", 1.0)]
+    orders = {key_of(about): WantedPlan(about, ("1",), 1)}
+    rows = [PlanResult(key_of(about), "built", 1.0)]
     engines, final = list_plans(str(folder), orders, rows, asked, quiet)
     assert engines is None
     assert [row.state for row in final] == ["failed"]

@@ -14,7 +14,7 @@ from synthetic import ABOUT
 from odtk_ray.export.graph_builder import GraphBuilder
 from odtk_ray.export.onnx.decoding import add_postprocess
 from odtk_ray.ops.anchors import generate_anchors
-from odtk_ray.ops.decode import decode
+from odtk_ray.ops.decode_heads import decode_heads
 from odtk_ray.ops.nms import nms
 from odtk_ray.settings import Postprocessing
 
@@ -71,7 +71,7 @@ def compare(about, scores, deltas):
     feeds = dict(zip(names, [*scores, *deltas], strict=True))
     found = session(about).run(None, feeds)
     post = about.post
-    candidates = decode(
+    candidates = decode_heads(
         [torch.from_numpy(array) for array in scores],
         [torch.from_numpy(array) for array in deltas],
         ANCHORS,

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.errors import UsageError
-from odtk_ray.export.tensorrt.builder import PlanOptions
+from odtk_ray.export.tensorrt.build_plan import PlanOptions
 
 SIZE = (64, 96)
 
@@ -30,7 +30,7 @@ def odtk_ray(*arguments):
     ("arguments", "message"),
     [
         (["ended.onnx"], "this model ends in detections"),
-        (["int8.onnx", "--full-precision"], "the model is INT8 and the plan is to be FP32"),
+        (["int8.onnx", "--full-precision"], "the model is INT8 and the plan would be FP32"),
         (["fp32.onnx", "--int8"], "--int8 needs a checkpoint"),
         (["fp32.onnx", "--size", "96", "96"], "--size is for checkpoints: fp32.onnx was exported "
                                               "for 64x96 in FP32 already"),
@@ -42,13 +42,13 @@ def odtk_ray(*arguments):
         (["{checkpoint}", "--size", "64", "--with-postprocess"], "this model ends in detections"),
         (["{checkpoint}", "--size", "64", "--int8"], "--int8 needs --calibration-images, or the "),
         (["foreign.onnx"], "odtk-ray did not write it"),
-        (["swapped.onnx"], "its graph is another one than its description says"),
-        (["empty.onnx"], "it is damaged, or no ONNX file"),
+        (["swapped.onnx"], "its graph is not the one that its description says"),
+        (["empty.onnx"], "it is damaged, or not an ONNX file"),
         (["a.plan"], "cannot export a.plan: it is an exported model"),
-        (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is no range"),
+        (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is not a range"),
         (["fp32.onnx", "--dynamic-batch-opts", "4", "8"], "takes three numbers"),
         (["fp32.onnx", "--compute-capability", "9.0"], "does not build for 9.0"),
-        (["fp32.onnx", "--compute-capability", "89"], "--compute-capability 89 is none: 8.9 is"),
+        (["fp32.onnx", "--compute-capability", "89"], "89 is not valid: it looks like 8.9"),
         (["fp32.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["none.onnx"], "No such file"),
     ],
@@ -122,7 +122,7 @@ def test_timings_that_cannot_be_kept_cost_no_plan(rtx, plan_models, tmp_path, ca
     flags = ("--compute-capability", "8.9", "--timing-cache", tmp_path / cache)
     outcome = odtk_ray("export", plan_models / "fp32.onnx", tmp_path / "m.plan", *flags)
     assert outcome.exit_code == 0, outcome.output
-    assert "timings are not kept: cannot write" in outcome.stderr
+    assert "timings are not saved: cannot write" in outcome.stderr
     assert read_sidecar(str(tmp_path / "m.plan")).capabilities == ("8.9",)
 
 
@@ -173,5 +173,5 @@ def test_damaged_plans_are_refused(rtx, plan_models, tmp_path):
 
 @pytest.mark.parametrize("batches", [(0, 1, 1), (2, 1, 4), (1, 5, 4)])
 def test_batches_rise(batches):
-    with pytest.raises(UsageError, match="is no range"):
+    with pytest.raises(UsageError, match="is not a range"):
         PlanOptions(batches=batches)

@@ -58,7 +58,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
     scores, deltas = map(float, found.groups()[:2])
     assert 0 < scores < 0.5  # FP16 moves them, and the tiny model's logits are large
     assert deltas > 0
-    check = plan.verdict.check
+    check = plan.check_result.check
     assert (check.matched, check.counted) == tuple(map(int, found.groups()[2:]))
     assert check.counted > 20
     assert after == f"next: odtk-ray infer {tmp_path / 'm.plan'} --images DIR"
@@ -67,7 +67,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
 
 def test_the_same_graph_matches(rtx, source, tmp_path):
     plan, _, warnings = built(source[1], tmp_path, standing_in(source[1]))
-    check = plan.verdict.check
+    check = plan.check_result.check
     assert (check.scores, check.deltas) == (0, 0)
     assert check.matched == check.counted > 20
     assert check.made_up
@@ -77,11 +77,11 @@ def test_the_same_graph_matches(rtx, source, tmp_path):
 def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
     opened = standing_in(source[1], spoil)
     plan, _, warnings = built(source[1], tmp_path, opened, check_images=str(photos))
-    share = plan.verdict.check.share
+    share = plan.check_result.check.share
     assert share < 0.97
     assert warnings == [
-        f"only {share:.1%} of the detections match ONNX Runtime's: the export is off "
-        "(--calibration-annotations measures AP)"
+        f"only {share:.1%} of the detections match ONNX Runtime's: the exported model differs too "
+        "much (--calibration-annotations measures AP)"
     ]
     assert (tmp_path / "m.plan").exists()
 
@@ -89,7 +89,7 @@ def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
 def test_outputs_that_are_not_finite_are_warned_of(rtx, source, tmp_path):
     opened = standing_in(source[1], overflow)
     _, _, warnings = built(source[1], tmp_path, opened)
-    assert warnings == ["some outputs are not finite: the export is off"]
+    assert warnings == ["some outputs of the exported model are not finite"]
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +103,13 @@ def test_ap_decides_where_there_are_annotations(rtx, source, photos, truth, tmp_
         source[0], tmp_path, standing_in(source[1], change), check_images=str(photos),
         calibration_annotations=str(truth),
     )  # fmt: skip
-    accuracy = plan.verdict.accuracy
+    accuracy = plan.check_result.accuracy
     assert accuracy.images == 8
     assert accuracy.name == "PyTorch"
     assert accuracy.reference > 0.4
     assert accuracy.rotated == plan.about.model.rotated
     assert accuracy.line() in lines
-    off = [f"AP falls by {1 - accuracy.kept:.1%}: the export is off"]
+    off = [f"AP falls by {1 - accuracy.kept:.1%}: the exported model differs too much"]
     assert warnings == ([] if kept else off)
 
 
@@ -121,8 +121,8 @@ def test_ap_without_a_reference_is_said_and_judges_nothing(
     plan, lines, warnings = built(
         source[1], tmp_path, opened, check_images=str(photos), calibration_annotations=str(truth)
     )
-    assert plan.verdict.accuracy.reference is None
-    assert plan.verdict.accuracy.line() in lines
+    assert plan.check_result.accuracy.reference is None
+    assert plan.check_result.accuracy.line() in lines
     assert warnings == []
 
 

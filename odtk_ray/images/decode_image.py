@@ -1,4 +1,4 @@
-"""From the bytes of an image file to the resized RGB picture, with ODTK's arithmetic.
+"""Decodes an image file into a resized RGB picture, with ODTK's arithmetic.
 
 Sizes are (width, height) in pixels; arrays are uint8 [height, width, 3], RGB. All functions may be
 called from several threads at once.
@@ -61,7 +61,7 @@ class Picture:
 
 
 def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
-    """The (width, height) in pixels that an image file states in its header; decodes nothing.
+    """Read (width, height) in pixels from an image file's header, without decoding it.
 
     Args:
         stream: seekable binary file; stays open.
@@ -77,7 +77,7 @@ def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
 
 
 def orientation(data: bytes) -> int:
-    """EXIF orientation of an image file, 1 (upright) to 8; decodes nothing.
+    """Read the EXIF orientation of an image file, 1 (upright) to 8, without decoding it.
 
     Raises:
         ImageError: the header cannot be read.
@@ -85,8 +85,8 @@ def orientation(data: bytes) -> int:
     return _orientation(open_image(io.BytesIO(data)))
 
 
-def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
-    """Decodes the bytes of one image file to RGB, the first frame if there are several.
+def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
+    """Decode the bytes of one image file to RGB, the first frame if there are several.
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
     v >> 8, the high byte, as Pillow does for 16-bit colour (v >> 4 for 12-bit TIFF); Pillow's own
@@ -108,7 +108,7 @@ def decode(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
 
 
 def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Picture:
-    """Decodes and resizes one image; see `decode`, `network_size` and `resize`.
+    """Decode and resize one image; see `decode_image`, `network_size` and `resize`.
 
     Args:
         data: a file, or decoded pixels, uint8 [h, w, 3], RGB.
@@ -143,13 +143,13 @@ def open_image(stream: BinaryIO) -> Image.Image:
 
 
 def is_sparse(image: Image.Image) -> bool:
-    """Whether a TIFF leaves out strips or tiles, as GDAL does where nothing is."""
+    """Return whether a TIFF leaves out empty strips or tiles, as GDAL does."""
     tags = getattr(image, "tag_v2", {})
     return any(0 in tags.get(counts, ()) for counts in _SEGMENT_BYTES)
 
 
 def load(data: bytes, prep: Preprocessing) -> Image.Image:
-    """Decodes one image file as `decode` does; `to_rgb` converts all of it, or parts."""
+    """Decode one image file as `decode_image` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     image = open_image(io.BytesIO(data))
@@ -160,7 +160,7 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
             "(--max-pixels; --tile reads TIFFs of any size)"
         )
     if is_sparse(image):
-        raise ImageError("a TIFF that leaves out parts where nothing is can be read with --tile")
+        raise ImageError("a TIFF with empty parts left out can only be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
         raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
     with _decoding():
@@ -174,7 +174,7 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """What `load` gave, or a part of it, in RGB; raises ImageError where Pillow cannot convert."""
+    """Convert the result of `load`, or a part of it, to RGB; ImageError if Pillow cannot."""
     with _decoding():
         return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -193,7 +193,7 @@ def _decoding() -> Iterator[None]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 (upright) where there is none or it cannot be read."""
+    """Read the EXIF orientation, 1 to 8; 1 (upright) if it is missing or unreadable."""
     try:
         # The method of the base class: PNG's own decodes the whole picture first.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation)

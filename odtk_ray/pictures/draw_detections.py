@@ -1,4 +1,4 @@
-"""Detections drawn into a picture: boxes, and labels where they hide nothing."""
+"""Draws detections into a picture: boxes, and labels where they hide nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_detections(
     classes: NDArray[np.integer],
     corners: NDArray[np.floating] | None = None,
 ) -> Image.Image:
-    """Draws detections into a copy of a picture, the best on top.
+    """Draw detections into a copy of a picture, the best on top.
 
     Lines and text grow with the picture. A label goes above, below or into its box, in smaller text
     or with the score alone if need be, and is left out where it would hide boxes or other labels.
@@ -75,14 +75,14 @@ def draw_detections(
 
 @functools.lru_cache(maxsize=4096)
 def class_color(index: int) -> Color:
-    """The colour of a class, RGB: always the same, and far from those of the classes around it."""
+    """Return the RGB colour of a class: constant, and unlike those of nearby classes."""
     saturation, value = _TONES[index % len(_TONES)]
     red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 class _Space:
-    """Where labels fit: inside the picture, apart from each other, and hiding no box."""
+    """The space for labels: inside the picture, apart from each other, hiding no box."""
 
     def __init__(self, size: tuple[int, int], boxes: NDArray[np.float64]) -> None:
         self._size, self._boxes = size, boxes
@@ -93,7 +93,7 @@ class _Space:
     def take(
         self, box: NDArray[np.float64], size: tuple[int, int], share: float
     ) -> Rectangle | None:
-        """The best free place for a label of some width and height at a box; None without one.
+        """Reserve the best free place for a label of this size at a box; None if there is none.
 
         Labels taken so far and this one may cover the given share of the picture.
         """
@@ -116,7 +116,7 @@ class _Space:
 
 
 def _overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Common pixels of rectangles [4] or [n, 4] and [n, 4]; inclusive corners."""
+    """Count common pixels of rectangles [4] or [n, 4] and [n, 4]; inclusive corners."""
     sides = np.minimum(a[..., 2:], b[:, 2:]) - np.maximum(a[..., :2], b[:, :2]) + 1
     common: NDArray[np.float64] = np.maximum(sides, 0).prod(axis=1)
     return common
@@ -125,7 +125,7 @@ def _overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 def _visible(
     boxes: NDArray[np.floating], size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Boxes cut off at the picture's edges, rounded to pixels, and the rows that remain visible."""
+    """Clip boxes to the picture, rounded to pixels; return them and the rows that stay visible."""
     last = np.array([size[0] - 1, size[1] - 1, size[0] - 1, size[1] - 1])
     boxes = boxes.astype(np.float64)
     inside = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
@@ -141,7 +141,7 @@ def _draw_box(pen: ImageDraw.ImageDraw, box: NDArray[np.float64], color: Color, 
 
 
 def _cut(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """The parts of a polygon's edges [n, 2] near the picture, [m, 2, 2]: a far end may be anywhere.
+    """Clip a polygon's edges [n, 2] to the picture's surroundings, [m, 2, 2]: ends may be far away.
 
     Liang and Barsky's clipping, to the picture and a margin that hides the cut.
     """
@@ -174,7 +174,7 @@ def _name(labels: Sequence[str], index: int) -> str:
 
 
 def _font_sizes(names: Sequence[str], picture: tuple[int, int]) -> tuple[int, int]:
-    """Pixels of the usual and of the small text; equal where there are many labels."""
+    """Return the pixels of the usual and the small text; equal if there are many labels."""
     area = picture[0] * picture[1]
     usual = max(_LEAST_FONT + 2, round(math.sqrt(area) / 45))
     small = max(_LEAST_FONT, round(0.7 * usual))
@@ -184,7 +184,7 @@ def _font_sizes(names: Sequence[str], picture: tuple[int, int]) -> tuple[int, in
 
 
 def _wordings(name: str, score: float, usual: int, small: int) -> list[tuple[str, int, float]]:
-    """Texts, font sizes, and how much of the picture may be covered; the most welcome first."""
+    """Return texts, font sizes, and how much of the picture they may cover; the best first."""
     number = f"{score:.2f}"
     text = f"{name} {number}".strip()
     return [(text, usual, _NAMED), (text, small, _NAMED), (number, small, _LABELLED)]
@@ -202,7 +202,7 @@ def _draw_label(
 
 
 def _text_size(text: str, size: int) -> tuple[int, int]:
-    """Width and height in pixels of a label with its margins."""
+    """Return width and height in pixels of a label with its margins."""
     return math.ceil(_font(size).getlength(text)) + size // 2, round(1.25 * size)
 
 

@@ -1,4 +1,4 @@
-"""What a tile looks like: colours, light, sharpness and noise, as numbers drawn from a seed."""
+"""The appearance of a tile: colours, light, sharpness and noise, as numbers drawn from a seed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601, as Pillow's convert("L")
-FIELD = 4  # cells of `Look.light` along a side
+FIELD = 4  # cells of `Appearance.light` along a side
 NOISE = 1024  # pixels of the side of the noise that tiles take their own from
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is done to one tile, in this order.
+class Appearance:
+    """The changes to one tile, in this order.
 
     Attributes:
         sigma: of the Gaussian blur in pixels.
@@ -43,8 +43,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Variety:
-    """How much looks differ; the defaults reach far beyond what one forest shows.
+class AppearanceRange:
+    """How much appearances differ; the defaults reach far beyond what one forest shows.
 
     Attributes:
         brightness: greatest factor, up or down, drawn evenly in its logarithm as all factors.
@@ -72,8 +72,8 @@ class Variety:
     sharpness: tuple[float, float] = (-1.0, 1.0)
     noise: float = 12.0
 
-    def draw(self, rng: np.random.Generator) -> Look:
-        """One look; every call takes as many numbers from `rng`."""
+    def draw(self, rng: np.random.Generator) -> Appearance:
+        """Draw one appearance; every call takes the same number of values from `rng`."""
         brightness, contrast, saturation, gamma = (
             _factors(rng, limit)
             for limit in (self.brightness, self.contrast, self.saturation, self.gamma)
@@ -86,7 +86,7 @@ class Variety:
         mix = brightness * tint[:, None] * (saturate(float(saturation[0])) @ turn_hue(hue))
         noise = rng.uniform(0, self.noise)
         grain, x, y = rng.integers(0, [2, NOISE, NOISE]).tolist()
-        return Look(
+        return Appearance(
             sigma=self.blur * float(np.exp(rng.uniform(math.log(0.25), 0))),
             sharpness=rng.uniform(*self.sharpness),
             gamma=(gamma * spread).astype(np.float32),
@@ -100,25 +100,25 @@ class Variety:
 
 
 # As the first demonstration model had it, whose trees were found in one forest only.
-MILD = Variety(1.3, 1.3, 1.3, 0.0, 0.0, 1.1, 1.0, 1.0, 1.0, (0.0, 0.0), 0.0)
+MILD = AppearanceRange(1.3, 1.3, 1.3, 0.0, 0.0, 1.1, 1.0, 1.0, 1.0, (0.0, 0.0), 0.0)
 # For scenes, whose shapes have colours of all kinds already.
-MODERATE = Variety(1.3, 1.5, 1.6, 0.1, 30.0, 1.2, 1.4, 1.3, 1.5, (-1.0, 1.0), 8.0)
+MODERATE = AppearanceRange(1.3, 1.5, 1.6, 0.1, 30.0, 1.2, 1.4, 1.3, 1.5, (-1.0, 1.0), 8.0)
 
 
 def _factors(
     rng: np.random.Generator, limit: float, shape: int | tuple[int, ...] = 1
 ) -> NDArray[np.float64]:
-    """Factors from 1 / limit to limit."""
+    """Draw factors from 1 / limit to limit."""
     return np.exp(rng.uniform(-math.log(limit), math.log(limit), shape))
 
 
 def saturate(factor: float) -> NDArray[np.float64]:
-    """float64 [3, 3] that moves colours away from their luma: 0 makes gray, 1 changes nothing."""
+    """Return float64 [3, 3] that moves colours from their luma: 0 makes gray, 1 is neutral."""
     return factor * np.eye(3) + (1 - factor) * np.tile(LUMA, (3, 1))
 
 
 def turn_hue(angle: float) -> NDArray[np.float64]:
-    """float64 [3, 3] that turns colours about the axis of grays, by Rodrigues' formula.
+    """Return float64 [3, 3] that turns colours about the axis of grays (Rodrigues' formula).
 
     Args:
         angle: radians; a third of a circle takes red to green.

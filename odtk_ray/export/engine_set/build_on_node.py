@@ -1,4 +1,4 @@
-"""One plan of an engine set, built on a node of the cluster that has the GPU for it."""
+"""Builds one plan of an engine set, on a node of the cluster that has the GPU for it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from dataclasses import replace
 from pathlib import Path
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import key_of, plan_of, read_pair
+from odtk_ray.artifacts.engine_set import key_of, plan_path, read_plan_and_sidecar
 from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
-from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import OdtkError
 from odtk_ray.export.check.runners import PlanOpener
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, build_checked
-from odtk_ray.export.tensorrt.plan_source import Source
-from odtk_ray.storage.retry import patiently
+from odtk_ray.export.tensorrt.plan_source import PlanSource
+from odtk_ray.storage.retry import with_retries
 
 
 def build_into(
-    folder: str, about: Sidecar, tag: str, detect: Detect, open_built: PlanOpener, source: Source
+    folder: str,
+    about: Sidecar,
+    tag: str,
+    inspect: InspectMachine,
+    open_built: PlanOpener,
+    source: PlanSource,
 ) -> tuple[BuiltPlan | None, float]:
-    """Builds a plan, checks it if it can run on this node, and puts it into a set.
+    """Build a plan, check it if it can run on this node, and add it to a set.
 
     Args:
         folder: of the set, path or URI.
         about: the plan's sidecar, as far as it is known before the build.
         tag: of temporary files, for `remove_parts`.
-        detect: finds the GPU.
+        inspect: finds the GPU.
         open_built: makes the plan run.
         source: what it is made of.
 
@@ -44,33 +49,33 @@ def build_into(
         raise OdtkError(
             f"its node has no folder {folder}", "engine sets lie on storage that every node sees"
         )
-    machine = detect(about.gpu)
+    machine = inspect(about.gpu)
     if about.gpu not in machine.gpus or machine.tensorrt != about.tensorrt:
         found = ", ".join(map(str, machine.gpus)) or "no GPU"
-        raise OdtkError("its node has changed", f"it has {found} and {machine.tensorrt} now")
+        raise OdtkError("its node has changed", f"it now has {found} and {machine.tensorrt}")
     key = key_of(about)
-    plan, timings = plan_of(folder, key), storage.join(folder, f"{key}.timing")
+    plan, timings = plan_path(folder, key), storage.join(folder, f"{key}.timing")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="odtk-ray-") as scratch:
         cache = os.path.join(scratch, "timing")
         with contextlib.suppress(OSError):
             Path(cache).write_bytes(storage.read_bytes(timings))
         source = replace(source, options=replace(source.options, timing_cache=cache))
-        built = build_checked(plan_of(scratch, key), about, source, open_built)
+        built = build_checked(plan_path(scratch, key), about, source, open_built)
         seconds = time.monotonic() - started
-        here = patiently(lambda: read_pair(folder, key))
+        here = with_retries(lambda: read_plan_and_sidecar(folder, key))
         if here is not None and here.identity == about.identity:
             return None, seconds
         content = Path(built.path).read_bytes()
         both = {sidecar_path(plan): built.about.to_json().encode(), plan: content}
-        patiently(lambda: storage.write_together(both, tag))
+        with_retries(lambda: storage.write_together(both, tag))
         with contextlib.suppress(OSError):  # a help, and no part of the set
             storage.write_atomic(timings, Path(cache).read_bytes(), tag)
     return replace(built, path=plan), seconds
 
 
 def remove_parts(folder: str, key: str, tag: str) -> None:
-    """Remove what a build that was killed may have left of its files."""
-    plan = plan_of(folder, key)
+    """Remove the temporary files of a build that may have been killed."""
+    plan = plan_path(folder, key)
     for path in (plan, sidecar_path(plan), storage.join(folder, f"{key}.timing")):
         storage.discard_part(path, tag)

@@ -1,9 +1,8 @@
-"""From records to shards: which images run together, as a pure function of records and settings."""
+"""Cuts records into shards: a pure function of records and settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,22 +11,19 @@ from numpy.typing import NDArray
 from odtk_ray.images.resize import network_sizes
 from odtk_ray.settings import CompileMode, Preprocessing
 
-if TYPE_CHECKING:
-    pass
-
 # Simulated wall over ideal, two images deep: two workers 5x apart and 5,000 images gave 1.08 at 64
 # images a shard and 1.70 at 512; eight equal workers 1.02 at 128 and 1.64 at 512. So about 128
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, LARGEST = 128, 32, 512
 
-# So many have been run and resumed (docs/scaling.md); more images make larger shards.
+# Runs of this many shards have been measured (docs/scaling.md); more images make larger shards.
 _MOST_SHARDS = 20_000
 
 # A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
 # committed and replaced: an H200 idled 6% of the time between launches of ten shapes.
 GPU_LAUNCHES = 4
 
-# A shape takes about 15 s to compile; below so many images that is more than it saves.
+# A shape takes about 15 s to compile, which pays off from this many images on.
 _COMPILED_FROM = 16_000
 
 
@@ -48,7 +44,7 @@ class Shard:
 
 
 def shard_size(images: int, launch_batch: int) -> int:
-    """Images a shard: n / 128 rounded up to 32, from 32 to 512, then to whole launches.
+    """Return the images per shard: n / 128 rounded up to 32, within 32 to 512, to whole launches.
 
     Beyond 10 million images it is n / 20,000.
     """
@@ -58,7 +54,7 @@ def shard_size(images: int, launch_batch: int) -> int:
 
 
 def tiled_shard_size(images: int) -> int:
-    """Images a shard where each fills launches by itself, and may be a lot of work."""
+    """Return the images per shard of tiled runs, where one image can fill several launches."""
     return min(max(-(-images // _SHARDS_WANTED), 1), _largest(images))
 
 
@@ -71,15 +67,15 @@ def cut_shards(
 ) -> list[Shard]:
     """Cut records into shards.
 
-    Images of one padded network size run together, in record order. What fills no launch of its
-    own size shares mixed shards, unsplit, as do images of unknown size. Shards are dispatched in
-    the order of their first records, so that the merge can follow them through the records.
+    Images of one padded network size run together, in record order. Images that do not fill a
+    launch of their size, and images of unknown size, share mixed shards. Shards are dispatched in
+    the order of their first records, so that the merge can follow them.
 
     Args:
-        records: table of PLAN_SCHEMA (any columns with `width` and `height` do).
-        prep: how sizes become network sizes.
+        records: table of RECORD_SCHEMA, or any table with `width` and `height`.
+        prep: determines the network size of each image.
         launch_batch: images in one engine call.
-        launches: a shard has room for at least so many; one of tiled images needs no such room.
+        launches: least number of launches that fit into a shard; not used for tiled images.
     """
     widths, heights = (records[c].to_numpy().astype(np.int64) for c in ("width", "height"))
     padded_w, padded_h = network_sizes(widths, heights, prep)
@@ -102,7 +98,7 @@ def cut_shards(
 
 
 def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
-    """Shards of at most `size` rows from parts that stay whole where they can.
+    """Make shards of at most `size` rows from parts that are kept whole where possible.
 
     A part of one network size that is split would fill two launches in part.
     """
@@ -117,7 +113,7 @@ def _mixed(rest: list[NDArray[np.int64]], size: int) -> list[NDArray[np.int64]]:
 
 
 def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, int], int]:
-    """For each network input that is planned, (height, width), its number of images; largest first.
+    """Count the images of each planned network input (height, width); largest input first.
 
     Images of unknown size are not in it.
     """
@@ -131,11 +127,11 @@ def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, in
 def compiled_shapes(
     shapes: dict[tuple[int, int], int], workers: int, mode: CompileMode
 ) -> list[tuple[int, int]]:
-    """The network inputs that are worth compiling the network for.
+    """Choose the network inputs that are worth compiling the network for.
 
     Args:
-        shapes: images of each.
-        workers: each compiles for itself.
+        shapes: number of images of each shape.
+        workers: number of workers; each compiles for itself.
         mode: `auto` decides by the number of images for each worker.
     """
     if mode == "off":

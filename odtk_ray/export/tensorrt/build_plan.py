@@ -1,4 +1,4 @@
-"""One builder for TensorRT 8.5 to 11 and TensorRT for RTX: what differs is found, not looked up.
+"""Builds plans with TensorRT 8.5 to 11 or TensorRT for RTX; probes for what differs.
 
 Two ways to a precision: where networks are strongly typed, the types are in the ONNX; before that
 the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
@@ -35,11 +35,11 @@ class PlanOptions:
     Attributes:
         precision: of the plan.
         batches: least, tuned and greatest batch.
-        workspace: bytes that a layer may use besides; None leaves it to TensorRT.
+        workspace: bytes of scratch memory that a layer may use; None leaves it to TensorRT.
         timing_cache: file of measured timings, read and written; None keeps none.
         capabilities: compute capabilities such as `8.9` to build for, where TensorRT builds for
             others than the GPU of this machine.
-        verbose: pass on everything that TensorRT says.
+        verbose: print all of TensorRT's messages.
     """
 
     precision: Precision = "fp16"
@@ -54,20 +54,23 @@ class PlanOptions:
         if not 1 <= least <= tuned <= greatest:
             shown = " ".join(map(str, self.batches))
             raise UsageError(
-                f"--dynamic-batch-opts {shown} is no range", "it is MIN OPT MAX, in rising order"
+                f"--dynamic-batch-opts {shown} is not a range",
+                "it must be MIN OPT MAX, in rising order",
             )
         for capability in self.capabilities:
             if not re.fullmatch(r"[0-9]+\.[0-9]", capability):
-                raise UsageError(f"--compute-capability {capability} is none", "8.9 is one")
+                raise UsageError(
+                    f"--compute-capability {capability} is not valid", "it looks like 8.9"
+                )
 
 
 def builder_package(capabilities: Sequence[str]) -> Any:
-    """TensorRT, or, where plans are for GPUs that need not be here, rather that for RTX."""
+    """Import TensorRT; prefer TensorRT for RTX if plans are for GPUs that may not be here."""
     return import_tensorrt(*(PACKAGES[::-1] if capabilities else PACKAGES))
 
 
 def is_strongly_typed(trt: Any) -> bool:
-    """Whether the precision is in the graph: TensorRT from 10.12 on, 11, and RTX.
+    """Return whether the graph determines the precision: TensorRT from 10.12 on, 11, and RTX.
 
     10.0 to 10.11 know the flag, and NVIDIA vouches for it from 10.12 on; `build_engine_with_config`
     came in between.
@@ -79,7 +82,7 @@ def is_strongly_typed(trt: Any) -> bool:
 
 
 def _has_onnx() -> bool:
-    """The rewriting of types needs the onnx package; a Jetson may not have it."""
+    """Return whether the onnx package, which rewrites types, is installed; a Jetson may lack it."""
     import importlib.util
 
     return importlib.util.find_spec("onnx") is not None
@@ -93,18 +96,18 @@ def build_plan(
     name: str,
     progress: Callable[[str], None] = lambda _: None,
 ) -> bytes:
-    """Builds a plan for the GPU of this machine, or for `capabilities`.
+    """Build a plan for the GPU of this machine, or for `capabilities`.
 
     Args:
         onnx_file: a raw model of `odtk-ray export`, FP32 or INT8.
         about: what it says about itself.
         options: how.
         name: of the network, which the plan keeps.
-        progress: told what TensorRT is at.
+        progress: receives the phases of the build.
 
     Raises:
-        UsageError: the precision or a capability cannot be had here, or the file is not for plans,
-            or not what it says.
+        UsageError: the precision or a capability is not available here, or the file does not
+            suit plans, or its description is wrong.
         OdtkError: TensorRT cannot build it; the message is its own.
     """
     check_plan(about, options)
@@ -145,19 +148,19 @@ def build_plan(
 
 
 def check_plan(about: ExportedModel, options: PlanOptions) -> None:
-    """Refuses what no plan can be made of.
+    """Check that a plan can be built from the model with these options.
 
     Raises:
         UsageError: the graph ends in detections, or its precision is another one.
     """
     if about.outputs != "raw":
         raise UsageError(
-            "a plan is made of raw outputs, and this model ends in detections",
+            "a plan needs raw outputs, and this model ends in detections",
             hint="export it without --with-postprocess",
         )
     if (about.precision == "int8") != (options.precision == "int8"):
         raise UsageError(
-            f"the model is {about.precision.upper()} and the plan is to be "
+            f"the model is {about.precision.upper()} and the plan would be "
             f"{options.precision.upper()}",
             "INT8 is decided when the checkpoint is exported",
         )
@@ -213,7 +216,7 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
 
 @contextlib.contextmanager
 def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> Any:
-    """Timings of earlier builds are used, and those of this one are kept, if that can be."""
+    """Use the timings of earlier builds, and keep those of this one if possible."""
     if path is None or not hasattr(config, "create_timing_cache"):
         yield
         return
@@ -228,13 +231,13 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
         with writing(path) as part, open(part, "wb") as file:
             file.write(memoryview(config.get_timing_cache().serialize()))
     except OdtkError as error:  # the plan itself took minutes
-        say(f"timings are not kept: {error}")
+        say(f"timings are not saved: {error}")
 
 
 def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:
-    """Reports phases, and ends the build where a signal arrived.
+    """Make a monitor that reports phases, and ends the build when a signal has arrived.
 
-    None before TensorRT 10: there a build runs to its end before it is dropped.
+    Returns None before TensorRT 10, where a build cannot be interrupted.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None

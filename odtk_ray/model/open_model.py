@@ -1,4 +1,4 @@
-"""The model of a run, whatever its kind, and the settings that it decides."""
+"""Opens the model of a run, whatever its kind, and resolves the settings that it decides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from odtk_ray.artifacts.exported_model import ExportedModel, check_size, is_onnx, read_exported
-from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.config import ExportConfig, InferConfig, chosen
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import AnchorGeneration, Postprocessing, Preprocessing
@@ -50,11 +50,11 @@ def open_model(config: InferConfig, path: str) -> OpenedModel:
         UsageError: it cannot be used, or a setting contradicts it.
     """
     if is_onnx(path):
-        return resolve(config, read_exported(path))
-    if is_plan(path):
+        return resolve_settings(config, read_exported(path))
+    if is_tensorrt_plan(path):
         plan = read_sidecar(path)
         # The plan is what runs, so that its hash stands for the model.
-        return resolve(config, replace(plan.model, sha256=plan.plan_sha256))
+        return resolve_settings(config, replace(plan.model, sha256=plan.plan_sha256))
     from odtk_ray.model.checkpoint import load_checkpoint
 
     # Its weights are the workers' business: the driver would hold them for the whole run.
@@ -67,7 +67,7 @@ def open_model(config: InferConfig, path: str) -> OpenedModel:
 
 
 def check_rotated(config: InferConfig | ExportConfig, model: Model) -> None:
-    """Refuse flags of rotated boxes where the model says otherwise.
+    """Check that flags of rotated boxes are used with rotated models only.
 
     Raises:
         UsageError: it detects axis-aligned boxes.
@@ -87,8 +87,8 @@ def _check_fit(config: InferConfig, fit: tuple[int, int]) -> None:
     check_size("--fit", *fit)
 
 
-def resolve(config: InferConfig, model: ExportedModel) -> OpenedModel:
-    """Combine what an exported model decides about a run with what the user asked for.
+def resolve_settings(config: InferConfig, model: ExportedModel) -> OpenedModel:
+    """Combine an exported model's settings with those that the user asked for.
 
     Raises:
         UsageError: a setting that the user gave contradicts the model.

@@ -1,4 +1,4 @@
-"""One launch of one shape on a GPU: pictures into the batch, network, post-processing, results."""
+"""One launch of one shape on a GPU: preprocessing, network, post-processing, results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.launches import Results
+from odtk_ray.engines.launches import PinnedDetections
 from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.settings import MEAN, STD, Postprocessing
 
@@ -19,8 +19,8 @@ Scalar = Literal["float16", "float32"]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
-class Step:
-    """Everything a launch of one shape does, on one stream; a CUDA graph after `capture`.
+class CudaStep:
+    """Everything that a launch of one shape does, on one stream; a CUDA graph after `capture`.
 
     Args:
         device: whose stream it is; torch's current stream is the same.
@@ -76,7 +76,7 @@ class Step:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def compute(self) -> None:
-        """Queue network and post-processing of what is in the batch."""
+        """Queue network and post-processing of the batch's current content."""
         heads = self._network(self._batch)
         # The kernels read through pointers: no step may leave another memory order behind.
         logits, deltas = (
@@ -86,7 +86,7 @@ class Step:
         self._post.launch([t.data_ptr() for t in logits], [t.data_ptr() for t in deltas])
 
     def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
-        """Run once, so that every library is loaded, and record what was run as a graph.
+        """Run once, so that every library is loaded, and record that run as a CUDA graph.
 
         Args:
             pool: memory that graphs share: they run one after the other, and nothing that a graph
@@ -102,13 +102,13 @@ class Step:
         self._graph = graph
 
     def run(self) -> None:
-        """Queue the graph, or without one what it would hold."""
+        """Queue the graph; without one, queue what it would hold."""
         if self._graph is None:
             self.compute()
         else:
             self._graph.replay()
 
-    def launch(self, pictures: Sequence[cuda_ops.Source], results: Results) -> None:
+    def launch(self, pictures: Sequence[cuda_ops.GpuPicture], results: PinnedDetections) -> None:
         """Queue everything for a batch of pictures, up to the copy of their detections."""
         self._prep.launch(pictures, self._batch.data_ptr())
         self.run()

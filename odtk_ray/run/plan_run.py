@@ -1,4 +1,4 @@
-"""The plan of a run: what decides about its bytes, fixed before the first image."""
+"""Plan a run: everything that determines its outputs is fixed before the first image."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_set
+from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.artifacts.sidecar import is_plan, read_sidecar
-from odtk_ray.cluster.gpu_trial import Trial, probe_gpus
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
+from odtk_ray.cluster.gpu_trial import GpuTrial, try_gpus
 from odtk_ray.cluster.image_sizes import fill_sizes
-from odtk_ray.cluster.node_selection import Place
+from odtk_ray.cluster.node_selection import NodeIds
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.classes import ClassMap, map_classes
 from odtk_ray.datasets.coco import file_digest, read_coco
 from odtk_ray.datasets.image_sources import Dataset, find_images
 from odtk_ray.engines.loader import EngineLoader
-from odtk_ray.engines.local_gpus import Detect
+from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open import OpenedModel, open_model, resolve
-from odtk_ray.pictures.drawn_run import check_drawing
+from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
+from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint
 from odtk_ray.settings import AnchorGeneration, RunSettings
-from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
+from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.shards.run_plan import Plan
+from odtk_ray.shards.run_plan import RunPlan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """Everything about a run that can be known, and refused, before Ray starts.
+class RunDraft:
+    """Everything that can be known about a run, and rejected, before Ray starts.
 
     Attributes:
-        config: what the user asked for.
+        config: the user's settings.
         opened: the model, and the settings that it decides.
-        settings: what must be equal for a resumed run to end with the same bytes.
-        engines: the plans, where the model is an engine set.
-        batches: least and greatest launch that the model takes; None takes any.
-        run: the run folder to go on with; None starts a new one from the two below.
+        settings: the settings that a resumed run must repeat.
+        engine_set: the TensorRT plans, if the model is an engine set.
+        batches: least and greatest launch that the model accepts; None accepts any.
+        run: the run folder to resume; None starts a new one from the two fields below.
         dataset: the images of a new run.
-        classes: what its class indices mean.
+        classes: the meaning of its class indices.
     """
 
     config: InferConfig
     opened: OpenedModel
     settings: RunSettings
-    engines: EngineSet | None = None
+    engine_set: EngineSet | None = None
     batches: tuple[int, int] | None = None
     run: RunFolder | None = None
     dataset: Dataset | None = None
@@ -62,35 +62,35 @@ class Draft:
 
     @property
     def threads(self) -> int | None:
-        """Threads a worker as far as they are fixed: by the resumed plan or by the user."""
+        """Threads per worker, if the resumed plan or the user fixes them."""
         return self.run.plan.settings.threads if self.run else self.config.threads
 
-    def loader(self, make: EngineFactory | None, detect: Detect) -> EngineLoader:
-        """Return what loads the model in a worker; the plan's settings and shapes come later.
+    def loader(self, make: EngineFactory | None, inspect: InspectMachine) -> EngineLoader:
+        """Return the loader of the workers' engines; plan settings and shapes are added later.
 
         Args:
-            make: makes engines in its place.
-            detect: finds the GPU of a process.
+            make: creates the engines instead.
+            inspect: finds the GPU of a process.
         """
         return EngineLoader(
             storage.absolute(self.config.model),  # workers have a working directory of their own
             self.opened.model.sha256,
             self.opened.anchors,
             self.settings,
-            engines=self.engines,
+            engine_set=self.engine_set,
             fallback=self.config.fallback,
-            detect=detect,
+            inspect=inspect,
             make=make,
         )
 
     @property
     def local_cpus(self) -> int:
-        """CPU slots that a Ray started on this machine must have."""
+        """CPU slots that a Ray started on this machine needs."""
         return (self.config.workers or 1) * (self.threads or 1)
 
 
-def draft_run(config: InferConfig, report: Reporter) -> Draft:
-    """Read what the user named, and refuse what cannot work.
+def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
+    """Read the model, images and annotations that the user named, and reject what cannot work.
 
     Raises:
         UsageError: the model, the images, the annotations or the run folder cannot be used.
@@ -104,54 +104,54 @@ def draft_run(config: InferConfig, report: Reporter) -> Draft:
         check_drawing(config, run.plan.records)
         return draft
     if config.resume:
-        report.warn(f"there is nothing to resume in {config.run_folder}: starting anew")
+        reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
-    # The images before the model: torch takes 500 MiB, which what parsing needs must not add to.
+    # Images before the model: torch takes 500 MiB, in addition to the memory that parsing needs.
     dataset = _find(config)
     check_drawing(config, dataset.records)
     draft = _open_model(config, dataset.digest)
     model = draft.opened.model
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
     for note in (*dataset.notes, classes.note):
-        report.note(note)
+        reporter.note(note)
     return replace(draft, dataset=dataset, classes=classes)
 
 
-def _open_model(config: InferConfig, annotations: str) -> Draft:
-    """What the model decides.
+def _open_model(config: InferConfig, annotations: str) -> RunDraft:
+    """Open the model, and draft the run with the settings that it decides.
 
     Args:
-        config: what the user asked for.
+        config: the user's settings.
         annotations: hash of the annotation file; empty without one.
     """
     if is_engine_set(config.model):
-        engines = read_set(config.model)
-        opened = resolve(config, engines.model)
+        engine_set = read_engine_set(config.model)
+        opened = resolve_settings(config, engine_set.model)
         if config.fallback is not None:
-            _check_fallback(config, config.fallback, opened.anchors, engines.model)
+            _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
         settings = fingerprint(config, opened, annotations, torch_free=not config.fallback)
-        return Draft(config, opened, settings, engines, engines.batches)
+        return RunDraft(config, opened, settings, engine_set, engine_set.batches)
     if config.fallback is not None:
-        raise UsageError("--fallback goes with an engine set", f"{config.model} is none")
+        raise UsageError("--fallback needs an engine set", f"{config.model} is not one")
     with model_file(config.model) as local:
         opened = open_model(config, local)
-        batches = read_sidecar(local).batches if is_plan(local) else None
+        batches = read_sidecar(local).batches if is_tensorrt_plan(local) else None
     settings = fingerprint(config, opened, annotations, torch_free=batches is not None)
-    return Draft(config, opened, settings, batches=batches and (batches[0], batches[-1]))
+    return RunDraft(config, opened, settings, batches=batches and (batches[0], batches[-1]))
 
 
 def _check_fallback(
     config: InferConfig, fallback: str, anchors: AnchorGeneration, model: ExportedModel
 ) -> None:
-    """See that GPUs without a plan would compute what the others do."""
+    """Check that the fallback is the checkpoint that the set's TensorRT plans were built from."""
     from odtk_ray.model.checkpoint import load_checkpoint
 
     with model_file(fallback) as local:
         found = load_checkpoint(local, anchors).sha256
     if found != model.checkpoint:
         raise UsageError(
-            f"--fallback {fallback} is another model than {config.model}",
-            f"its hash is {found[:12]}, and the plans were made of {model.checkpoint[:12]}",
+            f"--fallback {fallback} is not the model of {config.model}",
+            f"its hash is {found[:12]}, and the plans were built from {model.checkpoint[:12]}",
             "give the checkpoint that was exported",
         )
 
@@ -165,27 +165,27 @@ def _find(config: InferConfig) -> Dataset:
 
 
 def _give_memory_back() -> None:
-    """Let Arrow free to the system: its own pool kept 65 MiB after 200,000 images were read."""
+    """Have Arrow return memory to the system: its pool kept 65 MiB after reading 200,000 images."""
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def make_plan(
-    draft: Draft,
+def make_run_plan(
+    draft: RunDraft,
     fleet: Fleet,
-    report: Reporter,
+    reporter: Reporter,
     load: EngineLoader,
-    places: Sequence[Place] = ((),),
-) -> Plan:
-    """Plan a new run; needs a Ray session: sizes may have to be read, and a GPU tried.
+    trial_nodes: Sequence[NodeIds] = ((),),
+) -> RunPlan:
+    """Plan a new run; needs Ray, to read missing image sizes and to try a GPU.
 
     Args:
-        draft: what is to be done.
+        draft: the run as known so far.
         fleet: the workers.
-        report: told about decisions.
-        load: makes a worker's engine; no GPU is tried where the caller brings engines.
-        places: where to try it, a place for each kind of GPU.
+        reporter: receives remarks about decisions.
+        load: creates a worker's engine; no GPU is tried if the caller supplies engines.
+        trial_nodes: the nodes on which to try it, one group for each kind of GPU.
     """
     config, dataset, classes = draft.config, draft.dataset, draft.classes
     if dataset is None or classes is None:
@@ -193,13 +193,13 @@ def make_plan(
     pre = draft.settings.preprocessing
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
     if config.batch and config.batch % fleet.workers:
-        report.note(
+        reporter.note(
             f"--batch {config.batch} over {fleet.workers} workers: {launch_batch} images each, "
             f"{launch_batch * fleet.workers} at once"
         )
     records = fill_sizes(dataset.records, pre.exif)
     if draft.batches is not None:
-        launch_batch = _limit_to_plan(config, draft.batches, launch_batch, fleet, report)
+        launch_batch = _limit_to_tensorrt_plan(config, draft.batches, launch_batch, fleet, reporter)
     settings = replace(
         draft.settings,
         rotated=draft.opened.model.rotated,
@@ -211,19 +211,19 @@ def make_plan(
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus:
         load = replace(load, shapes=list(network_shapes(records, pre)))
-        settings = _try_gpus(draft, settings, load, fleet, report, places)
-        settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, report)
+        settings = _try_gpus(draft, settings, load, fleet, reporter, trial_nodes)
+        settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, reporter)
     elif not settings.full_precision:
-        report.note("mixed precision is for GPUs: CPU workers compute in FP32")
+        reporter.note("mixed precision needs GPUs: CPU workers compute in FP32")
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
     shards = cut_shards(records, pre, settings.launch_batch, launches)
-    return Plan(settings, _outputs(dataset, classes), records, shards)
+    return RunPlan(settings, _outputs(dataset, classes), records, shards)
 
 
 def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
-    """What the outputs of a run need besides its settings, as plan.json has it."""
+    """Return what the outputs need besides the settings, as plan.json stores it."""
     return {
         "category_ids": classes.ids,
         "category_names": classes.names,
@@ -234,10 +234,10 @@ def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
     }
 
 
-def _limit_to_plan(
-    config: InferConfig, batches: tuple[int, int], wanted: int, fleet: Fleet, report: Reporter
+def _limit_to_tensorrt_plan(
+    config: InferConfig, batches: tuple[int, int], wanted: int, fleet: Fleet, reporter: Reporter
 ) -> int:
-    """The launch batch, within what TensorRT plans take."""
+    """Return the launch batch, limited to the batches that the TensorRT plans accept."""
     if not fleet.gpus:
         raise UsageError(
             f"{os.path.basename(config.model)} needs a GPU",
@@ -247,40 +247,42 @@ def _limit_to_plan(
     least, greatest = batches
     batch = min(max(wanted, least), greatest)
     if batch != wanted and config.batch is not None:
-        report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
+        reporter.note(
+            f"the TensorRT plan takes {least} to {greatest} images per launch: using {batch}"
+        )
     return batch
 
 
 def _try_gpus(
-    draft: Draft,
+    draft: RunDraft,
     settings: RunSettings,
     load: EngineLoader,
     fleet: Fleet,
-    report: Reporter,
-    places: Sequence[Place],
+    reporter: Reporter,
+    trial_nodes: Sequence[NodeIds],
 ) -> RunSettings:
-    """The settings with what the workers' GPUs can do."""
+    """Add to the settings what the workers' GPUs can do."""
     plan = draft.batches is not None
-    trial = Trial(load, draft.config.decoder, kernels_needed=plan)
-    gpu = probe_gpus(trial, settings, places, report, draft.batches[0] if draft.batches else 1)
+    trial = GpuTrial(load, draft.config.decoder, kernels_needed=plan)
+    gpu = try_gpus(trial, settings, trial_nodes, reporter, draft.batches[0] if draft.batches else 1)
     for remark in gpu.remarks:
-        report.warn(remark)
+        reporter.warn(remark)
     return replace(
         settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
     )
 
 
 def _choose_compiled(
-    draft: Draft,
+    draft: RunDraft,
     settings: RunSettings,
     shapes: dict[tuple[int, int], int],
     fleet: Fleet,
-    report: Reporter,
+    reporter: Reporter,
 ) -> RunSettings:
-    """The settings with the network inputs that are worth compiling the network for."""
+    """Add to the settings the network inputs that are worth compiling the network for."""
     if draft.batches is not None or not settings.kernels:
         return settings
     compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
     if compiled:
-        report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
+        reporter.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
     return replace(settings, compiled=tuple(compiled))

@@ -1,4 +1,4 @@
-"""Pictures with their detections, drawn by Ray tasks after the merge."""
+"""Draws the pictures of a finished run with their detections, in Ray tasks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
-from odtk_ray.images.decode import decode
+from odtk_ray.images.decode_image import decode_image
 from odtk_ray.images.windows import open_windowed, read_reduced
-from odtk_ray.pictures.boxes import draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.records import to_bbox
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
@@ -27,7 +27,7 @@ _KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 def check_drawing(config: InferConfig, records: pa.Table) -> None:
-    """See that no drawn picture would replace an image that is read.
+    """Check that no drawn picture would replace an image that is read.
 
     Raises:
         UsageError: one would.
@@ -130,14 +130,14 @@ def draw_shard(
 
 
 def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
-    """An image as it was detected in, and the factor by which it is smaller."""
+    """Read an image as it was detected in; return it and the factor by which it is reduced."""
     if prep.tile is None:
-        return Image.fromarray(decode(storage.read_bytes(path), prep)), 1
+        return Image.fromarray(decode_image(storage.read_bytes(path), prep)), 1
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 
 def drawn_name(file_name: str) -> str:
-    """Where an image is drawn below the folder: its own name, `.png` added to odd formats.
+    """Return the name of a drawn image below the folder: its own, `.png` added to odd formats.
 
     Names that come from lists may be absolute paths or URIs; they are kept below the folder.
     """

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from odtk_ray.records import WORK_COLUMNS
-from odtk_ray.shards.cut import Shard
+from odtk_ray.shards.cut_shards import Shard
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -25,7 +25,7 @@ _BLOCKS, _MOST_BLOCKS, _SHARDS_A_BLOCK = 256, 2048, 8
 
 @dataclass(frozen=True)
 class ShardRef:
-    """Where a shard's rows lie in the object store.
+    """The position of a shard's rows in the object store.
 
     Attributes:
         block: reference to a table of WORK_COLUMNS.
@@ -38,7 +38,7 @@ class ShardRef:
     length: int
 
 
-def publish(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
+def store_shards(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
     """Put the shards' rows into the object store as a Ray Data table of at most 2,048 blocks.
 
     Returns:

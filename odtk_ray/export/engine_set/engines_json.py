@@ -1,4 +1,4 @@
-"""engines.json after an export: what was built or kept, and what else still fits."""
+"""Writes engines.json after an export: plans that were built or kept, and others that still fit."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, parse_set, read_pair
+from odtk_ray.artifacts.engine_set import (
+    SET_FILE,
+    EngineSet,
+    key_of,
+    parse_engine_set,
+    read_plan_and_sidecar,
+)
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
+from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan
 from odtk_ray.export.output_files import write_file
-from odtk_ray.export.sets.wanted_plans import Order, Row
 from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import Source
+from odtk_ray.export.tensorrt.plan_source import PlanSource
 from odtk_ray.reporter import Reporter
-from odtk_ray.storage.retry import patiently
+from odtk_ray.storage.retry import with_retries
 
 # Looks, a second apart, at a plan that is not what was written: another export may be at it, or a
 # network file system may need a moment to show it here.
@@ -25,20 +31,20 @@ _LOOKS = 15
 
 def list_plans(
     folder: str,
-    orders: dict[str, Order],
-    rows: Sequence[Row],
-    source: Source,
-    report: Reporter,
-) -> tuple[EngineSet | None, list[Row]]:
-    """Write engines.json: what was built or kept, as it lies there, and what else still fits.
+    wanted: dict[str, WantedPlan],
+    rows: Sequence[PlanResult],
+    source: PlanSource,
+    reporter: Reporter,
+) -> tuple[EngineSet | None, list[PlanResult]]:
+    """Write engines.json with the plans that were built or kept, and others that still fit.
 
     Returns:
         the set, None if it has no plan, and the rows as they turned out.
     """
-    final: list[Row] = []
+    final: list[PlanResult] = []
     plans: list[Sidecar] = []
     for row in rows:
-        found = None if row.state == "failed" else find_plan(folder, orders[row.key].about, _LOOKS)
+        found = None if row.state == "failed" else find_plan(folder, wanted[row.key].about, _LOOKS)
         if found is not None:
             plans.append(found)
             final.append(replace(row, size=found.plan_bytes))
@@ -49,34 +55,34 @@ def list_plans(
             final.append(replace(row, state="failed", why=why))
     if not plans:
         return None, final
-    old = _read_old(folder, report)
-    plans += _still_fitting(folder, old, {order.about.gpu for order in orders.values()}, source)
+    old = _read_old(folder, reporter)
+    plans += _still_fitting(folder, old, {plan.about.gpu for plan in wanted.values()}, source)
     engines = EngineSet.of(plans)
     for key in old.keys() - engines.engines.keys():
-        report.note(f"no longer listed: {key}, of another model, other settings or a TensorRT "
-                    "that no node has")  # fmt: skip
+        reporter.note(f"no longer listed: {key}: it has another model, other settings or a "
+                    "TensorRT that no node has")  # fmt: skip
     if engines.engines != old:
         write_file(storage.join(folder, SET_FILE), engines.to_json().encode())
     return engines, final
 
 
-def _read_old(folder: str, report: Reporter) -> dict[str, Sidecar]:
+def _read_old(folder: str, reporter: Reporter) -> dict[str, Sidecar]:
     try:
         path = storage.join(folder, SET_FILE)
-        return parse_set(folder, patiently(lambda: storage.read_bytes(path))).engines
+        return parse_engine_set(folder, with_retries(lambda: storage.read_bytes(path))).engines
     except FileNotFoundError:
         return {}
     except UsageError as error:
-        report.warn(f"{SET_FILE} is made anew: {error.why}")
+        reporter.warn(f"{SET_FILE} is written again: {error.why}")
         return {}
 
 
 def _still_fitting(
-    folder: str, old: dict[str, Sidecar], ordered: Collection[object], source: Source
+    folder: str, old: dict[str, Sidecar], wanted_gpus: Collection[object], source: PlanSource
 ) -> Iterator[Sidecar]:
-    """Plans for other GPUs than those of this export, of the same model and settings."""
+    """Yield plans of the same model and settings for GPUs that this export did not ask for."""
     for about in old.values():
-        if about.gpu in ordered:
+        if about.gpu in wanted_gpus:
             continue
         now = describe_built(source.model, source.options, about.tensorrt, about.gpu)
         if (found := find_plan(folder, now)) is not None:
@@ -84,7 +90,7 @@ def _still_fitting(
 
 
 def find_plan(folder: str, about: Sidecar, looks: int = 1) -> Sidecar | None:
-    """A plan that is there, whole, and what it should be; None without it.
+    """Return the sidecar of a plan that exists, is whole and has the right settings; else None.
 
     Args:
         folder: of the set.
@@ -96,7 +102,7 @@ def find_plan(folder: str, about: Sidecar, looks: int = 1) -> Sidecar | None:
             time.sleep(1.0)
         if not storage.is_uri(folder):
             os.listdir(folder)  # NFS remembers for a minute what was not there, unless it is asked
-        found = patiently(lambda: read_pair(folder, key_of(about)))
+        found = with_retries(lambda: read_plan_and_sidecar(folder, key_of(about)))
         if found is not None and found.identity == about.identity:
             return found
     return None

@@ -1,4 +1,4 @@
-"""What an exported model, a plan or an engine set is, as (name, text) rows for people."""
+"""Describes an exported model, a TensorRT plan or an engine set in rows for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from odtk_ray.artifacts.sidecar import Sidecar
 
 
 def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
-    """What the file holds, as (name, text) rows for people."""
+    """Describe an exported model as (name, text) rows for people."""
     names, post = model.class_names, model.post
     values = asdict(post)
     if not model.rotated:
@@ -37,8 +37,8 @@ def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
-    """What a plan is, as (name, text) rows for people."""
+def describe_tensorrt_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
+    """Describe a TensorRT plan as (name, text) rows for people."""
     bound = [
         ("batch", f"{plan.batches[0]} to {plan.batches[2]}, tuned for {plan.batches[1]}"),
         ("TensorRT", plan.tensorrt),
@@ -48,8 +48,8 @@ def describe_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
     return describe_exported(path, plan.model) + [(name, text) for name, text in bound if text]
 
 
-def describe_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
-    """What a set is, as (name, text) rows for people: one row a plan."""
+def describe_engine_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
+    """Describe an engine set as (name, text) rows for people, one row per plan."""
     rows = describe_exported(path, engines.model)
     for key, about in engines.engines.items():
         least, tuned, greatest = about.batches

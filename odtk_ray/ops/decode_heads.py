@@ -1,4 +1,4 @@
-"""From head outputs to candidate boxes: threshold, best scores of each level, box decoding."""
+"""Turns head outputs into candidate boxes: threshold, best scores per level, box decoding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INDEX_MASK = (1 << _INDEX_BITS) - 1
 _NOTHING = -1  # a key below the key of every candidate
 
 
-def decode(
+def decode_heads(
     class_scores: Sequence[Tensor],
     deltas: Sequence[Tensor],
     anchors: Sequence[Tensor],
@@ -25,7 +25,7 @@ def decode(
     top_n: int,
     rotated: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of all pyramid levels, level after level; see `decode_level`.
+    """Compute the candidates of all pyramid levels, level after level; see `decode_level`.
 
     Args:
         class_scores: for each level, probabilities [B, A*C, h, w].
@@ -59,7 +59,7 @@ def decode_level(
     top_n: int,
     rotated: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of one pyramid level: what ODTK's decode.cu gives, for the whole batch at once.
+    """Compute the candidates of one pyramid level as ODTK's decode.cu does, for a whole batch.
 
     A candidate is a score greater than the threshold (in float32; NaN is none). An image with at
     most `top_n` of them keeps all, in the order of their flat index in [A, C, h, w]. An image with
@@ -121,7 +121,7 @@ def decode_level(
 
 
 def _select(scores: Tensor, threshold: float, top_n: int) -> tuple[Tensor, Tensor]:
-    """Flat indices of each image's candidates and which slots are used: int64 and bool [B, k].
+    """Select flat indices of each image's candidates, and used slots: int64 and bool [B, k].
 
     The rows of the feature maps are ranked first, then the cells of the best `top_n` rows. No
     other row matters: each of these holds a candidate that comes before all of another row's.
@@ -148,7 +148,7 @@ def _select(scores: Tensor, threshold: float, top_n: int) -> tuple[Tensor, Tenso
 
 
 def _row_maxima(scores: Tensor) -> Tensor:
-    """The greatest score of each feature map row, NaN left out: float32 [B, A*C*h]."""
+    """Return the greatest score of each feature map row, without NaN: float32 [B, A*C*h]."""
     maxima = scores.amax(dim=-1)
     if maxima.isnan().any():  # a NaN hides the candidates of its row
         maxima = scores.masked_fill(scores.isnan(), 0).amax(dim=-1)
@@ -160,7 +160,7 @@ def _slots(counts: Tensor, top_n: int) -> int:
 
 
 def _keys(scores: Tensor, index: Tensor) -> Tensor:
-    """int64 keys, descending with the score and, for equal scores, with the lower index first.
+    """Make int64 keys that descend with the score and, for equal scores, have lower indices first.
 
     No two are equal, so that any top-k, stable or not, on any device finds the same ones. The bits
     of floats from 0 up are ordered as their values are; what is below 0 gets a negative key.
@@ -170,5 +170,5 @@ def _keys(scores: Tensor, index: Tensor) -> Tensor:
 
 
 def _indices(keys: Tensor) -> Tensor:
-    """The index that was put into each key; 0 for `_NOTHING`."""
+    """Extract the index of each key; 0 for `_NOTHING`."""
     return _INDEX_MASK - (keys & _INDEX_MASK)

@@ -1,4 +1,4 @@
-"""Which plans of an engine set are wanted, and on which nodes they are built."""
+"""Chooses the plans that an engine set should have, and the nodes on which they are built."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.engines.local_gpus import Gpu
 from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import Source
+from odtk_ray.export.tensorrt.plan_source import PlanSource
 from odtk_ray.reporter import Reporter
 
 
 @dataclass(frozen=True)
-class Order:
-    """A plan to have, and where it is built.
+class WantedPlan:
+    """A plan that the set should have, and where it is built.
 
     Attributes:
         about: its sidecar, as far as it is known before the build.
@@ -32,8 +32,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What became of one plan.
+class PlanResult:
+    """The result for one plan.
 
     Attributes:
         key: its key, or the GPU where there is none.
@@ -52,7 +52,7 @@ class Row:
     findings: Sequence[str] = ()
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Format the result for people."""
         if self.state == "failed":
             return [f"failed  {self.key}: {self.why}"]
         took = f", {self.seconds:.0f} s" if self.state == "built" else ""
@@ -60,28 +60,28 @@ class Row:
         return [first, *(f"        {line}" for line in self.findings)]
 
 
-def place_orders(
-    nodes: Sequence[GpuNode], types: Sequence[str], source: Source, report: Reporter
-) -> tuple[dict[str, Order], list[Row]]:
-    """One order by key for each GPU and TensorRT that is asked for; rows where there is none."""
+def find_wanted_plans(
+    nodes: Sequence[GpuNode], types: Sequence[str], source: PlanSource, reporter: Reporter
+) -> tuple[dict[str, WantedPlan], list[PlanResult]]:
+    """Return one plan by key for each GPU and TensorRT asked for; failures where there is none."""
     groups: dict[tuple[Gpu, str], list[GpuNode]] = defaultdict(list)
     for node in nodes:
         for gpu in node.wanted(types):
             groups[gpu, node.machine.tensorrt].append(node)
     able = {gpu for gpu, tensorrt in groups if tensorrt}
-    orders: dict[str, Order] = {}
-    rows: list[Row] = []
+    wanted: dict[str, WantedPlan] = {}
+    rows: list[PlanResult] = []
     for (gpu, tensorrt), some in groups.items():
         if not tensorrt:
             where, why = ", ".join(node.address for node in some), some[0].machine.trouble
             if gpu in able:
-                report.warn(f"no TensorRT on {where}, which cannot run plans: {why}")
+                reporter.warn(f"no TensorRT on {where}, which cannot run plans: {why}")
             else:
-                rows.append(Row(str(gpu), "failed", why=f"no TensorRT on {where}: {why}"))
+                rows.append(PlanResult(str(gpu), "failed", why=f"no TensorRT on {where}: {why}"))
             continue
         about = describe_built(source.model, source.options, tensorrt, gpu)
         pure = [node for node in some if node.kinds == (gpu,)]
         # Ray does not say which of a node's GPUs it gives: of a mixed node all are reserved.
         where_to = tuple(node.id for node in pure) or (some[0].id,)
-        orders[key_of(about)] = Order(about, where_to, 1 if pure else some[0].count)
-    return orders, rows
+        wanted[key_of(about)] = WantedPlan(about, where_to, 1 if pure else some[0].count)
+    return wanted, rows
