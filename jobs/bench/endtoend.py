@@ -94,9 +94,9 @@ def traced_run(
     config = InferConfig(
         model,
         str(folder / name),
-        outputs=(str(output),),
+        output=(str(output),),
         batch=setting.batch * setting.gpus,
-        threads=setting.threads,
+        threads_per_worker=setting.threads,
         workers=setting.gpus,
         resize=PREP.resize,
         max_size=PREP.max_size,

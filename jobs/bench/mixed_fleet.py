@@ -107,9 +107,9 @@ def main(shards: int, factor: Sequence[float], milliseconds: float, runs: int) -
         config = InferConfig(
             str(folder / "model.pth"),
             str(folder / "pictures"),
-            outputs=(str(folder / "out.json"),),
+            output=(str(folder / "out.json"),),
             batch=4 * len(factor),
-            threads=1,
+            threads_per_worker=1,
             address=cluster.address,
             resize=16,
             max_size=16,

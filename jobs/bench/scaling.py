@@ -184,7 +184,7 @@ def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
 
 def merge_to_parquet(folder: Path) -> None:
     """The other way from shard files to an output: no text is made."""
-    config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
+    config = replace(settings(folder), output=(str(folder / "detections.parquet"),))
     write_outputs(config, reopened(folder))
 
 

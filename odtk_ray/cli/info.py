@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import click
 
+from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
+from odtk_ray.config import Anchors
 from odtk_ray.errors import EXIT_OK
+from odtk_ray.options import Option
 
 
-@click.command()
-@click.argument("file")
-@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
-              show_default=True, help="As in infer.")  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def info(file: str, anchors: Any, debug: bool) -> None:
-    """Say what a checkpoint, exported model or engine set FILE is."""
+@command("odtk-ray info model.pth", "odtk-ray info s3://bucket/engines/")
+def info(
+    model: Annotated[
+        str,
+        Option("Arguments", "Path or URI of a checkpoint (.pth), of an exported model (.onnx, "
+               ".plan), or of the folder of an engine set.", "MODEL"),
+    ],
+    *,
+    anchors: Anchors = "auto",
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Say what a checkpoint, an exported model or an engine set is."""
 
     def show() -> int:
         from odtk_ray import api
 
-        rows = api.info(file, anchors=anchors)
+        rows = api.info(model, anchors=anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")

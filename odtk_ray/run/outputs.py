@@ -33,21 +33,21 @@ def check_outputs(config: InferConfig) -> None:
     Raises:
         UsageError: otherwise.
     """
-    for path in config.outputs:
+    for path in config.output:
         if not path.endswith(FORMATS):
             raise UsageError(
                 f"unknown output format: {os.path.basename(path)}",
                 f"the name must end in one of {', '.join(FORMATS)}",
             )
         check_file(path)
-    if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
-        raise UsageError("one output is named twice", ", ".join(config.outputs))
+    if len(set(map(storage.absolute, config.output))) < len(config.output):
+        raise UsageError("one output is named twice", ", ".join(config.output))
     check_place(config.run_folder)
     for other in filter(None, (config.draw, config.trace)):
         check_place(other)
     if config.draw and _holds(config.run_folder, config.draw):
         raise UsageError(f"--draw {config.draw} lies in the run folder, which is removed")
-    for path in config.outputs:
+    for path in config.output:
         if _holds(config.run_folder, path):
             raise UsageError(f"{path} lies in the run folder, which is removed")
 
@@ -65,7 +65,7 @@ class Outputs:
 
     def __init__(self, config: InferConfig, run: RunFolder) -> None:
         self._run = run
-        self._targets = [storage.absolute(path) for path in config.outputs]
+        self._targets = [storage.absolute(path) for path in config.output]
         self._changed = threading.Condition()
         self._complete = self._stopped = False
         self._remove_earlier_drafts()
@@ -256,9 +256,9 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
 
 
 def _beside(config: InferConfig, name: str) -> str:
-    return storage.join(os.path.dirname(storage.absolute(config.outputs[0])), name)
+    return storage.join(os.path.dirname(storage.absolute(config.output[0])), name)
 
 
 def _as_given(config: InferConfig, name: str) -> str:
     """`_beside` in the user's words: relative if the first output is."""
-    return storage.join(os.path.dirname(config.outputs[0]), name)
+    return storage.join(os.path.dirname(config.output[0]), name)

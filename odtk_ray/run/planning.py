@@ -63,7 +63,7 @@ class Draft:
     @property
     def threads(self) -> int | None:
         """Threads a worker as far as they are fixed: by the resumed plan or by the user."""
-        return self.run.plan.settings.threads if self.run else self.config.threads
+        return self.run.plan.settings.threads if self.run else self.config.threads_per_worker
 
     def loader(self, make: EngineFactory | None, detect: Detect) -> EngineLoader:
         """Return what loads the model in a worker; the plan's settings and shapes come later.

@@ -94,11 +94,11 @@ def export_set(
     check_set(config)
     folder, lists = storage.absolute(config.output), ImageLists()
     with session(config.address, 1):
-        nodes = find_nodes(config.gpu_types, config.wait_for_nodes, detect, report)
+        nodes = find_nodes(config.gpu_type, config.wait_for_nodes, detect, report)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
         source = plan_source(_with_table(config, folder), lists, report)
-        orders, rows = place_orders(nodes, config.gpu_types, source, report)
+        orders, rows = place_orders(nodes, config.gpu_type, source, report)
         rows += build_missing(folder, orders, source, detect, open_built, report)
     engines, rows = list_plans(folder, orders, rows, source, report)
     return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
@@ -122,7 +122,7 @@ def check_set(config: ExportConfig) -> None:
     for flag, given in (
         ("--with-postprocess", config.with_postprocess),
         ("--timing-cache", config.timing_cache is not None),
-        ("--compute-capability", config.capabilities),
+        ("--compute-capability", config.compute_capability),
     ):
         if given:
             raise UsageError(
