@@ -146,7 +146,8 @@ def flag_of(name: str) -> str:
 def options_of(declaration: Callable[..., Any]) -> dict[str, Declared]:
     """Return the options that a dataclass or a function declares, by name and in their order.
 
-    Fields and parameters without an `Option` are left out.
+    Fields and parameters without an `Option` are left out. Annotations that are text have to be
+    compiled first: the modules with many options do without `from __future__ import annotations`.
     """
     return _read_options(declaration)
 

@@ -1,7 +1,5 @@
 """`odtk-ray convert`: rotated annotations from one convention to another."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import click

@@ -1,7 +1,5 @@
 """`odtk-ray demo`: a model and photographs to try the program with."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`odtk-ray doctor`: what is wrong with an annotation file."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import click
@@ -18,7 +16,7 @@ from odtk_ray.options import Option
 )
 def doctor(
     *,
-    annotations: Annotated[str, Option("Images", "COCO file to examine; required.", "FILE")],
+    annotations: Annotated[str, Option("Images", "COCO file to examine.", "FILE")],
     images: Annotated[str, Option("Images", "Folder or URI of its images.", "DIR")] = ".",
     rotated_bbox: Annotated[bool, Option("Images", "Its boxes are rotated.")] = False,
     samples: Annotated[

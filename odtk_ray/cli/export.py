@@ -1,7 +1,5 @@
 """`odtk-ray export`: flags to configuration to export, of one file or of an engine set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`odtk-ray infer`: flags to configuration to run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,29 +1,20 @@
 """`odtk-ray info`: what a model file is."""
 
-from __future__ import annotations
-
-from typing import Annotated
-
 import click
 
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
-from odtk_ray.config import Anchors
+from odtk_ray.config import Anchors, ModelPath
 from odtk_ray.errors import EXIT_OK
-from odtk_ray.options import Option
 
 
 @command("odtk-ray info model.pth", "odtk-ray info s3://bucket/engines/")
 def info(
-    model: Annotated[
-        str,
-        Option("Arguments", "Path or URI of a checkpoint (.pth), of an exported model (.onnx, "
-               ".plan), or of the folder of an engine set.", "MODEL"),
-    ],
+    model: ModelPath,
     *,
     anchors: Anchors = "auto",
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Say what a checkpoint, an exported model or an engine set is."""
 
     def show() -> int:

@@ -1,7 +1,5 @@
 """Options that several commands have, and what holds for the settings of all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import Annotated, Any, TypeAlias
@@ -13,6 +11,11 @@ from odtk_ray.settings import AnchorGeneration, Postprocessing, Preprocessing
 # How GPUs are named.
 GPU_TYPES = "by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all."
 
+ModelPath: TypeAlias = Annotated[
+    str,
+    Option("Arguments", "Path or URI of a checkpoint (.pth), of an exported model (.onnx, .plan), "
+           "or of the folder of an engine set.", "MODEL"),
+]  # fmt: skip
 Anchors: TypeAlias = Annotated[
     AnchorGeneration,
     Option("Model", "Anchors that a checkpoint was trained with: legacy are those of ODTK before "

@@ -1,7 +1,5 @@
 """What `odtk-ray export` is asked to do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,13 +1,12 @@
 """What `odtk-ray infer` is asked to do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
 from odtk_ray.config.common import (
     GPU_TYPES,
     Anchors,
+    ModelPath,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -37,11 +36,7 @@ _OF_MODEL = "the model's, else {}"
 class InferConfig:
     """What `odtk-ray infer` is asked to do; its fields are the options."""
 
-    model: Annotated[
-        str,
-        Option("Arguments", "Path or URI of a checkpoint (.pth), of an exported model (.onnx, "
-               ".plan), or of the folder of an engine set.", "MODEL"),
-    ]
+    model: ModelPath
     images: Annotated[
         str,
         Option("Images", "Folder, file, glob, list of paths (.txt, one a line) or URI; with "
