@@ -71,7 +71,8 @@ def row(option: Declared) -> str:
     if default and not about.unset:
         default = f"`{default}`"
     text = _FLAG.sub(r"`\g<0>`", option.flag_help)
-    return f"| {name} {values} | {default} | {'same' if about.in_odtk else ''} | {text} |"
+    cells = f"{name} {values}".strip(), default, "same" if about.in_odtk else "", text
+    return f"| {' | '.join(cells)} |"
 
 
 def arguments_of(command: str) -> str:

@@ -54,7 +54,7 @@ def values_of(settings: Callable[..., Any], flags: Mapping[str, Any]) -> dict[st
         if given and option.count not in (0, len(given)):
             shown = " ".join(map(str, given))
             raise UsageError(
-                f"{option.flag} {shown} has {len(given)} numbers",
+                f"{option.flag} {shown} has {len(given)} number{'s' * (len(given) != 1)}",
                 f"it is {option.flag} {option.option.metavar}",
             )
         if given:

@@ -47,6 +47,7 @@ def odtk_ray(*arguments):
         (["a.plan"], "cannot export a.plan: it is an exported model"),
         (["fp32.onnx", "--dynamic-batch-opts", "4", "2", "8"], "4 2 8 is no range"),
         (["fp32.onnx", "--dynamic-batch-opts", "4", "8"], "4 8 has 2 numbers"),
+        (["fp32.onnx", "--dynamic-batch-opts", "4"], "4 has 1 number: it is"),
         (["fp32.onnx", "--compute-capability", "9.0"], "does not build for 9.0"),
         (["fp32.onnx", "--compute-capability", "89"], "--compute-capability 89 is none: 8.9 is"),
         (["fp32.onnx", "--int8", "--full-precision"], "contradict each other"),
