@@ -22,8 +22,6 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 EXCEPTIONS = {
     "cuda_ops/postprocess.py:__init__": "one list of the buffers and arguments of two kernels",
     "jobs/bench/traced.py:traced_engine": "a class whose base is chosen at run time",
-    "odtk_ray/api.py:export": "arguments that are passed on, one a line",
-    "odtk_ray/api.py:infer": "likewise",
 }
 
 # First words of docstrings that name a thing instead of saying what happens.

@@ -11,7 +11,7 @@ Remarks go to a `Reporter`, or to the logger `odtk_ray`. Heavy packages are impo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from odtk_ray.config import DEFAULT_OUTPUT, CalibrationMethod, ExportConfig, InferConfig
 from odtk_ray.reporter import LogReporter, Reporter, RunReporter
@@ -29,55 +29,108 @@ def infer(
     *,
     images: str = ".",
     annotations: str | None = None,
-    output: Sequence[str] = (DEFAULT_OUTPUT,),
-    batch: int | None = None,
-    resize: int | None = None,
-    max_size: int | None = None,
-    fit: tuple[int, int] | None = None,
-    full_precision: bool = False,
-    compile: CompileMode = "auto",
-    decoder: Decoder | None = None,
-    threshold: float | None = None,
-    top_n: int | None = None,
-    nms: float | None = None,
-    detections: int | None = None,
-    anchors: AnchorGeneration = "auto",
-    tile: int | None = None,
-    overlap: int = 0,
-    rotated_bbox: bool = False,
-    rotated_nms: RotatedNms | None = None,
-    workers: int | None = None,
-    threads_per_worker: int | None = None,
-    address: str | None = None,
-    gpu_type: Sequence[str] = (),
-    wait_for_nodes: float | None = None,
-    fallback: str | None = None,
     recursive: bool = False,
     limit: int | None = None,
     allow_missing: bool = False,
     exif: ExifPolicy = "ignore",
     max_pixels: int = 178_000_000,
+    resize: int | None = None,
+    max_size: int | None = None,
+    fit: tuple[int, int] | None = None,
+    tile: int | None = None,
+    overlap: int = 0,
+    anchors: AnchorGeneration = "auto",
+    rotated_bbox: bool = False,
+    full_precision: bool = False,
+    compile: CompileMode = "auto",
+    threshold: float | None = None,
+    top_n: int | None = None,
+    nms: float | None = None,
+    detections: int | None = None,
+    rotated_nms: RotatedNms | None = None,
+    output: Sequence[str] = (DEFAULT_OUTPUT,),
+    draw: str | None = None,
+    draw_threshold: float = 0.3,
+    trace: str | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
+    threads_per_worker: int | None = None,
+    decoder: Decoder | None = None,
+    address: str | None = None,
+    gpu_type: Sequence[str] = (),
+    wait_for_nodes: float | None = None,
+    fallback: str | None = None,
     run_dir: str | None = None,
     resume: bool = False,
     keep_run: bool = False,
-    draw: str | None = None,
-    draw_threshold: float = 0.3,
-    shard_timeout: float | None = None,
-    trace: str | None = None,
     max_failures: int = 0,
+    shard_timeout: float | None = None,
     reporter: RunReporter | None = None,
 ) -> Summary:
     """Detect objects in images with a RetinaNet model, and write what was found.
 
-    `InferConfig` says what each argument is, with units; None stands for the model's own value, or
-    for what `odtk-ray infer --help` names.
-
     Args:
-        model: path or URI of a checkpoint, an exported model, or an engine set.
-        output: files to write, their format by extension (`InferConfig.outputs`).
-        threads_per_worker: CPU threads of each worker (`InferConfig.threads`).
-        gpu_type: GPUs to use (`InferConfig.gpu_types`).
-        reporter: told about progress and decisions; None logs the remarks.
+        model: Path or URI of a checkpoint (.pth), of an exported model (.onnx, .plan), or of the
+            folder of an engine set.
+        images: Folder, file, glob, list of paths (.txt, one a line) or URI; with `annotations` the
+            folder or URI of its files.
+        annotations: COCO file that names the images; the detections are scored if it has ground
+            truth.
+        recursive: Search the sub-folders of `images` too.
+        limit: Process only the first N images.
+        allow_missing: Leave out annotated images whose file is missing.
+        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
+            annotations ignore it.
+        max_pixels: Pictures with more pixels fail without being decoded.
+        resize: Length in pixels that the short side of a picture is scaled to. Default: the
+            model's, else 800.
+        max_size: Limit in pixels of the long side; it wins over `resize`. Default: the model's,
+            else 1333.
+        fit: Height and width in pixels, multiples of 32, of an input that pictures are scaled to
+            just fit into, as those of exported models are; instead of `resize` and `max_size`.
+        tile: Cut pictures into windows of this side in pixels, each of which is then scaled as a
+            picture would be; `detections` limits a window.
+        overlap: Width in pixels of what neighbouring windows share.
+        anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
+            2020; auto recognises them.
+        rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
+            it has.
+        full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
+            GPUs.
+        compile: Run networks compiled by torch.compile on GPUs; auto: for input shapes that enough
+            images share, 16,000 for each GPU.
+        threshold: Scores must be greater than this. Default: the model's, else 0.05.
+        top_n: Candidates kept for each pyramid level of an image. Default: the model's, else 1000.
+        nms: IoU above which the worse of two boxes of a class is dropped. Default: the model's,
+            else 0.5.
+        detections: Detections kept for each image. Default: the model's, else 100.
+        rotated_nms: Angles that rotated boxes are compared with: each box's own, or, as ODTK does
+            by mistake, that of the worse box for both. Default: the model's, else own.
+        output: Files to write, the format by extension: .json (as ODTK), .results.json (for
+            pycocotools' loadRes), .jsonl, .csv, .parquet.
+        draw: Folder for the pictures with boxes, labels and scores; those beyond `max_pixels` are
+            drawn smaller.
+        draw_threshold: Lowest score that is drawn.
+        trace: File for a timeline of the run, for chrome://tracing or Perfetto.
+        batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
+            worker.
+        workers: Number of workers. Default: one a GPU; 1 without GPUs.
+        threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
+        decoder: What decodes JPEGs. Default: the GPU where it can.
+        address: Address of the Ray cluster, or auto. Default: RAY_ADDRESS, else Ray is started
+            here.
+        gpu_type: GPUs to use: by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all.
+        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
+            of `gpu_type`. Default: do not wait.
+        fallback: Checkpoint that GPUs run for which an engine set has no plan. Default: leave these
+            GPUs out.
+        run_dir: Folder or URI for the state of the run. Default: the first output's name and .run.
+        resume: Continue the run in `run_dir`.
+        keep_run: Keep `run_dir` after success.
+        max_failures: Exit with 0 when at most N images failed.
+        shard_timeout: Replace a worker that finishes no image for this many seconds. Default: 10
+            median shards, 120 at least.
+        reporter: Told about progress and decisions; None logs the remarks.
 
     Returns:
         what was done, and the figures against the ground truth, where there is some.
@@ -86,49 +139,9 @@ def infer(
         UsageError: an argument, or a file that it names, cannot be used; nothing was started.
         OdtkError: the run cannot go on; what is committed stays and can be resumed.
     """
+    config = InferConfig(**_settings(locals()))
     from odtk_ray.run.pipeline import infer as run
 
-    config = InferConfig(
-        model,
-        images=images,
-        annotations=annotations,
-        outputs=tuple(output),
-        batch=batch,
-        resize=resize,
-        max_size=max_size,
-        fit=fit,
-        full_precision=full_precision,
-        compile=compile,
-        decoder=decoder,
-        threshold=threshold,
-        top_n=top_n,
-        nms=nms,
-        detections=detections,
-        anchors=anchors,
-        tile=tile,
-        overlap=overlap,
-        rotated_bbox=rotated_bbox,
-        rotated_nms=rotated_nms,
-        workers=workers,
-        threads=threads_per_worker,
-        address=address,
-        gpu_types=tuple(gpu_type),
-        wait_for_nodes=wait_for_nodes,
-        fallback=fallback,
-        recursive=recursive,
-        limit=limit,
-        allow_missing=allow_missing,
-        exif=exif,
-        max_pixels=max_pixels,
-        run_dir=run_dir,
-        resume=resume,
-        keep_run=keep_run,
-        draw=draw,
-        draw_threshold=draw_threshold,
-        shard_timeout=shard_timeout,
-        trace=trace,
-        max_failures=max_failures,
-    )
     return run(config, reporter or LogReporter())
 
 
@@ -137,50 +150,86 @@ def export(
     output: str,
     *,
     size: tuple[int, int] | None = None,
+    anchors: AnchorGeneration = "auto",
+    rotated_bbox: bool = False,
+    with_postprocess: bool = False,
+    opset: int | None = None,
     full_precision: bool = False,
     dynamic_batch_opts: tuple[int, int, int] | None = None,
     workspace: int | None = None,
     timing_cache: str | None = None,
     compute_capability: Sequence[str] = (),
     verbose: bool = False,
-    rotated_bbox: bool = False,
-    with_postprocess: bool = False,
-    opset: int | None = None,
     int8: bool = False,
     calibration_images: str | None = None,
     calibration_batches: int | None = None,
     calibration_batch_size: int | None = None,
     calibration_table: str | None = None,
-    calibration_annotations: str | None = None,
     calibration_method: CalibrationMethod | None = None,
     recalibrate: bool = False,
     int8_exclude: Sequence[str] = (),
     seed: int = 0,
-    workers: int | None = None,
-    address: str | None = None,
-    gpu_type: Sequence[str] = (),
-    wait_for_nodes: float | None = None,
-    check_images: str | None = None,
     threshold: float | None = None,
     top_n: int | None = None,
     nms: float | None = None,
     detections: int | None = None,
     rotated_nms: RotatedNms | None = None,
-    anchors: AnchorGeneration = "auto",
+    check_images: str | None = None,
+    calibration_annotations: str | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    gpu_type: Sequence[str] = (),
+    wait_for_nodes: float | None = None,
     reporter: Reporter | None = None,
 ) -> Exported | BuiltPlan | BuiltSet:
     """Export a checkpoint to ONNX, or build a TensorRT plan, or a set of plans, and check it.
 
-    `ExportConfig` says what each argument is, with units; None stands for what
-    `odtk-ray export --help` names.
+    The values of post-processing, from `threshold` to `rotated_nms`, are stored as the defaults of
+    what is exported.
 
     Args:
-        model: path or URI of a checkpoint, or of an exported model for a plan.
-        output: the .onnx or .plan file to write; with `gpu_type` the folder or URI of a set.
-        dynamic_batch_opts: least, tuned and greatest batch of a plan (`ExportConfig.batches`).
-        compute_capability: GPUs to build a plan for without having them.
-        gpu_type: GPUs to build a set for.
-        reporter: told about progress and decisions; None logs the remarks.
+        model: Path or URI of a checkpoint (.pth), or for plans of an .onnx file.
+        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set.
+        size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
+        anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
+            2020; auto recognises them.
+        rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
+            it has.
+        with_postprocess: End the graph in scores, boxes and classes, not in the heads.
+        opset: Version of ONNX's operators, 13 to 17. Default: 17.
+        full_precision: Build plans in FP32 without TF32. Default: FP16.
+        dynamic_batch_opts: Least, tuned and greatest batch of a plan. Default: 1 1 16.
+        workspace: Memory in MiB that a layer of a plan may use. Default: TensorRT's.
+        timing_cache: File of timings that builds of plans share.
+        compute_capability: Build for GPUs of this compute capability without having one, with
+            tensorrt-rtx.
+        verbose: Pass on everything that TensorRT says.
+        int8: Quantise the network.
+        calibration_images: Folder, file, glob or list of images to measure ranges on.
+        calibration_batches: Number of batches of them, drawn at random. Default: 10.
+        calibration_batch_size: Images in a batch of them. Default: 2.
+        calibration_table: File with ranges: read if it is there, written otherwise.
+        calibration_method: How ranges are chosen. Default: that of the table, else entropy.
+        recalibrate: Measure anew, and replace `calibration_table`.
+        int8_exclude: Operations that are not quantised, such as 'box_head.8*'.
+        seed: Seed of the random choice of calibration images.
+        threshold: Scores must be greater than this. Default: 0.05.
+        top_n: Candidates kept for each pyramid level of an image. Default: 1000.
+        nms: IoU above which the worse of two boxes of a class is dropped. Default: 0.5.
+        detections: Detections kept for each image. Default: 100.
+        rotated_nms: Angles that rotated boxes are compared with: each box's own, or, as ODTK does
+            by mistake, that of the worse box for both. Default: own.
+        check_images: Folder, file, glob or list of images that the written model is compared on.
+            Default: those of the calibration, else made-up ones.
+        calibration_annotations: COCO file of the images of `calibration_images` or `check_images`:
+            compare AP as well.
+        workers: Calibrate on this many Ray workers. Default: in this process.
+        address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
+        gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
+            name ('NVIDIA H100 80GB HBM3'), or all.
+        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
+            of `gpu_type`. Default: do not wait.
+        reporter: Told about progress and decisions; None logs the remarks.
 
     Returns:
         what was written, and how far it is from what it was made of.
@@ -189,45 +238,11 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
+    config = ExportConfig(**_settings(locals()))
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
-    config = ExportConfig(
-        model,
-        output,
-        size=size,
-        full_precision=full_precision,
-        batches=dynamic_batch_opts,
-        workspace=workspace,
-        timing_cache=timing_cache,
-        capabilities=tuple(compute_capability),
-        verbose=verbose,
-        rotated_bbox=rotated_bbox,
-        with_postprocess=with_postprocess,
-        opset=opset,
-        int8=int8,
-        calibration_images=calibration_images,
-        calibration_batches=calibration_batches,
-        calibration_batch_size=calibration_batch_size,
-        calibration_table=calibration_table,
-        calibration_annotations=calibration_annotations,
-        calibration_method=calibration_method,
-        recalibrate=recalibrate,
-        int8_exclude=tuple(int8_exclude),
-        seed=seed,
-        workers=workers,
-        address=address,
-        gpu_types=tuple(gpu_type),
-        wait_for_nodes=wait_for_nodes,
-        check_images=check_images,
-        threshold=threshold,
-        top_n=top_n,
-        nms=nms,
-        detections=detections,
-        rotated_nms=rotated_nms,
-        anchors=anchors,
-    )
     report = reporter or LogReporter()
-    if config.gpu_types:
+    if config.gpu_type:
         from odtk_ray.export.engine_set import export_set
 
         return export_set.export_set(config, report)
@@ -253,3 +268,12 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)
+
+
+def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call that are settings; sequences become tuples."""
+    return {
+        name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        for name, value in arguments.items()
+        if name != "reporter"
+    }

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from odtk_ray.errors import UsageError
+from odtk_ray.options import Option, check_options
 
 ExifPolicy = Literal["ignore", "apply"]
 Decoder = Literal["gpu", "cpu"]
@@ -33,76 +34,85 @@ class Preprocessing:
     """How a picture becomes network input.
 
     Attributes:
-        resize: length in pixels that the short side is scaled to.
-        max_size: limit in pixels for the long side; it wins over `resize`.
-        stride: the input is padded to a multiple of this many pixels (PyTorch: 128, of P7).
-        exif: whether the EXIF orientation is applied; ODTK and COCO's annotations ignore it.
-        max_pixels: pictures with more pixels than this fail and are never decoded.
-        fit: (height, width) in pixels of a network input of fixed size: pictures are scaled so that
-            they just fit into it; the first three values are not used then. Multiples of 32.
-        tile: side in pixels of the windows that a picture is cut into, each of which is then
-            resized or fitted as a picture would be; None takes it whole.
-        overlap: pixels that neighbouring windows share.
+        stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
     """
 
-    resize: int = 800
-    max_size: int = 1333
+    resize: Annotated[
+        int,
+        Option("Network input", "Length in pixels that the short side of a picture is scaled to.",
+               "PIXELS", minimum=1, in_odtk=True),
+    ] = 800  # fmt: skip
+    max_size: Annotated[
+        int,
+        Option("Network input", "Limit in pixels of the long side; it wins over --resize.",
+               "PIXELS", minimum=1, in_odtk=True),
+    ] = 1333  # fmt: skip
     stride: int = 128
-    exif: ExifPolicy = "ignore"
-    max_pixels: int = 178_000_000
-    fit: tuple[int, int] | None = None
-    tile: int | None = None
-    overlap: int = 0
+    exif: Annotated[
+        ExifPolicy,
+        Option("Images", "Whether pictures are turned as their EXIF orientation says; ODTK and "
+               "COCO's annotations ignore it."),
+    ] = "ignore"  # fmt: skip
+    max_pixels: Annotated[
+        int,
+        Option("Images", "Pictures with more pixels fail without being decoded.", "PIXELS",
+               minimum=1),
+    ] = 178_000_000  # fmt: skip
+    fit: Annotated[
+        tuple[int, int] | None,
+        Option("Network input", "Height and width in pixels, multiples of 32, of an input that "
+               "pictures are scaled to just fit into, as those of exported models are; instead of "
+               "--resize and --max-size.", "H [W]", minimum=1),
+    ] = None  # fmt: skip
+    tile: Annotated[
+        int | None,
+        Option("Network input", "Cut pictures into windows of this side in pixels, each of which "
+               "is then scaled as a picture would be; --detections limits a window.", "PIXELS",
+               minimum=1),
+    ] = None  # fmt: skip
+    overlap: Annotated[
+        int,
+        Option("Network input", "Width in pixels of what neighbouring windows share.", "PIXELS",
+               minimum=0),
+    ] = 0  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.tile is not None:
-            _at_least("--tile", self.tile, 1)
+        check_options(self)
         if self.overlap and self.overlap >= (self.tile or 1):
             raise UsageError(
                 f"--overlap {self.overlap} is too large",
                 "it must be less than --tile" if self.tile else "it needs --tile",
             )
-        _at_least("--resize", self.resize, 1)
-        _at_least("--max-size", self.max_size, 1)
-        _at_least("--max-pixels", self.max_pixels, 1)
 
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """How head outputs become detections; ODTK's defaults.
+    """From head outputs to detections; ODTK's defaults."""
 
-    Attributes:
-        threshold: only scores (strictly) greater than this become candidates.
-        top_n: at most this many candidates are kept for each pyramid level and image.
-        nms: a box is suppressed by a better one of its class when their IoU is greater than this.
-        detections: at most this many detections are kept for each image.
-        rotated_nms: angles that rotated boxes are compared with: each box's "own", or, as "odtk"
-            does by mistake, that of the worse box for both.
-    """
-
-    threshold: float = 0.05
-    top_n: int = 1000
-    nms: float = 0.5
-    detections: int = 100
-    rotated_nms: RotatedNms = "own"
+    threshold: Annotated[
+        float,
+        Option("Detections", "Scores must be greater than this.", "SCORE", minimum=0, maximum=1),
+    ] = 0.05
+    top_n: Annotated[
+        int,
+        Option("Detections", "Candidates kept for each pyramid level of an image.", "N", minimum=1),
+    ] = 1000
+    nms: Annotated[
+        float,
+        Option("Detections", "IoU above which the worse of two boxes of a class is dropped.",
+               "IOU", minimum=0, maximum=1),
+    ] = 0.5  # fmt: skip
+    detections: Annotated[
+        int, Option("Detections", "Detections kept for each image.", "N", minimum=1)
+    ] = 100
+    rotated_nms: Annotated[
+        RotatedNms,
+        Option("Detections", "Angles that rotated boxes are compared with: each box's own, or, as "
+               "ODTK does by mistake, that of the worse box for both."),
+    ] = "own"  # fmt: skip
 
     def __post_init__(self) -> None:
-        _within("--threshold", self.threshold, 0.0, 1.0)
-        _within("--nms", self.nms, 0.0, 1.0)
-        _at_least("--top-n", self.top_n, 1)
-        _at_least("--detections", self.detections, 1)
-
-
-def _at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise UsageError(f"{name} {value} is too small", f"it must be at least {low}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        raise UsageError(
-            f"{name} {value:g} is out of range", f"it must be between {low:g} and {high:g}"
-        )
+        check_options(self)
 
 
 @dataclass(frozen=True)

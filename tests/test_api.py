@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+from collections.abc import Sequence
 
 import pytest
 from click.testing import CliRunner
@@ -11,22 +13,71 @@ from click.testing import CliRunner
 import odtk_ray
 from odtk_ray import api
 from odtk_ray.cli import cli
+from odtk_ray.config import ExportConfig, InferConfig
+from odtk_ray.options import options_of
 
-# What only one of the two has.
-OWN = {"reporter"}
-SCREEN = {"debug"}
+SETTINGS = {"infer": InferConfig, "export": ExportConfig}
 
 
-@pytest.mark.parametrize("verb", ["infer", "export"])
-def test_arguments_are_the_options_with_their_defaults(verb):
-    arguments = inspect.signature(getattr(api, verb)).parameters
+def as_argument(hint):
+    """The type of an argument for an option: what takes any number of values takes a list."""
+    return Sequence[str] if hint == tuple[str, ...] else hint
+
+
+@pytest.mark.parametrize("verb", SETTINGS)
+def test_arguments_are_the_options_with_their_types_and_defaults(verb):
+    function, declared = getattr(api, verb), options_of(SETTINGS[verb])
+    signature = inspect.signature(function).parameters
+    # Ray's and TensorRT's types are not imported for the return value.
+    lines = {name: p.annotation for name, p in signature.items() if name != "reporter"}
+    types = {name: eval(text, vars(api)) for name, text in lines.items()}
+    assert list(types) == list(declared)
+    assert types == {name: as_argument(option.hint) for name, option in declared.items()}
+    for name, option in declared.items():
+        assert signature[name].default == option.default, name
+        assert (signature[name].kind is inspect.Parameter.KEYWORD_ONLY) is not option.positional
+
+
+@pytest.mark.parametrize("verb", SETTINGS)
+def test_the_command_line_has_every_option_with_its_default(verb):
     context = cli.commands[verb].make_context(verb, [], resilient_parsing=True)
-    assert arguments.keys() - OWN == context.params.keys() - SCREEN
-    for name, parameter in arguments.items():
-        required = parameter.default is inspect.Parameter.empty
-        if required or name in OWN or (verb, name) == ("infer", "output"):
-            continue  # --output has its default from the API
-        assert (parameter.default or None) == (context.params[name] or None), name
+    for name, option in options_of(SETTINGS[verb]).items():
+        expected = () if option.count is not None else None if option.required else option.default
+        assert context.params[name] == expected, name
+
+
+@pytest.mark.parametrize("verb", SETTINGS)
+def test_docstrings_say_of_each_argument_what_the_help_says(verb):
+    text = " ".join(inspect.getdoc(getattr(api, verb)).split())
+    for name, option in options_of(SETTINGS[verb]).items():
+        said = re.sub(r"--([a-z][a-z0-9-]*)", lambda f: f"`{f[1].replace('-', '_')}`",
+                      option.option.help)  # fmt: skip
+        assert f" {name}: {said}" in text
+        assert not option.option.unset or f"{said} Default: {option.option.unset}." in text
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "words"),
+    [
+        ("infer", {"resize": 0}, "--resize 0 is too small: the least is 1"),
+        ("infer", {"threshold": 1.5}, "--threshold 1.5 is out of range: it lies between 0 and 1"),
+        ("infer", {"nms": float("nan")}, "--nms nan is out of range"),
+        ("infer", {"shard_timeout": float("nan")}, "--shard-timeout nan is too small"),
+        ("infer", {"fit": (64, 0)}, "--fit 0 is too small"),
+        ("infer", {"exif": "maybe"}, "--exif maybe is unknown: it is one of ignore, apply"),
+        ("infer", {"tile": 10, "overlap": 10}, "--overlap 10 is too large"),
+        ("infer", {"wait_for_nodes": 1.0}, "--wait-for-nodes needs --gpu-type"),
+        ("export", {"opset": 12}, "--opset 12 is out of range: it lies between 13 and 17"),
+        ("export", {"dynamic_batch_opts": (0, 1, 2)}, "--dynamic-batch-opts 0 is too small"),
+        ("export", {"rotated_nms": "other"}, "--rotated-nms other is unknown"),
+        ("export", {"seed": -1}, "--seed -1 is too small"),
+    ],
+)
+def test_values_are_refused_as_on_the_command_line(verb, arguments, words):
+    places = ["m.pth", "m.onnx"][: 1 + (verb == "export")]
+    with pytest.raises(odtk_ray.UsageError) as refused:
+        getattr(odtk_ray, verb)(*places, **arguments)
+    assert words in str(refused.value)
 
 
 def test_info_gives_the_rows_that_are_printed(checkpoint):

@@ -69,12 +69,6 @@ def test_the_line_after_demo_is_the_one_that_demo_prints(tmp_path, monkeypatch):
     assert f"  {following}" in outcome.stdout.splitlines()
 
 
-def test_every_flag_is_in_the_table():
-    flags = {flag for option in cli.commands["infer"].params for flag in option.opts}
-    hidden = {"model", "--debug"}
-    assert {f for f in flags - hidden if f"`{f}`" not in TEXT and f"{f}`" not in TEXT} == set()
-
-
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", TEXT):
         assert (ROOT / target).exists(), target

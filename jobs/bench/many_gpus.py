@@ -26,16 +26,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-from endtoend import (
-    Setting,
-    TracedRun,
-    coco_sizes,
-    trace_folder,
-    traced_run,
-    write_model,
-    write_pictures,
-)
+from endtoend import coco_sizes, write_model, write_pictures
 from measure import TreeCpu, cpu_seconds, machine, table
+from traced_run import Setting, TracedRun, trace_folder, traced_run
 
 RATE = 850  # images a second of one H200, from which the number of images follows
 
@@ -65,7 +58,7 @@ class CpuLog:
             thread.join()
 
     def cores(self, begin: float, end: float) -> tuple[float, float]:
-        """Return the mean cores in use between two times (epoch s), of all processes and the driver."""
+        """Return the mean cores in use between two times (epoch s): of all, of the driver."""
         rows = np.array([row for row in self._rows if begin <= row[0] <= end])
         seconds, everything, driver = rows[-1] - rows[0]
         return everything / seconds, driver / seconds

@@ -106,7 +106,7 @@ def settings(folder: Path) -> InferConfig:
         str(folder / "model.pth"),
         str(folder / "pictures"),
         str(folder / "annotations.json"),
-        outputs=(str(folder / "detections.json"),),
+        output=(str(folder / "detections.json"),),
     )
 
 

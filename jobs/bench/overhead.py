@@ -168,10 +168,10 @@ class Bench:
         config = InferConfig(
             str(self.folder / "model.pth"),
             str(self.folder / "pictures"),
-            outputs=(str(self.folder / "detections.json"),),
+            output=(str(self.folder / "detections.json"),),
             batch=self.batch,
             workers=1,
-            threads=self.threads,
+            threads_per_worker=self.threads,
             limit=count,
             resize=self.prep.resize,
             max_size=self.prep.max_size,

@@ -32,8 +32,8 @@ def until_merge(folder: Path) -> tuple[float, float]:
     """
     config = memory.settings(folder)
     options = ["--images", config.images, "--annotations", str(config.annotations)]
-    options += ["--output", *config.outputs, "--resume", "--keep-run"]
-    output = Path(config.outputs[0])
+    options += ["--output", *config.output, "--resume", "--keep-run"]
+    output = Path(config.output[0])
     output.unlink(missing_ok=True)
     tree, started = TreeCpu(), time.perf_counter()
     before = tree.seconds

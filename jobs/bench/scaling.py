@@ -184,7 +184,7 @@ def dispatch_all(folder: Path, cases: Sequence[Case], profile: bool) -> None:
 
 def merge_to_parquet(folder: Path) -> None:
     """Merge shard files into Parquet, which needs no text."""
-    config = replace(settings(folder), outputs=(str(folder / "detections.parquet"),))
+    config = replace(settings(folder), output=(str(folder / "detections.parquet"),))
     write_outputs(config, reopened(folder))
 
 

@@ -1,38 +1,51 @@
 """`odtk-ray convert`: rotated annotations from one convention to another."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Annotated, Literal
 
 import click
 
+from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
 from odtk_ray.errors import EXIT_OK
+from odtk_ray.options import Option
 
-_CONVENTION = click.Choice(["odtk", "opencv", "le90"])
+_Convention = Literal["odtk", "opencv", "le90"]
 
 
-@click.command()
-@click.argument("source")
-@click.argument("target")
-@click.option("--images", default=".", show_default=True, help="Images of DOTA labels.")
-@click.option("--from", "reads", type=_CONVENTION, default="odtk", show_default=True,
-              help="What the bbox of a COCO SOURCE is: x, y, w, h, radians (odtk), or centre x, "
-                   "centre y, w, h, and degrees (opencv) or radians (le90).")  # fmt: skip
-@click.option("--to", "writes", type=_CONVENTION, default="odtk", show_default=True,
-              help="What the bbox of a COCO TARGET shall be.")  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def convert(source: str, target: str, debug: bool, **options: Any) -> None:
+@command(
+    "odtk-ray convert labelTxt/ instances.json --images photos/",
+    "odtk-ray convert opencv.json instances.json --from opencv",
+)
+def convert(
+    source: Annotated[
+        str, Option("Arguments", "COCO file (.json), or folder of DOTA's text files.", "SOURCE")
+    ],
+    target: Annotated[
+        str,
+        Option("Arguments", "File to write (.json), or new or empty folder for DOTA's text files.",
+               "TARGET"),
+    ],
+    *,
+    images: Annotated[str, Option("Images", "Folder of the images of DOTA labels.", "DIR")] = ".",
+    from_: Annotated[
+        _Convention,
+        Option("Conventions", "What a bbox of a COCO SOURCE is: x, y, w, h, radians (odtk), or "
+               "centre x, centre y, w, h, and degrees (opencv) or radians (le90)."),
+    ] = "odtk",
+    to: Annotated[
+        _Convention, Option("Conventions", "What a bbox of a COCO TARGET shall be, likewise.")
+    ] = "odtk",
+    debug: Debug = False,
+) -> None:  # fmt: skip
     """Convert rotated annotations, or detections, from SOURCE to TARGET.
 
-    Each is a COCO file (.json) or a folder of DOTA's text files. Of infer's outputs take the .json,
-    not the .results.json: it has the images and categories.
+    Of infer's outputs take the .json, not the .results.json: it has the images and categories.
     """
 
     def run() -> int:
         from odtk_ray.datasets.convert import convert as converted
 
-        click.echo(converted(source, target, **options))
+        click.echo(converted(source, target, images=images, reads=from_, writes=to))
         return EXIT_OK
 
     guarded(run, debug, resumable=False)

@@ -1,19 +1,22 @@
 """`odtk-ray demo`: a model and photographs to try the program with."""
 
-from __future__ import annotations
-
 import shlex
+from typing import Annotated
 
 import click
 
+from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
 from odtk_ray.errors import EXIT_OK
+from odtk_ray.options import Option
 
 
-@click.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def demo(folder: str, debug: bool) -> None:
+@command("odtk-ray demo trees", "odtk-ray demo /shared/trees")
+def demo(
+    folder: Annotated[str, Option("Arguments", "Folder to write into; made if need be.", "DIR")],
+    *,
+    debug: Debug = False,
+) -> None:
     """Write a small model and two photographs into DIR, and say how to find the trees in them.
 
     Nothing is fetched, and no file that is there is overwritten.

@@ -1,21 +1,29 @@
 """`odtk-ray doctor`: what is wrong with an annotation file."""
 
-from __future__ import annotations
+from typing import Annotated
 
 import click
 
+from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK
+from odtk_ray.options import Option
 
 
-@click.command()
-@click.option("--annotations", required=True, help="COCO file to examine.")
-@click.option("--images", default=".", show_default=True, help="Folder or URI of its images.")
-@click.option("--rotated-bbox", is_flag=True, help="Its boxes are rotated.")
-@click.option("--samples", default="doctor.png", show_default=True,
-              help="PNG to write, six annotations in it.")  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def doctor(annotations: str, images: str, rotated_bbox: bool, samples: str, debug: bool) -> None:
+@command(
+    "odtk-ray doctor --annotations instances.json --images photos/",
+    "odtk-ray doctor --annotations ships.json --images photos/ --rotated-bbox",
+)
+def doctor(
+    *,
+    annotations: Annotated[str, Option("Images", "COCO file to examine.", "FILE")],
+    images: Annotated[str, Option("Images", "Folder or URI of its images.", "DIR")] = ".",
+    rotated_bbox: Annotated[bool, Option("Images", "Its boxes are rotated.")] = False,
+    samples: Annotated[
+        str, Option("Output", "PNG to write, with six of the annotations drawn.", "FILE")
+    ] = "doctor.png",
+    debug: Debug = False,
+) -> None:
     """Say what is wrong with an annotation file, and draw six of its annotations.
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 the file cannot be read, or the PNG written.

@@ -1,27 +1,26 @@
 """`odtk-ray info`: what a model file is."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import click
 
+from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.options import guarded
+from odtk_ray.config import Anchors, ModelPath
 from odtk_ray.errors import EXIT_OK
 
 
-@click.command()
-@click.argument("file")
-@click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
-              show_default=True, help="As in infer.")  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def info(file: str, anchors: Any, debug: bool) -> None:
-    """Say what a checkpoint, exported model or engine set FILE is."""
+@command("odtk-ray info model.pth", "odtk-ray info s3://bucket/engines/")
+def info(
+    model: ModelPath,
+    *,
+    anchors: Anchors = "auto",
+    debug: Debug = False,
+) -> None:
+    """Say what a checkpoint, an exported model or an engine set is."""
 
     def show() -> int:
         from odtk_ray import api
 
-        rows = api.info(file, anchors=anchors)
+        rows = api.info(model, anchors=anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
             click.echo(f"{name:<{width}}  {text}")

@@ -14,6 +14,7 @@ from typing import Any
 from odtk_ray import storage
 from odtk_ray.config import DEFAULT_OUTPUT
 from odtk_ray.errors import UsageError
+from odtk_ray.options import flag_of
 
 # Set by Ray for the command of a job, and by nothing else.
 _MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -51,7 +52,7 @@ def check_places(flags: Mapping[str, Any]) -> None:
     """
     for name in ("run_dir", "draw", "trace"):
         if flags[name] is not None:
-            refuse_relative(f"--{name.replace('_', '-')}", flags[name])
+            refuse_relative(flag_of(name), flags[name])
     for path in flags["output"]:
         refuse_relative("--output", path)
 

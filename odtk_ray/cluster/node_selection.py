@@ -65,13 +65,13 @@ def select_nodes(
     """
     here = gpu_nodes()
     mixed = len({ray_type(node) for node in here.values()}) > 1
-    if engine_set is None and not config.gpu_types and not mixed:
+    if engine_set is None and not config.gpu_type and not mixed:
         return NodeSelection()
-    nodes = find_nodes(config.gpu_types, config.wait_for_nodes, inspect, reporter)
+    nodes = find_nodes(config.gpu_type, config.wait_for_nodes, inspect, reporter)
     alike: dict[tuple[object, ...], list[GpuNode]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     for node in nodes:
-        if config.gpu_types and not node.wanted(config.gpu_types):
+        if config.gpu_type and not node.wanted(config.gpu_type):
             continue
         if problem := _problem(node, config, engine_set):
             reasons[problem] += node.count
@@ -95,7 +95,7 @@ def _problem(node: GpuNode, config: InferConfig, engine_set: EngineSet | None) -
     """Return why a node cannot take part, for people; empty if it can."""
     blind = "and Ray does not say which of its GPUs a worker gets"
     names = ", ".join(map(str, node.kinds))
-    if config.gpu_types and node.wanted(config.gpu_types) != node.kinds:
+    if config.gpu_type and node.wanted(config.gpu_type) != node.kinds:
         return f"node {node.address} has {names}, {blind}"
     if engine_set is None:
         return ""

@@ -10,6 +10,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel, check_size, is_onnx
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.config import ExportConfig, InferConfig, chosen
 from odtk_ray.errors import UsageError
+from odtk_ray.options import flag_of
 from odtk_ray.settings import AnchorGeneration, Postprocessing, Preprocessing
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def check_rotated(config: InferConfig | ExportConfig, model: Model) -> None:
     asked = {"rotated_bbox": config.rotated_bbox, "rotated_nms": config.rotated_nms is not None}
     for name in (name for name, wanted in asked.items() if wanted and not model.rotated):
         raise UsageError(
-            f"--{name.replace('_', '-')} does not fit {os.path.basename(config.model)}",
+            f"{flag_of(name)} does not fit {os.path.basename(config.model)}",
             "the model has no angles: it detects axis-aligned boxes",
         )
 
@@ -105,7 +106,7 @@ def resolve_settings(config: InferConfig, model: ExportedModel) -> OpenedModel:
     if config.anchors not in ("auto", model.anchors):
         contradicted.append("anchors")
     for name in contradicted:
-        flag, (height, width) = f"--{name.replace('_', '-')}", model.size
+        flag, (height, width) = flag_of(name), model.size
         raise UsageError(
             f"{flag} contradicts {os.path.basename(config.model)}",
             f"it was exported for {height}x{width} in {model.precision.upper()}, "

@@ -69,8 +69,8 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
     wanted: dict[str, Any] = {
         f.name: getattr(settings, f.name) for f in fields(settings) if f.default is MISSING
     }
-    if config.threads is not None:
-        wanted["threads"] = config.threads
+    if config.threads_per_worker is not None:
+        wanted["threads"] = config.threads_per_worker
     if config.decoder and planned.decoder_kind != config.decoder:
         wanted["decoder"] = config.decoder
     for name, value in wanted.items():

@@ -33,15 +33,15 @@ def check_outputs(config: InferConfig) -> None:
     Raises:
         UsageError: otherwise.
     """
-    for path in config.outputs:
+    for path in config.output:
         if not path.endswith(FORMATS):
             raise UsageError(
                 f"unknown output format: {os.path.basename(path)}",
                 f"the name must end in one of {', '.join(FORMATS)}",
             )
         check_file(path)
-    if len(set(map(storage.absolute, config.outputs))) < len(config.outputs):
-        raise UsageError("an output is named twice", ", ".join(config.outputs))
+    if len(set(map(storage.absolute, config.output))) < len(config.output):
+        raise UsageError("an output is named twice", ", ".join(config.output))
     check_writable(config.run_folder)
     for other in filter(None, (config.draw, config.trace)):
         check_writable(other)
@@ -49,7 +49,7 @@ def check_outputs(config: InferConfig) -> None:
         raise UsageError(
             f"--draw {config.draw} lies in the run folder, which is deleted at the end"
         )
-    for path in config.outputs:
+    for path in config.output:
         if _holds(config.run_folder, path):
             raise UsageError(f"{path} lies in the run folder, which is deleted at the end")
 
@@ -68,7 +68,7 @@ class Outputs:
 
     def __init__(self, config: InferConfig, run: RunFolder) -> None:
         self._run = run
-        self._targets = [storage.absolute(path) for path in config.outputs]
+        self._targets = [storage.absolute(path) for path in config.output]
         self._changed = threading.Condition()
         self._complete = self._stopped = False
         self._remove_earlier_drafts()
@@ -261,9 +261,9 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
 
 
 def _beside(config: InferConfig, name: str) -> str:
-    return storage.join(os.path.dirname(storage.absolute(config.outputs[0])), name)
+    return storage.join(os.path.dirname(storage.absolute(config.output[0])), name)
 
 
 def _as_given(config: InferConfig, name: str) -> str:
     """Return the path of `_beside` as the user would write it: relative if the first output is."""
-    return storage.join(os.path.dirname(config.outputs[0]), name)
+    return storage.join(os.path.dirname(config.output[0]), name)

@@ -123,7 +123,7 @@ def run_shards(
             canary=find_canary(run),
             digest=run.digest,
             run=run.plan.settings,
-            gpu_types=config.gpu_types,
+            gpu_types=config.gpu_type,
             inspect=load.inspect,
         )
         shapes = list(network_shapes(run.plan.records, run.plan.settings.preprocessing))
@@ -181,7 +181,7 @@ def finish(
             "made with pictures rotated by their EXIF orientation (--exif apply rotates them)"
         )
     outputs.publish()
-    files = [*config.outputs, *write_failures(config, run, reporter)]
+    files = [*config.output, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:
         for remark in scores.remarks:
             reporter.warn(remark)

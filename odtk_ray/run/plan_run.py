@@ -63,7 +63,7 @@ class RunDraft:
     @property
     def threads(self) -> int | None:
         """Threads per worker, if the resumed plan or the user fixes them."""
-        return self.run.plan.settings.threads if self.run else self.config.threads
+        return self.run.plan.settings.threads if self.run else self.config.threads_per_worker
 
     def loader(self, make: EngineFactory | None, inspect: InspectMachine) -> EngineLoader:
         """Return the loader of the workers' engines; plan settings and shapes are added later.

@@ -44,7 +44,7 @@ def plans(checkpoint, tmp_path_factory):
     pytest.importorskip("tensorrt_rtx")
     folder = tmp_path_factory.mktemp("sets") / "engines"
     folder.mkdir()
-    config = ExportConfig(str(checkpoint), "", SIZE, batches=(2, 4, 8))
+    config = ExportConfig(str(checkpoint), "", SIZE, dynamic_batch_opts=(2, 4, 8))
     source = plan_source(config, ImageLists(), Quiet())
     trt = package_version(import_tensorrt())
     keys = {}
@@ -72,9 +72,9 @@ def config(cluster, plans, images, tmp_path):
     return InferConfig(
         str(plans[0]),
         images=str(images),
-        outputs=(str(tmp_path / "out.json"),),
+        output=(str(tmp_path / "out.json"),),
         batch=8,
-        threads=1,
+        threads_per_worker=1,
         address=cluster.address,
         keep_run=True,
     )
@@ -108,12 +108,12 @@ def by_cpu(s3_port, checkpoint, images, tmp_path_factory):
     fitted = InferConfig(
         str(checkpoint),
         images=str(images),
-        outputs=(str(tmp_path_factory.mktemp("cpu") / "out.json"),),
-        threads=1,
+        output=(str(tmp_path_factory.mktemp("cpu") / "out.json"),),
+        threads_per_worker=1,
         fit=SIZE,
     )
     infer(fitted, Quiet(), PixelEngine)
-    return json.loads(Path(fitted.outputs[0]).read_text())
+    return json.loads(Path(fitted.output[0]).read_text())
 
 
 def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
@@ -130,7 +130,7 @@ def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
         f"2 GPUs left out: {plans[0]} has no plan for {ADA} with tensorrt_rtx"
     )
     assert f"--gpu-type '{ADA.name}' builds it" in warning
-    assert json.loads(Path(config.outputs[0]).read_text()) == by_cpu
+    assert json.loads(Path(config.output[0]).read_text()) == by_cpu
 
 
 def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, signs, quiet):
@@ -159,9 +159,9 @@ def test_types_restrict_a_run_and_a_type_that_is_absent_is_refused(
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="A10G", **having(A10G))
     with pytest.raises(UsageError, match="no node has a GPU of type L4: there are A10G: NVIDIA"):
-        run(replace(config, gpu_types=("L4", "H100")), quiet, signs)
+        run(replace(config, gpu_type=("L4", "H100")), quiet, signs)
     assert not Path(config.run_folder).exists()
-    run(replace(config, gpu_types=("A10G",)), quiet, signs)
+    run(replace(config, gpu_type=("A10G",)), quiet, signs)
     assert makers(config) == {f"{plans[1][A10G]}.plan"}
     assert quiet.warnings == []
 
@@ -196,7 +196,7 @@ def test_nodes_join_with_a_plan_and_without(cluster, config, plans, signs):
 def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans, signs):
     cluster.add(kind="H100", **having(H100))
     report = Joining(lambda: cluster.add(kind="A10G", **having(A10G)), signs)
-    run(replace(config, gpu_types=("H100",)), report, signs, 2)
+    run(replace(config, gpu_type=("H100",)), report, signs, 2)
     assert makers(config) == {f"{plans[1][H100]}.plan"}
     assert [f"{A10G}: --gpu-type is H100" in warning for warning in report.warnings] == [True]
 
@@ -235,7 +235,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
     resumed = replace(config, resume=True)
     with pytest.raises(UsageError, match="model differs"):
         run(replace(resumed, model=str(smaller)), Quiet(), signs)
-    summary = run(replace(resumed, gpu_types=("A10G",)), Quiet(), signs)
+    summary = run(replace(resumed, gpu_type=("A10G",)), Quiet(), signs)
     assert 0 < summary.detected < 320
     assert f"{plans[1][A10G]}.plan" in makers(config)
 
@@ -253,9 +253,9 @@ def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, signs, q
     with pytest.raises(UsageError, match=r"cannot run .* here: no live node has a GPU"):
         run(config, quiet, signs)
     with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
-        run(replace(config, gpu_types=("all",)), quiet, signs)
+        run(replace(config, gpu_type=("all",)), quiet, signs)
     with pytest.raises(UsageError, match="no node has a GPU: none of the live nodes has one"):
-        run(replace(config, gpu_types=("all",), wait_for_nodes=0.5), quiet, signs)
+        run(replace(config, gpu_type=("all",), wait_for_nodes=0.5), quiet, signs)
     assert quiet.notes[-1] == "waiting for a node with any GPU (0 s at most)"
     cluster.add(**having(ADA))
     with pytest.raises(UsageError, match="here: no node has a GPU that it could run on"):

@@ -25,9 +25,9 @@ def config(ray_session, checkpoint, tmp_path):
     return InferConfig(
         str(checkpoint),
         images=str(folder),
-        outputs=(str(tmp_path / "out.json"),),
+        output=(str(tmp_path / "out.json"),),
         workers=2,
-        threads=1,
+        threads_per_worker=1,
         batch=4,
         trace=str(tmp_path / "trace.json"),
         resize=32,

@@ -18,9 +18,9 @@ def test_progress_comes_by_batch_not_by_shard(ray_session, checkpoint, tmp_path,
     config = InferConfig(
         str(checkpoint),
         images=str(tmp_path),
-        outputs=(str(tmp_path / "out.json"),),
+        output=(str(tmp_path / "out.json"),),
         batch=2,
-        threads=1,
+        threads_per_worker=1,
         resize=32,
         max_size=64,
     )

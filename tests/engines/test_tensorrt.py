@@ -247,7 +247,8 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "from synthetic import Quiet\n"
         "def main(plan, images, output):\n"
         "    planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted\n"
-        "    config = InferConfig(plan, images, outputs=(output,), workers=1, threads=1)\n"
+        "    settings = {'output': (output,), 'workers': 1, 'threads_per_worker': 1}\n"
+        "    config = InferConfig(plan, images, **settings)\n"
         "    summary = infer(config, Quiet(), PixelEngine)\n"
         "    print(summary.images, summary.failed)\n"
     )

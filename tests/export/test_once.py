@@ -74,7 +74,7 @@ def test_to_onnx(checkpoint, photos, tmp_path, int8_graph, counts):
 def test_to_a_plan(rtx, checkpoint, photos, tmp_path, int8_graph, counts, table):
     """With a table, too: one that is made, and the same export again, which reads it."""
     config = settings(
-        checkpoint, tmp_path / "m.plan", photos, capabilities=("8.9",),
+        checkpoint, tmp_path / "m.plan", photos, compute_capability=("8.9",),
         calibration_table=str(tmp_path / "table.json") if table else None,
     )  # fmt: skip
     for _ in range(1 + table):
@@ -89,7 +89,9 @@ def test_a_checkpoint_behind_a_uri_is_fetched_once(
     s3, rtx, checkpoint, photos, tmp_path, int8_graph, counts
 ):
     object_stores.upload(str(checkpoint), f"{s3.url}/model.pth")
-    config = settings(f"{s3.url}/model.pth", tmp_path / "m.plan", photos, capabilities=("8.9",))
+    config = settings(
+        f"{s3.url}/model.pth", tmp_path / "m.plan", photos, compute_capability=("8.9",)
+    )
     built = export_plan(config, Quiet(), standing_in(int8_graph))
     assert built.check_result.check.reference == "PyTorch"
     assert counts == ONCE
@@ -97,7 +99,7 @@ def test_a_checkpoint_behind_a_uri_is_fetched_once(
 
 def test_images_of_two_flags_are_two_lists(rtx, checkpoint, photos, tmp_path, int8_graph, counts):
     shutil.copytree(photos, tmp_path / "others")
-    config = settings(checkpoint, tmp_path / "m.plan", photos, capabilities=("8.9",),
+    config = settings(checkpoint, tmp_path / "m.plan", photos, compute_capability=("8.9",),
                       check_images=str(tmp_path / "others"))  # fmt: skip
     export_plan(config, Quiet(), standing_in(int8_graph))
     assert counts == ONCE | {"list_files": 2}

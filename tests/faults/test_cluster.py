@@ -45,10 +45,10 @@ def setup_run(checkpoint, folder, images, workers=2, **more):
     return InferConfig(
         str(checkpoint),
         images=str(images),
-        outputs=(str(folder / "out.json"), str(folder / "out.jsonl")),
+        output=(str(folder / "out.json"), str(folder / "out.jsonl")),
         batch=4,
         workers=workers,
-        threads=1,
+        threads_per_worker=1,
         resize=32,
         max_size=64,
         **more,
@@ -56,7 +56,7 @@ def setup_run(checkpoint, folder, images, workers=2, **more):
 
 
 def outputs(config):
-    return [storage.read_bytes(path) for path in config.outputs]
+    return [storage.read_bytes(path) for path in config.output]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_the_run_and_a_resume_completes_it(
     engine = functools.partial(limited_factory, str(tmp_path / "limited"), 1000)
     with pytest.raises(OdtkError, match=r"File too large"):
         infer(config, quiet, engine)
-    assert not Path(config.outputs[0]).exists()
+    assert not Path(config.output[0]).exists()
     assert list(Path(config.run_folder).rglob("*.tmp")) == []
     infer(replace(config, resume=True), quiet, PixelEngine)
     assert outputs(config) == undisturbed
@@ -140,7 +140,7 @@ def test_storage_that_stops_and_returns_costs_no_image(
     config = replace(
         setup_run(checkpoint, tmp_path, images),
         images=f"{s3.url}/images",
-        outputs=(f"{s3.url}/out.json", f"{s3.url}/out.jsonl"),
+        output=(f"{s3.url}/out.json", f"{s3.url}/out.jsonl"),
     )
 
     def outage():
@@ -165,7 +165,7 @@ def test_a_node_that_is_lost_and_one_that_joins(
     calm.mkdir()
     first, second = cluster.add(), cluster.add()
     config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster)
-    reference = replace(config, outputs=tuple(str(calm / Path(p).name) for p in config.outputs))
+    reference = replace(config, output=tuple(str(calm / Path(p).name) for p in config.output))
     infer(reference, quiet, PixelEngine)
     joined = threading.Event()
 

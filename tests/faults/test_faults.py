@@ -35,10 +35,10 @@ def setup_run(checkpoint, folder, images, workers=2, **more):
     return InferConfig(
         str(checkpoint),
         images=str(images),
-        outputs=(str(folder / "out.jsonl"),),
+        output=(str(folder / "out.jsonl"),),
         batch=2 * workers,
         workers=workers,
-        threads=1,
+        threads_per_worker=1,
         resize=32,
         max_size=64,
         **more,

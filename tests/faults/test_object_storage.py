@@ -31,9 +31,9 @@ def local(checkpoint, photos, annotations, tmp_path):
         str(checkpoint),
         images=str(photos),
         annotations=str(annotations),
-        outputs=tuple(str(folder / name) for name in OUTPUTS),
+        output=tuple(str(folder / name) for name in OUTPUTS),
         workers=2,
-        threads=1,
+        threads_per_worker=1,
         batch=4,
         resize=64,
         max_size=128,
@@ -52,12 +52,12 @@ def remote(local, s3):
         model=f"{s3.url}/model.pth",
         images=f"{s3.url}/images",
         annotations=f"{s3.url}/boxes.json",
-        outputs=tuple(f"{s3.url}/results/{name}" for name in OUTPUTS),
+        output=tuple(f"{s3.url}/results/{name}" for name in OUTPUTS),
     )
 
 
 def same_outputs(remote, local):
-    for there, here in zip(remote.outputs, local.outputs, strict=True):
+    for there, here in zip(remote.output, local.output, strict=True):
         assert storage.read_bytes(there) == Path(here).read_bytes()
 
 
@@ -70,7 +70,7 @@ def test_everything_in_a_bucket_gives_the_bytes_of_local_files(
     assert summary.failed == 0
     same_outputs(remote, local)
     metrics = json.loads(storage.read_bytes(f"{s3.url}/results/metrics.json"))
-    assert metrics == json.loads(Path(local.outputs[0]).with_name("metrics.json").read_text())
+    assert metrics == json.loads(Path(local.output[0]).with_name("metrics.json").read_text())
     assert len(storage.list_files(f"{s3.url}/drawn", recursive=False).names) == 26
     names = storage.list_files(f"{s3.url}/results", recursive=True).names
     assert sorted(names) == ["metrics.json", *OUTPUTS]  # the run folder is gone
@@ -129,7 +129,7 @@ def test_what_a_half_removed_run_left_is_no_run(ray_session, local, remote, quie
 def test_a_bucket_that_is_not_there_is_refused_before_any_work(ray_session, remote, quiet):
     outputs = ("s3://no-such-bucket-anywhere/out.json",)
     with pytest.raises(UsageError, match=r"cannot write s3://no-such-bucket-anywhere/out\.json"):
-        infer(replace(remote, outputs=outputs), quiet, PixelEngine)
+        infer(replace(remote, output=outputs), quiet, PixelEngine)
 
 
 def test_a_worker_that_cannot_see_the_run_folder_names_its_node(

@@ -36,12 +36,12 @@ def ray_gpu(_gpu):
 
 def run(tmp_path, model, images, name="out", **options):
     """What a run says of itself, and its detections."""
-    settings = {"resize": 160, "max_size": 256, "threads": 4} | options
+    settings = {"resize": 160, "max_size": 256, "threads_per_worker": 4} | options
     folder = tmp_path / name
     folder.mkdir()
     output = folder / "out.parquet"
     quiet = Quiet()
-    summary = infer(InferConfig(str(model), str(images), outputs=(str(output),), **settings), quiet)
+    summary = infer(InferConfig(str(model), str(images), output=(str(output),), **settings), quiet)
     return summary, pq.read_table(output), quiet
 
 

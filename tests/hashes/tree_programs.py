@@ -5,14 +5,31 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import make_inputs
 from tree_under_test import part
 
 _PHOTOGRAPHS, _SCENES = 3, 6
 _SEED = 5_000_000
+
+
+# What fields were called before they had the names of the options.
+_FORMER = {
+    "output": "outputs",
+    "threads_per_worker": "threads",
+    "gpu_type": "gpu_types",
+    "dynamic_batch_opts": "batches",
+}
+
+
+def _config(name: str, **values: Any) -> Any:
+    """What the tree is asked to do, with the names that its fields have."""
+    kind = part(name)
+    known = {field.name for field in fields(kind)}
+    return kind(**{key if key in known else _FORMER[key]: values[key] for key in values})
 
 
 def draw_scenes(folder: str) -> None:
@@ -35,12 +52,13 @@ def run_engine_set(folder: str, images: str) -> None:
     (work / "signs").mkdir()
     # Of three classes, as many as the engine finds.
     model = part("tiny_model")(work / "tiny.pth")
-    export = part("ExportConfig")(
-        str(model), str(work / "engines"), (64, 96), batches=(2, 4, 8), gpu_types=("all",)
-    )
-    infer = part("InferConfig")(
-        export.output, images=images, outputs=(str(work / "fleet.json"),), batch=8, threads=1,
-        keep_run=True,
+    export = _config(
+        "ExportConfig", model=str(model), output=str(work / "engines"), size=(64, 96),
+        dynamic_batch_opts=(2, 4, 8), gpu_type=("all",),
+    )  # fmt: skip
+    infer = _config(
+        "InferConfig", model=export.output, images=images, output=(str(work / "fleet.json"),),
+        batch=8, threads_per_worker=1, keep_run=True,
     )  # fmt: skip
     nodes = {"H100": part("H100"), "A10G": part("A10G")}
     # Each node's worker goes on when both have begun, so that the plans of both are used.

@@ -31,10 +31,10 @@ def config(checkpoint, photos, annotations, folder, workers, **more):
         "model": str(checkpoint),
         "images": str(photos),
         "annotations": str(annotations),
-        "outputs": tuple(str(folder / name) for name in OUTPUTS),
+        "output": tuple(str(folder / name) for name in OUTPUTS),
         "batch": 2 * workers,  # two images a launch for any number of workers
         "workers": workers,
-        "threads": 1,
+        "threads_per_worker": 1,
         "resize": PREP.resize,
         "max_size": PREP.max_size,
     }

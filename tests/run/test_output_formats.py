@@ -56,7 +56,7 @@ def expected_rows(ids, results, category_ids=(9, 5, 7)):
 def write(tmp_path, ids, results, **options):
     run = make_run(tmp_path / "run", ids, results, **options)
     outputs = tuple(str(tmp_path / name) for name in NAMES)
-    write_outputs(InferConfig("m.pth", outputs=outputs), run)
+    write_outputs(InferConfig("m.pth", output=outputs), run)
     return run, [tmp_path / name for name in NAMES]
 
 
@@ -187,13 +187,13 @@ def test_outputs_appear_together_or_not_at_all(tmp_path):
     good, bad = tmp_path / "good.json", tmp_path / "gone" / "bad.csv"
     good.write_text("of an earlier run")
     with pytest.raises(OdtkError, match="cannot write the outputs"):
-        write_outputs(InferConfig("m.pth", outputs=(str(good), str(bad))), run)
+        write_outputs(InferConfig("m.pth", output=(str(good), str(bad))), run)
     assert good.read_text() == "of an earlier run"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["good.json", "run"]
 
 
 def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
-    config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"),))
+    config = InferConfig("m.pth", output=(str(tmp_path / "a.json"),))
     run = make_run(tmp_path / "run", ["x", "y", "z"], make_results(3, failed={1}))
     (path,) = write_failures(config, run, quiet)
     assert [json.loads(line) for line in Path(path).read_text().splitlines()] == [

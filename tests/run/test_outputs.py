@@ -28,7 +28,7 @@ class Committing:
 
 
 def settings(folder: Path) -> InferConfig:
-    return InferConfig("m.pth", outputs=tuple(str(folder / name) for name in NAMES))
+    return InferConfig("m.pth", output=tuple(str(folder / name) for name in NAMES))
 
 
 def drafts(folder: Path) -> list[Path]:
@@ -108,7 +108,7 @@ def test_a_driver_removes_what_one_before_it_left(tmp_path, results):
 
 def test_a_failed_output_leaves_its_room_at_once(tmp_path, results):
     run = RunFolder.create(str(tmp_path / "run"), make_run_plan(IDS))
-    config = InferConfig("m.pth", outputs=(str(tmp_path / "a.json"), str(tmp_path / "gone/a.csv")))
+    config = InferConfig("m.pth", output=(str(tmp_path / "a.json"), str(tmp_path / "gone/a.csv")))
     with Outputs(config, run) as outputs:
         wait_until(outputs._written.done)
         assert drafts(tmp_path) == []

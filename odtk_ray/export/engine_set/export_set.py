@@ -94,11 +94,11 @@ def export_set(
     check_set(config)
     folder, lists = storage.absolute(config.output), ImageLists()
     with session(config.address, 1):
-        nodes = find_nodes(config.gpu_types, config.wait_for_nodes, inspect, reporter)
+        nodes = find_nodes(config.gpu_type, config.wait_for_nodes, inspect, reporter)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
         source = plan_source(_with_table(config, folder), lists, reporter)
-        wanted, rows = find_wanted_plans(nodes, config.gpu_types, source, reporter)
+        wanted, rows = find_wanted_plans(nodes, config.gpu_type, source, reporter)
         rows += build_missing(folder, wanted, source, inspect, open_built, reporter)
     engines, rows = list_plans(folder, wanted, rows, source, reporter)
     return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
@@ -122,7 +122,7 @@ def check_set(config: ExportConfig) -> None:
     for flag, given in (
         ("--with-postprocess", config.with_postprocess),
         ("--timing-cache", config.timing_cache is not None),
-        ("--compute-capability", config.capabilities),
+        ("--compute-capability", config.compute_capability),
     ):
         if given:
             raise UsageError(

@@ -28,22 +28,18 @@ from odtk_ray.export.output_files import check_output, write_file, writing
 from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open_model import check_rotated
+from odtk_ray.options import flag_of
 from odtk_ray.reporter import Reporter, counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Settings that mean nothing without --int8, and flags that mean nothing for an ONNX file.
+# Settings that mean nothing without --int8, and those that mean nothing for an ONNX file.
 _OF_INT8 = frozenset(
     """calibration_images calibration_batches calibration_batch_size calibration_table
     calibration_method recalibrate int8_exclude""".split()
 )
-_OF_PLANS = {
-    "batches": "--dynamic-batch-opts",
-    "workspace": "--workspace",
-    "timing_cache": "--timing-cache",
-    "capabilities": "--compute-capability",
-}
+_OF_PLANS = frozenset("dynamic_batch_opts workspace timing_cache compute_capability".split())
 
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
 
@@ -185,7 +181,7 @@ def check_settings(config: ExportConfig) -> None:
         raise UsageError("options of calibration, and --int8-exclude, need --int8")
     if is_onnx(config.output) and (of_plans := stated(config, _OF_PLANS)):
         raise UsageError(
-            f"{_OF_PLANS[of_plans[0]]} is for plans", f"{config.output} is not a .plan file"
+            f"{flag_of(of_plans[0])} is for plans", f"{config.output} is not a .plan file"
         )
     try:
         import onnx  # noqa: F401 - needed below, and said here

@@ -99,10 +99,10 @@ def export_plan(
         OdtkError: the build failed, or the files cannot be written.
     """
     check_output(config.output)
-    trt = builder_package(config.capabilities)
+    trt = builder_package(config.compute_capability)
     lists = ImageLists()
     source = plan_source(config, lists, reporter)
-    gpu = None if config.capabilities else next(iter(list_gpus()), None)
+    gpu = None if config.compute_capability else next(iter(list_gpus()), None)
     about = describe_built(source.model, source.options, package_version(trt), gpu)
     built = build_checked(config.output, about, source, open_built, reporter.note)
     for text in built.check_result.warnings():

@@ -22,6 +22,7 @@ from odtk_ray.export.check.runners import Reference
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.tensorrt.build_plan import PlanOptions, check_plan
 from odtk_ray.model.open_model import check_rotated
+from odtk_ray.options import flag_of
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> 
     """
     options = PlanOptions(
         precision="fp32" if config.full_precision else "int8" if config.int8 else "fp16",
-        batches=config.batches or (1, 1, 16),
+        batches=config.dynamic_batch_opts or (1, 1, 16),
         workspace=None if config.workspace is None else config.workspace << 20,
         timing_cache=config.timing_cache,
-        capabilities=tuple(dict.fromkeys(config.capabilities)),
+        capabilities=tuple(dict.fromkeys(config.compute_capability)),
         verbose=config.verbose,
     )
     model, make, checkpoint = _onnx_file(config, lists, reporter)
@@ -115,7 +116,7 @@ def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
     check_rotated(config, about)
     same = {"size"} if config.size == about.size else set()
     if odd := stated(config, _DECIDED - same):
-        flag = f"--{odd[0].replace('_', '-')}"
+        flag = flag_of(odd[0])
         height, width = about.size
         raise UsageError(
             f"{flag} is for checkpoints",

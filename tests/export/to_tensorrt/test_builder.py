@@ -80,7 +80,7 @@ def test_a_signal_ends_a_build_and_leaves_no_file(rtx, graph, tmp_path, number):
 
     before = signal.signal(number, stop)
     path = str(tmp_path / "m.plan")
-    config = ExportConfig(str(graph), path, full_precision=True, capabilities=("8.9",))
+    config = ExportConfig(str(graph), path, full_precision=True, compute_capability=("8.9",))
     report = Stopping(number)
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -38,7 +38,7 @@ def source(request, photos, tmp_path_factory):
 
 def built(model, folder, opened, **options):
     """The summary's lines of a real build for a GPU that is not here, and what was reported."""
-    settings = {"capabilities": ("8.9",), "size": SIZE} | options
+    settings = {"compute_capability": ("8.9",), "size": SIZE} | options
     quiet = Quiet()
     plan = export_plan(ExportConfig(str(model), str(folder / "m.plan"), **settings), quiet, opened)
     return plan, plan.lines(), quiet.warnings
@@ -187,7 +187,7 @@ def opened(path, about, batch):
     yield network
 
 photos, truth = sys.argv[1:]
-config = ExportConfig("m.onnx", "m.plan", size=(128, 128), capabilities=("8.9",),
+config = ExportConfig("m.onnx", "m.plan", size=(128, 128), compute_capability=("8.9",),
                       check_images=photos, calibration_annotations=truth)
 print("\\n".join(export_plan(config, Quiet(), opened).lines()))
 """

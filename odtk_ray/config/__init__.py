@@ -1,0 +1,20 @@
+"""What users ask for: one frozen dataclass a command, checked where it is made.
+
+The fields declare the options of the command line and the arguments of the API: name, type,
+default, and an `Option` with the rest. None stands for a value that nobody gave.
+"""
+
+from odtk_ray.config.common import Anchors, ModelPath, chosen, stated
+from odtk_ray.config.export_config import CalibrationMethod, ExportConfig
+from odtk_ray.config.infer_config import DEFAULT_OUTPUT, InferConfig
+
+__all__ = [
+    "DEFAULT_OUTPUT",
+    "Anchors",
+    "CalibrationMethod",
+    "ExportConfig",
+    "InferConfig",
+    "ModelPath",
+    "chosen",
+    "stated",
+]

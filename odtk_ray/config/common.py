@@ -1,0 +1,66 @@
+"""Options that several commands have, and what holds for the settings of all of them."""
+
+from collections.abc import Collection
+from dataclasses import fields, replace
+from typing import Annotated, Any, TypeAlias
+
+from odtk_ray.errors import UsageError
+from odtk_ray.options import Option, options_of
+from odtk_ray.settings import AnchorGeneration, Postprocessing, Preprocessing
+
+# How GPUs are named.
+GPU_TYPES = "by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all."
+
+ModelPath: TypeAlias = Annotated[
+    str,
+    Option("Arguments", "Path or URI of a checkpoint (.pth), of an exported model (.onnx, .plan), "
+           "or of the folder of an engine set.", "MODEL"),
+]  # fmt: skip
+Anchors: TypeAlias = Annotated[
+    AnchorGeneration,
+    Option("Model", "Anchors that a checkpoint was trained with: legacy are those of ODTK before "
+           "March 2020; auto recognises them."),
+]  # fmt: skip
+RotatedBbox: TypeAlias = Annotated[
+    bool,
+    Option("Model", "Require a model of rotated boxes; not needed, since its file says which boxes "
+           "it has.", in_odtk=True),
+]  # fmt: skip
+WaitForNodes: TypeAlias = Annotated[
+    float | None,
+    Option("Cluster", "Wait up to this many seconds for an autoscaler to start nodes with the GPUs "
+           "of --gpu-type.", "SECONDS", "do not wait", minimum=0),
+]  # fmt: skip
+
+
+def setting(kind: type[Preprocessing | Postprocessing], name: str, unset: str = "") -> Option:
+    """Return the option of a field of settings, for a field of what users ask for.
+
+    Args:
+        kind: the settings.
+        name: of the field.
+        unset: what None stands for, if None is allowed; `{}` is the default of the settings.
+    """
+    declared = options_of(kind)[name]
+    return replace(declared.option, unset=unset.format(declared.default))
+
+
+def stated(config: object, names: Collection[str]) -> list[str]:
+    """Return those of the fields that a user gave, sorted; in order of names."""
+    return sorted(n for n in names if getattr(config, n) not in (None, False, (), "auto"))
+
+
+def chosen(config: object, kind: type[Any]) -> dict[str, Any]:
+    """Return the fields of `Preprocessing` or `Postprocessing` that a user gave, by name."""
+    values = {field.name: getattr(config, field.name, None) for field in fields(kind)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def check_wait(gpu_type: tuple[str, ...], wait_for_nodes: float | None) -> None:
+    """Refuse to wait where nothing says for what.
+
+    Raises:
+        UsageError: there is no type of GPU.
+    """
+    if wait_for_nodes is not None and not gpu_type:
+        raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")

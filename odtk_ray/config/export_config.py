@@ -1,0 +1,171 @@
+"""What `odtk-ray export` is asked to do."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from odtk_ray.config.common import (
+    GPU_TYPES,
+    Anchors,
+    RotatedBbox,
+    WaitForNodes,
+    check_wait,
+    chosen,
+    setting,
+)
+from odtk_ray.errors import UsageError
+from odtk_ray.options import Option, check_options
+from odtk_ray.settings import Postprocessing, RotatedNms
+
+CalibrationMethod = Literal["entropy", "percentile", "max", "mse"]
+
+
+# fmt: off
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `odtk-ray export` is asked to do; its fields are the options.
+
+    The values of post-processing are fixed in the graph with `with_postprocess`, and are defaults
+    that the exported model brings along otherwise.
+    """
+
+    model: Annotated[
+        str,
+        Option("Arguments", "Path or URI of a checkpoint (.pth), or for plans of an .onnx file.",
+               "MODEL"),
+    ]
+    output: Annotated[
+        str,
+        Option("Arguments", "File to write, .onnx or .plan; with --gpu-type the folder or URI of "
+               "an engine set.", "OUTPUT"),
+    ]
+
+    size: Annotated[
+        tuple[int, int] | None,
+        Option("Network input", "Height and width in pixels of the network input, multiples of 32.",
+               "H [W]", "1280 1280", minimum=1, in_odtk=True),
+    ] = None
+
+    anchors: Anchors = "auto"
+    rotated_bbox: RotatedBbox = False
+
+    with_postprocess: Annotated[
+        bool, Option("ONNX", "End the graph in scores, boxes and classes, not in the heads.")
+    ] = False
+    opset: Annotated[
+        int | None,
+        Option("ONNX", "Version of ONNX's operators, 13 to 17.", "N", "17", minimum=13,
+               maximum=17),
+    ] = None
+
+    full_precision: Annotated[
+        bool,
+        Option("TensorRT", "Build plans in FP32 without TF32.", unset="FP16", in_odtk=True),
+    ] = False
+    dynamic_batch_opts: Annotated[
+        tuple[int, int, int] | None,
+        Option("TensorRT", "Least, tuned and greatest batch of a plan.", "MIN OPT MAX", "1 1 16",
+               minimum=1, in_odtk=True),
+    ] = None
+    workspace: Annotated[
+        int | None,
+        # Up to 1 TiB, more than any GPU has.
+        Option("TensorRT", "Memory in MiB that a layer of a plan may use.", "MIB", "TensorRT's",
+               minimum=1, maximum=1 << 20),
+    ] = None
+    timing_cache: Annotated[
+        str | None,
+        Option("TensorRT", "File of timings that builds of plans share.", "FILE"),
+    ] = None
+    compute_capability: Annotated[
+        tuple[str, ...],
+        Option("TensorRT", "Build for GPUs of this compute capability without having one, with "
+               "tensorrt-rtx.", "X.Y"),
+    ] = ()
+    verbose: Annotated[
+        bool, Option("TensorRT", "Pass on everything that TensorRT says.", in_odtk=True)
+    ] = False
+
+    int8: Annotated[bool, Option("INT8", "Quantise the network.", in_odtk=True)] = False
+    calibration_images: Annotated[
+        str | None,
+        Option("INT8", "Folder, file, glob or list of images to measure ranges on.", "DIR",
+               in_odtk=True),
+    ] = None
+    calibration_batches: Annotated[
+        int | None,
+        Option("INT8", "Number of batches of them, drawn at random.", "N", "10", minimum=1,
+               in_odtk=True),
+    ] = None
+    calibration_batch_size: Annotated[
+        int | None, Option("INT8", "Images in a batch of them.", "N", "2", minimum=1)
+    ] = None
+    calibration_table: Annotated[
+        str | None,
+        Option("INT8", "File with ranges: read if it is there, written otherwise.", "FILE",
+               in_odtk=True),
+    ] = None
+    calibration_method: Annotated[
+        CalibrationMethod | None,
+        Option("INT8", "How ranges are chosen.", unset="that of the table, else entropy"),
+    ] = None
+    recalibrate: Annotated[
+        bool, Option("INT8", "Measure anew, and replace --calibration-table.")
+    ] = False
+    int8_exclude: Annotated[
+        tuple[str, ...],
+        Option("INT8", "Operations that are not quantised, such as 'box_head.8*'.",
+               "PATTERN"),
+    ] = ()
+    seed: Annotated[
+        int, Option("INT8", "Seed of the random choice of calibration images.", "N", minimum=0)
+    ] = 0
+
+    threshold: Annotated[float | None, setting(Postprocessing, "threshold", "{}")] = None
+    top_n: Annotated[int | None, setting(Postprocessing, "top_n", "{}")] = None
+    nms: Annotated[float | None, setting(Postprocessing, "nms", "{}")] = None
+    detections: Annotated[int | None, setting(Postprocessing, "detections", "{}")] = None
+    rotated_nms: Annotated[RotatedNms | None, setting(Postprocessing, "rotated_nms", "{}")] = None
+
+    check_images: Annotated[
+        str | None,
+        Option("Check", "Folder, file, glob or list of images that the written model is compared "
+               "on.", "DIR", "those of the calibration, else made-up ones"),
+    ] = None
+    calibration_annotations: Annotated[
+        str | None,
+        Option("Check", "COCO file of the images of --calibration-images or --check-images: "
+               "compare AP as well.", "FILE"),
+    ] = None
+
+    workers: Annotated[
+        int | None,
+        Option("Cluster", "Calibrate on this many Ray workers.", "N", "in this process",
+               minimum=1),
+    ] = None
+    address: Annotated[
+        str | None,
+        Option("Cluster", "Address of the Ray cluster to calibrate and build engine sets on, or "
+               "auto.", "ADDRESS"),
+    ] = None
+    gpu_type: Annotated[
+        tuple[str, ...],
+        Option("Cluster", f"Build an engine set, with a plan for each of these GPUs: {GPU_TYPES}",
+               "TYPE"),
+    ] = ()
+    wait_for_nodes: WaitForNodes = None
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        check_wait(self.gpu_type, self.wait_for_nodes)
+        if self.int8 and self.full_precision:
+            raise UsageError("--int8 and --full-precision contradict each other")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network input in pixels."""
+        return self.size or (1280, 1280)
+
+    def postprocessing(self) -> Postprocessing:
+        """Return the thresholds of the exported model."""
+        return Postprocessing(**chosen(self, Postprocessing))

@@ -1,0 +1,190 @@
+"""What `odtk-ray infer` is asked to do."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from odtk_ray.config.common import (
+    GPU_TYPES,
+    Anchors,
+    ModelPath,
+    RotatedBbox,
+    WaitForNodes,
+    check_wait,
+    chosen,
+    setting,
+)
+from odtk_ray.errors import UsageError
+from odtk_ray.options import Option, check_options
+from odtk_ray.settings import (
+    CompileMode,
+    Decoder,
+    ExifPolicy,
+    Postprocessing,
+    Preprocessing,
+    RotatedNms,
+)
+
+# Where the detections of a run go unless somebody says otherwise.
+DEFAULT_OUTPUT = "detections.json"
+
+# What None stands for where an exported model has a value of its own.
+_OF_MODEL = "the model's, else {}"
+
+
+# fmt: off
+@dataclass(frozen=True)
+class InferConfig:
+    """What `odtk-ray infer` is asked to do; its fields are the options."""
+
+    model: ModelPath
+    images: Annotated[
+        str,
+        Option("Images", "Folder, file, glob, list of paths (.txt, one a line) or URI; with "
+               "--annotations the folder or URI of its files.", "DIR", in_odtk=True),
+    ] = "."
+    annotations: Annotated[
+        str | None,
+        Option("Images", "COCO file that names the images; the detections are scored if it has "
+               "ground truth.", "FILE", in_odtk=True),
+    ] = None
+    recursive: Annotated[bool, Option("Images", "Search the sub-folders of --images too.")] = False
+    limit: Annotated[
+        int | None, Option("Images", "Process only the first N images.", "N", minimum=1)
+    ] = None
+    allow_missing: Annotated[
+        bool, Option("Images", "Leave out annotated images whose file is missing.")
+    ] = False
+    exif: Annotated[ExifPolicy, setting(Preprocessing, "exif")] = Preprocessing.exif
+    max_pixels: Annotated[
+        int, setting(Preprocessing, "max_pixels", "")
+    ] = Preprocessing.max_pixels
+
+    resize: Annotated[int | None, setting(Preprocessing, "resize", _OF_MODEL)] = None
+    max_size: Annotated[int | None, setting(Preprocessing, "max_size", _OF_MODEL)] = None
+    fit: Annotated[tuple[int, int] | None, setting(Preprocessing, "fit")] = None
+    tile: Annotated[int | None, setting(Preprocessing, "tile")] = None
+    overlap: Annotated[int, setting(Preprocessing, "overlap")] = Preprocessing.overlap
+
+    anchors: Anchors = "auto"
+    rotated_bbox: RotatedBbox = False
+    full_precision: Annotated[
+        bool,
+        Option("Model", "Compute in FP32 without TF32 on GPUs, as CPUs always do.",
+               unset="FP16 on GPUs", in_odtk=True),
+    ] = False
+    compile: Annotated[
+        CompileMode,
+        Option("Model", "Run networks compiled by torch.compile on GPUs; auto: for input shapes "
+               "that enough images share, 16,000 for each GPU."),
+    ] = "auto"
+
+    threshold: Annotated[float | None, setting(Postprocessing, "threshold", _OF_MODEL)] = None
+    top_n: Annotated[int | None, setting(Postprocessing, "top_n", _OF_MODEL)] = None
+    nms: Annotated[float | None, setting(Postprocessing, "nms", _OF_MODEL)] = None
+    detections: Annotated[int | None, setting(Postprocessing, "detections", _OF_MODEL)] = None
+    rotated_nms: Annotated[
+        RotatedNms | None, setting(Postprocessing, "rotated_nms", _OF_MODEL)
+    ] = None
+
+    output: Annotated[
+        tuple[str, ...],
+        Option("Output", "Files to write, the format by extension: .json (as ODTK), "
+               ".results.json (for pycocotools' loadRes), .jsonl, .csv, .parquet.", "FILE",
+               several=r"[^-].*\.(json|jsonl|csv|parquet)", in_odtk=True),
+    ] = (DEFAULT_OUTPUT,)
+    draw: Annotated[
+        str | None,
+        Option("Output", "Folder for the pictures with boxes, labels and scores; those beyond "
+               "--max-pixels are drawn smaller.", "DIR"),
+    ] = None
+    draw_threshold: Annotated[
+        float, Option("Output", "Lowest score that is drawn.", "SCORE", minimum=0, maximum=1)
+    ] = 0.3
+    trace: Annotated[
+        str | None,
+        Option("Output", "File for a timeline of the run, for chrome://tracing or Perfetto.",
+               "FILE"),
+    ] = None
+
+    batch: Annotated[
+        int | None,
+        Option("Workers", "Images at once over all workers, among which it is divided.", "N",
+               "8 a GPU, 2 a CPU worker", minimum=1, in_odtk=True),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option("Workers", "Number of workers.", "N", "one a GPU; 1 without GPUs", minimum=1),
+    ] = None
+    threads_per_worker: Annotated[
+        int | None,
+        Option("Workers", "CPU threads of each worker.", "N", "physical cores / workers",
+               minimum=1),
+    ] = None
+    decoder: Annotated[
+        Decoder | None, Option("Workers", "What decodes JPEGs.", unset="the GPU where it can")
+    ] = None
+
+    address: Annotated[
+        str | None,
+        Option("Cluster", "Address of the Ray cluster, or auto.", "ADDRESS",
+               "RAY_ADDRESS, else Ray is started here"),
+    ] = None
+    gpu_type: Annotated[
+        tuple[str, ...], Option("Cluster", f"GPUs to use: {GPU_TYPES}", "TYPE")
+    ] = ()
+    wait_for_nodes: WaitForNodes = None
+    fallback: Annotated[
+        str | None,
+        Option("Cluster", "Checkpoint that GPUs run for which an engine set has no plan.",
+               "MODEL", "leave these GPUs out"),
+    ] = None
+
+    run_dir: Annotated[
+        str | None,
+        Option("Faults", "Folder or URI for the state of the run.", "DIR",
+               "the first output's name and .run"),
+    ] = None
+    resume: Annotated[bool, Option("Faults", "Continue the run in --run-dir.")] = False
+    keep_run: Annotated[bool, Option("Faults", "Keep --run-dir after success.")] = False
+    max_failures: Annotated[
+        int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0)
+    ] = 0
+    shard_timeout: Annotated[
+        float | None,
+        Option("Faults", "Replace a worker that finishes no image for this many seconds.",
+               "SECONDS", "10 median shards, 120 at least", minimum=1),
+    ] = None
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        check_wait(self.gpu_type, self.wait_for_nodes)
+        self.preprocessing()  # which checks that --overlap fits --tile
+
+    def preprocessing(self) -> Preprocessing:
+        """Return how pictures become network input where the model does not say."""
+        return Preprocessing(**chosen(self, Preprocessing))
+
+    def postprocessing(self) -> Postprocessing:
+        """Return the thresholds where the model does not say."""
+        return Postprocessing(**chosen(self, Postprocessing))
+
+    @property
+    def run_folder(self) -> str:
+        """The run folder's path; beside the first output unless it is given."""
+        return self.run_dir or f"{self.output[0]}.run"
+
+    def launch_batch(self, workers: int, *, gpus: bool) -> int:
+        """Images in one launch of one worker: `--batch` shared among the workers.
+
+        Raises:
+            UsageError: there are fewer images in the batch than workers.
+        """
+        if self.batch is None:
+            return 8 if gpus else 2
+        if self.batch < workers:
+            raise UsageError(
+                f"--batch {self.batch} is too small for {workers} workers",
+                "it is the batch over all workers, and each needs at least one image",
+            )
+        return self.batch // workers
