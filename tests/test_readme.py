@@ -1,25 +1,31 @@
-"""Every command of the README that needs neither a GPU nor a cloud, as it is typed there."""
+"""Every command of the README and docs/ that needs neither a GPU nor a cluster, as typed there."""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from documents import PAGES, ROOT, blocks, command_lines
 from synthetic import picture
 
 from odtk_ray.cli import cli
 
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
-# `make` and `install` blocks are what CI itself runs; `cluster` blocks need a cluster.
-BLOCKS = re.findall(r"^```(\S*) ?(\S*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line for kind, tag, body in BLOCKS if kind == "sh" and not tag for line in body.splitlines()
-]
+README = ROOT / "README.md"
+TEXT = README.read_text()
+PYTHON_PAGE = ROOT / "docs" / "python.md"
+# Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
+# `gpu` need one, `repository` has scripts of a clone, with their own tests.
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for page in PAGES
+        for tag, body in blocks(page, "sh")
+        if not tag
+        for line in command_lines(body)
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,7 @@ def test_there_are_commands():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(ray_session, user_folder, monkeypatch, command):
     monkeypatch.chdir(user_folder)
-    program, *arguments = shlex.split(command)
+    program, *arguments = shlex.split(command, comments=True)
     assert program == "odtk-ray"
     outcome = CliRunner().invoke(cli, arguments)
     assert outcome.exit_code == 0, outcome.output
@@ -75,6 +81,11 @@ def test_every_flag_is_in_the_table():
     assert {f for f in flags - hidden if f"`{f}`" not in TEXT and f"{f}`" not in TEXT} == set()
 
 
-def test_every_link_leads_somewhere():
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", TEXT):
-        assert (ROOT / target).exists(), target
+@pytest.mark.cluster
+def test_the_python_page(ray_session, user_folder, monkeypatch, capsys):
+    monkeypatch.chdir(user_folder)
+    bodies = [body for _, body in blocks(PYTHON_PAGE, "python")]
+    exec(compile("\n".join(bodies), str(PYTHON_PAGE), "exec"), {})
+    assert "['found.json']" in capsys.readouterr().out
+    ((_, shown),) = blocks(README, "python")
+    assert bodies[0].startswith(shown)

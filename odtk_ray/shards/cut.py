@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, LARGEST = 128, 32, 512
 
-# So many have been run and resumed (docs/scaling.md); more images make larger shards.
+# So many have been run and resumed (docs/large_runs.md); more images make larger shards.
 _MOST_SHARDS = 20_000
 
 # A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
