@@ -21,8 +21,9 @@ def blocks(page: Path, kind: str) -> list[tuple[str, str]]:
 
 
 def command_lines(text: str) -> list[str]:
-    """Return the commands of a shell block, continued lines as one."""
-    return [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    """Return the commands of a shell block without comments, continued lines as one."""
+    lines = re.sub(r"\s+#.*", "", text).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def prose(page: Path) -> str:
@@ -47,7 +48,7 @@ def odtk_ray_calls(page: Path) -> list[list[str]]:
     typed += re.findall(r"`(odtk-ray [^`]+)`", prose(page))
     calls = []
     for line in typed:
-        words = shlex.split(line.replace("-m odtk_ray", "odtk-ray"), comments=True)
+        words = shlex.split(line.replace("-m odtk_ray", "odtk-ray"))
         if "odtk-ray" in words:
             calls.append(words[words.index("odtk-ray") + 1 :])
     return calls
