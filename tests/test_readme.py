@@ -1,25 +1,33 @@
-"""Every command of the README that needs neither a GPU nor a cloud, as it is typed there."""
+"""Every command of the README and docs/ that needs neither a GPU nor a cluster, as typed there."""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
+from documents import PAGES, ROOT, blocks, command_lines
 from synthetic import picture
 
 from odtk_ray.cli import cli
 
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
-# `make` and `install` blocks are what CI itself runs; `cluster` blocks need a cluster.
-BLOCKS = re.findall(r"^```(\S*) ?(\S*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line for kind, tag, body in BLOCKS if kind == "sh" and not tag for line in body.splitlines()
-]
+README = ROOT / "README.md"
+TEXT = README.read_text()
+PYTHON_PAGE = ROOT / "docs" / "python.md"
+# Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
+# `gpu` need one, `repository` has scripts of a clone, with their own tests.
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for page in PAGES
+        for tag, body in blocks(page, "sh")
+        if not tag
+        for line in command_lines(body)
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,12 @@ def test_the_line_after_demo_is_the_one_that_demo_prints(tmp_path, monkeypatch):
     assert f"  {following}" in outcome.stdout.splitlines()
 
 
-def test_every_link_leads_somewhere():
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", TEXT):
-        assert (ROOT / target).exists(), target
+@pytest.mark.cluster
+def test_the_python_page(user_folder):
+    bodies = [body for _, body in blocks(PYTHON_PAGE, "python")]
+    ((_, shown),) = blocks(README, "python")
+    assert bodies[0].startswith(shown)
+    program = [sys.executable, "-c", "\n".join(bodies)]
+    ran = subprocess.run(program, cwd=user_folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "['found.json']" in ran.stdout

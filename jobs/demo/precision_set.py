@@ -1,6 +1,6 @@
 r"""Makes the precision set: tiles of all demonstration photographs in 8 flips and rotations.
 
-    python jobs/demo/precision_set.py --data demo --output precision_set
+    python jobs/demo/precision_set.py --data demo_output --output precision_set
     odtk-ray infer model.pth --images precision_set/tiles --annotations precision_set/tiles.json \
         --resize 800 --output a.results.json
 

@@ -1,6 +1,7 @@
-"""Judges rotated detections: AP by exact polygons, AP without the angles, and the angle error.
+r"""Judges rotated detections: AP by exact polygons, AP without the angles, and the angle error.
 
-    python jobs/demo/rotated_report.py found.results.json --annotations rotated_set/scenes.json
+    PYTHONPATH=jobs python jobs/demo/rotated_report.py found.results.json \
+        --annotations rotated_set/scenes.json
 
 The file holds COCO results (odtk-ray infer --output x.results.json), with theta in `bbox`.
 """

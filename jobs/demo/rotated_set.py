@@ -1,6 +1,6 @@
 r"""Makes the held-out set of the rotated demonstration model: scenes that it was never trained on.
 
-    python jobs/demo/rotated_set.py --data demo --output rotated_set
+    python jobs/demo/rotated_set.py --data demo_output --output rotated_set
     odtk-ray infer model.pth --images rotated_set/scenes --annotations rotated_set/scenes.json \
         --rotated-bbox --resize 640 --output found.results.json
     python jobs/demo/rotated_report.py found.results.json --annotations rotated_set/scenes.json

