@@ -30,7 +30,7 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes network input.
+    """The steps from a picture to network input.
 
     Attributes:
         resize: length in pixels that the short side is scaled to.
@@ -69,7 +69,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """How head outputs become detections; ODTK's defaults.
+    """The steps from head outputs to detections; ODTK's defaults.
 
     Attributes:
         threshold: only scores (strictly) greater than this become candidates.

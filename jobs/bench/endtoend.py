@@ -128,7 +128,7 @@ def traced_run(
 
 @dataclass(frozen=True)
 class Setting:
-    """How a run is made: images a launch, decode threads a worker, and GPUs."""
+    """The settings of a run: images per launch, decode threads per worker, and GPUs."""
 
     batch: int
     threads: int
@@ -137,7 +137,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class WorkerTrace:
-    """What one worker's engine noted; shares in %, between its first and its last launch."""
+    """The figures of one worker's engine; shares in %, between its first and its last launch."""
 
     start: list[float]
     first_read: float
