@@ -12,7 +12,7 @@ _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allo
 
 
 class Graph:
-    """What was queued while a stream was captured; replayed with one call.
+    """The work that was queued while a stream was captured; one call replays it.
 
     Belongs to the thread whose context is current, and holds what it was captured from only by
     address: buffers must outlive it.

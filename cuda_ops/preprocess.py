@@ -77,7 +77,7 @@ class GpuPicture:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """How one axis is resized; see `resize_coefficients`.
+    """The resize coefficients of one axis; see `resize_coefficients`.
 
     Attributes:
         starts: int32 [new], the first input of each output.

@@ -65,7 +65,7 @@ def to_bbox(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image, best first.
+    """The detections in one image, best first.
 
     Attributes:
         scores: float32 [n], in (0, 1], descending.

@@ -1,4 +1,4 @@
-"""Where the library sends its remarks and its progress: it prints nothing itself."""
+"""Receives the library's remarks and progress: the library prints nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 class Reporter(Protocol):
-    """Receives remarks about what is going on; the command line prints them."""
+    """Receives remarks; the command line prints them."""
 
     def note(self, text: str) -> None:
         """Report something worth knowing."""

@@ -31,7 +31,7 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes network input.
+    """The steps from a picture to network input.
 
     Attributes:
         stride: the padded input is a multiple of this many pixels (128 for PyTorch: P7's stride).
@@ -87,7 +87,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """From head outputs to detections; ODTK's defaults."""
+    """The steps from head outputs to detections, with ODTK's defaults."""
 
     threshold: Annotated[
         float,

@@ -34,7 +34,7 @@ SETS = 3
 
 @dataclass(frozen=True)
 class Model:
-    """What heads give.
+    """The shapes of a model's heads.
 
     Attributes:
         sizes: (height, width) of each level.

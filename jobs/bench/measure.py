@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, CPU time of a process tree, medians, tables.
+"""Shared parts of the benchmarks: the machine, CPU time of a process tree, medians, tables.
 
 On its own it prints the machine.
 """
@@ -60,7 +60,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a stage took: seconds, CPU seconds, peak resident bytes, and the lines that it said."""
+    """The cost of a stage: seconds, CPU seconds, peak resident bytes, and the lines it printed."""
 
     wall: float
     cpu: float
@@ -154,7 +154,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 @dataclass
 class Timing:
-    """What the runs of one kind took."""
+    """The times of the runs of one kind."""
 
     stages: list[list[float]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a fleet of unequal workers costs: the time of a run beside that of ideal division.
+"""Measures the cost of a fleet of unequal workers: the time of a run beside an ideal division.
 
 Workers of a simulated cluster run an engine that sleeps, one node several times longer than the
 others, so nothing but the driver's queue decides. Ideal is all images over the sum of the speeds.

@@ -1,4 +1,4 @@
-"""What Ray, shards, Parquet and merge cost an image, against a plain loop in one process.
+"""Measures what Ray, shards, Parquet and merge cost per image, against a plain loop.
 
 Both read, decode and resize the same JPEGs in the same number of threads. With the `stored` engine,
 which returns stored detections at once, everything above the plain loop is overhead: the goal is at

@@ -1,4 +1,4 @@
-"""How long `odtk-ray infer --resume` takes until the merge of a finished run starts: 20 s at most.
+"""Measures `odtk-ray infer --resume` until the merge of a finished run starts: 20 s at most.
 
 The run is that of memory.py: every shard file is there and committed, and its driver was killed
 before the merge. What is measured is the command line: its imports, reading the plan, hashing the

@@ -1,4 +1,4 @@
-"""How many shards a second one driver hands out, and what planning and merging millions takes.
+"""Measures how many shards per second one driver hands out, and planning and merging of millions.
 
 A run of 10 million images has 20,000 cut. This one has as many with fewer images, planned from
 an annotation file and empty pictures. Its queue, journal and shard files are real, and so are Ray

@@ -1,4 +1,4 @@
-"""How long `odtk-ray --help` takes, as a shell sees it: the goal is less than 0.3 s."""
+"""Measures `odtk-ray --help` as a shell sees it: the goal is less than 0.3 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the two demonstration models learn, and how they are judged: trees, and rotated shapes."""
+"""Defines the two demonstration models, trees and rotated shapes, and their evaluation."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What exported files say about themselves, read without torch, Ray and onnx."""
+"""Descriptions of exported files, read without torch, Ray and onnx."""

@@ -1,1 +1,1 @@
-"""Where code runs: Ray session, nodes, workers, dispatching, tasks on nodes."""
+"""Runs code on a cluster: Ray session, nodes, workers, dispatching, tasks on nodes."""

@@ -1,4 +1,4 @@
-"""Translates what Ray raises when a worker or task fails into our own errors."""
+"""Converts Ray's exceptions about workers and tasks to our own errors."""
 
 from __future__ import annotations
 

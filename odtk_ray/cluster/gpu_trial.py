@@ -24,7 +24,7 @@ _FREE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class GpuAbilities:
-    """What a GPU can do, or what all of several GPUs can do.
+    """The abilities of a GPU, or those that several GPUs share.
 
     Attributes:
         kernels: whether the kernels of `cuda_ops` run.

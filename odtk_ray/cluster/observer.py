@@ -1,4 +1,4 @@
-"""Records what a run does: metrics on Ray's Prometheus endpoint, and a trace."""
+"""Records the progress of a run: metrics on Ray's Prometheus endpoint, and a trace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MICRO = 1e6
 
 
 class Observer:
-    """Receives what workers do from the dispatcher, and records it.
+    """Records finished shards and crashes for the dispatcher.
 
     Ray adds `ray_` to the metrics' names; the images a second of the fleet are the rate of
     `odtk_images`.

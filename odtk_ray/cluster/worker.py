@@ -74,7 +74,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class ShardWork:
-    """What one call is to do, in one argument: seven arguments took the driver twice as long.
+    """The work of one call, in one argument: seven arguments took the driver twice as long.
 
     Attributes:
         offset: first row of the shard in its block.

@@ -1,1 +1,1 @@
-"""Reads what to run on, and the truth: image folders, COCO and DOTA files, classes."""
+"""Reads images to run on and ground truth: image folders, COCO and DOTA files, classes."""

@@ -24,7 +24,7 @@ _WILDCARDS = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Dataset:
-    """The planned images, and what the outputs must say about their origin.
+    """The planned images, and their origin as the outputs state it.
 
     Attributes:
         records: a table of RECORD_SCHEMA, in record order.

@@ -1,1 +1,1 @@
-"""Who gets which shard, and what a crash means: decisions without Ray and without a clock."""
+"""Decides who gets which shard, and what a crash means, without Ray and without a clock."""

@@ -1,4 +1,4 @@
-"""What the driver knows of a worker: its assignments, its progress, its speed.
+"""The driver's view of a worker: its assignments, its progress, its speed.
 
 Times are seconds of any clock that never runs backwards.
 """

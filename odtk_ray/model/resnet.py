@@ -13,7 +13,7 @@ from odtk_ray.model.initial_weights import he_weights
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the sum with what came in.
+    """Two 3x3 convolutions, added to the input.
 
     Args:
         inputs: channels that come in.
@@ -44,7 +44,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1x1, 3x3 and 1x1, and the sum with what came in.
+    """Convolutions of 1x1, 3x3 and 1x1, added to the input.
 
     Args:
         inputs: channels that come in.

@@ -1,4 +1,4 @@
-"""The journal of a run folder: what the drivers committed, in order."""
+"""The journal of a run folder: the commits of all drivers, in order."""
 
 from __future__ import annotations
 

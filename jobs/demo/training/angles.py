@@ -1,4 +1,4 @@
-"""How good rotated detections are, and how much of that their angles are worth."""
+"""Evaluates rotated detections, and how much their angles contribute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MATCHED = 0.5  # IoU
 
 @dataclass(frozen=True)
 class AngleReport:
-    """What rotated detections are worth.
+    """The figures of rotated detections.
 
     Attributes:
         metrics: COCO's figures by exact polygons.

@@ -44,7 +44,7 @@ class Appearance:
 
 @dataclass(frozen=True)
 class AppearanceRange:
-    """How much appearances differ; the defaults reach far beyond what one forest shows.
+    """The range of appearances; the defaults reach far beyond what one forest shows.
 
     Attributes:
         brightness: greatest factor, up or down, drawn evenly in its logarithm as all factors.

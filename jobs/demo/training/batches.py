@@ -1,4 +1,4 @@
-"""What a step learns from: tiles of photographs with upright boxes, or scenes with rotated ones.
+"""Makes training batches: tiles of photographs with upright boxes, or scenes with rotated ones.
 
 Picture n of a source depends on the source's seed and on n alone.
 """
@@ -25,7 +25,7 @@ from training.tiles import Augmentation, draw_tile
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures and what is to be found in them, on the device that trains.
+    """Some pictures and their ground truth, on the device that trains.
 
     Attributes:
         pixels: float32 [B, 3, side, side], RGB, whole numbers from 0 to 255.
@@ -40,7 +40,7 @@ class Batch:
 
 
 class BatchSource(Protocol):
-    """Where batches come from.
+    """Provides batches.
 
     Attributes:
         side: of the pictures in pixels.

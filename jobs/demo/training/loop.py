@@ -33,7 +33,7 @@ from training.targets import flatten_heads, match_upright, place_anchors
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result of a training.
+    """The settings that determine the result of a training.
 
     Attributes:
         iterations: steps in all.
@@ -70,7 +70,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did.
+    """The result of one step.
 
     Attributes:
         iteration: steps done, this one included.

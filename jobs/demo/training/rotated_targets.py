@@ -1,4 +1,4 @@
-"""What the heads of a rotated model should say: turned anchors matched with turned boxes.
+"""Assigns targets to the heads of a rotated model: matches turned anchors with turned boxes.
 
 A rectangle turned by a quarter with its sides swapped is the same rectangle, so every box has four
 descriptions. An anchor learns the one that is turned least from its own angle: theta is then at

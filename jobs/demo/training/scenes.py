@@ -31,7 +31,7 @@ _CONTRAST = 40.0  # gray levels between a shape and what is below it, on average
 
 @dataclass(frozen=True)
 class Style:
-    """What scenes are like.
+    """The style of scenes.
 
     Attributes:
         side: of a scene in pixels.
@@ -105,7 +105,7 @@ def draw_scene(photographs: Sequence[Image.Image], style: Style, seed: int, inde
 
 @dataclass(frozen=True)
 class _Shape:
-    """Where a shape is, and its surroundings.
+    """The position of a shape, and its surroundings.
 
     Attributes:
         number: row of `SILHOUETTES`.

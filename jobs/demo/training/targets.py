@@ -1,4 +1,4 @@
-"""What the heads should say: anchors matched with boxes, and the deltas between them."""
+"""Assigns targets to the heads: matches anchors with boxes, and computes their deltas."""
 
 from __future__ import annotations
 

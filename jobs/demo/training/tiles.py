@@ -1,4 +1,4 @@
-"""Tiles for training: where each is cut, how it is turned and what it looks like, all from a seed.
+"""Tiles for training: position, orientation and appearance, all drawn from a seed.
 
 Nothing here touches a pixel of a photograph: `rendering` does what a `Tile` says.
 """
@@ -21,7 +21,7 @@ HIDDEN = 0.5  # share of a box behind one hole from which on it is no longer the
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How tiles for training are drawn.
+    """The ways in which tiles for training are drawn.
 
     Attributes:
         side: of a tile in pixels of the network input.
@@ -42,7 +42,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Tile:
-    """What one tile shows.
+    """The content of one tile.
 
     Attributes:
         photograph: its number.

@@ -1,4 +1,4 @@
-"""How good a checkpoint is on pictures that are in memory, by the parts of `odtk-ray infer`."""
+"""Evaluates a checkpoint on pictures in memory, with the parts of `odtk-ray infer`."""
 
 from __future__ import annotations
 

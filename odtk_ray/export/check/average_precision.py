@@ -1,4 +1,4 @@
-"""Measures what an export costs in average precision, on annotated images."""
+"""Measures the loss of average precision by an export, on annotated images."""
 
 from __future__ import annotations
 

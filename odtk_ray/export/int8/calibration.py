@@ -137,7 +137,7 @@ def collect(
 
 
 class _Taps(fx.Interpreter):
-    """Runs a traced network and counts what the quantised tensors hold."""
+    """Runs a traced network and records histograms of the tensors to quantise."""
 
     def __init__(self, network: NetworkGraph, points: Sequence[Point]) -> None:
         super().__init__(network.module)

@@ -1,4 +1,4 @@
-"""Reads and writes calibration tables: JSON that says what it was made from."""
+"""Reads and writes calibration tables: JSON that states its checkpoint, images and method."""
 
 from __future__ import annotations
 

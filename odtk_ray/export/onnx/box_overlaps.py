@@ -1,4 +1,4 @@
-"""Which boxes overlap the best one, inside the ONNX graph: the IoUs of `ops/` in its operators."""
+"""Finds boxes that overlap the best one, inside the ONNX graph: the IoUs of `ops/`."""
 
 from __future__ import annotations
 

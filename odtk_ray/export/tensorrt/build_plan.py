@@ -1,4 +1,4 @@
-"""Builds plans with TensorRT 8.5 to 11 or TensorRT for RTX; probes for what differs.
+"""Builds plans with TensorRT 8.5 to 11 or TensorRT for RTX; detects their differences.
 
 Two ways to a precision: where networks are strongly typed, the types are in the ONNX; before that
 the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
@@ -30,7 +30,7 @@ _FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """How a plan is built.
+    """The options of a build.
 
     Attributes:
         precision: of the plan.
