@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.settings import (
     AnchorGeneration,
     CompileMode,
@@ -155,7 +156,7 @@ class InferConfig:
             return 8 if gpus else 2
         if self.batch < workers:
             raise UsageError(
-                f"--batch {self.batch} is too small for {workers} workers",
+                f"--batch {self.batch} is too small for {counted(workers, 'worker')}",
                 "it is the batch over all workers, and each needs at least one image",
             )
         return self.batch // workers

@@ -12,6 +12,7 @@ from typing import Any
 
 from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.settings import Postprocessing
 
 FORMAT_VERSION = 1
@@ -107,7 +108,7 @@ def check_pair(plan: str, content: bytes, beside: bytes, expect: str | None = No
         raise unusable(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
     again = f"copy both files again, or build the plan again: {rebuild_command(plan, sidecar)}"
     if len(content) != sidecar.plan_bytes:
-        why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
+        why = f"it has {counted(len(content), 'byte')} and should have {sidecar.plan_bytes:,}"
         raise unusable(plan, why, again)
     if hashlib.sha256(content).hexdigest() != sidecar.plan_sha256:
         raise unusable(plan, f"it is not the plan that {sidecar_path(plan)} describes", again)

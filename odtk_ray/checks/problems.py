@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from odtk_ray.datasets import ground_truth
+from odtk_ray.plural import counted
 
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 
@@ -83,8 +84,7 @@ class Finding:
 
     def __str__(self) -> str:
         kind = self.problem.value
-        plural = {"entry": "entries"}.get(kind.of, f"{kind.of}s")
-        number = f"{self.count:,} {kind.of if self.count == 1 else plural}"
+        number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
         text = f"{kind.text}: {number}, the first {self.first}"
         return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
 

@@ -17,6 +17,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import no_plan
 from odtk_ray.engines.local_gpus import Detect
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 
 # Ids of nodes any of which will do; none stands for anywhere.
@@ -78,7 +79,7 @@ def select_nodes(
         else:
             alike[node.kinds, node.machine.tensorrt].append(node)
     for reason, count in reasons.items():
-        report.warn(f"{count} GPU{'s' * (count > 1)} left out: {reason}")
+        report.warn(f"{counted(count, 'GPU')} left out: {reason}")
     if not alike:
         why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)

@@ -26,6 +26,7 @@ from odtk_ray.datasets.rotated_boxes import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -89,12 +90,12 @@ def convert(
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
-    notes = (f"note: {text}: {_counted(count)}" for text, count in content.notes.items() if count)
+    notes = (
+        f"note: {text}: {counted(count, 'annotation')}"
+        for text, count in content.notes.items()
+        if count
+    )
     return "\n".join([done, *notes])
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} annotation{'s' * (count != 1)}"
 
 
 def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
@@ -204,7 +205,7 @@ def _write(target: str, content: _Content, convention: Convention) -> str:
             box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()
             stream.write((",\n" if count > 1 else "\n") + json.dumps(entry | {"bbox": box}))
         stream.write("\n]}\n")
-    return f"wrote {target}: {len(images):,} images, {count:,} annotations"
+    return f"wrote {target}: {counted(len(images), 'image')}, {counted(count, 'annotation')}"
 
 
 def _list(entries: Iterable[dict[str, Any]]) -> str:

@@ -22,6 +22,7 @@ from odtk_ray.evaluation.overlap import (
     Overlap,
     PolygonOverlap,
 )
+from odtk_ray.plural import counted
 from odtk_ray.shards.merge import Merged, merged
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -90,8 +91,9 @@ def crowded(truth: GroundTruth) -> list[str]:
     if not images:
         return []
     return [
-        f"{images:,} images have more than {COCO_LIMIT} objects of a class: COCO's figures count "
-        f"the best {COCO_LIMIT} detections of an image and class"
+        counted(images, "image has", "images have")
+        + f" more than {COCO_LIMIT} objects of a class: COCO's figures count the best "
+        f"{COCO_LIMIT} detections of an image and class"
         + (", the exact ones all" if truth.polygons is not None else "")
     ]
 

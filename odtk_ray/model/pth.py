@@ -17,6 +17,7 @@ from torch import Tensor
 from odtk_ray.errors import UsageError
 from odtk_ray.model.backbones import check_backbone
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
+from odtk_ray.plural import counted
 
 DEFAULT_CHANNELS = 256
 
@@ -199,7 +200,9 @@ def parse_settings(path: str | Path, content: Mapping[Any, Any]) -> Settings:
     for key in ("class_names", "category_ids"):
         if key in given and len(given[key]) != given["classes"]:
             raise unusable(
-                path, f"its '{key}' has {len(given[key])} entries for {given['classes']} classes"
+                path,
+                f"its '{key}' has {counted(len(given[key]), 'entry', 'entries')} for "
+                f"{counted(given['classes'], 'class', 'classes')}",
             )
     for key in ("ratios", "scales", "angles"):
         if key in given:

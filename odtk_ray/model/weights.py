@@ -17,6 +17,7 @@ from odtk_ray.model.backbones import unused_tensors, without_data
 from odtk_ray.model.pth import Settings, unusable
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_ANGLES
+from odtk_ray.plural import counted
 
 COUNTER = "num_batches_tracked"  # BatchNorm's, not in files of odtk train
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -87,7 +88,9 @@ def check_weights(
     }
     found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in problems.items() if names]
     if found:
-        network = f"{', '.join(settings.backbones)} with {settings.classes} classes"
+        network = (
+            f"{', '.join(settings.backbones)} with {counted(settings.classes, 'class', 'classes')}"
+        )
         raise unusable(path, f"its tensors do not fit {network}: {', '.join(found)}")
     for name, weight in weights.items():
         # numpy's test: torch's takes twenty times as long when the cores are shared.

@@ -13,6 +13,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open import OpenedModel
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.run_folder import RunFolder
@@ -97,7 +98,8 @@ def resume_run(run: RunFolder, fleet: Fleet, report: Reporter) -> RunFolder:
             "results of the two differ in the last bits: resume where it was started",
         )
     run.take_over()
-    report.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
+    images = counted(len(run.plan.records), "image is", "images are")
+    report.note(f"resuming: {run.images_done:,} of {images} done")
     return run
 
 

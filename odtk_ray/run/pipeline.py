@@ -19,6 +19,7 @@ from odtk_ray.engines.local_gpus import Detect, detect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.drawn_run import draw_run
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
@@ -188,12 +189,14 @@ def finish(
         files += write_metrics(config, scores, run)
     if config.draw:
         drawn, problems = draw_run(config, run)
-        files.append(f"{config.draw} ({drawn:,} pictures)")
+        files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:
-            report.warn(f"{len(problems):,} pictures were not drawn, first {problems[0]}")
+            report.warn(f"not drawn: {counted(len(problems), 'picture')}, first {problems[0]}")
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
-        report.note(f"the CPU decoded {decoded_by_pillow:,} images that the GPU's decoder leaves")
+        report.note(
+            f"the CPU decoded {counted(decoded_by_pillow, 'image')} that the GPU's decoder leaves"
+        )
     images = len(run.plan.records)
     return Summary(
         images=images,

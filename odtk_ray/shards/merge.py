@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from odtk_ray import storage
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError
+from odtk_ray.plural import counted
 from odtk_ray.records import RESULT_SCHEMA, to_bbox
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -85,7 +86,7 @@ def merged(run: RunFolder, receipts: Receipts | None = None) -> Iterator[Merged]
         if not np.array_equal(table["index"].to_numpy(), np.arange(start, stop)):
             raise OdtkError(
                 f"the results of images {start:,} to {stop - 1:,} are not complete",
-                f"{len(table):,} rows for {stop - start:,} images",
+                f"{counted(len(table), 'row')} for {counted(stop - start, 'image')}",
                 "the run folder was changed from outside: remove it and run again",
             )
         yield _flatten(

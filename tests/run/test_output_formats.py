@@ -201,7 +201,7 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
         {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
     ]
     good = make_run(tmp_path / "run2", ["x"], make_results(1))
-    assert quiet.warnings == ["1 images failed, first 000001.jpg: broken"]
+    assert quiet.warnings == ["1 image failed, first 000001.jpg: broken"]
     assert write_failures(config, good, quiet) == []
     assert not (tmp_path / "failures.jsonl").exists()
 

@@ -22,6 +22,7 @@ from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.images.decode import load_picture
+from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
@@ -91,11 +92,10 @@ class Check:
 
     def line(self) -> str:
         """For people."""
-        kind = "made-up pictures" if self.made_up else "pictures"
-        where = f"{self.pictures} {kind}"
+        where = counted(self.pictures, "made-up picture" if self.made_up else "picture")
         if self.reference is None:
             return f"it runs: its outputs are {'' if self.finite else 'not '}finite on {where}"
-        parts = [f"{self.matched:,} of {self.counted:,} detections matched"]
+        parts = [f"{self.matched:,} of {counted(self.counted, 'detection')} matched"]
         if not self.counted:
             parts = ["nothing detected (--check-images DIR gives it something to find)"]
         if self.scores is not None and self.deltas is not None:

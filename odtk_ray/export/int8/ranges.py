@@ -21,6 +21,7 @@ from odtk_ray.export.int8.calibration_table import (
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph
+from odtk_ray.plural import counted
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ def int8_ranges(
             config.calibration_images, count, config.input_size, config.seed, lists
         )
         if bad := sample.unreadable:
-            report.warn(f"{bad} calibration image{'s' * (bad > 1)} cannot be decoded: skipped")
-    method = config.calibration_method or "entropy"
-    path = config.calibration_table
+            report.warn(f"{counted(bad, 'calibration image')} cannot be decoded: skipped")
+    method, path = config.calibration_method or "entropy", config.calibration_table
     if path is not None and storage.exists(path) and not config.recalibrate:
         table = read_table(path)
         asked = sample is not None or config.calibration_method is not None
@@ -89,11 +89,12 @@ def int8_ranges(
             method=method if asked else None,
             images=sample.hashes if sample else None,
         )
-        report.note(f"ranges are those of {path} ({table.method}, {len(table.images)} images)")
+        images = counted(len(table.images), "image")
+        report.note(f"ranges are those of {path} ({table.method}, {images})")
         return table, False
     if sample is None:
         raise ValueError("check_int8 comes first")
-    report.note(f"calibrating on {len(sample.paths)} images")
+    report.note(f"calibrating on {counted(len(sample.paths), 'image')}")
     histograms = _calibrate(config, sha256, network, sample)
     return CalibrationTable(
         method=method,

@@ -23,6 +23,7 @@ from odtk_ray.export.output_files import check_output, write_file, writing
 from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open import check_rotated
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Exported:
     def lines(self) -> list[str]:
         """The summary, for people."""
         about = self.about
-        classes = f"{about.classes} class{'es' * (about.classes > 1)}"
+        classes = counted(about.classes, "class", "classes")
         outputs = "raw outputs" if about.outputs == "raw" else "ends in detections"
         boxes = "rotated boxes, " if about.rotated else ""
         return [

@@ -24,6 +24,7 @@ from odtk_ray.export.sets.set_file import find_plan, list_plans
 from odtk_ray.export.sets.wanted_plans import Order, Row, place_orders
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.tensorrt.plan_source import Source, plan_source
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 
 _TABLE = "calibration.json"
@@ -63,7 +64,7 @@ class BuiltSet:
         if self.engines is not None and self.exit_code != EXIT_FAILED:
             model, count = self.engines.model, len(self.engines.engines)
             lines += [
-                f"{self.path} has {count} plan{'s' * (count > 1)}: {', '.join(model.backbones)}, "
+                f"{self.path} has {counted(count, 'plan')}: {', '.join(model.backbones)}, "
                 f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}",
                 *self.hints,
                 f"next: odtk-ray infer {self.path} --images DIR",
