@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_OK
 
 _CONVENTION = click.Choice(["odtk", "opencv", "le90"])

@@ -6,8 +6,9 @@ import shlex
 
 import click
 
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_OK
+from odtk_ray.plural import counted
 
 
 @click.command()
@@ -24,7 +25,9 @@ def demo(folder: str, debug: bool) -> None:
 
         made = write_demo(folder)
         for file in made.files:
-            click.echo(f"{'wrote' if file.written else 'kept'} {file.path} ({file.size:,} bytes)")
+            click.echo(
+                f"{'wrote' if file.written else 'kept'} {file.path} ({counted(file.size, 'byte')})"
+            )
         click.echo("\nTo find the trees and compare them with boxes drawn by hand, run:\n")
         click.echo(f"  {shlex.join(['odtk-ray', *made.arguments])}\n")
         click.echo(

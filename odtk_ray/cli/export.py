@@ -6,13 +6,17 @@ from typing import Any
 
 import click
 
-from odtk_ray.cli.options import ManyValues, gpu_options, guarded, size_of
+from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.model_paths import EXPORT, MODEL
+from odtk_ray.cli.odtk_leftovers import leftover_notes
+from odtk_ray.cli.options import ManyValues, gpu_options, size_of
+from odtk_ray.cli.quiet import is_quiet, quiet_option
 from odtk_ray.errors import EXIT_OK, UsageError
 
 
 @click.command(cls=ManyValues)
-@click.argument("model")
-@click.argument("output")
+@click.argument("model", type=MODEL)
+@click.argument("output", type=EXPORT)
 @click.option("--size", type=click.IntRange(1), multiple=True, metavar="H W",
               help="Size of the network input in pixels; one number for a square.  "
                    "[default: 1280]")  # fmt: skip
@@ -67,6 +71,7 @@ from odtk_ray.errors import EXIT_OK, UsageError
               help="Likewise.  [default: own]")  # fmt: skip
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True, help="As in infer.")  # fmt: skip
+@quiet_option
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def export(debug: bool, **flags: Any) -> None:
     """Export a MODEL (.pth) to OUTPUT (.onnx), or build a TensorRT OUTPUT (.plan) of either.
@@ -91,11 +96,13 @@ def _export(flags: dict[str, Any]) -> int:
     flags |= {"size": size_of("--size", flags["size"]), "dynamic_batch_opts": batches}
     if flags["gpu_type"] and in_job():
         refuse_relative("OUTPUT", flags["output"])
-    with Console() as console:
+    with Console(quiet=is_quiet()) as console:
+        console.notes(leftover_notes())
         written = api.export(**flags, reporter=console)
-    for line in written.lines():
-        click.echo(line)
-    if not isinstance(written, BuiltSet):
-        return EXIT_OK
-    click.get_current_context().ensure_object(dict).update(written.counts())
-    return written.exit_code
+    code = written.exit_code if isinstance(written, BuiltSet) else EXIT_OK
+    if not is_quiet() or code != EXIT_OK:  # which plans failed is no remark
+        for line in written.lines():
+            click.echo(line)
+    if isinstance(written, BuiltSet):
+        click.get_current_context().ensure_object(dict).update(written.counts())
+    return code

@@ -6,12 +6,16 @@ from typing import Any
 
 import click
 
-from odtk_ray.cli.options import ManyValues, gpu_options, guarded, size_of
+from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.model_paths import MODEL
+from odtk_ray.cli.odtk_leftovers import leftover_notes, odtk_flags
+from odtk_ray.cli.options import ManyValues, gpu_options, size_of
+from odtk_ray.cli.quiet import is_quiet, quiet_option
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 
 
 @click.command(cls=ManyValues)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("--images", default=".", show_default=True,
               help="Folder, file, glob, list (.txt, one path a line) or URI; with --annotations "
                    "the folder or URI of its files.")  # fmt: skip
@@ -89,6 +93,8 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 @click.option("--trace", metavar="FILE", help="Write a timeline for chrome://tracing or Perfetto.")
 @click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True,
               help="So many failed images still exit 0.")  # fmt: skip
+@quiet_option
+@odtk_flags
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def infer(debug: bool, **flags: Any) -> None:
     """Detect objects in images with a RetinaNet MODEL and write COCO JSON.
@@ -111,9 +117,10 @@ def _infer(flags: dict[str, Any]) -> int:
             flags |= {"output": output_in_run_dir(flags["run_dir"]), "run_dir": None}
     if in_job():
         check_places(flags)
-    with Console() as console:
+    with Console(quiet=is_quiet()) as console:
+        console.notes(leftover_notes())
         summary = api.infer(**flags | {"fit": size_of("--fit", flags["fit"])}, reporter=console)
-    print_summary(summary)
+    print_summary(summary, quiet=is_quiet())
     click.get_current_context().ensure_object(dict).update(summary.counts())
     if summary.failed == summary.images:
         return EXIT_FAILED

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.model_paths import MODEL
 from odtk_ray.errors import EXIT_OK
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=MODEL)
 @click.option("--anchors", type=click.Choice(["auto", "current", "legacy"]), default="auto",
               show_default=True, help="As in infer.")  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")

@@ -1,16 +1,14 @@
-"""What every command of the command line needs: flags of several values, errors as messages."""
+"""Flags that several commands have, and flags of several values."""
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
+from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 
 _OUTPUT_ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
@@ -46,7 +44,9 @@ def size_of(flag: str, values: Sequence[int]) -> tuple[int, int] | None:
     """Height and width from one or two numbers; None from none."""
     if len(values) > 2:
         shown = " ".join(map(str, values))
-        raise UsageError(f"{flag} {shown} has {len(values)} numbers", f"it is {flag} H W")
+        raise UsageError(
+            f"{flag} {shown} has {counted(len(values), 'number')}", f"it is {flag} H W"
+        )
     return (values[0], values[-1]) if values else None
 
 
@@ -60,44 +60,3 @@ def gpu_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--wait-for-nodes", type=click.FloatRange(min=0), metavar="SECONDS",
         help="Wait so long for an autoscaler to start nodes with these GPUs.")  # fmt: skip
     return kind(wait(command))
-
-
-_KEPT = "what is committed stays; run again with --resume"
-
-
-def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
-    """Run a command and leave with its exit code; a failure is a message, not a traceback."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # SIGTERM, as a job's end or a scheduler sends it. Of what handlers raise, Ray's calls let
-        # nothing else through.
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        code = command()
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            raise
-        text, code = _told(error, resumable)
-        click.echo(text, err=True)
-    sys.stdout.flush()
-    sys.exit(code)
-
-
-def _told(error: BaseException, resumable: bool) -> tuple[str, int]:
-    """What is said of a failure, and the exit code."""
-    if isinstance(error, OdtkError):
-        return f"error: {error}", error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return f"stopped: {_KEPT} to go on" if resumable else "stopped", EXIT_FAILED
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        hint = f"\n  hint: {_KEPT} when the cause is gone" if resumable else ""
-        return f"error: {error.strerror or error}{where}{hint}", EXIT_FAILED
-    if isinstance(error, ModuleNotFoundError):
-        return f"error: this needs the Python package {error.name}, which is missing", EXIT_USAGE
-    cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
-    first = (str(cause).strip() or "no message").splitlines()[0]
-    hint = "\n  hint: this is a defect of odtk-ray; --debug shows where it happened"
-    return f"error: {type(cause).__name__}: {first}{hint}", EXIT_FAILED

@@ -25,6 +25,7 @@ from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open import OpenedModel, open_model, resolve
 from odtk_ray.pictures.drawn_run import check_drawing
+from odtk_ray.plural import counted
 from odtk_ray.run.fingerprint import check_resume, fingerprint
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
@@ -194,8 +195,8 @@ def make_plan(
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
     if config.batch and config.batch % fleet.workers:
         report.note(
-            f"--batch {config.batch} over {fleet.workers} workers: {launch_batch} images each, "
-            f"{launch_batch * fleet.workers} at once"
+            f"--batch {config.batch} over {counted(fleet.workers, 'worker')}: "
+            f"{counted(launch_batch, 'image')} each, {launch_batch * fleet.workers} at once"
         )
     records = fill_sizes(dataset.records, pre.exif)
     if draft.batches is not None:
@@ -213,8 +214,6 @@ def make_plan(
         load = replace(load, shapes=list(network_shapes(records, pre)))
         settings = _try_gpus(draft, settings, load, fleet, report, places)
         settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, report)
-    elif not settings.full_precision:
-        report.note("mixed precision is for GPUs: CPU workers compute in FP32")
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
@@ -247,7 +246,8 @@ def _limit_to_plan(
     least, greatest = batches
     batch = min(max(wanted, least), greatest)
     if batch != wanted and config.batch is not None:
-        report.note(f"the plan takes {least} to {greatest} images a launch: {batch} at once")
+        takes = f"{least} to {counted(greatest, 'image')}"
+        report.note(f"the plan takes {takes} a launch: {batch} at once")
     return batch
 
 
@@ -282,5 +282,7 @@ def _choose_compiled(
         return settings
     compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
     if compiled:
-        report.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
+        report.note(
+            f"{len(compiled)} of {counted(len(shapes), 'input shape')} compiled (--compile)"
+        )
     return replace(settings, compiled=tuple(compiled))
