@@ -67,8 +67,10 @@ def _no_command(args: list[str], context: click.Context, known: list[str]) -> Us
     if name.startswith("-"):
         return from_click(click.NoSuchOption(name, ctx=context), [])
     what = f"there is no command {name}"
-    if name.lower().endswith(_MODELS) or os.path.exists(name):
+    if name.lower().endswith(_MODELS):
         rest = shlex.join(args) if len(args) > 1 else f"{name} --images DIR"
         return UsageError(what, hint=f"{context.command_path} infer {rest}")
+    if os.path.exists(name):
+        return UsageError(what, hint=f"{context.command_path} infer MODEL --images {name}")
     hint = command_hint(name) or did_you_mean(name, known) or f"there are {', '.join(known)}"
     return UsageError(what, hint=hint)

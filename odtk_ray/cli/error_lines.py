@@ -10,7 +10,7 @@ import os
 import click
 
 from odtk_ray.cli.colours import echo, label
-from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError
+from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
 _KEPT = "what is committed stays; run again with --resume"
 
@@ -35,7 +35,8 @@ def print_failure(error: BaseException, *, resumable: bool = False) -> int:
 def _described(error: BaseException, resumable: bool) -> tuple[str, str, str, int]:
     """What, why, hint, and the exit code."""
     if isinstance(error, OdtkError):
-        return error.what, error.why, error.hint or _similar_file(error), error.exit_code
+        hint = error.hint or (_similar_file(error) if isinstance(error, UsageError) else "")
+        return error.what, error.why, hint, error.exit_code
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         hint = f"{_KEPT} when the cause is gone" if resumable else ""
@@ -49,7 +50,7 @@ def _described(error: BaseException, resumable: bool) -> tuple[str, str, str, in
     return type(cause).__name__, first, hint, EXIT_FAILED
 
 
-def _similar_file(error: OdtkError) -> str:
+def _similar_file(error: UsageError) -> str:
     """A hint at the file that was probably meant, where one is missing; else empty."""
     from odtk_ray.storage.nearest_path import nearest_path
 

@@ -52,7 +52,8 @@ _NO_OPTIONS = (
     ("half fp16 best amp", "leave it out: FP16 is the default on GPUs"),
     ("device cuda cpu gpu", "leave it out: workers take the GPUs that CUDA_VISIBLE_DEVICES shows"),
     ("simplify dynamic-axes", "leave it out: the graph is folded, and its batch is dynamic"),
-    ("backbone lr epochs iters classes num-classes pretrained resume-training fine-tune milestones "
+    ("classes class class-names", "every class is detected; category_id of the outputs says which"),
+    ("backbone lr epochs iters num-classes pretrained resume-training fine-tune milestones "
      "schedule warmup val-annotations val-images logdir jitter",
      "it belongs to training; the checkpoint says what model it is"),
     ("eval test-only eval-only val", "leave it out: what has ground truth in --annotations is "

@@ -157,8 +157,9 @@ def _print_metrics(metrics: Metrics) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the first is text, the others are figures."""
+    """Print columns as wide as their widest cell: a heading, text first, then figures."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+        line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+        echo(line if number else click.style(line, bold=True))

@@ -54,6 +54,7 @@ INFER = "infer model.pth --images photos "
         ("xyz", "there is no command xyz",
          "there are completion, convert, demo, doctor, export, infer, info"),
         ("model.pth", "there is no command model.pth", "odtk-ray infer model.pth --images DIR"),
+        ("photos", "there is no command photos", "odtk-ray infer MODEL --images photos"),
         ("model.pth --images photos", "there is no command model.pth",
          "odtk-ray infer model.pth --images photos"),
     ],
@@ -76,6 +77,7 @@ def test_wrong_usage(line, error, hint):
         ("--batch-size", "--batch-size is --batch here: images at once, by all workers"),
         ("--weights", "the model has no option: odtk-ray infer MODEL"),
         ("--half", "leave it out: FP16 is the default on GPUs"),
+        ("--classes", "every class is detected; category_id of the outputs says which"),
         ("--backbone", "it belongs to training; the checkpoint says what model it is"),
         ("-o", "-o is --output here: files to write, their format by name"),
     ],
@@ -158,6 +160,7 @@ def test_models_of_other_frameworks():
         ("infer model.pth --images foto", "photos"),
         ("infer model.pth --images photos --annotations instance.json", "instances.json"),
         ("infer model.pth --images photos --output found.jsn", ".json"),
+        ("infer model.pth --images photos --output photo/found.json", "photos"),
         ("infer completely_different.pth --images photos", ""),
     ],
 )
