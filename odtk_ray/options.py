@@ -132,10 +132,10 @@ class Declared:
         # Written so that NaN is refused too.
         if low is not None and high is not None and not low <= value <= high:
             raise UsageError(
-                f"{self.flag} {value:g} is out of range", f"it lies between {low:g} and {high:g}"
+                f"{self.flag} {value:g} is out of range", f"it must be between {low:g} and {high:g}"
             )
         if low is not None and not low <= value:
-            raise UsageError(f"{self.flag} {value} is too small", f"the least is {low:g}")
+            raise UsageError(f"{self.flag} {value} is too small", f"it must be at least {low:g}")
 
 
 def flag_of(name: str) -> str:

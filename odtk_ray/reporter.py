@@ -6,11 +6,6 @@ import logging
 from typing import Protocol
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """Format a count with its noun: `1 image`, `1,240 images`; `plural` is for irregular ones."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
 class Reporter(Protocol):
     """Receives remarks; the command line prints them."""
 

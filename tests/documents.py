@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -50,5 +51,6 @@ def odtk_ray_calls(page: Path) -> list[list[str]]:
     for line in typed:
         words = shlex.split(line.replace("-m odtk_ray", "odtk-ray"))
         if "odtk-ray" in words:
-            calls.append(words[words.index("odtk-ray") + 1 :])
+            call = words[words.index("odtk-ray") + 1 :]
+            calls.append(list(itertools.takewhile(lambda word: word not in (">", ">>"), call)))
     return calls

@@ -59,15 +59,19 @@ def test_docstrings_say_of_each_argument_what_the_help_says(verb):
 @pytest.mark.parametrize(
     ("verb", "arguments", "words"),
     [
-        ("infer", {"resize": 0}, "--resize 0 is too small: the least is 1"),
-        ("infer", {"threshold": 1.5}, "--threshold 1.5 is out of range: it lies between 0 and 1"),
+        ("infer", {"resize": 0}, "--resize 0 is too small: it must be at least 1"),
+        (
+            "infer",
+            {"threshold": 1.5},
+            "--threshold 1.5 is out of range: it must be between 0 and 1",
+        ),
         ("infer", {"nms": float("nan")}, "--nms nan is out of range"),
         ("infer", {"shard_timeout": float("nan")}, "--shard-timeout nan is too small"),
         ("infer", {"fit": (64, 0)}, "--fit 0 is too small"),
         ("infer", {"exif": "maybe"}, "--exif maybe is unknown: it is one of ignore, apply"),
         ("infer", {"tile": 10, "overlap": 10}, "--overlap 10 is too large"),
         ("infer", {"wait_for_nodes": 1.0}, "--wait-for-nodes needs --gpu-type"),
-        ("export", {"opset": 12}, "--opset 12 is out of range: it lies between 13 and 17"),
+        ("export", {"opset": 12}, "--opset 12 is out of range: it must be between 13 and 17"),
         ("export", {"dynamic_batch_opts": (0, 1, 2)}, "--dynamic-batch-opts 0 is too small"),
         ("export", {"rotated_nms": "other"}, "--rotated-nms other is unknown"),
         ("export", {"seed": -1}, "--seed -1 is too small"),

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from odtk_ray.datasets import ground_truth
-from odtk_ray.reporter import counted
+from odtk_ray.plural import counted
 
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 

@@ -11,6 +11,7 @@ import click
 
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Declared, Option, options_of
+from odtk_ray.plural import counted
 
 Debug: TypeAlias = Annotated[bool, Option("Other", "Show the traceback of a failure.")]
 
@@ -54,7 +55,7 @@ def values_of(settings: Callable[..., Any], flags: Mapping[str, Any]) -> dict[st
         if given and option.count not in (0, len(given)):
             shown = " ".join(map(str, given))
             raise UsageError(
-                f"{option.flag} {shown} has {len(given)} number{'s' * (len(given) != 1)}",
+                f"{option.flag} {shown} has {counted(len(given), 'number')}",
                 f"it is {option.flag} {option.option.metavar}",
             )
         if given:
@@ -146,11 +147,11 @@ def _parameter(option: Declared) -> click.Parameter:
     """The parameter of click for an option."""
     about = option.option
     metavar = about.metavar or None
-    if option.positional:
-        return DescribedArgument([option.name], about.help, metavar=metavar)
     attributes: dict[str, Any] = {"type": option.kind}
     if option.choices:
         attributes["type"] = click.Choice(option.choices)
+    if option.positional:
+        return DescribedArgument([option.name], about.help, metavar=metavar, **attributes)
     if option.kind is bool:
         attributes = {"is_flag": True}
     several = about.several

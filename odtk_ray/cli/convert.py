@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import click
 
 from odtk_ray.cli.command import Debug, command
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_OK
 from odtk_ray.options import Option
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import click
 
 from odtk_ray.cli.command import Debug, command
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_OK
 from odtk_ray.options import Option
+from odtk_ray.plural import counted
 
 
 @command("odtk-ray demo trees", "odtk-ray demo /shared/trees")
@@ -27,7 +28,9 @@ def demo(
 
         made = write_demo(folder)
         for file in made.files:
-            click.echo(f"{'wrote' if file.written else 'kept'} {file.path} ({file.size:,} bytes)")
+            click.echo(
+                f"{'wrote' if file.written else 'kept'} {file.path} ({counted(file.size, 'byte')})"
+            )
         click.echo("\nTo find the trees and compare them with boxes drawn by hand, run:\n")
         click.echo(f"  {shlex.join(['odtk-ray', *made.arguments])}\n")
         click.echo(

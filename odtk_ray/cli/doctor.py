@@ -5,9 +5,10 @@ from typing import Annotated
 import click
 
 from odtk_ray.cli.command import Debug, command
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK
 from odtk_ray.options import Option
+from odtk_ray.plural import counted
 
 
 @command(
@@ -38,13 +39,14 @@ def doctor(
         if report.samples:
             write_samples(report, images, samples)
         click.echo(
-            f"{annotations}: {len(report.images):,} images, {len(report.categories):,} categories, "
-            f"{report.annotations:,} annotations, {report.turned:,} of them turned"
+            f"{annotations}: {counted(len(report.images), 'image')}, "
+            f"{counted(len(report.categories), 'category', 'categories')}, "
+            f"{counted(report.annotations, 'annotation')}, {report.turned:,} of them turned"
         )
         for finding in report.findings:
             click.echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding}")
         if report.samples:
-            click.echo(f"wrote {samples}: {len(report.samples)} annotations")
+            click.echo(f"wrote {samples}: {counted(len(report.samples), 'annotation')}")
         click.echo("nothing is wrong" if report.healthy else "the file should be mended")
         return EXIT_OK if report.healthy else EXIT_FAILED
 

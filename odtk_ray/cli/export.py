@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from odtk_ray.cli.command import Debug, command, values_of
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.odtk_leftovers import leftover_notes
+from odtk_ray.cli.quiet import is_quiet, quiet_option
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import EXIT_OK
 
@@ -15,6 +17,7 @@ from odtk_ray.errors import EXIT_OK
     "odtk-ray export model.pth model.plan --int8 --calibration-images photos/",
     settings=ExportConfig,
 )
+@quiet_option
 def export(*, debug: Debug = False, **flags: Any) -> None:
     """Export a checkpoint to ONNX, or build a TensorRT plan or an engine set.
 
@@ -35,11 +38,13 @@ def _export(flags: dict[str, Any]) -> int:
 
     if flags["gpu_type"] and in_job():
         refuse_relative("OUTPUT", flags["output"])
-    with Console() as console:
+    with Console(quiet=is_quiet()) as console:
+        console.notes(leftover_notes())
         written = api.export(**values_of(ExportConfig, flags), reporter=console)
-    for line in written.lines():
-        click.echo(line)
-    if not isinstance(written, BuiltSet):
-        return EXIT_OK
-    click.get_current_context().ensure_object(dict).update(written.counts())
-    return written.exit_code
+    code = written.exit_code if isinstance(written, BuiltSet) else EXIT_OK
+    if not is_quiet() or code != EXIT_OK:  # the plans that failed are no remark
+        for line in written.lines():
+            click.echo(line)
+    if isinstance(written, BuiltSet):
+        click.get_current_context().ensure_object(dict).update(written.counts())
+    return code

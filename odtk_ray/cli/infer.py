@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from odtk_ray.cli.command import Debug, command, values_of
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.odtk_leftovers import leftover_notes, odtk_flags
+from odtk_ray.cli.quiet import is_quiet, quiet_option
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 
@@ -15,6 +17,8 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
     "odtk-ray infer model.onnx --images photos/ --annotations truth.json --resume",
     settings=InferConfig,
 )
+@quiet_option
+@odtk_flags
 def infer(*, debug: Debug = False, **flags: Any) -> None:
     """Detect objects in images with a RetinaNet MODEL and write COCO JSON.
 
@@ -34,9 +38,10 @@ def _infer(flags: dict[str, Any]) -> int:
         if not flags["output"]:
             flags |= {"output": output_in_run_dir(flags["run_dir"]), "run_dir": None}
         check_places(flags)
-    with Console() as console:
+    with Console(quiet=is_quiet()) as console:
+        console.notes(leftover_notes())
         summary = api.infer(**values_of(InferConfig, flags), reporter=console)
-    print_summary(summary)
+    print_summary(summary, quiet=is_quiet())
     click.get_current_context().ensure_object(dict).update(summary.counts())
     if summary.failed == summary.images:
         return EXIT_FAILED

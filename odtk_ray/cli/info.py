@@ -3,7 +3,7 @@
 import click
 
 from odtk_ray.cli.command import Debug, command
-from odtk_ray.cli.options import guarded
+from odtk_ray.cli.guarded import guarded
 from odtk_ray.config import Anchors, ModelPath
 from odtk_ray.errors import EXIT_OK
 

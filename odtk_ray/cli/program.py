@@ -11,22 +11,30 @@ import sys
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli.command_group import CommandGroup
+from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
 from odtk_ray.cli.demo import demo
 from odtk_ray.cli.doctor import doctor
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
+from odtk_ray.cli.odtk_leftovers import odtk_master
 from odtk_ray.errors import EXIT_OK
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="odtk-ray")
+@odtk_master
 def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, export, info, doctor, convert, demo):
+for _command in (infer, export, info, doctor, convert, demo, completion):
+    complete_files(_command)
     cli.add_command(_command)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
+
+from odtk_ray.cli.colours import echo, label
+from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,9 +23,14 @@ _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
 class Console:
-    """The command line's `RunReporter`: remarks and progress go to standard error."""
+    """The command line's `RunReporter`: remarks and progress go to standard error.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: leave out everything but warnings.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._total = self._before = self._done = self._failed = 0
@@ -41,17 +49,23 @@ class Console:
 
     def note(self, text: str) -> None:
         """See `RunReporter`."""
-        click.echo(f"note: {text}", err=True)
+        if not self._quiet:
+            echo(f"{label('note')} {text}", err=True)
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """Say several notes."""
+        for text in texts:
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """See `RunReporter`."""
-        click.echo(f"warning: {text}", err=True)
+        echo(f"{label('warning')} {text}", err=True)
 
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
         self._total, self._before, self._done = total, done, done
         self._started = self._spoken = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._quiet:
             self._start_bar()
 
     def progress(self, done: int, failed: int) -> None:
@@ -62,7 +76,7 @@ class Console:
             self._bar.update(
                 self._task, completed=self._done, failed=failed, rate=f"{self._rate():.1f}"
             )
-        elif time.monotonic() - self._spoken >= _LINE_INTERVAL:
+        elif not self._quiet and time.monotonic() - self._spoken >= _LINE_INTERVAL:
             self._spoken = time.monotonic()
             click.echo(self._line(), err=True)
 
@@ -110,18 +124,25 @@ class Console:
             self._bar = None
 
 
-def print_summary(summary: Summary) -> None:
-    """The figures against the ground truth, if any, and what the run did, to standard output."""
+def print_summary(summary: Summary, *, quiet: bool) -> None:
+    """Print the figures against the ground truth, if any, and what the run did.
+
+    Args:
+        summary: of the run.
+        quiet: leave out what the run did.
+    """
     if summary.scores is not None:
         _print_metrics(summary.scores.metrics)
         if summary.scores.exact is not None:
             click.echo("the same by exact polygons, without pixels:")
             _print_metrics(summary.scores.exact)
+    if quiet:
+        return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
-    kind = "GPU" if summary.fleet.gpus else "CPU worker"
-    on = f"{summary.fleet.workers} {kind}{'s' * (summary.fleet.workers > 1)}"
-    click.echo(
-        f"done: {summary.images:,} images, {summary.detections:,} detections, "
+    on = counted(summary.fleet.workers, "GPU" if summary.fleet.gpus else "CPU worker")
+    echo(
+        f"{label('done')} {counted(summary.images, 'image')}, "
+        f"{counted(summary.detections, 'detection')}, "
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}"
     )
     click.echo(f"wrote {', '.join(summary.files)}")
@@ -136,8 +157,9 @@ def _print_metrics(metrics: Metrics) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the first is text, the others are figures."""
+    """Print columns as wide as their widest cell: a heading, text first, then figures."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+        line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+        echo(line if number else click.style(line, bold=True))

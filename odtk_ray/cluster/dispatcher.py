@@ -18,6 +18,7 @@ from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.dispatch.worker_state import Assignment, WorkerState
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
+from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ class Dispatcher:
                 patient = False
                 if late := sum(not worker.ready for worker in dispatch.workers):
                     self._warn(
-                        f"{late} of {len(dispatch.workers)} workers are not ready after "
-                        f"{_PATIENCE:.0f} s: they wait for free GPUs or cores, or load slowly"
+                        f"{late} of {counted(len(dispatch.workers), 'worker')} not ready after "
+                        f"{_PATIENCE:.0f} s: waiting for free GPUs or cores, or loading slowly"
                     )
 
     def _start_actor(self, worker: WorkerState) -> None:
@@ -250,4 +251,4 @@ class Dispatcher:
             self._start_actor(worker)
         else:
             left = len(self._dispatch.workers)
-            self._warn(f"a worker was given up, {left} are left: {why}")
+            self._warn(f"a worker was given up, {counted(left, 'is', 'are')} left: {why}")

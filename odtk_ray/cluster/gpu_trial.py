@@ -14,6 +14,7 @@ from odtk_ray.cluster.node_selection import NodeIds
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import PILLOW, Decoder, RunSettings
 
@@ -116,7 +117,7 @@ def try_gpus(
         if waiting and batch <= least:
             raise OdtkError(
                 "the GPU's memory is too small",
-                f"not even {least} images of the largest size fit",
+                f"not even {counted(least, 'image')} of the largest size at once",
                 "lower --resize and --max-size, or export the model smaller",
             )
         batch = max(batch // 2, least) if waiting else batch

@@ -17,7 +17,8 @@ from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import no_plan_error
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import UsageError
-from odtk_ray.reporter import Reporter, counted
+from odtk_ray.plural import counted
+from odtk_ray.reporter import Reporter
 
 # Ids of nodes, any one of which will do; an empty tuple means any node of the cluster.
 NodeIds = tuple[str, ...]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.plural import counted
 from odtk_ray.settings import Device
 
 # Enough for plans of many million images; Ray's default is 30% of the memory.
@@ -140,7 +141,9 @@ def choose_fleet(
             gpus += int(node["Resources"].get("GPU", 0))
     if gpus:
         if workers and workers > gpus:
-            raise UsageError(f"--workers {workers} is more than the {gpus} GPUs that can be used")
+            raise UsageError(
+                f"--workers {workers} is more than the {counted(gpus, 'GPU')} that can be used"
+            )
         return Fleet(workers or gpus, True, threads or 4, elastic=workers is None)
     workers = workers or 1
     if threads is None:
@@ -150,8 +153,10 @@ def choose_fleet(
             threads -= 1  # nodes cannot be shared out evenly
     room = sum(slot // threads for slot in slots)
     if workers > room:
+        each = counted(threads, "thread")
         raise UsageError(
-            f"{workers} workers of {threads} threads do not fit into the cluster",
+            counted(workers, f"worker of {each} does", f"workers of {each} do")
+            + " not fit into the cluster",
             f"its nodes have {', '.join(map(str, slots))} CPU slots: room for {room}",
             "lower --workers or --threads-per-worker",
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.errors import UsageError
+from odtk_ray.nearest import did_you_mean
+from odtk_ray.plural import counted
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def _from_file(
 ) -> ClassMap:
     if classes > len(categories):
         raise UsageError(
-            f"the model has {classes} classes, the annotation file {len(categories)} categories",
+            f"the model has {counted(classes, 'class', 'classes')}, the annotation file "
+            f"{counted(len(categories), 'category', 'categories')}",
             "no category would be left for some detections",
             "give the annotation file that the model was trained for",
         )
@@ -86,7 +89,16 @@ def _from_file(
     note = f"category_id follows the annotation file, {how}: {_words(ids, names)}"
     if class_names and not by_name:
         note += f" (the checkpoint calls its classes {', '.join(class_names[:5])})"
+        note += _misspelt(class_names, file_names)
     return ClassMap(ids, names, positions, categories, note)
+
+
+def _misspelt(class_names: Sequence[str], file_names: Sequence[str]) -> str:
+    """Ask about the first class that the file may have under another spelling."""
+    for name in class_names:
+        if name not in file_names and (question := did_you_mean(name, file_names)):
+            return f"; the file has no {name}: {question}"
+    return ""
 
 
 def _words(ids: Sequence[str], names: Sequence[str] | None) -> str:

@@ -21,12 +21,14 @@ from odtk_ray.datasets.annotation_paths import (
     leads_out,
     outside,
 )
-from odtk_ray.datasets.ground_truth import FAR, GroundTruth, GroundTruthBuilder
+from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
+from odtk_ray.datasets.truth_remarks import truth_remarks
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.plural import counted
 from odtk_ray.records import RECORD_SCHEMA
-from odtk_ray.reporter import counted
+from odtk_ray.storage.nearest_path import nearest_path
 
 _HASH_CHUNK = 8 << 20
 
@@ -95,7 +97,7 @@ def read_coco(
     _check_categories(path, categories or [])
     records, missing = _present(path, images, records.slice(0, limit), allow_missing)
     index = pa.array(np.arange(len(records)), pa.int64())
-    notes = [f"left out {len(missing):,} images whose files are missing"] if missing else []
+    gone = counted(len(missing), "image whose file is missing", "images whose files are missing")
     return Dataset(
         records.set_column(0, RECORD_SCHEMA.field("index"), index),
         categories,
@@ -103,7 +105,7 @@ def read_coco(
         has_truth,
         digest,
         missing,
-        notes,
+        [f"left out {gone}"] if missing else [],
     )
 
 
@@ -138,43 +140,7 @@ def read_truth(
             str(error),
             "the detections are written anyway: repair the file and run again",
         ) from error
-    remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
-    return builder.build(), remarks + _remarks(builder)
-
-
-def _remarks(builder: GroundTruthBuilder) -> list[str]:
-    remarks = []
-    if builder.unknown_categories:
-        remarks.append(f"{builder.unknown_categories:,} annotations have an unknown category_id")
-    if builder.malformed_boxes:
-        remarks.append(
-            f"{builder.malformed_boxes:,} annotations have no valid bbox "
-            f"(first: id {builder.first_malformed})"
-        )
-    if builder.turned_boxes:
-        remarks.append(
-            f"{builder.turned_boxes:,} bboxes have five numbers and are left out: these are "
-            "rotated boxes, and the model's are axis-aligned"
-        )
-    if builder.far_outlines:
-        remarks.append(
-            f"{builder.far_outlines:,} annotations reach beyond {FAR:,} pixels and are left "
-            f"out (first: id {builder.first_far}): their coordinates should be mended"
-        )
-    if builder.missing_areas:
-        remarks.append(f"{builder.missing_areas:,} annotations have no area: width * height counts")
-    if builder.missing_outlines:
-        remarks.append(
-            f"{builder.missing_outlines:,} annotations have no segmentation of polygons: "
-            "the corners of their bbox count, theta clockwise"
-        )
-    if builder.missing_angles:
-        remarks.append(f"{builder.missing_angles:,} of these bboxes have no theta: 0 counts")
-    if builder.nested_outlines:
-        remarks.append(
-            f"{builder.nested_outlines:,} segmentations are lists of points: read as polygons"
-        )
-    return remarks
+    return builder.build(), truth_remarks(builder, others)
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:
@@ -252,12 +218,19 @@ def _present(
             raise outside(records["file_name"][i].as_py(), images)
     if not allow_missing or len(gone) == len(records):
         raise UsageError(
-            f"{len(gone):,} of {len(records):,} images of {os.path.basename(path)} "
-            f"are not in {images}",
+            f"{len(gone):,} of {counted(len(records), 'image')} of {os.path.basename(path)} "
+            f"{'is' if len(gone) == 1 else 'are'} not in {images}",
             f"the first is {records['file_name'][gone[0]].as_py()}",
-            "check --images; --allow-missing runs the rest and says so in metrics.json",
+            _meant(images, records["path"][gone[0]].as_py())
+            + "check --images; --allow-missing runs the rest and says so in metrics.json",
         )
     return records.filter(pa.array(here)), records["image_id"].take(gone).to_pylist()
+
+
+def _meant(images: str, path: str) -> str:
+    """Ask in a hint for the image that was probably meant, such as `a.JPG` for `a.jpg`."""
+    found = nearest_path(path)
+    return f"did you mean {below(images, found)}? " if found else ""
 
 
 def _relative(images: str, records: pa.Table) -> Iterator[str]:

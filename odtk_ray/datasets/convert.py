@@ -26,7 +26,7 @@ from odtk_ray.datasets.rotated_boxes import (
     to_opencv,
 )
 from odtk_ray.errors import UsageError
-from odtk_ray.reporter import counted
+from odtk_ray.plural import counted
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -207,7 +207,7 @@ def _write(target: str, content: _Content, convention: Convention) -> str:
             box = _FROM_ODTK[convention](np.array([entry["bbox"]]))[0].tolist()
             stream.write((",\n" if count > 1 else "\n") + json.dumps(entry | {"bbox": box}))
         stream.write("\n]}\n")
-    return f"wrote {target}: {len(images):,} images, {count:,} annotations"
+    return f"wrote {target}: {counted(len(images), 'image')}, {counted(count, 'annotation')}"
 
 
 def _list(entries: Iterable[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from odtk_ray.datasets.ground_truth import read_number
 from odtk_ray.datasets.rotated_boxes import Floats, corners, enclosing_box
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.storage import is_text
 
 _NO_WORD = re.compile(r"[\s\0]")  # words of a line end at white space, and no file name has a zero
@@ -60,8 +61,8 @@ def write_dota(
         for name in names.values():
             lines[f"{name}.txt"] += []
     _append(target, lines)
-    kind = "detections" if found else "labels"
-    return f"wrote {len(os.listdir(target)):,} files to {target}: {count:,} {kind}"
+    files, kind = counted(len(os.listdir(target)), "file"), "detection" if found else "label"
+    return f"wrote {files} to {target}: {counted(count, kind)}"
 
 
 def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:

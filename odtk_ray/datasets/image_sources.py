@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.records import RECORD_SCHEMA
 
 # What Pillow decodes and cameras, scanners and data sets use.
@@ -63,7 +65,7 @@ def find_images(images: str, *, recursive: bool = False, limit: int | None = Non
 
 def _resolve(images: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
     """Return file names as the outputs show them, paths, and notes."""
-    uri = storage.is_uri(images)
+    given, uri = images, storage.is_uri(images)
     images = images if uri else os.path.abspath(os.path.expanduser(images))
     if not uri and os.path.isfile(images):
         if _extension(images) in LIST_EXTENSIONS:
@@ -75,16 +77,17 @@ def _resolve(images: str, recursive: bool) -> tuple[list[str], list[str], list[s
         return _from_folder(images, recursive)
     if uri and _extension(images):  # one remote file; a missing one is a failed row
         return [images.rsplit("/", 1)[1]], [images], []
-    raise FileNotFoundError("there is no such file or folder")
+    raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", given)
 
 
 def _from_folder(root: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
     listing = storage.list_files(root, recursive=recursive)
     names, notes = _images_among(listing.names)
     if listing.outside:
-        notes.append(f"left out {listing.outside:,} links that lead out of the folder")
+        links = counted(listing.outside, "link that leads", "links that lead")
+        notes.append(f"left out {links} out of the folder")
     if listing.folders:
-        notes.append(f"did not enter {listing.folders:,} sub-folders (--recursive does)")
+        notes.append(f"did not enter {counted(listing.folders, 'sub-folder')} (--recursive does)")
     return names, [storage.join(root, name) for name in names], notes
 
 

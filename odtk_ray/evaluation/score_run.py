@@ -22,7 +22,7 @@ from odtk_ray.evaluation.overlap import (
     Overlap,
     PolygonOverlap,
 )
-from odtk_ray.reporter import counted
+from odtk_ray.plural import counted
 from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from odtk_ray.errors import UsageError
 from odtk_ray.model.mobilenet import MobileNetV2Trunk
 from odtk_ray.model.resnet import BasicBlock, Bottleneck, ResNetTrunk
+from odtk_ray.nearest import did_you_mean
 
 Channels = tuple[int, int, int]
 
@@ -105,9 +105,7 @@ def check_backbone(name: str) -> None:
     """
     if name in _BACKBONES:
         return
-    lower = {known.lower(): known for known in BACKBONES}
-    near = get_close_matches(name.lower(), lower, n=1)
-    hint = f"did you mean {lower[near[0]]}?" if near else f"known: {', '.join(BACKBONES)}"
+    hint = did_you_mean(name, BACKBONES) or f"known: {', '.join(BACKBONES)}"
     raise UsageError(f"unknown backbone {name[:80]!r}", hint=hint)
 
 

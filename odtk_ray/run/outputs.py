@@ -17,7 +17,9 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.score_run import Scores
-from odtk_ray.reporter import Reporter, counted
+from odtk_ray.nearest import did_you_mean
+from odtk_ray.plural import counted
+from odtk_ray.reporter import Reporter
 from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
 from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
@@ -38,6 +40,7 @@ def check_outputs(config: InferConfig) -> None:
             raise UsageError(
                 f"unknown output format: {os.path.basename(path)}",
                 f"the name must end in one of {', '.join(FORMATS)}",
+                did_you_mean(os.path.splitext(path)[1], FORMATS),
             )
         check_file(path)
     if len(set(map(storage.absolute, config.output))) < len(config.output):

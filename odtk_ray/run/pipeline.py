@@ -19,7 +19,8 @@ from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.draw_run import draw_run
-from odtk_ray.reporter import Reporter, RunReporter, counted
+from odtk_ray.plural import counted
+from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import draft_run, make_run_plan

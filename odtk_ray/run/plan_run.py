@@ -213,8 +213,6 @@ def make_run_plan(
         load = replace(load, shapes=list(network_shapes(records, pre)))
         settings = _try_gpus(draft, settings, load, fleet, reporter, trial_nodes)
         settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, reporter)
-    elif not settings.full_precision:
-        reporter.note("mixed precision needs GPUs: CPU workers compute in FP32")
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1

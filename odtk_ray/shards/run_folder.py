@@ -24,6 +24,7 @@ from dataclasses import asdict
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.plural import counted
 from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
@@ -139,7 +140,7 @@ class RunFolder:
         for receipt in fresh.values():
             if receipt.rows != len(self.plan.shards[receipt.shard]):
                 raise OdtkError(
-                    f"shard {receipt.shard} came back with {receipt.rows} images",
+                    f"shard {receipt.shard} came back with {counted(receipt.rows, 'image')}",
                     f"{len(self.plan.shards[receipt.shard])} were planned",
                 )
         if fresh:

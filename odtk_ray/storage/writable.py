@@ -6,6 +6,7 @@ import os
 
 from odtk_ray.errors import UsageError
 from odtk_ray.storage import files, object_stores
+from odtk_ray.storage.nearest_path import nearest_path
 
 
 def check_file(path: str) -> None:
@@ -28,7 +29,10 @@ def check_writable(path: str) -> None:
     folder = os.path.dirname(files.absolute(path))
     probe = files.join(folder, f".odtk-ray.{os.getpid()}.tmp")
     if not files.is_uri(path) and not os.path.isdir(folder):
-        raise UsageError(f"cannot write {path}", f"there is no folder {os.path.dirname(path)}")
+        missing = os.path.dirname(path)
+        found = nearest_path(missing)
+        hint = f"did you mean {found}?" if found else ""
+        raise UsageError(f"cannot write {path}", f"there is no folder {missing}", hint)
     try:
         if files.is_uri(probe):
             object_stores.put(probe, b"")

@@ -79,7 +79,8 @@ def test_without_onnx_runtime_the_export_says_that_it_was_not_run(
     ("arguments", "message"),
     [
         (["none.pth", "m.onnx"], "No such file"),
-        (["{model}", "m.engine"], "its name does not end in .onnx or .plan"),
+        (["{model}", "m.bin"], "its name does not end in .onnx or .plan"),
+        (["{model}", "m.engine"], "TensorRT plans end in .plan here"),
         (["{model}", "m.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["{model}", "there/m.onnx"], "there is no folder there"),
         (["{model}", "folder.onnx"], "it is a folder"),

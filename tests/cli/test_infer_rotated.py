@@ -106,7 +106,7 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == expected
     assert (tmp_path / "out.json").exists()
-    assert "warning: 1 annotations reach beyond 1,000,000 pixels and are left out" in outcome.stderr
+    assert "warning: 1 annotation reaches beyond 1,000,000 pixels and is left out" in outcome.stderr
     assert f"warning: {third} annotations have no area" in outcome.stderr
     assert f"warning: {third} annotations have no segmentation of polygons" in outcome.stderr
     assert "segmentations are lists of points: read as polygons" in outcome.stderr

@@ -54,6 +54,8 @@ def test_a_live_bar_on_a_terminal(monkeypatch):
     assert "1 failed" in seen
     assert "img/s" in seen
     assert "[10/10]" not in seen
+    assert "\x1b[36mnote:\x1b[0m a note" in seen
+    assert "\x1b[33mwarning:\x1b[0m a warning" in seen
 
 
 @pytest.mark.parametrize(

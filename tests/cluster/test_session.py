@@ -30,7 +30,7 @@ def test_cores_are_shared_among_workers(ray_session, workers, threads, expected)
 @pytest.mark.cluster
 @pytest.mark.parametrize(("workers", "threads"), [(5, None), (3, 2), (1, 5)])
 def test_what_does_not_fit_is_refused_instead_of_waiting_for_ever(ray_session, workers, threads):
-    with pytest.raises(UsageError, match="do not fit into the cluster"):
+    with pytest.raises(UsageError, match="not fit into the cluster"):
         choose_fleet(workers, threads, local=False)
 
 

@@ -73,7 +73,7 @@ def test_missing_files(folder):
 
 def test_all_files_missing_is_wrong_with_allow_missing_too(folder):
     path = write(folder, images=[image(1, "gone.jpg")])
-    with pytest.raises(UsageError, match="1 of 1 images"):
+    with pytest.raises(UsageError, match="1 of 1 image "):
         read_coco(path, str(folder), allow_missing=True)
 
 
@@ -169,11 +169,11 @@ def test_truth_and_remarks(folder):
     assert truth.category.tolist() == [1, 1]
     assert truth.area.tolist() == [10, 12]
     assert remarks == [
-        "1 annotations have an unknown category_id",
-        "1 annotations have no valid bbox (first: id 4)",
-        "1 bboxes have five numbers and are left out: these are rotated boxes, "
+        "1 annotation has an unknown category_id",
+        "1 annotation has no valid bbox (first: id 4)",
+        "1 bbox has five numbers and is left out: this is a rotated box, "
         "and the model's are axis-aligned",
-        "1 annotations have no area: width * height counts",
+        "1 annotation has no area: width * height counts",
     ]
 
 
@@ -189,11 +189,11 @@ def test_remarks_about_rotated_boxes(folder):
     truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
     assert len(truth) == 3
     assert remarks == [
-        "1 annotations reach beyond 1,000,000 pixels and are left out (first: id 1): "
-        "their coordinates should be mended",
-        "2 annotations have no segmentation of polygons: the corners of their bbox count, "
+        "1 annotation reaches beyond 1,000,000 pixels and is left out (first: id 1): "
+        "such coordinates should be mended",
+        "2 annotations have no segmentation of polygons: the corners of the bbox count, "
         "theta clockwise",
-        "1 of these bboxes have no theta: 0 counts",
+        "1 of these bboxes has no theta: 0 counts",
     ]
 
 

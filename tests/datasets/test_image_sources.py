@@ -33,7 +33,7 @@ def test_folder_is_sorted_and_other_files_are_counted(tree):
     ]
     assert found.notes == [
         "files skipped because they are no images: 2",
-        "did not enter 1 sub-folders (--recursive does)",
+        "did not enter 1 sub-folder (--recursive does)",
     ]
     assert found.categories is None
     assert not found.has_truth

@@ -246,4 +246,12 @@ FAULTS = [
         harm="INT8 calibration by entropy clips tensors that should keep their whole range.",
         tests=("tests/export/int8/test_histograms.py::test_entropy_tries_every_end",),
     ),
+    Fault(
+        name="quiet-hides-warnings",
+        file="odtk_ray/cli/screen.py",
+        old="""echo(f"{label('warning')} {text}", err=True)""",
+        new="self.note(text)",
+        harm="A run with --quiet says nothing of images that failed.",
+        tests=("tests/cli/test_quiet.py::test_the_console",),
+    ),
 ]

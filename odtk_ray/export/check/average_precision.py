@@ -20,6 +20,7 @@ from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.check.compare_detections import PICTURES, PictureDetector, reference_name
 from odtk_ray.images.decode_image import Picture, load_picture
+from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
@@ -55,7 +56,7 @@ class Accuracy:
         if not self.images:
             return "AP is not known: none of the annotated images can be read on this machine"
         kind = "AP by exact polygons" if self.rotated else "AP"
-        text = f"{kind} on {self.images:,} annotated images: {self.exported:.4f}"
+        text = f"{kind} on {counted(self.images, 'annotated image')}: {self.exported:.4f}"
         if self.reference is None:
             return text
         change = f"{self.kept - 1:+.1%}" if self.reference > 0 else "nothing found to compare"

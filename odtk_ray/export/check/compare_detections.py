@@ -22,6 +22,7 @@ from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.images.decode_image import load_picture
+from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
 
@@ -95,7 +96,7 @@ class DetectionComparison:
         where = f"{self.pictures} {kind}"
         if self.reference is None:
             return f"it runs: its outputs are {'' if self.finite else 'not '}finite on {where}"
-        parts = [f"{self.matched:,} of {self.counted:,} detections matched"]
+        parts = [f"{self.matched:,} of {counted(self.counted, 'detection')} matched"]
         if not self.counted:
             parts = ["nothing detected (--check-images DIR gives it something to find)"]
         if self.scores is not None and self.deltas is not None:

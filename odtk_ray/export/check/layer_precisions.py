@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from odtk_ray.plural import counted
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -49,9 +51,9 @@ class LayerPrecisions:
             parts.append(f"layers by precision: {_joined(self.counts)}")
         if self.convolutions:
             total = sum(self.convolutions.values())
-            parts.append(f"{total} convolutions: {_joined(self.convolutions)}")
+            parts.append(f"{counted(total, 'convolution')}: {_joined(self.convolutions)}")
         if self.reformats:
-            parts.append(f"{self.reformats} reformats")
+            parts.append(counted(self.reformats, "reformat"))
         return "; ".join(parts)
 
 

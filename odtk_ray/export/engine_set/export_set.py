@@ -24,7 +24,8 @@ from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find
 from odtk_ray.export.image_lists import ImageLists
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
-from odtk_ray.reporter import Reporter, counted
+from odtk_ray.plural import counted
+from odtk_ray.reporter import Reporter
 
 _TABLE = "calibration.json"
 

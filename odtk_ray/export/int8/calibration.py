@@ -21,6 +21,7 @@ from odtk_ray.export.traced_network import NetworkGraph, trace_checkpoint
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.plural import counted
 from odtk_ray.settings import AnchorGeneration, Preprocessing
 
 
@@ -73,7 +74,7 @@ def draw_sample(
         hashes.append(hashlib.sha256(data).hexdigest())
     if len(paths) < count:
         raise UsageError(
-            f"calibration needs {count} images and {images} has {len(paths)}",
+            f"calibration needs {counted(count, 'image')} and {images} has {len(paths)}",
             f"{unreadable} cannot be decoded" if unreadable else "",
             "--calibration-batches and --calibration-batch-size set the number of images",
         )

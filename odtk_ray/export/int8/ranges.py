@@ -21,7 +21,7 @@ from odtk_ray.export.int8.calibration_table import (
 from odtk_ray.export.int8.histograms import Histogram
 from odtk_ray.export.int8.quantization import exclude, quantization_points
 from odtk_ray.export.traced_network import NetworkGraph
-from odtk_ray.reporter import counted
+from odtk_ray.plural import counted
 from odtk_ray.storage.writable import check_file
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from odtk_ray.export.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open_model import check_rotated
 from odtk_ray.options import flag_of
-from odtk_ray.reporter import Reporter, counted
+from odtk_ray.plural import counted
+from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -256,7 +256,7 @@ def test_each_plan_is_checked_where_it_was_built(
             lines.append(line.strip())
     good, bad, none = (found[gpu.name.replace(" ", "-")] for gpu in (H100, A10G, ADA))
     assert none == ["78 convolutions: 78 FP16", "not run here: the GPU's memory is too small"]
-    assert good[0] == "layers by precision: 1 FP16; 1 convolutions: 1 FP16; 1 reformats"
+    assert good[0] == "layers by precision: 1 FP16; 1 convolution: 1 FP16; 1 reformat"
     same = re.fullmatch(
         rf"checked against {name} on 4 pictures: scores within \S+, box deltas within \S+, "
         r"(\d+) of (\d+) detections matched", good[1])  # fmt: skip

@@ -51,7 +51,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
     wrote, bound, layers, checked, *_, after = lines
     assert "96x160, FP16, batch 1 to 16" in wrote
     assert bound == f"for 8.9, with tensorrt_rtx {rtx.__version__}"
-    assert layers == "layers by precision: 1 FP16; 1 convolutions: 1 FP16; 1 reformats"
+    assert layers == "layers by precision: 1 FP16; 1 convolution: 1 FP16; 1 reformat"
     found = re.fullmatch(
         rf"checked against {name} on 4 pictures: scores within (\S+), box deltas within (\S+), "
         r"(\d+) of (\d+) detections matched", checked)  # fmt: skip

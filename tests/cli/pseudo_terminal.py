@@ -1,0 +1,44 @@
+"""Programs that write to a terminal: a real one, of which the tests read what was written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+
+def on_terminal(*arguments, **environment):
+    """Run the command line with a terminal for standard error.
+
+    Args:
+        arguments: of `odtk-ray`.
+        environment: variables besides those that there are; None removes one.
+
+    Returns:
+        the exit code, standard output, which is no terminal, and what the terminal got.
+    """
+    names = os.environ | {"TERM": "xterm", "COLUMNS": "120"} | environment
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        names[name] = environment.get(name)
+    master, slave = os.openpty()
+    seen = bytearray()
+    reader = threading.Thread(target=_read, args=(master, seen))
+    reader.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "odtk_ray", *map(str, arguments)],
+        env={name: value for name, value in names.items() if value is not None},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave, check=False,
+    )  # fmt: skip
+    os.close(slave)
+    reader.join()
+    os.close(master)
+    return done.returncode, done.stdout.decode(), seen.decode().replace("\r\n", "\n")
+
+
+def _read(master, seen):
+    while True:
+        try:
+            seen += os.read(master, 1 << 16)
+        except OSError:  # what Linux says when the last writer has closed
+            return
