@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+
+
+@contextlib.contextmanager
+def terminal():
+    """A terminal: a file to write to, and the bytes that it got, complete when the block ends.
+
+    They are read all the time: a terminal takes 4 KiB, and a slow bar writes more.
+    """
+    master, slave = os.openpty()
+    seen = bytearray()
+    reader = threading.Thread(target=_read, args=(master, seen))
+    reader.start()
+    with open(slave, "w") as file:
+        yield file, seen
+    reader.join()
+    os.close(master)
 
 
 def on_terminal(*arguments, **environment):
@@ -21,18 +38,12 @@ def on_terminal(*arguments, **environment):
     names = os.environ | {"TERM": "xterm", "COLUMNS": "120"} | environment
     for name in ("NO_COLOR", "FORCE_COLOR"):
         names[name] = environment.get(name)
-    master, slave = os.openpty()
-    seen = bytearray()
-    reader = threading.Thread(target=_read, args=(master, seen))
-    reader.start()
-    done = subprocess.run(
-        [sys.executable, "-m", "odtk_ray", *map(str, arguments)],
-        env={name: value for name, value in names.items() if value is not None},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave, check=False,
-    )  # fmt: skip
-    os.close(slave)
-    reader.join()
-    os.close(master)
+    with terminal() as (slave, seen):
+        done = subprocess.run(
+            [sys.executable, "-m", "odtk_ray", *map(str, arguments)],
+            env={name: value for name, value in names.items() if value is not None},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave, check=False,
+        )  # fmt: skip
     return done.returncode, done.stdout.decode(), seen.decode().replace("\r\n", "\n")
 
 

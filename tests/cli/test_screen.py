@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 
 import pytest
+from pseudo_terminal import terminal
 
 from odtk_ray.cli import screen
 from odtk_ray.cli.screen import Console
@@ -40,15 +40,13 @@ def test_no_line_before_its_time(capsys):
 
 
 def test_a_live_bar_on_a_terminal(monkeypatch):
-    master, slave = os.openpty()
-    with open(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with terminal() as (file, written):
+        monkeypatch.setattr(sys, "stderr", file)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "120")
         watch()
-        terminal.flush()
-        seen = os.read(master, 1 << 20).decode()
-    os.close(master)
+    seen = written.decode()
     assert "detecting" in seen
     assert "10/10" in seen
     assert "1 failed" in seen
