@@ -514,7 +514,7 @@ def test_dota_has_no_angle_to_choose(folder):
     ):
         outcome = run("convert", source, target, flag, "opencv", "--images", folder)
         assert outcome.exit_code == 2, outcome.output
-        assert f"{flag} opencv says nothing about" in outcome.stderr
+        assert f"{flag} opencv does not apply to" in outcome.stderr
         assert not target.exists()
 
 
@@ -646,9 +646,9 @@ def test_class_names_that_are_no_word(folder, name):
 @pytest.mark.parametrize(
     ("table", "values", "words"),
     [
-        ("categories", {"name": "ship"}, "class ship and class ship have the same name"),
+        ("categories", {"name": "ship"}, "class ship and class ship would have the same name"),
         ("categories", {"name": "ship/tank"}, "the class ship/tank cannot have results"),
-        ("images", {"file_name": "my photo.png"}, 'the image "my photo" cannot stand'),
+        ("images", {"file_name": "my photo.png"}, 'the image "my photo" cannot be written'),
         ("images", {"file_name": None}, "image 1 has no usable file_name: null"),
         ("images", {"file_name": "a/"}, "image 1 has no usable file_name"),
         ("annotations", {"score": "high"}, 'annotation 11 has no usable score: "high"'),

@@ -151,7 +151,7 @@ def test_another_method_than_the_tables_is_refused(table, checkpoint, tmp_path):
     flags = ("--calibration-table", table, "--calibration-method", "mse")
     outcome = export(checkpoint, tmp_path / "m.onnx", *flags)
     assert outcome.exit_code == 2
-    assert "its method is max, and mse is asked for" in outcome.output
+    assert "its method is max, and --calibration-method is mse" in outcome.output
 
 
 @pytest.mark.parametrize("content", [b"PK of a checkpoint", b'{"images": [], "annotations": []}'])
@@ -260,7 +260,7 @@ def test_what_a_worker_raises_is_one_sentence(ray_session, checkpoint, images, t
         (["--calibration-table", "nan.json"], "not a calibration table"),
         (["--calibration-images", "{images}"], "calibration needs 20 images"),
         (["--calibration-images", "{images}", "--calibration-batches", "2",
-          "--calibration-table", "table.json"], "its method is max, and entropy is asked for"),
+          "--calibration-table", "table.json"], "its method is max, and --calibration-method is entropy"),
     ],
 )  # fmt: skip
 def test_refusals_write_nothing(

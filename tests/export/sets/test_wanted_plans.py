@@ -140,9 +140,9 @@ def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, qui
 @pytest.mark.parametrize(
     ("machine", "message"),
     [
-        (lambda trt: Machine((H100,), trt), "it has NVIDIA H100 80GB HBM3"),
-        (lambda trt: Machine((), trt), "it has no GPU and"),
-        (lambda _: Machine((A10G,), "tensorrt 0.1"), "and tensorrt 0.1 now"),
+        (lambda trt: Machine((H100,), trt), "it now has NVIDIA H100 80GB HBM3"),
+        (lambda trt: Machine((), trt), "it now has no GPU and"),
+        (lambda _: Machine((A10G,), "tensorrt 0.1"), "and tensorrt 0.1"),
     ],
 )
 def test_a_node_that_has_changed_builds_nothing(one, tmp_path, machine, message):
