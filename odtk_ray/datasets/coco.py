@@ -136,7 +136,7 @@ def read_truth(
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
-            "the detections are written all the same: repair the file and run again",
+            "the detections are written and kept: repair the file and continue with --resume",
         ) from error
     remarks = [f"{others:,} entries of `annotations` are no objects"] if others else []
     return builder.build(), remarks + _remarks(builder)

@@ -99,6 +99,11 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
+        if digest and digest != run.plan.settings.annotations and _same_images(config, run):
+            reporter.note(
+                f"{config.annotations} has changed: the run is scored against it as it is"
+            )
+            digest = run.plan.settings.annotations
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
@@ -115,6 +120,21 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
     return replace(draft, dataset=dataset, classes=classes)
+
+
+def _same_images(config: InferConfig, run: RunFolder) -> bool:
+    """Return whether an annotation file still names the images and categories of a run.
+
+    A ground truth that was mended then needs no new detections.
+    """
+    dataset, planned = _find(config), run.plan
+    columns = ["image_id", "path", "entry"]
+    return (
+        dataset.records.select(columns).equals(planned.records.select(columns))
+        and dataset.categories == planned.outputs["categories"]
+        and (dataset.has_truth, dataset.missing)
+        == (planned.outputs["has_truth"], planned.outputs["missing"])
+    )
 
 
 def _open_model(config: InferConfig, annotations: str) -> RunDraft:

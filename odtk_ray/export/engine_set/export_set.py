@@ -22,6 +22,7 @@ from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
 from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
 from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
 from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.export.output_files import check_inputs_kept
 from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.reporter import Reporter, counted
@@ -113,6 +114,7 @@ def check_set(config: ExportConfig) -> None:
     path = config.output
     if is_tensorrt_plan(path) or is_onnx(path):
         raise UsageError(f"--gpu-type makes a folder of plans, and {path} is the name of a file")
+    check_inputs_kept(config)
     folder = storage.absolute(path)
     if not storage.is_uri(folder):
         if os.path.exists(folder) and not os.path.isdir(folder):

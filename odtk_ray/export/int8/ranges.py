@@ -43,8 +43,6 @@ def check_int8(config: ExportConfig) -> None:
         raise UsageError(
             f"there is no calibration table {table}", hint="--calibration-images creates it"
         )
-    if table is not None and storage.absolute(table) == storage.absolute(config.output):
-        raise UsageError(f"--calibration-table and the output are the same file: {table}")
     if table is not None and (config.recalibrate or not storage.exists(table)):
         check_file(table)  # one that is read may lie where nobody may write
         check_replaceable(table)

@@ -91,7 +91,7 @@ def export(config: ExportConfig, reporter: Reporter) -> Exported:
         UsageError: the model, the size or the target cannot be used; nothing was written.
         OdtkError: the file cannot be written; an earlier one of this name is still there.
     """
-    check_output(config.output)
+    check_output(config)
     check_settings(config)
     checkpoint, about = _describe(config)
     lists = ImageLists()

@@ -98,7 +98,7 @@ def export_plan(
         UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
         OdtkError: the build failed, or the files cannot be written.
     """
-    check_output(config.output)
+    check_output(config)
     trt = builder_package(config.capabilities)
     lists = ImageLists()
     source = plan_source(config, lists, reporter)
