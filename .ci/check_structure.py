@@ -88,7 +88,7 @@ def is_property(decorator: ast.expr) -> bool:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module, `odtk_ray.export` of `odtk_ray.export.onnx.decoding`."""
+    """Return the room of a module, `odtk_ray.export` of `odtk_ray.exports.onnx.decoding`."""
     parts = module.split(".")
     return ".".join(parts[: 2 if parts[0] == "odtk_ray" else 1])
 

@@ -19,7 +19,7 @@ from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import image_ranks
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.bootstrap import DetectionTable, compare
-from odtk_ray.export.check.compare_detections import match
+from odtk_ray.exports.check.compare_detections import match
 from odtk_ray.records import Detections
 
 

@@ -4,7 +4,7 @@
 #   jobs/evaluate_coco.sh http://head:8265 /shared/coco /shared/model.pth /shared/results
 #
 # /shared/coco holds val2017/ and annotations/instances_val2017.json; the folders must be on storage
-# that every node sees, or URIs. The exit code is odtk-ray's; metrics.json is beside the detections.
+# that every node sees, or URIs. The exit code is odtk-ray's; NAME.metrics.json is beside the detections NAME.json.
 set -euo pipefail
 if [ $# -ne 4 ]; then
   sed -n '2,7p' "$0" >&2

@@ -18,9 +18,9 @@ from odtk_ray.reporter import LogReporter, Reporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
 if TYPE_CHECKING:
-    from odtk_ray.export.engine_set.export_set import BuiltSet
-    from odtk_ray.export.onnx.export_onnx import Exported
-    from odtk_ray.export.tensorrt.export_plan import BuiltPlan
+    from odtk_ray.exports.engine_set.export_set import BuiltSet
+    from odtk_ray.exports.onnx.export_onnx import Exported
+    from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
     from odtk_ray.run.pipeline import Summary
 
 
@@ -243,14 +243,14 @@ def export(
 
     report = reporter or LogReporter()
     if config.gpu_type:
-        from odtk_ray.export.engine_set import export_set
+        from odtk_ray.exports.engine_set import export_set
 
         return export_set.export_set(config, report)
     if is_tensorrt_plan(output):
-        from odtk_ray.export.tensorrt.export_plan import export_plan  # needs no torch
+        from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 
         return export_plan(config, report)
-    from odtk_ray.export.onnx.export_onnx import export as export_onnx
+    from odtk_ray.exports.onnx.export_onnx import export as export_onnx
 
     return export_onnx(config, report)
 

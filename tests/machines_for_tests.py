@@ -14,7 +14,7 @@ from odtk_ray.cluster.gpu_trial import GpuAbilities
 from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.export.check.check_export import Unavailable
+from odtk_ray.exports.check.check_export import Unavailable
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 A10G = Gpu("NVIDIA A10G", "8.6")

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.export.graph_builder import GraphBuilder
+from odtk_ray.exports.graph_builder import GraphBuilder
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.settings import Postprocessing
 

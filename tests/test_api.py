@@ -119,3 +119,15 @@ def test_the_package_has_its_api_and_nothing_else():
     assert odtk_ray.infer is api.infer
     with pytest.raises(AttributeError, match="has no attribute 'train'"):
         odtk_ray.train  # noqa: B018
+
+
+def test_every_function_is_there_whatever_was_imported_before():
+    """A module of a function's name would hide it once it is imported."""
+    import importlib
+    import pkgutil
+
+    for module in pkgutil.iter_modules(odtk_ray.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"odtk_ray.{module.name}")
+    for name in odtk_ray.__all__:
+        assert name == "__version__" or callable(getattr(odtk_ray, name)), name

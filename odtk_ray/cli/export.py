@@ -34,7 +34,7 @@ def _export(flags: dict[str, Any]) -> int:
     from odtk_ray import api
     from odtk_ray.cli.job import in_job, refuse_relative
     from odtk_ray.cli.screen import Console
-    from odtk_ray.export.engine_set.export_set import BuiltSet
+    from odtk_ray.exports.engine_set.export_set import BuiltSet
 
     if flags["gpu_type"] and in_job():
         refuse_relative("OUTPUT", flags["output"])

@@ -138,7 +138,7 @@ def read_truth(
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
-            "the detections are written anyway: repair the file and run again",
+            "the detections are written and kept: repair the file and continue with --resume",
         ) from error
     return builder.build(), truth_remarks(builder, others)
 
@@ -222,7 +222,7 @@ def _present(
             f"{'is' if len(gone) == 1 else 'are'} not in {images}",
             f"the first is {records['file_name'][gone[0]].as_py()}",
             _meant(images, records["path"][gone[0]].as_py())
-            + "check --images; --allow-missing runs the rest and says so in metrics.json",
+            + "check --images; --allow-missing runs the rest and says so in the metrics file",
         )
     return records.filter(pa.array(here)), records["image_id"].take(gone).to_pylist()
 

@@ -27,6 +27,8 @@ from odtk_ray.datasets.rotated_boxes import (
 )
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
+from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts
+from odtk_ray.storage.writable import check_file
 
 Convention = Literal["odtk", "opencv", "le90"]
 
@@ -69,6 +71,11 @@ def convert(
         UsageError: something cannot be read, understood or written.
     """
     from_dota, to_dota = os.path.isdir(source), not target.endswith(".json")
+    check_conflicts([NamedFile("SOURCE", source, guarded=from_dota)], [NamedFile("TARGET", target)])
+    if to_dota:
+        _check_folder_name(target)
+    else:
+        check_file(target)
     if from_dota and reads != "odtk":
         raise _without_angle("--from", reads, source)
     if to_dota and writes != "odtk":
@@ -98,6 +105,17 @@ def convert(
         if count
     )
     return "\n".join([done, *notes])
+
+
+def _check_folder_name(target: str) -> None:
+    """Check that the name of a folder to create does not look like that of a file."""
+    ending = os.path.splitext(target)[1]
+    if ending and not target.endswith("/") and not os.path.isdir(target):
+        raise UsageError(
+            f"cannot convert to {target}",
+            f"{ending} is not a format: a COCO file's name ends in .json",
+            f"for a folder of DOTA's text files give a name without an ending, or {target}/",
+        )
 
 
 def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:

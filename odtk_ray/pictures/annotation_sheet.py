@@ -21,6 +21,7 @@ from odtk_ray.datasets.rotated_boxes import Floats, corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.windows import Windowed, open_windowed
 from odtk_ray.settings import Preprocessing
+from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts
 from odtk_ray.storage.writable import check_file
 
 _TILE, _CAPTION, _COLUMNS = 360, 44, 3  # pixels, pixels, tiles
@@ -36,9 +37,8 @@ def check_sheet(path: str, annotations: str) -> None:
     if not path.lower().endswith(".png"):
         hint = "give a name that ends in .png"
         raise UsageError(f"cannot write the samples to {path}", "they are a PNG", hint)
-    if _real(path) == _real(annotations):
-        raise UsageError(f"cannot write the samples to {path}", "it is the annotation file")
-    check_file(path)
+    check_conflicts([NamedFile("--annotations", annotations)], [NamedFile("--samples", path)])
+    check_file(path, picture=True)
 
 
 def write_samples(report: AnnotationReport, images: str, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 
@@ -17,13 +18,11 @@ from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.images.decode_image import decode_image
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.pictures.draw_detections import draw_detections
+from odtk_ray.pictures.drawn_names import KEPT_FORMATS, drawn_names
 from odtk_ray.records import to_bbox
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import write_atomic
-
-# Formats that are drawn as they came; everything else becomes PNG.
-_KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 def check_drawing(config: InferConfig, records: pa.Table) -> None:
@@ -36,7 +35,7 @@ def check_drawing(config: InferConfig, records: pa.Table) -> None:
         return
     folder = config.draw if storage.is_uri(config.draw) else os.path.realpath(config.draw)
     names, paths = (records[column].to_pylist() for column in ("file_name", "path"))
-    targets = {os.path.join(folder, drawn_name(name)) for name in names}
+    targets = {os.path.join(folder, name) for name in drawn_names(names)}
     for path in paths:
         if (path if storage.is_uri(path) else os.path.realpath(path)) in targets:
             raise UsageError(
@@ -62,10 +61,13 @@ def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
     settings = run.plan.settings
     shown = (folder, names, config.draw_threshold, settings.preprocessing, settings.rotated)
     task = ray.remote(num_cpus=1)(draw_shard)
+    columns = run.plan.records.select(["file_name", "path"])
+    targets = drawn_names(columns["file_name"].to_pylist())
+    columns = columns.append_column("drawn", pa.array(targets, pa.string()))
     parts = []
     for shard in run.plan.shards:
         order = np.sort(shard.rows)
-        records = run.plan.records.select(["file_name", "path"]).take(order)
+        records = columns.take(order)
         file = run.file(run.committed[shard.number])
         parts.append(task.remote(file, records, *shown))
     try:
@@ -89,8 +91,8 @@ def draw_shard(
 
     Args:
         file: the shard's Parquet file.
-        records: `file_name` and `path` of its images, in the file's order.
-        folder: where the pictures go, under their own names.
+        records: `file_name`, `path` and name as `drawn` of its images, in the file's order.
+        folder: where the pictures go.
         names: name of each class.
         threshold: lowest score that is drawn.
         prep: how the images are decoded.
@@ -124,7 +126,13 @@ def draw_shard(
             np.array(result["classes"], np.int32)[shown],
             None if outlines is None else outlines / factor,
         )
-        _save(picture, os.path.join(folder, drawn_name(record["file_name"])))
+        try:
+            _save(picture, os.path.join(folder, record["drawn"]))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # the folder's own path is long
+                raise
+            problems.append(f"{record['file_name']}: its name is too long for {folder}")
+            continue
         drawn += 1
     return drawn, problems
 
@@ -136,21 +144,10 @@ def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 
-def drawn_name(file_name: str) -> str:
-    """Return the name of a drawn image below the folder: its own, `.png` added to odd formats.
-
-    Names that come from lists may be absolute paths or URIs; they are kept below the folder.
-    """
-    name = file_name.split("://", 1)[-1]
-    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-    suffix = "" if os.path.splitext(name)[1].lower() in _KEPT else ".png"
-    return os.path.join(*parts) + suffix
-
-
 def _save(picture: Image.Image, path: str) -> None:
     if not storage.is_uri(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-    kind = _KEPT[os.path.splitext(path)[1].lower()]
+    kind = KEPT_FORMATS[os.path.splitext(path)[1].lower()]
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"quality": 92} if kind == "JPEG" else {}))
     write_atomic(path, buffer.getvalue())

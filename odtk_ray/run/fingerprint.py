@@ -10,6 +10,7 @@ from odtk_ray import __version__
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.cluster.session import Fleet
 from odtk_ray.config import InferConfig
+from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel
@@ -81,6 +82,20 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
                 f"planned with {_short(before, value)}, now {_short(value, before)}",
                 "use the same settings, or remove the folder and start again",
             )
+
+
+def same_images(dataset: Dataset, run: RunFolder) -> bool:
+    """Return whether an annotation file still names the images and categories of a run.
+
+    A ground truth that was mended then needs no new detections.
+    """
+    planned, columns = run.plan, ["image_id", "path", "entry"]
+    return (
+        dataset.records.select(columns).equals(planned.records.select(columns))
+        and dataset.categories == planned.outputs["categories"]
+        and (dataset.has_truth, dataset.missing)
+        == (planned.outputs["has_truth"], planned.outputs["missing"])
+    )
 
 
 def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:

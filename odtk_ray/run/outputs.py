@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,50 +14,17 @@ import pyarrow.compute as pc
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.errors import OdtkError
 from odtk_ray.evaluation.score_run import Scores
-from odtk_ray.nearest import did_you_mean
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
-from odtk_ray.run.output_formats import FORMATS, OutputContext, make_writer
+from odtk_ray.run.output_formats import OutputContext, make_writer
+from odtk_ray.run.run_files import failures_path, metrics_path
 from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage import FileDraft
 from odtk_ray.storage.retry import with_retries
-from odtk_ray.storage.writable import check_file, check_writable
-
-
-def check_outputs(config: InferConfig) -> None:
-    """Check that everything the run is to write can be written, before any work is done.
-
-    Raises:
-        UsageError: otherwise.
-    """
-    for path in config.output:
-        if not path.endswith(FORMATS):
-            raise UsageError(
-                f"unknown output format: {os.path.basename(path)}",
-                f"the name must end in one of {', '.join(FORMATS)}",
-                did_you_mean(os.path.splitext(path)[1], FORMATS),
-            )
-        check_file(path)
-    if len(set(map(storage.absolute, config.output))) < len(config.output):
-        raise UsageError("an output is named twice", ", ".join(config.output))
-    check_writable(config.run_folder)
-    for other in filter(None, (config.draw, config.trace)):
-        check_writable(other)
-    if config.draw and _holds(config.run_folder, config.draw):
-        raise UsageError(
-            f"--draw {config.draw} lies in the run folder, which is deleted at the end"
-        )
-    for path in config.output:
-        if _holds(config.run_folder, path):
-            raise UsageError(f"{path} lies in the run folder, which is deleted at the end")
-
-
-def _holds(folder: str, path: str) -> bool:
-    return storage.absolute(path).startswith(storage.absolute(folder) + "/")
 
 
 class Outputs:
@@ -210,9 +176,9 @@ def _unwritten(error: OSError) -> OdtkError:
 
 
 def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> list[str]:
-    """Write `failures.jsonl` beside the first output: one line per failed image.
+    """Write `NAME.failures.jsonl` beside the first output `NAME.json`: a line per failed image.
 
-    Without failures there is no such file, and one of an earlier run is removed.
+    Without failures there is no such file, and that of an earlier run of this output is removed.
 
     Args:
         config: names the first output.
@@ -222,7 +188,7 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
     Returns:
         the file's name, as the outputs were given, if there is one.
     """
-    path = _beside(config, "failures.jsonl")
+    path = storage.absolute(failures_path(config.output[0]))
     failures: list[dict[str, Any]] = []
     if run.images_failed:
         for rows in merge_shards(run):
@@ -244,12 +210,12 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
     reporter.warn(
         f"{counted(len(failures), 'image')} failed, first {first['file_name']}: {first['error']}"
     )
-    return [_as_given(config, "failures.jsonl")]
+    return [failures_path(config.output[0])]
 
 
 def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
-    """Write `metrics.json` beside the first output."""
-    path = _beside(config, "metrics.json")
+    """Write `NAME.metrics.json` beside the first output `NAME.json`."""
+    path = storage.absolute(metrics_path(config.output[0]))
     document = scores.to_json() | {
         "images_failed": run.images_failed,
         "images_missing": len(run.plan.outputs["missing"]),
@@ -260,13 +226,4 @@ def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[s
         with_retries(lambda: storage.write_atomic(path, text.encode()))
     except OSError as error:
         raise _unwritten(error) from error
-    return [_as_given(config, "metrics.json")]
-
-
-def _beside(config: InferConfig, name: str) -> str:
-    return storage.join(os.path.dirname(storage.absolute(config.output[0])), name)
-
-
-def _as_given(config: InferConfig, name: str) -> str:
-    """Return the path of `_beside` as the user would write it: relative if the first output is."""
-    return storage.join(os.path.dirname(config.output[0]), name)
+    return [metrics_path(config.output[0])]

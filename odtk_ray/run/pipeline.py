@@ -22,8 +22,9 @@ from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.fingerprint import resume_run
-from odtk_ray.run.outputs import Outputs, check_outputs, write_failures, write_metrics
+from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import draft_run, make_run_plan
+from odtk_ray.run.run_files import check_files
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -81,7 +82,7 @@ def infer(
     Raises:
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
-    check_outputs(config)
+    check_files(config)
     draft = draft_run(config, reporter)
     with session(config.address, draft.local_cpus) as local:
         nodes = select_nodes(config, draft.engine_set, inspect, reporter)

@@ -25,7 +25,7 @@ from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
 from odtk_ray.pictures.draw_run import check_drawing
-from odtk_ray.run.fingerprint import check_resume, fingerprint
+from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -99,6 +99,11 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
+        if digest and digest != run.plan.settings.annotations and same_images(_find(config), run):
+            reporter.note(
+                f"{config.annotations} has changed: the run is scored against it as it is"
+            )
+            digest = run.plan.settings.annotations
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)

@@ -196,7 +196,7 @@ def test_the_printed_line_finds_trees(ray_session, tmp_path, monkeypatch, folder
     assert program == "odtk-ray"
     outcome = run(*arguments, "--threads-per-worker", "1")
     assert outcome.exit_code == 0, outcome.output
-    figures = json.loads(Path(folder, "metrics.json").read_text())
+    figures = json.loads(Path(folder, "detections.metrics.json").read_text())
     # docs/demo_model.md: AP50 of 0.383 on these JPEGs, 0.404 on the PNGs that they were made of.
     # At --resize 400 it has 0.26 or less on each.
     assert figures["stats"]["AP50"] == pytest.approx(0.383, abs=0.03)

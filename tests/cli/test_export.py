@@ -251,7 +251,7 @@ def test_rotated_models_run_like_their_checkpoint(
         outcome = odtk_ray("infer", *arguments, *common, "--output", folder / "d.json")
         assert outcome.exit_code == 0, outcome.output
         assert "the same by exact polygons, without pixels:" in outcome.stdout
-        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics = json.loads((folder / "d.metrics.json").read_text())
         figures[name] = [*metrics["stats"].values(), *metrics["exact"]["stats"].values()]
         found = json.loads((folder / "d.json").read_text())["annotations"]
         for row in found:

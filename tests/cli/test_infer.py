@@ -98,7 +98,7 @@ def test_annotations_give_the_figures_of_pycocotools(
     twelve = capsys.readouterr().out.splitlines()
     assert outcome.stdout.splitlines()[:12] == twelve
     assert "class" in outcome.stdout.splitlines()[13]
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "out.metrics.json").read_text())
     assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert [row["name"] for row in metrics["classes"]] == ["nine", "five", "seven"]
     assert metrics["images_left_out"] == 0
@@ -130,7 +130,7 @@ def test_nothing_detected_is_written_and_scored(
     )
     assert outcome.exit_code == 0
     assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
-    assert json.loads((tmp_path / "metrics.json").read_text())["stats"]["AP"] == 0
+    assert json.loads((tmp_path / "out.metrics.json").read_text())["stats"]["AP"] == 0
 
 
 @pytest.mark.cluster
@@ -203,7 +203,7 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoi
     bad_files(few)
     outcome = infer(checkpoint, tmp_path, "--images", few, "--resize", "800", "--max-size", "1333")
     assert outcome.exit_code == 3
-    failures = [json.loads(x) for x in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    failures = [json.loads(x) for x in (tmp_path / "out.failures.jsonl").read_text().splitlines()]
     assert {f["file_name"]: f["error"] for f in failures} == {
         "bomb.png": "too large: 15000x15000 is more than the limit of 178000000 pixels "
         "(--max-pixels; --tile reads TIFFs of any size)",
@@ -232,7 +232,7 @@ def test_all_images_failing_is_a_failed_run(ray_session, checkpoint, tmp_path):
     for tolerated in ("0", "5"):
         given = ("--images", folder, "--max-failures", tolerated)
         assert infer(checkpoint, tmp_path, *given).exit_code == 1
-    assert (tmp_path / "failures.jsonl").exists()
+    assert (tmp_path / "out.failures.jsonl").exists()
 
 
 @pytest.mark.cluster
@@ -257,8 +257,8 @@ def test_failed_and_missing_images_are_left_out_of_the_figures(
     monkeypatch.chdir(tmp_path)
     outcome = infer(checkpoint, Path(), *given, "--allow-missing")
     assert outcome.exit_code == 3
-    assert outcome.stdout.splitlines()[-1] == "wrote out.json, failures.jsonl, metrics.json"
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert outcome.stdout.splitlines()[-1] == "wrote out.json, out.failures.jsonl, out.metrics.json"
+    metrics = json.loads((tmp_path / "out.metrics.json").read_text())
     assert metrics["images"] == 1
     assert metrics["images_failed"] == 1
     assert metrics["images_missing"] == 1

@@ -65,7 +65,7 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
     capsys.readouterr()
     evaluation.summarize()
     assert said.splitlines()[:12] == capsys.readouterr().out.splitlines()
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((folder / "out.metrics.json").read_text())
     assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert list(metrics["exact"]["stats"]) == list(metrics["stats"])
     # Many boxes reach out of their picture, where masks end and polygons do not.
@@ -88,7 +88,7 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
 def test_ground_truth_that_lacks_things_is_scored_alike(
     ray_session, rotated_checkpoint, photos, turned, scored, tmp_path
 ):
-    expected = json.loads((scored[0] / "metrics.json").read_text())
+    expected = json.loads((scored[0] / "out.metrics.json").read_text())
     document = json.loads(turned.read_text())
     for n, entry in enumerate(document["annotations"]):
         if n % 3 == 0:
@@ -103,7 +103,7 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     lacking.write_text(json.dumps(document))
     outcome = infer(rotated_checkpoint, tmp_path, "--images", photos, "--annotations", lacking)
     assert outcome.exit_code == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())
+    found = json.loads((tmp_path / "out.metrics.json").read_text())
     assert found == expected
     assert (tmp_path / "out.json").exists()
     assert "warning: 1 annotation reaches beyond 1,000,000 pixels and is left out" in outcome.stderr

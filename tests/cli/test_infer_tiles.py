@@ -172,7 +172,7 @@ def test_large_tiffs_are_read_by_windows(
     outcome = infer(model, tmp_path, *given_, "--max-pixels", "50000", *draw)
     assert outcome.exit_code == 3
     assert sorted(os.listdir(tmp_path / "drawn")) == ["a.tif.png", "c.png"]
-    failures = (tmp_path / "failures.jsonl").read_text().splitlines()
+    failures = (tmp_path / "out.failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["file_name"] for line in failures] == ["b.png"]
     assert "too large: 400x300" in failures[0]
     document = json.loads((tmp_path / "out.json").read_text())["annotations"]

@@ -25,10 +25,10 @@ from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.export.engine_set.build_on_node import build_into
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import plan_source
+from odtk_ray.exports.engine_set.build_on_node import build_into
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.tensorrt.export_plan import describe_built
+from odtk_ray.exports.tensorrt.plan_source import plan_source
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores

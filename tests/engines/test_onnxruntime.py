@@ -12,7 +12,7 @@ from odtk_ray.cli import cli
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.compare_detections import match
+from odtk_ray.exports.check.compare_detections import match
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.settings import Postprocessing
 

@@ -16,10 +16,10 @@ from torch import fx
 
 from odtk_ray import storage
 from odtk_ray.config import ExportConfig
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.onnx.export_onnx import export
-from odtk_ray.export.tensorrt.export_plan import export_plan
-from odtk_ray.export.tensorrt.plan_source import plan_source
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.onnx.export_onnx import export
+from odtk_ray.exports.tensorrt.export_plan import export_plan
+from odtk_ray.exports.tensorrt.plan_source import plan_source
 from odtk_ray.model import checkpoint as checkpoints
 from odtk_ray.storage import object_stores
 

@@ -20,7 +20,7 @@ from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unabl
 from odtk_ray.artifacts.engine_set import read_engine_set, read_plan_and_sidecar
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
-from odtk_ray.export.engine_set import export_set as module
+from odtk_ray.exports.engine_set import export_set as module
 
 pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.cluster
@@ -30,7 +30,7 @@ TESTS = Path(__file__).parents[1]
 PROGRAM = """
 import functools
 from machines_for_tests import simulated, unable
-from odtk_ray.export.engine_set import export_set as module
+from odtk_ray.exports.engine_set import export_set as module
 module.export_set = functools.partial(
     module.export_set, inspect=simulated, open_built=unable
 )

@@ -68,7 +68,7 @@ def test_bad_files_fail_alike_with_both_decoders(ray_gpu, codec, tmp_path, check
         summaries[decoder] = quiet.notes
     assert any("the CPU decoded 2 images" in note for note in summaries["gpu"])
     assert not any("the CPU decoded" in note for note in summaries["cpu"])
-    gpu, cpu = ((tmp_path / name / "failures.jsonl").read_text() for name in ("gpu", "cpu"))
+    gpu, cpu = ((tmp_path / name / "out.failures.jsonl").read_text() for name in ("gpu", "cpu"))
     assert "truncated" in gpu
     assert gpu == cpu
 

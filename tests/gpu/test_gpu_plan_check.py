@@ -19,8 +19,8 @@ from synthetic import picture
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.export.check.layer_precisions import read_layers
-from odtk_ray.export.check.runners import open_tensorrt_plan
+from odtk_ray.exports.check.layer_precisions import read_layers
+from odtk_ray.exports.check.runners import open_tensorrt_plan
 
 pytestmark = pytest.mark.gpu
 

@@ -33,7 +33,7 @@ def checkpoint(tree: Tree) -> Rows:
     """A checkpoint on annotated pictures: all formats, figures, drawings, and the run folder."""
     flags = (*_TREES, *_PLAIN, "--draw", "checkpoint/drawn", "--keep-run")
     rows = _infer(tree, "checkpoint", "trees.pth", *flags, outputs=_ALL)
-    rows["metrics.json"] = _file(tree, "checkpoint/metrics.json")
+    rows["metrics.json"] = _metrics(tree, "checkpoint")
     rows["drawn"] = digests.of_folder(tree.work / "checkpoint/drawn")
     rows |= _run_folder(tree, "checkpoint/out.json.run")
     return rows | {"info": _info(tree, "trees.pth")}
@@ -47,7 +47,7 @@ def onnx(tree: Tree) -> Rows:
     names = ("raw.onnx", "detections.onnx")
     rows = {name: _file(tree, f"onnx/{name}") for name in names}
     rows |= _infer(tree, "onnx", "onnx/raw.onnx", *_TREES)
-    rows["metrics.json"] = _file(tree, "onnx/metrics.json")
+    rows["metrics.json"] = _metrics(tree, "onnx")
     return rows | {"info": _info(tree, "onnx/raw.onnx")}
 
 
@@ -59,7 +59,7 @@ def rotated(tree: Tree) -> Rows:
     rows["scenes.json"] = _file(tree, "rotated/scenes.json")
     flags = ("--images", "rotated/scenes", "--annotations", "rotated/scenes.json", "--rotated-bbox")
     rows |= _infer(tree, "rotated", "shapes.pth", *flags, "--resize", 640, outputs=_ALL)
-    rows["metrics.json"] = _file(tree, "rotated/metrics.json")
+    rows["metrics.json"] = _metrics(tree, "rotated")
     tree.odtk_ray("convert", "rotated/out.json", "rotated/dota")
     rows["dota"] = digests.of_folder(folder / "dota")
     tree.odtk_ray("doctor", *flags, "--samples", "rotated/doctor.png")
@@ -71,7 +71,7 @@ def tiles(tree: Tree) -> Rows:
     flags = ("--images", "inputs/tiles", "--annotations", "inputs/tiles.json")
     cut = ("--tile", 256, "--overlap", 64, "--resize", 384, "--max-size", 384)
     rows = _infer(tree, "tiles", "trees.pth", *flags, *cut, "--max-pixels", 250_000)
-    return rows | {"metrics.json": _file(tree, "tiles/metrics.json")}
+    return rows | {"metrics.json": _metrics(tree, "tiles")}
 
 
 def resume(tree: Tree) -> Rows:
@@ -102,8 +102,10 @@ def odd_files(tree: Tree) -> Rows:
     """A folder of broken and rare files: exit code 3, and which of them failed."""
     flags = ("--images", "inputs/odd", "--exif", "apply", "--resize", 250)
     rows = _infer(tree, "odd-files", "trees.pth", *flags, outputs=_ALL, code=3)
-    with_messages = ("out.jsonl", "failures.jsonl")
-    return rows | {n: digests.of_lines(tree.work / "odd-files" / n) for n in with_messages}
+    failures = _side_file(tree, "odd-files", "failures.jsonl")
+    for name, path in (("out.jsonl", "odd-files/out.jsonl"), ("failures.jsonl", failures)):
+        rows[name] = digests.of_lines(tree.work / path)
+    return rows
 
 
 def object_storage(tree: Tree) -> Rows:
@@ -123,7 +125,8 @@ def object_storage(tree: Tree) -> Rows:
         local = tree.work / "object-storage"
         for name in ("results", "state"):
             files.get(f"{_BUCKET}/{name}", str(local / name), recursive=True)
-    rows = {name: _file(tree, f"object-storage/results/{name}") for name in (*_ALL, "metrics.json")}
+    rows = {name: _file(tree, f"object-storage/results/{name}") for name in _ALL}
+    rows["metrics.json"] = _metrics(tree, "object-storage/results")
     return rows | digests.of_run_folder(local / "state")
 
 
@@ -183,6 +186,17 @@ def _arguments(
 ) -> list[object]:
     written = [argument for name in outputs for argument in ("--output", f"{run}/{name}")]
     return ["infer", model, *written, *flags, *_FIXED]
+
+
+def _metrics(tree: Tree, folder: str) -> str:
+    """The hash of the figures of a run."""
+    return _file(tree, _side_file(tree, folder, "metrics.json"))
+
+
+def _side_file(tree: Tree, folder: str, name: str) -> str:
+    """The path of a side file: with the stem of the first output, or, earlier, without."""
+    path = f"{folder}/out.{name}"
+    return path if (tree.work / path).exists() else f"{folder}/{name}"
 
 
 def _file(tree: Tree, name: str) -> str:

@@ -22,8 +22,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "ExportConfig": ("odtk_ray.config:ExportConfig",),
     "InferConfig": ("odtk_ray.config:InferConfig",),
     "export_set": (
-        "odtk_ray.export.engine_set.export_set:export_set",
-        "odtk_ray.export.sets.export_set:export_set",
+        "odtk_ray.exports.engine_set.export_set:export_set",
+        "odtk_ray.exports.sets.export_set:export_set",
     ),
     "infer": ("odtk_ray.run.pipeline:infer",),
     "Style": ("training.scenes:Style",),

@@ -55,7 +55,7 @@ def undisturbed(s3_port, checkpoint, photos, annotations, tmp_path_factory, smal
     assert summary.failed == 0
     assert summary.detections > 200
     expected = outputs(folder)
-    assert set(expected) == {*OUTPUTS, "metrics.json"}
+    assert set(expected) == {*OUTPUTS, "out.metrics.json"}
     return expected
 
 

@@ -98,7 +98,7 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     assert final.pop("detections") > 0
     assert final == {"exit_code": 3, "images": 40, "detected": 40, "failed": 1}
     names = sorted(path.name for path in (tmp_path / "results").iterdir())
-    assert names == ["detections.json", "failures.jsonl"]
+    assert names == ["detections.failures.jsonl", "detections.json"]
 
 
 @pytest.mark.cluster

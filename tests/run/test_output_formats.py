@@ -202,7 +202,7 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
     good = make_run(tmp_path / "run2", ["x"], make_results(1))
     assert quiet.warnings == ["1 image failed, first 000001.jpg: broken"]
     assert write_failures(config, good, quiet) == []
-    assert not (tmp_path / "failures.jsonl").exists()
+    assert not (tmp_path / "a.failures.jsonl").exists()
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))

@@ -240,7 +240,7 @@ FAULTS = [
     ),
     Fault(
         name="entropy-always-clips",
-        file="odtk_ray/export/int8/histograms.py",
+        file="odtk_ray/exports/int8/histograms.py",
         old="range(MAGNITUDES, last + 1)",
         new="range(MAGNITUDES, last)",
         harm="INT8 calibration by entropy clips tensors that should keep their whole range.",

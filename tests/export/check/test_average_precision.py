@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
-from odtk_ray.export.check.average_precision import Accuracy, measure_accuracy, read_annotated
-from odtk_ray.export.check.check_export import CheckResult
-from odtk_ray.export.check.compare_detections import PICTURES, DetectionComparison
-from odtk_ray.export.check.runners import open_checkpoint, open_onnx
+from odtk_ray.exports.check.average_precision import Accuracy, measure_accuracy, read_annotated
+from odtk_ray.exports.check.check_export import CheckResult
+from odtk_ray.exports.check.compare_detections import PICTURES, DetectionComparison
+from odtk_ray.exports.check.runners import open_checkpoint, open_onnx
 from odtk_ray.model.checkpoint import load_checkpoint
 
 SIZE = ("--size", "96", "160")

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import CheckResult
-from odtk_ray.export.check.compare_detections import check_pictures, compare, match
-from odtk_ray.export.check.runners import open_checkpoint, open_onnx
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.traced_network import trace_checkpoint
+from odtk_ray.exports.check.check_export import CheckResult
+from odtk_ray.exports.check.compare_detections import check_pictures, compare, match
+from odtk_ray.exports.check.runners import open_checkpoint, open_onnx
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.exports.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.records import Detections
 from odtk_ray.settings import Postprocessing

@@ -7,7 +7,7 @@ import json
 import onnx
 import pytest
 
-from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
+from odtk_ray.exports.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
 
 
 def tensor(text, key="Format/Datatype", **more):

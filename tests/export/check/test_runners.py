@@ -20,11 +20,11 @@ from odtk_ray.cli import cli
 from odtk_ray.engines.local_gpus import Gpu
 from odtk_ray.engines.protocol import Outcome
 from odtk_ray.errors import ImageError, OdtkError
-from odtk_ray.export.check import runners
-from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.check.runners import PlanRunner, open_source, open_tensorrt_plan
-from odtk_ray.export.tensorrt import export_plan
-from odtk_ray.export.tensorrt.export_plan import open_here
+from odtk_ray.exports.check import runners
+from odtk_ray.exports.check.check_export import Unavailable
+from odtk_ray.exports.check.runners import PlanRunner, open_source, open_tensorrt_plan
+from odtk_ray.exports.tensorrt import export_plan
+from odtk_ray.exports.tensorrt.export_plan import open_here
 from odtk_ray.records import Detections
 
 SIZE = (64, 96)
@@ -140,8 +140,8 @@ def test_a_node_that_does_not_see_the_source_compares_nothing(
 def test_a_checkpoint_is_not_compared_with_without_torch(checkpoint, plan_models):
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from odtk_ray.export.check.runners import open_source\n"
-        "from odtk_ray.export.check.check_export import Unavailable\n"
+        "from odtk_ray.exports.check.runners import open_source\n"
+        "from odtk_ray.exports.check.check_export import Unavailable\n"
         "from odtk_ray.artifacts.exported_model import read_exported\n"
         "try: open_source(sys.argv[1], read_exported(sys.argv[2]), 4).__enter__()\n"
         "except Unavailable as error: print(error)"

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odtk_ray.errors import OdtkError
-from odtk_ray.export.int8.calibration import histogram
-from odtk_ray.export.int8.histograms import BINS, Histogram
+from odtk_ray.exports.int8.calibration import histogram
+from odtk_ray.exports.int8.histograms import BINS, Histogram
 
 MAGNITUDES = st.floats(2.0**-100, 2.0**100, width=32)
 

@@ -17,10 +17,10 @@ from torch import nn
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
 from odtk_ray.errors import UsageError
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.int8.calibration import collect, collect_share, draw_sample
-from odtk_ray.export.int8.calibration_table import read_table
-from odtk_ray.export.traced_network import trace_checkpoint
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.int8.calibration import collect, collect_share, draw_sample
+from odtk_ray.exports.int8.calibration_table import read_table
+from odtk_ray.exports.traced_network import trace_checkpoint
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
@@ -260,7 +260,8 @@ def test_what_a_worker_raises_is_one_sentence(ray_session, checkpoint, images, t
         (["--calibration-table", "nan.json"], "not a calibration table"),
         (["--calibration-images", "{images}"], "calibration needs 20 images"),
         (["--calibration-images", "{images}", "--calibration-batches", "2",
-          "--calibration-table", "table.json"], "its method is max, and --calibration-method is entropy"),
+          "--calibration-table", "table.json"],
+         "its method is max, and --calibration-method is entropy"),
     ],
 )  # fmt: skip
 def test_refusals_write_nothing(

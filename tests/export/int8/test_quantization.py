@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from odtk_ray.errors import UsageError
-from odtk_ray.export.int8.quantization import quantization_points, to_scale
-from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.traced_network import trace, trace_checkpoint
+from odtk_ray.exports.int8.quantization import quantization_points, to_scale
+from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.exports.traced_network import trace, trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet

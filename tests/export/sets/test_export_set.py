@@ -25,8 +25,8 @@ from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
 from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
-from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.engine_set import export_set as module
+from odtk_ray.exports.check.check_export import Unavailable
+from odtk_ray.exports.engine_set import export_set as module
 from odtk_ray.storage import object_stores
 
 
@@ -306,6 +306,6 @@ def test_sets_are_built_and_read_without_torch():
         "import sys\n"
         "for name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
         "import odtk_ray.model.describe_model, odtk_ray.engines.loader\n"
-        "import odtk_ray.export.engine_set.export_set, odtk_ray.run.pipeline"
+        "import odtk_ray.exports.engine_set.export_set, odtk_ray.run.pipeline"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

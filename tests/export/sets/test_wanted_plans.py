@@ -16,15 +16,15 @@ from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError
-from odtk_ray.export.check.check_export import CheckData
-from odtk_ray.export.engine_set import engines_json
-from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
-from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
-from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.build_plan import PlanOptions
-from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
+from odtk_ray.exports.check.check_export import CheckData
+from odtk_ray.exports.engine_set import engines_json
+from odtk_ray.exports.engine_set.build_on_node import build_into, remove_parts
+from odtk_ray.exports.engine_set.engines_json import find_plan, list_plans
+from odtk_ray.exports.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.tensorrt.build_plan import PlanOptions
+from odtk_ray.exports.tensorrt.export_plan import describe_built
+from odtk_ray.exports.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.settings import Postprocessing
 
 TRT = "tensorrt 11.4.0"

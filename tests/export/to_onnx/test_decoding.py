@@ -11,8 +11,8 @@ import torch
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.onnx.decoding import add_postprocess
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.onnx.decoding import add_postprocess
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.ops.decode_heads import decode_heads
 from odtk_ray.ops.nms import nms

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from synthetic import ABOUT
 
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.onnx.suppression import add_nms
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.onnx.suppression import add_nms
 from odtk_ray.ops.nms import nms
 from odtk_ray.settings import Postprocessing
 

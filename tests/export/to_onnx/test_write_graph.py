@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.traced_network import trace, trace_checkpoint
+from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.exports.traced_network import trace, trace_checkpoint
 from odtk_ray.model.backbones import BACKBONES
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.folding import fold_batch_norms

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.errors import UsageError
-from odtk_ray.export.tensorrt.build_plan import PlanOptions
+from odtk_ray.exports.tensorrt.build_plan import PlanOptions
 
 SIZE = (64, 96)
 

@@ -20,11 +20,11 @@ from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli import cli
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.onnx.write_graph import describe_export, to_onnx
-from odtk_ray.export.tensorrt.export_plan import export_plan, pixels_used
-from odtk_ray.export.tensorrt.half_types import to_half
-from odtk_ray.export.traced_network import trace_checkpoint
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
+from odtk_ray.exports.tensorrt.export_plan import export_plan, pixels_used
+from odtk_ray.exports.tensorrt.half_types import to_half
+from odtk_ray.exports.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.settings import Postprocessing
 

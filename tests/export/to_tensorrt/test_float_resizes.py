@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from odtk_ray.engines.tensorrt_package import Interruption, make_logger
-from odtk_ray.export.tensorrt.float_resizes import resize_floats
+from odtk_ray.exports.tensorrt.float_resizes import resize_floats
 
 
 @pytest.fixture

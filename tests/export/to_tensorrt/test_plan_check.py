@@ -19,8 +19,8 @@ from synthetic import Quiet
 
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.config import ExportConfig
-from odtk_ray.export.check.check_export import Unavailable
-from odtk_ray.export.tensorrt.export_plan import export_plan
+from odtk_ray.exports.check.check_export import Unavailable
+from odtk_ray.exports.tensorrt.export_plan import export_plan
 
 SIZE = (96, 160)
 
@@ -28,7 +28,7 @@ SIZE = (96, 160)
 @pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
 def source(request, photos, tmp_path_factory):
     """A checkpoint and its ONNX file."""
-    from odtk_ray.export.onnx.export_onnx import export
+    from odtk_ray.exports.onnx.export_onnx import export
 
     checkpoint = request.getfixturevalue(request.param)
     path = tmp_path_factory.mktemp("source") / "m.onnx"
@@ -117,7 +117,7 @@ def test_ap_without_a_reference_is_said_and_judges_nothing(
     rtx, source, photos, truth, tmp_path, monkeypatch
 ):
     opened = standing_in(source[1], spoil)
-    monkeypatch.setattr("odtk_ray.export.check.runners.open_onnx", no_reference)
+    monkeypatch.setattr("odtk_ray.exports.check.runners.open_onnx", no_reference)
     plan, lines, warnings = built(
         source[1], tmp_path, opened, check_images=str(photos), calibration_annotations=str(truth)
     )
@@ -147,8 +147,8 @@ def test_what_is_missing_is_said(rtx, source, tmp_path, monkeypatch, missing, wh
             yield running
 
     def outputs_of(running):
-        from odtk_ray.export.check.compare_detections import check_pictures
-        from odtk_ray.export.image_lists import ImageLists
+        from odtk_ray.exports.check.compare_detections import check_pictures
+        from odtk_ray.exports.image_lists import ImageLists
 
         pictures = check_pictures(None, SIZE, ImageLists())
         raw, found = running.raw(pictures, SIZE), running.detect(pictures, SIZE)
@@ -167,7 +167,7 @@ for name in ("torch", "onnxruntime", "ray"):
     sys.modules[name] = None
 from contextlib import contextmanager
 from odtk_ray.config import ExportConfig
-from odtk_ray.export.tensorrt.export_plan import export_plan
+from odtk_ray.exports.tensorrt.export_plan import export_plan
 from odtk_ray.records import Detections
 from plain_network import PlainNetwork
 from synthetic import Quiet

@@ -32,7 +32,7 @@ CHECK = """
 import sys
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
-from odtk_ray.export.tensorrt import build_plan as builder
+from odtk_ray.exports.tensorrt import build_plan as builder
 from odtk_ray.engines.tensorrt_package import Interruption, import_tensorrt, make_logger
 assert import_tensorrt() is trt
 assert trt.__version__.startswith(sys.argv[1]), trt.__version__

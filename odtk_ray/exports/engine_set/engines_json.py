@@ -17,10 +17,10 @@ from odtk_ray.artifacts.engine_set import (
 )
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
-from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan
-from odtk_ray.export.output_files import write_file
-from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import PlanSource
+from odtk_ray.exports.engine_set.wanted_plans import PlanResult, WantedPlan
+from odtk_ray.exports.output_files import write_file
+from odtk_ray.exports.tensorrt.export_plan import describe_built
+from odtk_ray.exports.tensorrt.plan_source import PlanSource
 from odtk_ray.reporter import Reporter
 from odtk_ray.storage.retry import with_retries
 

@@ -18,7 +18,7 @@ from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
-from odtk_ray.export.check.compare_detections import PICTURES, PictureDetector, reference_name
+from odtk_ray.exports.check.compare_detections import PICTURES, PictureDetector, reference_name
 from odtk_ray.images.decode_image import Picture, load_picture
 from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox

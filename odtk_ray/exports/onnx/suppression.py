@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedModel
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.onnx.box_overlaps import Overlaps, axis_aligned, rotated
-from odtk_ray.export.onnx.expressions import Scope
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.onnx.box_overlaps import Overlaps, axis_aligned, rotated
+from odtk_ray.exports.onnx.expressions import Scope
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto

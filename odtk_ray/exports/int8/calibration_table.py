@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
-from odtk_ray.export.int8.histograms import Method
+from odtk_ray.exports.int8.histograms import Method
 
 _FORMAT = 1
 _HEAD = b'{\n "format": '  # which the tables of `to_json` begin with

@@ -14,10 +14,10 @@ from torch import Tensor, fx
 from odtk_ray import storage
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.int8.histograms import BINS, Histogram
-from odtk_ray.export.int8.quantization import Point, quantization_points
-from odtk_ray.export.traced_network import NetworkGraph, trace_checkpoint
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.int8.histograms import BINS, Histogram
+from odtk_ray.exports.int8.quantization import Point, quantization_points
+from odtk_ray.exports.traced_network import NetworkGraph, trace_checkpoint
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint

@@ -14,9 +14,9 @@ from odtk_ray.artifacts.engine_set import key_of, plan_path, read_plan_and_sidec
 from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import OdtkError
-from odtk_ray.export.check.runners import PlanOpener
-from odtk_ray.export.tensorrt.export_plan import BuiltPlan, build_checked
-from odtk_ray.export.tensorrt.plan_source import PlanSource
+from odtk_ray.exports.check.runners import PlanOpener
+from odtk_ray.exports.tensorrt.export_plan import BuiltPlan, build_checked
+from odtk_ray.exports.tensorrt.plan_source import PlanSource
 from odtk_ray.storage.retry import with_retries
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from odtk_ray.errors import UsageError
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.traced_network import NetworkGraph
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.traced_network import NetworkGraph
 
 LARGEST_CODE = 127  # the largest code; -128 is not used, so that 0 is in the middle
 

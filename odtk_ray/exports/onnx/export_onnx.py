@@ -13,19 +13,19 @@ from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import (
+from odtk_ray.exports.check.check_export import (
     CheckResult,
     Unavailable,
     check_export,
     load_check_data,
 )
-from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers
-from odtk_ray.export.check.runners import open_checkpoint, open_onnx
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.int8.ranges import check_int8, int8_ranges
-from odtk_ray.export.onnx.write_graph import DEFAULT_OPSET, describe_export, to_onnx
-from odtk_ray.export.output_files import check_output, write_file, writing
-from odtk_ray.export.traced_network import trace_checkpoint
+from odtk_ray.exports.check.layer_precisions import LayerPrecisions, graph_layers
+from odtk_ray.exports.check.runners import open_checkpoint, open_onnx
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.int8.ranges import check_int8, int8_ranges
+from odtk_ray.exports.onnx.write_graph import DEFAULT_OPSET, describe_export, to_onnx
+from odtk_ray.exports.output_files import check_output, write_file, writing
+from odtk_ray.exports.traced_network import trace_checkpoint
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.model.open_model import check_rotated
 from odtk_ray.options import flag_of
@@ -88,7 +88,7 @@ def export(config: ExportConfig, reporter: Reporter) -> Exported:
         UsageError: the model, the size or the target cannot be used; nothing was written.
         OdtkError: the file cannot be written; an earlier one of this name is still there.
     """
-    check_output(config.output)
+    check_output(config)
     check_settings(config)
     checkpoint, about = _describe(config)
     lists = ImageLists()

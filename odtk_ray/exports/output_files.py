@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from odtk_ray import storage
-from odtk_ray.artifacts.sidecar import sidecar_path
+from odtk_ray.artifacts.sidecar import is_tensorrt_plan, sidecar_path
+from odtk_ray.config import ExportConfig
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts, named
 from odtk_ray.storage.writable import check_file
 
 _ENDINGS = (".onnx", ".plan")
@@ -53,12 +55,14 @@ def _said(path: str) -> Iterator[None]:
         raise OdtkError(f"cannot write {target}", error.strerror or str(error)) from error
 
 
-def check_output(path: str) -> None:
-    """Check that the target of an export can be written.
+def check_output(config: ExportConfig) -> None:
+    """Check that the target of an export can be written, and that it replaces nothing that is read.
 
     Raises:
-        UsageError: its name has another ending, it is no local file, or cannot be written.
+        UsageError: its name has another ending, it is no local file, cannot be written, or is an
+            input.
     """
+    path = config.output
     if not path.lower().endswith(_ENDINGS):
         endings = " or ".join(_ENDINGS)
         raise UsageError(
@@ -68,4 +72,30 @@ def check_output(path: str) -> None:
         )
     if storage.is_uri(path):
         raise UsageError(f"cannot write {path}", "exports are written to local files")
+    check_inputs_kept(config)
     check_file(path)
+    if config.timing_cache is not None:
+        check_file(config.timing_cache)
+
+
+def check_inputs_kept(config: ExportConfig) -> None:
+    """Check that an export replaces none of the files that it reads.
+
+    Raises:
+        UsageError: an output is an input, or two outputs are one file.
+    """
+    sidecar = sidecar_path(config.output) if is_tensorrt_plan(config.output) else None
+    check_conflicts(
+        [
+            NamedFile("MODEL", config.model),
+            *named("--calibration-images", config.calibration_images),
+            *named("--calibration-annotations", config.calibration_annotations),
+            *named("--check-images", config.check_images),
+        ],
+        [
+            NamedFile("OUTPUT", config.output),
+            *named("the plan's sidecar", sidecar),
+            *named("--calibration-table", config.calibration_table),
+            *named("--timing-cache", config.timing_cache),
+        ],
+    )

@@ -20,7 +20,7 @@ from odtk_ray.datasets.polygons import Polygons
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
-from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from odtk_ray.export.graph_builder import GraphBuilder
+from odtk_ray.exports.graph_builder import GraphBuilder
 
 _AFTER = np.iinfo(np.int64).max  # the end of a slice that runs to the end
 

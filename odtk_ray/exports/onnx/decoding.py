@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from odtk_ray.artifacts.exported_model import DETECTION_NAMES, ExportedLevel, ExportedModel
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.onnx.expressions import Scope, Value
-from odtk_ray.export.onnx.suppression import add_nms
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.onnx.expressions import Scope, Value
+from odtk_ray.exports.onnx.suppression import add_nms
 
 _FLOAT, _DOUBLE = 1, 11  # of TensorProto
 

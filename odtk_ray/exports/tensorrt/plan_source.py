@@ -17,10 +17,10 @@ from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_expor
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.config import ExportConfig, stated
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.check_export import CheckData, Opener, load_check_data
-from odtk_ray.export.check.runners import Reference
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.build_plan import PlanOptions, check_plan
+from odtk_ray.exports.check.check_export import CheckData, Opener, load_check_data
+from odtk_ray.exports.check.runners import Reference
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.tensorrt.build_plan import PlanOptions, check_plan
 from odtk_ray.model.open_model import check_rotated
 from odtk_ray.options import flag_of
 from odtk_ray.reporter import Reporter
@@ -92,7 +92,7 @@ def _onnx_file(
     """Return the ONNX file's description, a function that makes it, and its checkpoint."""
     if not is_onnx(config.model):
         try:
-            from odtk_ray.export.onnx.export_onnx import onnx_for_plan
+            from odtk_ray.exports.onnx.export_onnx import onnx_for_plan
         except ImportError as error:
             raise UsageError(
                 "a plan of a checkpoint needs PyTorch",

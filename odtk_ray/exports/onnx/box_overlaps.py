@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from odtk_ray.export.graph_builder import GraphBuilder
-from odtk_ray.export.onnx.expressions import Scope, Value
+from odtk_ray.exports.graph_builder import GraphBuilder
+from odtk_ray.exports.onnx.expressions import Scope, Value
 
 _DOUBLE = 11  # TensorProto.DOUBLE
 

@@ -11,8 +11,8 @@ from odtk_ray.artifacts.engine_set import key_of
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.engines.local_gpus import Gpu
-from odtk_ray.export.tensorrt.export_plan import describe_built
-from odtk_ray.export.tensorrt.plan_source import PlanSource
+from odtk_ray.exports.tensorrt.export_plan import describe_built
+from odtk_ray.exports.tensorrt.plan_source import PlanSource
 from odtk_ray.reporter import Reporter
 
 

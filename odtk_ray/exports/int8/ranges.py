@@ -10,17 +10,17 @@ from odtk_ray.cluster.failures import task_error
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.int8.calibration import Sample, collect, collect_share, draw_sample
-from odtk_ray.export.int8.calibration_table import (
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.int8.calibration import Sample, collect, collect_share, draw_sample
+from odtk_ray.exports.int8.calibration_table import (
     CalibrationTable,
     check_replaceable,
     check_table,
     read_table,
 )
-from odtk_ray.export.int8.histograms import Histogram
-from odtk_ray.export.int8.quantization import exclude, quantization_points
-from odtk_ray.export.traced_network import NetworkGraph
+from odtk_ray.exports.int8.histograms import Histogram
+from odtk_ray.exports.int8.quantization import exclude, quantization_points
+from odtk_ray.exports.traced_network import NetworkGraph
 from odtk_ray.plural import counted
 from odtk_ray.storage.writable import check_file
 
@@ -43,8 +43,6 @@ def check_int8(config: ExportConfig) -> None:
         raise UsageError(
             f"there is no calibration table {table}", hint="--calibration-images creates it"
         )
-    if table is not None and storage.absolute(table) == storage.absolute(config.output):
-        raise UsageError(f"--calibration-table and the output are the same file: {table}")
     if table is not None and (config.recalibrate or not storage.exists(table)):
         check_file(table)  # a table that is only read may lie in a read-only folder
         check_replaceable(table)

@@ -17,13 +17,14 @@ from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, OdtkError, UsageError
-from odtk_ray.export.check.runners import PlanOpener
-from odtk_ray.export.engine_set.build_on_node import build_into, remove_parts
-from odtk_ray.export.engine_set.engines_json import find_plan, list_plans
-from odtk_ray.export.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
-from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
+from odtk_ray.exports.check.runners import PlanOpener
+from odtk_ray.exports.engine_set.build_on_node import build_into, remove_parts
+from odtk_ray.exports.engine_set.engines_json import find_plan, list_plans
+from odtk_ray.exports.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.output_files import check_inputs_kept
+from odtk_ray.exports.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
+from odtk_ray.exports.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 
@@ -114,6 +115,7 @@ def check_set(config: ExportConfig) -> None:
     path = config.output
     if is_tensorrt_plan(path) or is_onnx(path):
         raise UsageError(f"--gpu-type makes a folder of plans, and {path} is the name of a file")
+    check_inputs_kept(config)
     folder = storage.absolute(path)
     if not storage.is_uri(folder):
         if os.path.exists(folder) and not os.path.isdir(folder):

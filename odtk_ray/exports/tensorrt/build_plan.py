@@ -21,8 +21,8 @@ from odtk_ray.engines.tensorrt_package import (
     start,
 )
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.export.output_files import writing
-from odtk_ray.export.tensorrt.float_resizes import resize_floats
+from odtk_ray.exports.output_files import writing
+from odtk_ray.exports.tensorrt.float_resizes import resize_floats
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
 _FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
@@ -269,7 +269,7 @@ def _halve(onnx_file: bytes) -> bytes:
             str(error),
             "pip install onnx, or --full-precision",
         ) from error
-    from odtk_ray.export.tensorrt.half_types import to_half
+    from odtk_ray.exports.tensorrt.half_types import to_half
 
     half: bytes = to_half(onnx.load_from_string(onnx_file)).SerializeToString()
     return half

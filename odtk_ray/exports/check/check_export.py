@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
-from odtk_ray.export.check.average_precision import (
+from odtk_ray.exports.check.average_precision import (
     LEAST_KEPT,
     Accuracy,
     AnnotatedImages,
     measure_accuracy,
     read_annotated,
 )
-from odtk_ray.export.check.compare_detections import (
+from odtk_ray.exports.check.compare_detections import (
     PICTURES,
     ComparableDetector,
     DetectionComparison,
     check_pictures,
     compare,
 )
-from odtk_ray.export.image_lists import ImageLists
+from odtk_ray.exports.image_lists import ImageLists
 
 # Below this share of matched detections the check warns. INT8 keeps more than that.
 LEAST_MATCHED = 0.97

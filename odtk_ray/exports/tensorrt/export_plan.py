@@ -15,18 +15,18 @@ from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.engines.tensorrt_package import package_version
-from odtk_ray.export.check.check_export import CheckResult, Unavailable, check_export
-from odtk_ray.export.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
-from odtk_ray.export.check.runners import PlanOpener, RunningPlan, open_tensorrt_plan
-from odtk_ray.export.image_lists import ImageLists
-from odtk_ray.export.output_files import check_output, write_plan_files
-from odtk_ray.export.tensorrt.build_plan import (
+from odtk_ray.exports.check.check_export import CheckResult, Unavailable, check_export
+from odtk_ray.exports.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
+from odtk_ray.exports.check.runners import PlanOpener, RunningPlan, open_tensorrt_plan
+from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.output_files import check_output, write_plan_files
+from odtk_ray.exports.tensorrt.build_plan import (
     PlanOptions,
     build_plan,
     builder_package,
     is_strongly_typed,
 )
-from odtk_ray.export.tensorrt.plan_source import PlanSource, plan_source
+from odtk_ray.exports.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default
@@ -98,7 +98,7 @@ def export_plan(
         UsageError: the model, a setting or TensorRT cannot be used; nothing was written.
         OdtkError: the build failed, or the files cannot be written.
     """
-    check_output(config.output)
+    check_output(config)
     trt = builder_package(config.compute_capability)
     lists = ImageLists()
     source = plan_source(config, lists, reporter)
