@@ -97,6 +97,7 @@ def test_a_type_that_is_not_there_is_refused_with_those_that_are(fleet, quiet):
     assert "--wait-for-nodes" in error.value.hint
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_nodes_that_do_not_answer_are_left_out(fleet, quiet, monkeypatch):
     monkeypatch.setattr(gpu_nodes, "_SURVEY_SECONDS", 8.0)

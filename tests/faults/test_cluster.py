@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from effort import long_case
 from engines_for_tests import (
     GatheringEngine,
     HangingEngine,
@@ -80,7 +81,9 @@ def at_commit(monkeypatch, number, action):
     monkeypatch.setattr(RunFolder, "commit", acted)
 
 
-@pytest.mark.parametrize("seconds", [None, 60])  # of the process, and of its engine alone
+@pytest.mark.parametrize(
+    "seconds", [long_case(None), 60]
+)  # of the process, and of its engine alone
 def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet, seconds):
     config = setup_run(checkpoint, tmp_path, images, shard_timeout=3)
     marker = tmp_path / "hung"
@@ -92,6 +95,7 @@ def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_pa
     assert outputs(config) == undisturbed
 
 
+@pytest.mark.long
 def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_path, quiet):
     folder = tmp_path / "few"
     folder.mkdir()
@@ -106,6 +110,7 @@ def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_
     assert CRASHED in failures
 
 
+@pytest.mark.long
 def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
     ray_session, checkpoint, tmp_path, quiet
 ):
@@ -119,6 +124,7 @@ def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
     assert quiet.warnings == []
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_the_run_and_a_resume_completes_it(
     undisturbed, checkpoint, images, tmp_path, quiet
 ):
@@ -192,6 +198,7 @@ def test_a_node_that_cannot_see_the_storage_is_named(
         infer(config, quiet, PixelEngine)
 
 
+@pytest.mark.long
 def test_a_node_that_joins_gets_a_worker(checkpoint, images, tmp_path, cluster):
     cluster.add()
     config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster)
