@@ -30,12 +30,25 @@ def cluster_head():
 
     Ray cannot come back to a cluster from another one: actors would be taken for forgotten ones.
     """
+    import ray
+
+    head = _start_head(attempts=3)
+    yield head
+    ray.shutdown()
+    head.shutdown()
+
+
+def _start_head(attempts: int):
+    """Ray gives a node 30 seconds, which can be too little where much else is at work."""
     from ray.cluster_utils import Cluster
 
-    with _environment():
-        head = Cluster(initialize_head=True, head_node_args=_HEAD)
-    yield head
-    head.shutdown()
+    try:
+        with _environment():
+            return Cluster(initialize_head=True, head_node_args=_HEAD)
+    except Exception:  # Ray raises nothing narrower
+        if attempts == 1:
+            raise
+    return _start_head(attempts - 1)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.cli import cli
+from odtk_ray.cli.options import size_of
 from odtk_ray.datasets.rotated_boxes import corners
 
 
@@ -44,11 +45,10 @@ def ended(checkpoint, tmp_path_factory):
     [(["--size", 64], (64, 64)), (["--size", 64, 96], (64, 96)),
      (["--size", 64, "--size", 96], (64, 96)), (["--size=64"], (64, 64))],
 )  # fmt: skip
-def test_size_takes_one_number_or_two(checkpoint, tmp_path, flags, size):
-    outcome = odtk_ray("export", checkpoint, tmp_path / "m.onnx", *flags)
-    assert outcome.exit_code == 0, outcome.output
-    assert read_exported(tmp_path / "m.onnx").size == size
-    assert f"{size[0]}x{size[1]}, FP32" in outcome.output
+def test_size_takes_one_number_or_two(flags, size):
+    arguments = ["m.pth", "m.onnx", *map(str, flags)]
+    context = cli.commands["export"].make_context("export", arguments)
+    assert size_of("--size", context.params["size"]) == size
 
 
 def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):

@@ -85,13 +85,13 @@ def at_commit(monkeypatch, number, action):
     "seconds", [long_case(None), 60]
 )  # of the process, and of its engine alone
 def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet, seconds):
-    config = setup_run(checkpoint, tmp_path, images, shard_timeout=3)
+    config = setup_run(checkpoint, tmp_path, images, shard_timeout=6)
     marker = tmp_path / "hung"
     engine = functools.partial(HangingOnceEngine, str(marker), seconds)
     infer(config, quiet, engine)
     assert marker.exists()
     assert not Path(f"{marker}-outlived").exists()
-    assert any("hangs: no image was done for 3 s" in warning for warning in quiet.warnings)
+    assert any("hangs: no image was done for 6 s" in warning for warning in quiet.warnings)
     assert outputs(config) == undisturbed
 
 
@@ -102,7 +102,7 @@ def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_
     for seed in range(3):
         picture(seed, 40, 32).save(folder / f"{seed}.png")
     Image.new("RGB", (40, 32), (POISON,) * 3).save(folder / "1.png")
-    config = setup_run(checkpoint, tmp_path, folder, shard_timeout=5)
+    config = setup_run(checkpoint, tmp_path, folder, shard_timeout=15)
     summary = infer(config, quiet, functools.partial(HangingEngine, POISON))
     assert summary.failed == 1
     failures = (tmp_path / "failures.jsonl").read_text()
