@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev,onnx
 CONSTRAINTS ?= .ci/constraints.txt
-# Much of what the tests do is to wait for Ray; a file is one process's, since its tests share a cluster.
-ARGS ?= tests -n 2 --dist loadfile
+# A file is one process's, since its tests share what they make; tests/conftest.py has their order.
+ARGS ?= tests -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults lint bench hashes wheel clean
+.PHONY: help setup demo test test-all test-faults lint bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,8 +39,14 @@ $(STAMP): pyproject.toml odtk_ray/__init__.py $(CONSTRAINTS)
 demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into demo_output/
 	$(BIN)/python jobs/demo/run.py
 
+# Two processes with torch's threads for every core would wait for each other.
+test test-all: export OMP_NUM_THREADS ?= 1
+
 test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(STAMP) ## run the long tests too, all runs on Ray, and more examples
+	$(BIN)/python -m pytest $(ARGS) --all
 
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)

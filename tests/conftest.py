@@ -1,4 +1,4 @@
-"""Shared by all tests: pictures, tiny checkpoints, one Ray, one head a module."""
+"""Shared by all tests: pictures, tiny checkpoints, one Ray cluster, what is run when."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import signal
 import socket
 import uuid
 from collections import Counter
@@ -15,6 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import settings
+from in_process import runs_anywhere
 from PIL import Image
 from sessions import cluster_head, simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
@@ -56,21 +59,24 @@ def s3(s3_port):
     server.stop()
 
 
-@pytest.fixture
-def ray_session(s3_port):
-    """The Ray that tests share."""
-    start_ray()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def head(s3_port):
-    """The head of a module's simulated clusters.
-
-    Ray cannot come back to it once this process has been on another cluster: actors would be
-    taken for forgotten ones. So a module does first what needs another Ray.
-    """
+    """The head of the process's one cluster."""
     with cluster_head() as made:
         yield made
+
+
+@pytest.fixture
+def ray_session(head):
+    """Ray, without GPUs."""
+    start_ray(head)
+
+
+@pytest.fixture
+def runs(request):
+    """For runs whose point is not Ray."""
+    with runs_anywhere(request):
+        yield
 
 
 @pytest.fixture
@@ -186,9 +192,32 @@ def there_is_a_gpu() -> bool:
     return bool(list_gpus())
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all", action="store_true", help="the long tests too, every run on Ray, more examples"
+    )
+
+
+def pytest_configure(config):
+    # Ctrl-C is ignored by what a script starts in the background, and by all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("quick", max_examples=25, deadline=None)
+    settings.register_profile("all", max_examples=100, deadline=None)
+    settings.load_profile("all" if config.getoption("--all") else "quick")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many tests on Ray first: two processes end together then."""
+    on_ray = Counter(item.path for item in items if item.get_closest_marker("cluster"))
+    items.sort(key=lambda item: -on_ray[item.path])
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not there_is_a_gpu():
         pytest.skip("needs an NVIDIA GPU")
+    if item.get_closest_marker("long") and not item.config.getoption("--all"):
+        pytest.skip("long: make test-all")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,4 +1,4 @@
-"""The Ray that tests share, and clusters of simulated nodes."""
+"""The one Ray cluster of a process: a head that tests share, and simulated nodes that join it."""
 
 from __future__ import annotations
 
@@ -15,61 +15,78 @@ _TESTS = Path(__file__).parent
 _MODULES = os.pathsep.join([str(_TESTS), str(_TESTS.parent)])
 
 
-def start_ray():
-    """A Ray of this process, with room for four workers, whatever the machine; once is enough."""
-    import ray
-
-    if ray.is_initialized():
-        return
-    # Workers are nice by default, and starve where anything else is at work.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is spelled
-    os.environ["PYTHONPATH"] = _MODULES
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 << 20,
-    )
+# Room for four CPU workers, whatever the machine has.
+_HEAD = {
+    "num_cpus": 4,
+    "num_gpus": 0,
+    "include_dashboard": False,
+    "object_store_memory": 256 << 20,
+}
 
 
 @contextlib.contextmanager
 def cluster_head():
-    """The head of a cluster without GPUs; the shared Ray ends, and starts again when needed."""
+    """The head of this process's only cluster, without GPUs.
+
+    Ray cannot come back to a cluster from another one: actors would be taken for forgotten ones.
+    """
     import ray
+
+    head = _start_head(attempts=3)
+    yield head
+    ray.shutdown()
+    head.shutdown()
+
+
+def _start_head(attempts: int):
+    """Ray gives a node 30 seconds, which can be too little where much else is at work."""
     from ray.cluster_utils import Cluster
 
-    ray.shutdown()
+    try:
+        with _environment():
+            return Cluster(initialize_head=True, head_node_args=_HEAD)
+    except Exception:  # Ray raises nothing narrower
+        if attempts == 1:
+            raise
+    return _start_head(attempts - 1)
+
+
+@contextlib.contextmanager
+def _environment():
+    """What nodes hand down to their workers."""
     with pytest.MonkeyPatch.context() as patch:
+        # Workers are nice by default, and starve where anything else is at work.
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("PYTHONPATH", _MODULES)
-        head = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False},
-        )
-    yield head
-    head.shutdown()
+        yield
+
+
+def start_ray(head):
+    """Connects to the head, and stays; once is enough."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(head.address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 @contextlib.contextmanager
 def simulated_cluster(head):
-    """Nodes with logical GPUs on this machine, which join `head` and leave it at the end.
+    """Nodes with logical GPUs on this machine, which join the head and leave it at the end.
 
-    Yields the cluster's address, `add`, which starts a node, and `remove`, which kills one.
+    The driver is not connected at first. Yields the cluster's address, `add`, which starts a node,
+    and `remove`, which kills one.
     """
     import ray
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("PYTHONPATH", _MODULES)
+    ray.shutdown()
 
-        def add(gpus=1, kind=None, **variables):
-            """A node with variables of its own; `kind` is Ray's type, as label and resource."""
-            typed = {}
-            if kind is not None:
-                typed["labels"] = {"ray.io/accelerator-type": kind}
-                typed["resources"] = {f"accelerator_type:{kind}": 1}
+    def add(gpus=1, kind=None, **variables):
+        """A node with variables of its own; `kind` is Ray's type, as label and resource."""
+        typed = {}
+        if kind is not None:
+            typed["labels"] = {"ray.io/accelerator-type": kind}
+            typed["resources"] = {f"accelerator_type:{kind}": 1}
+        with _environment():
             return head.add_node(
                 num_cpus=1,
                 num_gpus=gpus,
@@ -78,11 +95,11 @@ def simulated_cluster(head):
                 **typed,
             )
 
-        def remove(node):
-            head.remove_node(node, allow_graceful=False)
+    def remove(node):
+        head.remove_node(node, allow_graceful=False)
 
-        yield SimpleNamespace(add=add, remove=remove, address=head.address)
-        ray.shutdown()
-        for node in list(head.worker_nodes):
-            head.remove_node(node)
-        head.wait_for_nodes()
+    yield SimpleNamespace(add=add, remove=remove, address=head.address)
+    ray.shutdown()
+    for node in list(head.worker_nodes):
+        head.remove_node(node)
+    head.wait_for_nodes()

@@ -90,8 +90,7 @@ def test_info_gives_the_rows_that_are_printed(checkpoint):
     assert [line.split() for line in printed] == [f"{name} {text}".split() for name, text in rows]
 
 
-@pytest.mark.cluster
-def test_infer_writes_what_the_command_line_does(ray_session, checkpoint, photos, tmp_path, caplog):
+def test_infer_writes_what_the_command_line_does(runs, checkpoint, photos, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="odtk_ray")
     files = [str(tmp_path / name) for name in ("api.json", "cli.json")]
     common = {"images": str(photos), "limit": 3, "resize": 64, "threads_per_worker": 1}

@@ -57,9 +57,8 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 6
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(ray_session, user_folder, monkeypatch, command):
+def test_command(runs, user_folder, monkeypatch, command):
     monkeypatch.chdir(user_folder)
     program, *arguments = shlex.split(command)
     assert program == "odtk-ray"

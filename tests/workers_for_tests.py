@@ -8,7 +8,7 @@ import time
 from odtk_ray.dispatch.worker_state import Progress
 from odtk_ray.shards.shard_file import Receipt
 
-_PATIENCE = 30.0  # seconds; only a driver that does not do its part lets them pass
+_PATIENCE = 90.0  # seconds; only a driver that does not do its part lets them pass
 
 
 class _Scripted:

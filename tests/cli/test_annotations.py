@@ -11,7 +11,8 @@ import warnings
 import numpy as np
 import pytest
 import shapely
-from hypothesis import HealthCheck, given, settings
+from effort import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
@@ -307,9 +308,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("rotated", [False, True])
 @given(data=st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_file_holds_is_a_finding_and_no_failure(folder, rotated, data):
     """Doctor and the evaluation read any JSON value in any field."""
     document = rotated_file(folder / "a.json")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from effort import long_case
 from PIL import Image, ImageChops
 
 import odtk_ray.assets
@@ -188,9 +189,8 @@ def test_the_printed_line_means_these_files_to_a_shell(tmp_path, monkeypatch, fo
     assert os.path.abspath(params["draw"]) == os.path.normpath(place / "drawn")
 
 
-@pytest.mark.cluster
-@pytest.mark.parametrize("folder", ["trees", "-t *"])
-def test_the_printed_line_finds_trees(ray_session, tmp_path, monkeypatch, folder):
+@pytest.mark.parametrize("folder", [long_case("trees"), "-t *"])
+def test_the_printed_line_finds_trees(runs, tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(printed(demo(folder)))
     assert program == "odtk-ray"

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from odtk_ray.cli.options import size_of
 from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
@@ -44,11 +45,10 @@ def ended(checkpoint, tmp_path_factory):
     [(["--size", 64], (64, 64)), (["--size", 64, 96], (64, 96)),
      (["--size", 64, "--size", 96], (64, 96)), (["--size=64"], (64, 64))],
 )  # fmt: skip
-def test_size_takes_one_number_or_two(checkpoint, tmp_path, flags, size):
-    outcome = odtk_ray("export", checkpoint, tmp_path / "m.onnx", *flags)
-    assert outcome.exit_code == 0, outcome.output
-    assert read_exported(tmp_path / "m.onnx").size == size
-    assert f"{size[0]}x{size[1]}, FP32" in outcome.output
+def test_size_takes_one_number_or_two(flags, size):
+    arguments = ["m.pth", "m.onnx", *map(str, flags)]
+    context = cli.commands["export"].make_context("export", arguments)
+    assert size_of("--size", context.params["size"]) == size
 
 
 def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):
@@ -158,8 +158,7 @@ def detected(path):
     )
 
 
-@pytest.mark.cluster
-def test_infer_gives_pytorchs_detections(ray_session, checkpoint, model, ended, photos, tmp_path):
+def test_infer_gives_pytorchs_detections(runs, checkpoint, model, ended, photos, tmp_path):
     """26 pictures of four sizes, portraits among them: all scaled to fit into 96x160."""
     common = ("--images", photos, "--detections", 9, "--batch", 3)
     runs = {
@@ -176,8 +175,7 @@ def test_infer_gives_pytorchs_detections(ray_session, checkpoint, model, ended, 
     assert min(same) > 0.97 * len(rows["pytorch"])  # the rest is rounded another way
 
 
-@pytest.mark.cluster
-def test_a_run_with_an_exported_model_is_resumed(ray_session, model, photos, tmp_path):
+def test_a_run_with_an_exported_model_is_resumed(runs, model, photos, tmp_path):
     run = ("infer", model, "--images", photos, "--output", tmp_path / "a.json", "--keep-run")
     assert odtk_ray(*run).exit_code == 0
     before = (tmp_path / "a.json").read_bytes()
@@ -232,9 +230,8 @@ def test_rotated_models_are_checked_and_described(turned):
     assert rows["post-processing"].endswith("detections 9, rotated-nms own (fixed)")
 
 
-@pytest.mark.cluster
 def test_rotated_models_run_like_their_checkpoint(
-    ray_session, ranked_rotated, turned, photos, annotations, tmp_path
+    runs, ranked_rotated, turned, photos, annotations, tmp_path
 ):
     """Detections of five numbers with their outlines, and both kinds of figures."""
     common = ("--images", photos, "--annotations", annotations, "--detections", 9, "--batch", 3,
@@ -268,8 +265,7 @@ def test_rotated_models_run_like_their_checkpoint(
         np.testing.assert_allclose(figures[name], figures["pytorch"], atol=0.02)
 
 
-@pytest.mark.cluster
-def test_angles_are_compared_as_asked(ray_session, turned, photos, tmp_path):
+def test_angles_are_compared_as_asked(runs, turned, photos, tmp_path):
     """Raw outputs leave it open; a graph that ends in detections has it fixed."""
     common = ("--images", photos, "--limit", 4, "--nms", 0.3)
     found = {}
@@ -304,8 +300,7 @@ def test_an_axis_aligned_model_is_not_called_rotated(model, photos):
     assert "--rotated-bbox does not fit model.onnx" in outcome.output
 
 
-@pytest.mark.cluster
-def test_windows_are_fitted_like_pictures(ray_session, checkpoint, model, tmp_path):
+def test_windows_are_fitted_like_pictures(runs, checkpoint, model, tmp_path):
     """Each window of 100x100 becomes 96x96 in an input of 96x160, with either kind of model."""
     folder = tmp_path / "large"
     folder.mkdir()

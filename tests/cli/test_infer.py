@@ -48,8 +48,7 @@ def few(tmp_path):
 # ---------------------------------------------------------------- what a good run says and writes
 
 
-@pytest.mark.cluster
-def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
+def test_folder_without_annotations(runs, checkpoint, few, tmp_path):
     (few / "notes.md").write_text("no image")
     outcome = infer(checkpoint, tmp_path, "--images", few)
     assert outcome.exit_code == 0
@@ -71,17 +70,15 @@ def test_folder_without_annotations(ray_session, checkpoint, few, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["few", "out.json"]
 
 
-@pytest.mark.cluster
-def test_the_gpu_decoder_needs_a_gpu(ray_session, checkpoint, few, tmp_path):
+def test_the_gpu_decoder_needs_a_gpu(runs, checkpoint, few, tmp_path):
     outcome = infer(checkpoint, tmp_path, "--images", few, "--decoder", "gpu")
     assert outcome.exit_code == 2
     assert "--decoder gpu needs GPU workers" in outcome.stderr
     assert sorted(os.listdir(tmp_path)) == ["few"]
 
 
-@pytest.mark.cluster
 def test_annotations_give_the_figures_of_pycocotools(
-    ray_session, checkpoint, photos, annotations, tmp_path, capsys
+    runs, checkpoint, photos, annotations, tmp_path, capsys
 ):
     plain = tmp_path / "out.results.json"
     outcome = infer(
@@ -108,8 +105,7 @@ def test_annotations_give_the_figures_of_pycocotools(
     assert "in the order of the file: 0 = 9 nine, 1 = 5 five, 2 = 7 seven" in outcome.stderr
 
 
-@pytest.mark.cluster
-def test_drawn_pictures(ray_session, checkpoint, few, tmp_path):
+def test_drawn_pictures(runs, checkpoint, few, tmp_path):
     Image.new("L", (50, 40), 90).save(few / "gray.tif")
     outcome = infer(
         checkpoint, tmp_path, "--images", few,
@@ -121,10 +117,7 @@ def test_drawn_pictures(ray_session, checkpoint, few, tmp_path):
     assert "4 pictures" in outcome.stdout
 
 
-@pytest.mark.cluster
-def test_nothing_detected_is_written_and_scored(
-    ray_session, checkpoint, photos, annotations, tmp_path
-):
+def test_nothing_detected_is_written_and_scored(runs, checkpoint, photos, annotations, tmp_path):
     outcome = infer(
         checkpoint, tmp_path, "--images", photos, "--annotations", annotations, "--threshold", "1"
     )
@@ -133,8 +126,7 @@ def test_nothing_detected_is_written_and_scored(
     assert json.loads((tmp_path / "out.metrics.json").read_text())["stats"]["AP"] == 0
 
 
-@pytest.mark.cluster
-def test_batch_is_shared_and_its_remainder_is_said(ray_session, checkpoint, few, tmp_path):
+def test_batch_is_shared_and_its_remainder_is_said(runs, checkpoint, few, tmp_path):
     outcome = infer(checkpoint, tmp_path, "--images", few, "--batch", "5", "--workers", "2")
     assert "note: --batch 5 over 2 workers: 2 images each, 4 at once" in outcome.stderr
     refused = infer(checkpoint, tmp_path, "--images", few, "--batch", "1", "--workers", "2")
@@ -142,8 +134,7 @@ def test_batch_is_shared_and_its_remainder_is_said(ray_session, checkpoint, few,
     assert "--batch 1 is too small for 2 workers" in refused.stderr
 
 
-@pytest.mark.cluster
-def test_several_outputs_behind_one_flag_as_in_odtk(ray_session, checkpoint, few, tmp_path):
+def test_several_outputs_behind_one_flag_as_in_odtk(runs, checkpoint, few, tmp_path):
     outcome = infer(
         checkpoint, tmp_path, "--output", tmp_path / "b.csv", tmp_path / "c.jsonl", "--images", few
     )
@@ -170,9 +161,8 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["few", "o.json"]
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("source", ["few/*.jpg", "few/list.txt", "file://{}/few", "few/1.jpg"])
-def test_kinds_of_sources(ray_session, checkpoint, few, tmp_path, monkeypatch, source):
+def test_kinds_of_sources(runs, checkpoint, few, tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (few / "list.txt").write_text("0.jpg\n2.jpg\n")
     outcome = infer(checkpoint, tmp_path, "--images", source.format(tmp_path))
@@ -198,8 +188,7 @@ def bad_files(folder):
     Image.new("1", (15_000, 15_000)).save(folder / "bomb.png")
 
 
-@pytest.mark.cluster
-def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoint, few, tmp_path):
+def test_bad_pictures_are_failed_rows_and_the_rest_is_done(runs, checkpoint, few, tmp_path):
     bad_files(few)
     outcome = infer(checkpoint, tmp_path, "--images", few, "--resize", "800", "--max-size", "1333")
     assert outcome.exit_code == 3
@@ -224,8 +213,7 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(ray_session, checkpoi
     assert infer(checkpoint, tmp_path, "--images", few, "--max-failures", "5").exit_code == 3
 
 
-@pytest.mark.cluster
-def test_all_images_failing_is_a_failed_run(ray_session, checkpoint, tmp_path):
+def test_all_images_failing_is_a_failed_run(runs, checkpoint, tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(b"")
@@ -235,9 +223,8 @@ def test_all_images_failing_is_a_failed_run(ray_session, checkpoint, tmp_path):
     assert (tmp_path / "out.failures.jsonl").exists()
 
 
-@pytest.mark.cluster
 def test_failed_and_missing_images_are_left_out_of_the_figures(
-    ray_session, checkpoint, few, tmp_path, monkeypatch
+    runs, checkpoint, few, tmp_path, monkeypatch
 ):
     (few / "broken.jpg").write_bytes(b"x")
     names = ["0.jpg", "broken.jpg", "gone.jpg"]
@@ -266,8 +253,7 @@ def test_failed_and_missing_images_are_left_out_of_the_figures(
     assert metrics["classes"][0]["boxes"] == 2
 
 
-@pytest.mark.cluster
-def test_turned_pictures_are_noticed(ray_session, checkpoint, tmp_path):
+def test_turned_pictures_are_noticed(runs, checkpoint, tmp_path):
     folder = tmp_path / "turned"
     folder.mkdir()
     exif = Image.Exif()
@@ -402,8 +388,7 @@ def test_an_existing_run_folder_is_refused(checkpoint, few, tmp_path):
     assert "no run folder" in resumed.stderr
 
 
-@pytest.mark.cluster
-def test_resume_refuses_other_settings_and_names_them(ray_session, checkpoint, few, tmp_path):
+def test_resume_refuses_other_settings_and_names_them(runs, checkpoint, few, tmp_path):
     assert infer(checkpoint, tmp_path, "--images", few, "--keep-run").exit_code == 0
     before = (tmp_path / "out.json").read_bytes()
     for flags, words in (
@@ -422,9 +407,8 @@ def test_resume_refuses_other_settings_and_names_them(ray_session, checkpoint, f
     assert not (tmp_path / "out.json.run").exists()
 
 
-@pytest.mark.cluster
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-def test_a_full_disk_loses_nothing(ray_session, checkpoint, photos, annotations, tmp_path):
+def test_a_full_disk_loses_nothing(runs, checkpoint, photos, annotations, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(

@@ -9,10 +9,10 @@ import re
 import numpy as np
 import pytest
 import torch
+from in_process import runs_anywhere
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from sessions import start_ray
 from test_infer import infer, run
 
 from odtk_ray.datasets.rotated_boxes import corners
@@ -24,12 +24,12 @@ SHAPE = (128, 128)
 
 
 @pytest.fixture(scope="module")
-def turned(s3_port, rotated_checkpoint, photos, annotations, tmp_path_factory):
+def turned(request, rotated_checkpoint, photos, annotations, tmp_path_factory):
     """Ground truth made of the model's own detections, moved and turned a little."""
-    start_ray()
     folder = tmp_path_factory.mktemp("turned")
     given = ("--images", photos, "--annotations", annotations, "--nms", "0.3")
-    assert infer(rotated_checkpoint, folder, *given).exit_code == 0
+    with runs_anywhere(request):
+        assert infer(rotated_checkpoint, folder, *given).exit_code == 0
     document = json.loads((folder / "out.json").read_text())
     rng, kept = np.random.default_rng(5), []
     for entry in document["annotations"]:
@@ -44,17 +44,17 @@ def turned(s3_port, rotated_checkpoint, photos, annotations, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scored(rotated_checkpoint, photos, turned, tmp_path_factory):
+def scored(request, rotated_checkpoint, photos, turned, tmp_path_factory):
     """The folder of a run with that ground truth, and what it said."""
     folder = tmp_path_factory.mktemp("scored")
     plain = ("--output", folder / "out.results.json", "--draw", folder / "drawn")
     given = ("--images", photos, "--annotations", turned, "--rotated-bbox")
-    outcome = infer(rotated_checkpoint, folder, *given, *plain)
+    with runs_anywhere(request):
+        outcome = infer(rotated_checkpoint, folder, *given, *plain)
     assert outcome.exit_code == 0, outcome.stderr
     return folder, outcome.stdout
 
 
-@pytest.mark.cluster
 def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
     folder, said = scored
     truth = COCO(str(turned))
@@ -84,9 +84,8 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
     assert before.shape == after.shape
 
 
-@pytest.mark.cluster
 def test_ground_truth_that_lacks_things_is_scored_alike(
-    ray_session, rotated_checkpoint, photos, turned, scored, tmp_path
+    runs, rotated_checkpoint, photos, turned, scored, tmp_path
 ):
     expected = json.loads((scored[0] / "out.metrics.json").read_text())
     document = json.loads(turned.read_text())
@@ -130,10 +129,7 @@ def test_info_says_that_a_model_is_rotated(rotated_checkpoint):
     assert "legacy (as in all rotated models of ODTK)" in rows["anchors"]
 
 
-@pytest.mark.cluster
-def test_odtks_suppression_on_demand(
-    ray_session, rotated_checkpoint, photos, turned, scored, tmp_path
-):
+def test_odtks_suppression_on_demand(runs, rotated_checkpoint, photos, turned, scored, tmp_path):
     given = ("--images", photos, "--annotations", turned, "--rotated-nms", "odtk")
     assert infer(rotated_checkpoint, tmp_path, *given).exit_code == 0
     own, odtk = (json.loads((f / "out.json").read_text()) for f in (scored[0], tmp_path))

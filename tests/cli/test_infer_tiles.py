@@ -124,10 +124,9 @@ def test_a_large_picture_is_gone_before_the_next_is_opened(tmp_path, monkeypatch
     assert len(opened) == 5
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("rotated", [False, True])
 def test_a_picture_that_fits_into_a_tile_is_detected_as_ever(
-    ray_session, checkpoint, rotated_checkpoint, photos, tmp_path, rotated
+    runs, checkpoint, rotated_checkpoint, photos, tmp_path, rotated
 ):
     model = rotated_checkpoint if rotated else checkpoint
     given_ = ("--images", photos, "--limit", "6")
@@ -155,11 +154,8 @@ def drawn_at_half_size(whole, rows):
     )
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("rotated", [False, True])
-def test_large_tiffs_are_read_by_windows(
-    ray_session, checkpoint, rotated_checkpoint, tmp_path, rotated
-):
+def test_large_tiffs_are_read_by_windows(runs, checkpoint, rotated_checkpoint, tmp_path, rotated):
     folder = tmp_path / "aerial"
     folder.mkdir()
     large = picture(3, 400, 300)

@@ -102,9 +102,9 @@ def makers(config):
 
 
 @pytest.fixture(scope="module")
-def by_cpu(s3_port, checkpoint, images, tmp_path_factory):
+def by_cpu(head, checkpoint, images, tmp_path_factory):
     """What a CPU worker on this machine finds in the same pictures, fitted into the plans' size."""
-    start_ray()
+    start_ray(head)
     fitted = InferConfig(
         str(checkpoint),
         images=str(images),
@@ -133,6 +133,7 @@ def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
     assert json.loads(Path(config.output[0]).read_text()) == by_cpu
 
 
+@pytest.mark.long
 def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, signs, quiet):
     """Each worker finds its own plan; a node is left out where Ray could give the wrong GPU."""
     cluster.add(kind="H100", gpus=2, **having(H100, A10G))
@@ -145,6 +146,7 @@ def test_a_node_with_two_kinds_of_gpus(cluster, config, plans, signs, quiet):
     assert warning.endswith(f"; {ADA} has no plan")
 
 
+@pytest.mark.long
 def test_the_fallback_runs_where_there_is_no_plan(cluster, config, plans, checkpoint, signs, quiet):
     cluster.add(kind="H100", **having(H100))
     cluster.add(kind="RTX-6000", **having(ADA))
@@ -153,6 +155,7 @@ def test_the_fallback_runs_where_there_is_no_plan(cluster, config, plans, checkp
     assert quiet.warnings == []
 
 
+@pytest.mark.long
 def test_types_restrict_a_run_and_a_type_that_is_absent_is_refused(
     cluster, config, plans, signs, quiet
 ):
@@ -193,6 +196,7 @@ def test_nodes_join_with_a_plan_and_without(cluster, config, plans, signs):
     assert f"a node is left out: {plans[0]} has no plan for {QUADRO}" in warning
 
 
+@pytest.mark.long
 def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans, signs):
     cluster.add(kind="H100", **having(H100))
     report = Joining(lambda: cluster.add(kind="A10G", **having(A10G)), signs)
@@ -201,6 +205,7 @@ def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans,
     assert [f"{A10G}: --gpu-type is H100" in warning for warning in report.warnings] == [True]
 
 
+@pytest.mark.long
 def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, signs, tmp_path, quiet):
     cluster.add(kind="H100", **having(H100))
     folder = tmp_path / "engines"
@@ -240,6 +245,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
     assert f"{plans[1][A10G]}.plan" in makers(config)
 
 
+@pytest.mark.long
 def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
     cluster.add(kind="H100", **having(H100))
     for path in plans[0].iterdir():
@@ -263,6 +269,7 @@ def test_gpus_without_any_plan_and_no_gpus_are_refused(cluster, config, signs, q
     assert not Path(config.run_folder).exists()
 
 
+@pytest.mark.long
 def test_a_mixed_fleet_is_asked_also_for_a_checkpoint(cluster, config, checkpoint, quiet):
     """Ray's types differ, so that each kind is looked at; nothing is left out."""
     cluster.add(kind="H100", **having(H100))

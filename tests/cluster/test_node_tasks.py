@@ -102,6 +102,7 @@ run_on_nodes(answer, [call], "waiting", Quiet(), bytes(45_000_000))
 """
 
 
+@pytest.mark.long
 def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, quiet, tmp_path):
     """A node of these tests has no room for two such contents."""
     for number in range(2):

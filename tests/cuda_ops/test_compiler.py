@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from effort import long_case
 
 import cuda_ops
 from cuda_ops import arguments, compiler, preprocess
@@ -25,7 +26,7 @@ needs_compiler = pytest.mark.skipif(not (has_nvcc() or has_nvrtc()), reason="no 
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
+@pytest.mark.parametrize("arch", ["sm_75", *(long_case(i) for i in ("sm_80", "sm_90"))])
 @pytest.mark.skipif(not has_nvcc(), reason="no nvcc")
 def test_nvcc_compiles(name, arch):
     assert compiler._nvcc(compiler.SOURCES / f"{name}.cu", arch).startswith(b"\x7fELF")
@@ -92,29 +93,44 @@ def test_without_pycuda_one_sentence_says_so(tmp_path):
     assert done.stdout == "PyCUDA cannot be imported (No module named 'pycuda.driver')\n"
 
 
+def layout(file, *more, **structures):
+    """A source that compiles if the kernel's structures have the fields where these have them."""
+    lines = [f'#include "{compiler.SOURCES / file}.cu"']
+    for name, structure in structures.items():
+        lines += [f'static_assert(sizeof({name}) == {ctypes.sizeof(structure)}, "size");']
+        for field, *_ in structure._fields_:
+            place = getattr(structure, field).offset
+            offset = f"__builtin_offsetof({name}, {field})"
+            lines += [f'static_assert({offset} == {place}, "{field}");']
+    return "\n".join([*lines, *more])
+
+
 @needs_compiler
 @pytest.mark.parametrize(
-    ("file", "name", "structure"),
+    ("file", "structures"),
     [
-        ("decode", "Level", arguments.LevelArgs),
-        ("decode", "DecodeArgs", arguments.DecodeArgs),
-        ("nms", "NmsArgs", arguments.NmsArgs),
-        ("iou", "IouArgs", arguments.IouArgs),
-        ("preprocess", "Axis", preprocess._Axis),
-        ("preprocess", "Picture", preprocess._Picture),
-        ("preprocess", "PreprocessArgs", preprocess._PreprocessArgs),
+        ("decode", {"Level": arguments.LevelArgs, "DecodeArgs": arguments.DecodeArgs}),
+        ("nms", {"NmsArgs": arguments.NmsArgs}),
+        ("iou", {"IouArgs": arguments.IouArgs}),
+        (
+            "preprocess",
+            {
+                "Axis": preprocess._Axis,
+                "Picture": preprocess._Picture,
+                "PreprocessArgs": preprocess._PreprocessArgs,
+            },
+        ),
     ],
 )
-def test_structures_are_laid_out_as_the_kernels_expect(tmp_path, file, name, structure):
-    """The compiler checks the place of every field; a wrong one is an error."""
-    lines = [f'#include "{compiler.SOURCES / file}.cu"']
-    lines += [f'static_assert(sizeof({name}) == {ctypes.sizeof(structure)}, "size");']
-    for field, *_ in structure._fields_:
-        place = getattr(structure, field).offset
-        lines.append(f'static_assert(__builtin_offsetof({name}, {field}) == {place}, "{field}");')
+def test_structures_are_laid_out_as_the_kernels_expect(tmp_path, file, structures):
     source = tmp_path / "layout.cu"
-    source.write_text("\n".join(lines))
+    source.write_text(layout(file, **structures))
     compiler._compile(source, "sm_80")
-    source.write_text("\n".join([*lines, f'static_assert(sizeof({name}) == 1, "size");']))
+
+
+@needs_compiler
+def test_a_structure_that_is_laid_out_in_another_way_does_not_compile(tmp_path):
+    source = tmp_path / "layout.cu"
+    source.write_text(layout("iou", 'static_assert(sizeof(IouArgs) == 1, "size");'))
     with pytest.raises(cuda_ops.CudaUnavailable):
         compiler._compile(source, "sm_80")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cuda_ops import Level, Postprocess
@@ -26,7 +27,7 @@ sides = st.integers(1, 90)
 
 
 @given(sides, sides, sides, sides, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_two_passes_with_the_coefficients_are_pillow(w, h, new_w, new_h, random):
     pixels = np.frombuffer(random.randbytes(h * w * 3), np.uint8).reshape(h, w, 3)
     across = resize_axis(pixels.swapaxes(0, 1), new_w).swapaxes(0, 1)
@@ -57,7 +58,6 @@ thresholds = st.one_of(st.floats(0, 1, width=32), st.sampled_from([0.0, 1e-30, 0
 
 
 @given(thresholds, st.booleans())
-@settings(deadline=None)
 def test_no_half_below_the_cut_is_a_candidate(threshold, logits):
     bits = cut_bits(threshold, "float16", logits=logits)
     assert bits & 0xFFFF == bits >> 16
@@ -74,7 +74,6 @@ def test_no_half_below_the_cut_is_a_candidate(threshold, logits):
 
 
 @given(st.floats(2**-20, 1 - 2**-16, width=32))
-@settings(deadline=None)
 def test_no_float_below_the_cut_is_a_candidate(threshold):
     cut = np.uint32(cut_bits(threshold, "float32", logits=True)).view(np.float32)
     below = np.nextafter(cut, np.float32(-np.inf)) - np.linspace(0, 3, 1000, dtype=np.float32)

@@ -8,7 +8,8 @@ import sys
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.datasets import json_stream
@@ -102,13 +103,13 @@ def test_table(text):
         assert outcome(data) == by_standard(data)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(DOCUMENTS, st.integers(1, 64))
 def test_any_json(data, chunk_bytes):
     assert outcome(data, chunk_bytes) == by_standard(data, chunk_bytes)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(DOCUMENTS, st.data())
 def test_damaged_json(document, data):
     text = bytearray(document)
@@ -120,7 +121,7 @@ def test_damaged_json(document, data):
     assert outcome(bytes(text)) == by_standard(bytes(text))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=40))
 def test_any_bytes(data):
     for text in (data, b'{"a": ' + data, b'{"a": [' + data + b"]}"):

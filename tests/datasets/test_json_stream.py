@@ -8,7 +8,8 @@ import random
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
@@ -74,7 +75,7 @@ def test_table(text, value, chunk_bytes):
     assert gathered(text.encode(), [], chunk_bytes=chunk_bytes) == {}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(DOCUMENTS, LAYOUTS, st.integers(1, 64), st.data())
 def test_equals_json_loads(document, layout, chunk_bytes, data):
     text = json.dumps(document, **layout).encode()
@@ -121,7 +122,7 @@ def test_noted_keys_are_reported_and_not_parsed():
 
 
 @given(document=DOCUMENTS, layout=LAYOUTS, data=st.data())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_all_keys_but_some(document, layout, data):
     text = json.dumps(document, **layout).encode()
     noted = data.draw(st.sets(st.sampled_from([*document, "missing"])))
@@ -226,7 +227,7 @@ def accepts(reader, data):
         return None
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(DOCUMENTS, LAYOUTS, st.integers(1, 64), st.data())
 def test_damage_is_refused_as_json_loads_refuses_it(document, layout, chunk_bytes, data):
     text = bytearray(json.dumps(document, **layout).encode())

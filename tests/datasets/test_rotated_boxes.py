@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.datasets.rotated_boxes import (
@@ -88,7 +89,7 @@ def test_theta_is_in_half_a_turn_either_way(degrees, theta):
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 12))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_enclosing_box_is_the_smallest(seed, count):
     points = np.random.default_rng(seed).uniform(0, 100, (count, 2)).round(1)
     box = enclosing_box(points)

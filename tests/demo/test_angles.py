@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from training.angles import long_sides, report_angles
 
@@ -60,7 +61,7 @@ def test_detections_that_are_the_truth():
 
 
 @given(st.integers(0, 1000), st.floats(-3, 3))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_the_error_is_the_turn_whatever_the_description(seed, degrees):
     drawn = draw(seed)
     bbox = drawn[2].copy()

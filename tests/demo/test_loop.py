@@ -219,6 +219,7 @@ class Same:
         return (self._batch for _ in steps)
 
 
+@pytest.mark.long
 def test_training_finds_the_turned_boxes_of_one_scene(rotated_start, scene, tmp_path):
     assert len(scene.boxes) == 3
     recipe = Recipe(iterations=60, batch=2, rate=0.02, warmup=5, frozen=1, average=0.5)

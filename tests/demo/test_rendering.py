@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -47,7 +48,7 @@ def test_geometry_is_pillows(zoom):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_boxes_of_a_tile_are_where_the_paint_is(seed):
     pixels = np.full((160, 200, 3), 20, np.uint8)
     pixels[60:90, 80:120] = (250, 10, 10)

@@ -5,7 +5,8 @@ import math
 import pytest
 import shapely
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from training.rotated_targets import (
     describe_from,
@@ -108,7 +109,7 @@ def test_describe_from_by_hand(box, anchor, expected):
 
 
 @given(SEEDS, st.integers(0, 40))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_descriptions_are_of_the_same_rectangle_and_at_most_an_eighth_away(seed, count):
     boxes, anchors = random_boxes(seed, count), random_boxes(seed + 1, count)
     found = describe_from(boxes, anchors)
@@ -121,7 +122,7 @@ def test_descriptions_are_of_the_same_rectangle_and_at_most_an_eighth_away(seed,
 
 
 @given(SEEDS, st.integers(0, 30))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_decoding_gives_back_the_rectangles_that_were_encoded(seed, count):
     anchors = random_boxes(seed + 1, count)
     boxes = random_boxes(seed, count, longest=40.0)
@@ -131,7 +132,7 @@ def test_decoding_gives_back_the_rectangles_that_were_encoded(seed, count):
 
 
 @given(SEEDS)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_overlap_is_shapelys_iou_within_thirty_degrees(seed):
     boxes, anchors = random_boxes(seed, 20), random_boxes(seed + 1, 20)
     expected = slow_overlap(anchors, boxes).float()
@@ -179,7 +180,7 @@ def test_matching_does_what_slow_loops_do(count):
     st.floats(0, 128),
     st.floats(0, 128),
 )
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_every_box_is_learned_from(shorter, aspect, theta, x, y):
     w, h = min(200.0, shorter * aspect), min(shorter, 200 / aspect)
     ends = [64 + x - w / 2, 64 + y - h / 2, 64 + x + w / 2, 64 + y + h / 2]

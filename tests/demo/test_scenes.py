@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from training.scenes import Style, draw_scene
@@ -39,7 +40,7 @@ def outline(box, number):
 
 
 @given(SEEDS, st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_everything_is_within_its_range(seed, index):
     scene = draw_scene(PHOTOGRAPHS, SMALL, seed, index)
     assert scene.pixels.shape == (320, 320, 3)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from training.targets import (
     BACKGROUND,
@@ -52,7 +53,7 @@ def test_encode_boxes_by_hand():
 
 
 @given(st.integers(0, 2**32), st.integers(0, 30))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_decoding_gives_back_what_was_encoded(seed, count):
     boxes = random_boxes(seed, count)
     anchors = random_boxes(seed + 1, count)

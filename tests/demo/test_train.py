@@ -152,6 +152,7 @@ def start(tmp_path):
     return tmp_path / "start.pth"
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_two_processes_continue_a_training(data, start):
     output = data / "model.pth"

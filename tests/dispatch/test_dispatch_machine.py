@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from checked_driver import CheckedDriver, DriverKilled, create_run
-from hypothesis import HealthCheck, settings
+from effort import examples
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_cluster import Cluster, Gpu, Image
@@ -203,9 +204,8 @@ def check_results(folder, images, unlucky):
 
 
 TestFaults = Faults.TestCase
-TestFaults.settings = settings(
-    max_examples=120,
+TestFaults.settings = examples(
+    120,
     stateful_step_count=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from effort import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -192,7 +193,7 @@ def scenes(draw):
     return dataset, found, evaluated
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 @given(scene=scenes(), chunk=st.integers(1, 3))
 def test_equals_pycocotools(scene, chunk):
     assert_equal(ours(*scene, chunk), pycocotools(*scene))

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -163,7 +164,7 @@ def test_masks_get_thin_boxes_wrong_and_exact_polygons_do_not():
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_boxes_against_any_outline(seed):
     """Outlines with up to 9 corners, not convex, in either direction, in one or two rings."""
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from effort import long_case
 from standins_for_tests import standing_in
 from synthetic import Quiet
 from torch import fx
@@ -70,7 +71,7 @@ def test_to_onnx(checkpoint, photos, tmp_path, int8_graph, counts):
     assert (tmp_path / "m.onnx").read_bytes() == int8_graph.read_bytes()
 
 
-@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("table", [long_case(False), True])
 def test_to_a_plan(rtx, checkpoint, photos, tmp_path, int8_graph, counts, table):
     """With a table, too: one that is made, and the same export again, which reads it."""
     config = settings(
@@ -97,6 +98,7 @@ def test_a_checkpoint_behind_a_uri_is_fetched_once(
     assert counts == ONCE
 
 
+@pytest.mark.long
 def test_images_of_two_flags_are_two_lists(rtx, checkpoint, photos, tmp_path, int8_graph, counts):
     shutil.copytree(photos, tmp_path / "others")
     config = settings(checkpoint, tmp_path / "m.plan", photos, compute_capability=("8.9",),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from effort import long_case
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unable
 
 from odtk_ray.artifacts.engine_set import read_engine_set, read_plan_and_sidecar
@@ -126,6 +127,7 @@ def test_a_build_that_dies_or_raises_fails_alone(cluster, export, tmp_path):
     assert temporary(folder) == []
 
 
+@pytest.mark.long
 def test_nothing_built_is_a_failure_and_leaves_the_old_set(cluster, export, tmp_path):
     mark = tmp_path / "raise"
     cluster.add(kind="H100", **having(H100, build=f"raise:{mark}"))
@@ -139,6 +141,7 @@ def test_nothing_built_is_a_failure_and_leaves_the_old_set(cluster, export, tmp_
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_the_old_plan(cluster, export, tmp_path):
     mark = tmp_path / "full"
     cluster.add(kind="H100", **having(H100, check=f"full:{mark}"))
@@ -155,6 +158,7 @@ def test_a_full_disk_leaves_the_old_plan(cluster, export, tmp_path):
     assert temporary(folder) == []
 
 
+@pytest.mark.long
 def test_a_node_that_is_lost_in_mid_build(cluster, export, tmp_path):
     mark = tmp_path / "hang"
     mark.touch()
@@ -191,7 +195,7 @@ def wait_for(mark):
     return int(mark.read_text())
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, long_case(signal.SIGTERM)])
 def test_a_stopped_export_ends_its_builds_and_leaves_no_half_file(cluster, graph, tmp_path, how):
     mark = tmp_path / "hang"
     mark.touch()
@@ -208,6 +212,7 @@ def test_a_stopped_export_ends_its_builds_and_leaves_no_half_file(cluster, graph
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_two_exports_into_one_folder_end_with_a_whole_set(cluster, graph, tmp_path):
     """Both build both plans at the same time, each on a GPU of its own."""
     for kind, gpu in (("H100", H100), ("A10G", A10G)):

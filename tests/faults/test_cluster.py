@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from effort import long_case
 from engines_for_tests import (
     GatheringEngine,
     HangingEngine,
@@ -80,25 +81,28 @@ def at_commit(monkeypatch, number, action):
     monkeypatch.setattr(RunFolder, "commit", acted)
 
 
-@pytest.mark.parametrize("seconds", [None, 60])  # of the process, and of its engine alone
+@pytest.mark.parametrize(
+    "seconds", [long_case(None), 60]
+)  # of the process, and of its engine alone
 def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_path, quiet, seconds):
-    config = setup_run(checkpoint, tmp_path, images, shard_timeout=3)
+    config = setup_run(checkpoint, tmp_path, images, shard_timeout=6)
     marker = tmp_path / "hung"
     engine = functools.partial(HangingOnceEngine, str(marker), seconds)
     infer(config, quiet, engine)
     assert marker.exists()
     assert not Path(f"{marker}-outlived").exists()
-    assert any("hangs (no image was done for 3 s)" in warning for warning in quiet.warnings)
+    assert any("hangs (no image was done for 6 s)" in warning for warning in quiet.warnings)
     assert outputs(config) == undisturbed
 
 
+@pytest.mark.long
 def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_path, quiet):
     folder = tmp_path / "few"
     folder.mkdir()
     for seed in range(3):
         picture(seed, 40, 32).save(folder / f"{seed}.png")
     Image.new("RGB", (40, 32), (POISON,) * 3).save(folder / "1.png")
-    config = setup_run(checkpoint, tmp_path, folder, shard_timeout=5)
+    config = setup_run(checkpoint, tmp_path, folder, shard_timeout=15)
     summary = infer(config, quiet, functools.partial(HangingEngine, POISON))
     assert summary.failed == 1
     failures = (Path(f"{config.output[0][:-5]}.failures.jsonl")).read_text()
@@ -106,6 +110,7 @@ def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_
     assert CRASHED in failures
 
 
+@pytest.mark.long
 def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
     ray_session, checkpoint, tmp_path, quiet
 ):
@@ -119,6 +124,7 @@ def test_an_image_of_many_tiles_may_take_longer_than_a_hang(
     assert quiet.warnings == []
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_the_run_and_a_resume_completes_it(
     undisturbed, checkpoint, images, tmp_path, quiet
 ):
@@ -192,6 +198,7 @@ def test_a_node_that_cannot_see_the_storage_is_named(
         infer(config, quiet, PixelEngine)
 
 
+@pytest.mark.long
 def test_a_node_that_joins_gets_a_worker(checkpoint, images, tmp_path, cluster):
     cluster.add()
     config = on_cluster(setup_run(checkpoint, tmp_path, images), cluster)

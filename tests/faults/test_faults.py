@@ -6,6 +6,7 @@ import functools
 import json
 
 import pytest
+from effort import long_case
 from engines_for_tests import (
     CrowdedEngine,
     DoomedEngine,
@@ -25,8 +26,6 @@ from odtk_ray.dispatch import dispatch
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
-
-pytestmark = pytest.mark.cluster
 
 POISON = 77
 
@@ -59,7 +58,8 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("poisoned", "workers"), [((40,), 1), ((3, 4, 149), 2)])
+@pytest.mark.cluster
+@pytest.mark.parametrize(("poisoned", "workers"), [((40,), 1), long_case((3, 4, 149), 2)])
 def test_images_that_crash_the_worker_are_found_and_the_rest_is_detected(
     ray_session, checkpoint, images, tmp_path, quiet, poisoned, workers
 ):
@@ -79,6 +79,8 @@ def test_images_that_crash_the_worker_are_found_and_the_rest_is_detected(
             assert line == expected
 
 
+@pytest.mark.cluster
+@pytest.mark.long
 def test_images_that_crash_only_together_are_detected_one_by_one(
     ray_session, checkpoint, images, tmp_path, quiet
 ):
@@ -90,6 +92,8 @@ def test_images_that_crash_only_together_are_detected_one_by_one(
     assert len(lines(tmp_path)) == 40
 
 
+@pytest.mark.cluster
+@pytest.mark.long
 def test_workers_that_die_of_everything_end_the_run(
     ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
 ):
@@ -102,7 +106,7 @@ def test_workers_that_die_of_everything_end_the_run(
 
 
 def test_a_refused_resume_leaves_the_other_driver_alone(
-    ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
+    runs, checkpoint, images, tmp_path, quiet, monkeypatch
 ):
     commit = RunFolder.commit
 
@@ -116,6 +120,7 @@ def test_a_refused_resume_leaves_the_other_driver_alone(
     assert infer(setup_run(checkpoint, tmp_path, images), quiet, PixelEngine).failed == 0
 
 
+@pytest.mark.cluster
 def test_an_engine_that_raises_ends_the_run_and_can_be_resumed(
     ray_session, checkpoint, images, tmp_path, quiet
 ):
@@ -130,9 +135,13 @@ def test_an_engine_that_raises_ends_the_run_and_can_be_resumed(
     assert len(lines(tmp_path)) == 150
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("factory", "reason"),
-    [(broken_factory, "no such device"), (dying_factory, "each died 3 times in a row")],
+    [
+        (broken_factory, "no such device"),
+        long_case(dying_factory, "each died 3 times in a row"),
+    ],
 )
 def test_workers_that_cannot_start_are_said(
     ray_session, checkpoint, images, tmp_path, quiet, factory, reason
@@ -141,9 +150,7 @@ def test_workers_that_cannot_start_are_said(
         infer(setup_run(checkpoint, tmp_path, images), quiet, factory)
 
 
-def test_boxes_that_are_not_finite_fail_their_image(
-    ray_session, checkpoint, images, tmp_path, quiet
-):
+def test_boxes_that_are_not_finite_fail_their_image(runs, checkpoint, images, tmp_path, quiet):
     summary = infer(setup_run(checkpoint, tmp_path, images, limit=3), quiet, InfiniteEngine)
     assert summary.failed == 3
     assert {line["error"] for line in lines(tmp_path)} == {
@@ -152,7 +159,7 @@ def test_boxes_that_are_not_finite_fail_their_image(
 
 
 def test_a_run_that_another_driver_took_over_stops(
-    ray_session, checkpoint, images, tmp_path, quiet, monkeypatch
+    runs, checkpoint, images, tmp_path, quiet, monkeypatch
 ):
     commit = RunFolder.commit
     folder = tmp_path / "out.jsonl.run"

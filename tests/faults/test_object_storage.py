@@ -17,8 +17,6 @@ from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores
 
-pytestmark = pytest.mark.cluster
-
 OUTPUTS = ("out.json", "out.jsonl", "out.parquet")
 
 
@@ -61,6 +59,7 @@ def same_outputs(remote, local):
         assert storage.read_bytes(there) == Path(here).read_bytes()
 
 
+@pytest.mark.cluster
 def test_everything_in_a_bucket_gives_the_bytes_of_local_files(
     ray_session, local, remote, s3, quiet
 ):
@@ -77,7 +76,7 @@ def test_everything_in_a_bucket_gives_the_bytes_of_local_files(
 
 
 def test_a_run_in_a_bucket_is_resumed_with_what_it_committed(
-    ray_session, local, remote, quiet, monkeypatch
+    runs, local, remote, quiet, monkeypatch
 ):
     infer(local, quiet, PixelEngine)
     commit = RunFolder.commit
@@ -101,7 +100,7 @@ def test_a_run_in_a_bucket_is_resumed_with_what_it_committed(
     same_outputs(remote, local)
 
 
-def test_the_older_of_two_drivers_on_one_bucket_stops(ray_session, remote, quiet, monkeypatch):
+def test_the_older_of_two_drivers_on_one_bucket_stops(runs, remote, quiet, monkeypatch):
     commit = RunFolder.commit
 
     def overtaken(self, *receipts):
@@ -117,7 +116,7 @@ def test_the_older_of_two_drivers_on_one_bucket_stops(ray_session, remote, quiet
     assert again.committed == {}
 
 
-def test_what_a_half_removed_run_left_is_no_run(ray_session, local, remote, quiet):
+def test_what_a_half_removed_run_left_is_no_run(runs, local, remote, quiet):
     infer(local, quiet, PixelEngine)
     infer(replace(remote, keep_run=True), quiet, PixelEngine)
     object_stores.remove(f"{remote.run_folder}/plan.json")
@@ -126,12 +125,13 @@ def test_what_a_half_removed_run_left_is_no_run(ray_session, local, remote, quie
     assert not storage.exists(remote.run_folder)
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_any_work(ray_session, remote, quiet):
+def test_a_bucket_that_is_not_there_is_refused_before_any_work(runs, remote, quiet):
     outputs = ("s3://no-such-bucket-anywhere/out.json",)
     with pytest.raises(UsageError, match=r"cannot write s3://no-such-bucket-anywhere/out\.json"):
         infer(replace(remote, output=outputs), quiet, PixelEngine)
 
 
+@pytest.mark.cluster
 def test_a_worker_that_cannot_see_the_run_folder_names_its_node(
     ray_session, local, quiet, monkeypatch
 ):

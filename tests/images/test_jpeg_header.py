@@ -6,7 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
@@ -25,7 +26,7 @@ def with_segment(data: bytes, marker: int, body: bytes) -> bytes:
     return data[:2] + bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -62,7 +63,7 @@ def test_it_leaves_to_pillow_the_widths_at_which_libjpeg_repeats_chroma(subsampl
         assert (read_plain_header(buffer.getvalue()) is None) == repeated
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(cut=st.floats(0, 1), tail=st.sampled_from([b"", b"\xff\xd9"]), junk=st.binary(max_size=8))
 def test_no_damage_makes_it_raise_or_invent_a_size(cut, tail, junk):
     data = jpeg(120, 90)

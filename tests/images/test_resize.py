@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from effort import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from odtk_ray.errors import ImageError
@@ -129,7 +130,7 @@ PREPS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(SIDES, SIDES), max_size=40), st.one_of(st.just(PREP), PREPS))
 @example([(30, 50)], Preprocessing(stride=1))  # 800/30 * 50 is over 1333 by a third of a pixel
 def test_network_sizes_equal_the_scalar_functions(sizes, prep):
@@ -192,7 +193,7 @@ def test_resize_equals_the_slow_formula(old, new):
     assert np.array_equal(result, slow_resize(pixels, new[1], new[0]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(*[st.integers(1, 70)] * 4, st.integers(0, 2**32 - 1), st.booleans())
 def test_resize_equals_the_slow_formula_for_random_sizes(h, w, new_h, new_w, seed, extremes):
     pixels = np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)

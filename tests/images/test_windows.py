@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 from synthetic import picture
@@ -84,7 +85,7 @@ def test_tiles_that_are_left_out_are_black(tmp_path, deflate):
     limit=st.integers(1, 40_000),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_pictures_are_made_smaller_by_the_least_factor(width, height, limit, seed):
     whole = picture(seed, width, height)
     stream = io.BytesIO()
@@ -99,7 +100,7 @@ def test_pictures_are_made_smaller_by_the_least_factor(width, height, limit, see
 
 
 @given(x=st.integers(0, 299), y=st.integers(0, 209), w=st.integers(1, 300), h=st.integers(1, 210))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_window(x, y, w, h):
     w, h = min(w, 300 - x), min(h, 210 - y)
     expected = np.asarray(picture(1, 300, 210))[y : y + h, x : x + w]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from effort import long_case
 from sessions import start_ray
 from synthetic import Quiet
 
@@ -47,9 +48,9 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(s3_port, checkpoint, photos, annotations, tmp_path_factory, small_shards):
+def undisturbed(head, checkpoint, photos, annotations, tmp_path_factory, small_shards):
     """The outputs of one worker that nothing happens to."""
-    start_ray()
+    start_ray(head)
     folder = tmp_path_factory.mktemp("undisturbed")
     summary = infer(config(checkpoint, photos, annotations, folder, 1), Quiet())
     assert summary.failed == 0
@@ -69,7 +70,7 @@ def small_shards():
         yield
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, long_case(4)])
 def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_path, quiet, workers):
     infer(config(checkpoint, photos, annotations, tmp_path, workers), quiet)
     assert outputs(tmp_path) == undisturbed
@@ -131,10 +132,11 @@ def command(checkpoint, photos, annotations, folder, workers, *more, how=0):
     ]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, long_case(signal.SIGTERM), signal.SIGINT])
 def test_driver_is_stopped_and_resumed_with_other_workers(
-    undisturbed, checkpoint, photos, annotations, tmp_path, how
+    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
 ):
+    """It has a Ray of its own; the resumed run goes to this process's."""
     one_thread = ("--threads-per-worker", "1")
     start = command(checkpoint, photos, annotations, tmp_path, 1, *one_thread, how=how)
     stopped = subprocess.run(start, capture_output=True, check=False)
@@ -144,7 +146,8 @@ def test_driver_is_stopped_and_resumed_with_other_workers(
         assert b"Traceback" not in stopped.stderr
     assert not (tmp_path / "out.json").exists()
     resume = command(checkpoint, photos, annotations, tmp_path, 2, "--resume")
-    done = subprocess.run(resume, capture_output=True, check=False)
+    on_head = os.environ | {"RAY_ADDRESS": head.address}
+    done = subprocess.run(resume, env=on_head, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert b"resuming: " in done.stderr
     assert outputs(tmp_path) == undisturbed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import long_case
 from PIL import Image
 
 BENCH = Path(__file__).parents[2] / "jobs" / "bench"
@@ -43,6 +44,7 @@ def test_startup():
     assert all(cell.endswith(" s") for cell in table["odtk-ray --help"])
 
 
+@pytest.mark.long
 def test_memory():
     table, text = rows("memory.py", "--images", "70", "--megabytes", "1", "--detections", "3")
     assert "70 images, annotations 1 MB" in text
@@ -58,7 +60,7 @@ def test_json_stream():
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("engine", ["stored", "model"])
+@pytest.mark.parametrize("engine", ["stored", long_case("model")])
 def test_overhead(engine):
     options = ("--images", "8", "--runs", "1", "--resize", "96", "--threads", "1")
     table, text = rows("overhead.py", "--engine", engine, *options)
@@ -68,6 +70,7 @@ def test_overhead(engine):
     assert len(table["pipeline"][-1].split(" + ")) == 4  # plan, start, detect, merge
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_scaling():
     """100 images, and as many shards as there are pairs of them."""
@@ -83,6 +86,7 @@ def test_scaling():
     assert table["9"][3] == "90"  # at best
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_tiles():
     kinds = ("TIFF, tiles of 256, deflate", "JPEG and PNG")
@@ -114,6 +118,7 @@ def test_every_kind_of_tiles_is_a_whole_picture(tmp_path, monkeypatch):
     assert all(np.array_equal(picture, whole) for picture in found.values())
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_resume():
     options = ("--images", "70", "--megabytes", "1", "--detections", "3", "--runs", "1")

@@ -101,6 +101,7 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     assert names == ["detections.failures.jsonl", "detections.json"]
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
     """Large inputs: the job must go on for as long as Ray's commands take to submit and stop it."""

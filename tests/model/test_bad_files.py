@@ -6,7 +6,8 @@ import zipfile
 
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from odtk_files import SMALL, refusal
 
@@ -144,7 +145,7 @@ def test_a_damaged_directory_is_a_usage_error(tmp_path, place, value):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_any_damage_is_a_usage_error(tiny, data):
     path, good = tiny

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.ops.boxes import decode_boxes, pairwise_iou
@@ -78,7 +79,7 @@ def test_decode_boxes_works_on_any_leading_dimensions_and_in_float32():
 
 
 @given(deltas=BOXES)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_decoded_boxes_are_never_nan_and_clipped_on_one_side(deltas):
     boxes = decode_boxes(as_boxes(deltas), torch.tensor(ANCHOR), *LEVEL)
     assert not boxes.isnan().any()
@@ -115,7 +116,7 @@ def assert_iou_bits(boxes1, boxes2):
 
 
 @given(boxes1=BOXES, boxes2=BOXES)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_iou_has_the_bits_of_plain_float32_arithmetic(boxes1, boxes2):
     assert_iou_bits(boxes1, boxes2)
 

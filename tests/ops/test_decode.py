@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
@@ -157,7 +158,7 @@ def test_golden_box():
     threshold=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
     top_n=st.sampled_from([1, 2, 5, 12, 40, 1000]),
 )
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_against_the_loop(
     seed, batch, anchors, classes, height, width, share, odd, threshold, top_n
 ):

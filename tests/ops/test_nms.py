@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import batched_nms
 
@@ -128,7 +129,7 @@ def test_golden(rows, threshold, kept):
     threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     detections=st.sampled_from([1, 3, 20, 100]),
 )
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_against_the_loop(seed, batch, count, classes, odd, tied, threshold, detections):
     assert_same(*draw(seed, batch, count, classes, odd, tied), threshold, detections)
 

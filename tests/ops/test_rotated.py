@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import shapely
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES, generate_anchors
@@ -168,7 +169,7 @@ ROWS = st.tuples(*[NUMBERS] * 4, st.sampled_from([0.0, 0.3, math.pi / 4, math.pi
 
 
 @given(a=ROWS, b=ROWS, dtype=st.sampled_from([torch.float32, torch.float64]))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_any_boxes_give_a_finite_value(a, b, dtype):
     one, two = (
         torch.tensor([*row[:4], math.sin(row[4]), math.cos(row[4])], dtype=dtype) for row in (a, b)
@@ -183,7 +184,7 @@ def test_any_boxes_give_a_finite_value(a, b, dtype):
 
 
 @given(seed=st.integers(0, 2**32), nudge=st.sampled_from([0.0, 1e-12, 1e-9, 1e-6]))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_iou_is_continuous_where_polygons_touch(seed, nudge):
     """Equal boxes, boxes with common edges and boxes cut in half, moved by almost nothing."""
     rng = np.random.default_rng(seed)
@@ -324,7 +325,7 @@ def reference_nms(scores, boxes, classes, threshold, detections, own_angles):
     detections=st.sampled_from([1, 5, 50]),
     own_angles=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_suppression_against_the_loop(
     seed, batch, count, classes, odd, threshold, detections, own_angles
 ):

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.ops import sparse_nms as module
@@ -46,7 +47,7 @@ def assert_same(columns, **options):
     threshold=st.sampled_from([0.1, 0.5, 0.9]),
     own_angles=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_same_boxes_in_the_same_order(seed, count, classes, rotated, threshold, own_angles):
     columns = draw(seed, count, classes, rotated, 150.0)
     assert_same(columns, threshold=threshold, own_angles=own_angles)

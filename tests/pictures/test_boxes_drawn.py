@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -121,7 +122,7 @@ def test_odd_names(labels):
 coordinate = st.floats(-300, 600) | st.sampled_from([float("nan"), float("inf"), -1e30, 0.0])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     size=st.tuples(st.integers(1, 200), st.integers(1, 200)),
     boxes=st.lists(st.tuples(*[coordinate] * 4), max_size=6),
@@ -132,7 +133,7 @@ def test_any_box_in_any_picture(size, boxes):
     assert (after.size, after.mode) == (picture.size, "RGB")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.tuples(st.integers(20, 300), st.integers(20, 300)),

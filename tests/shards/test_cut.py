@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.cluster.shard_blocks import store_shards
@@ -60,7 +61,7 @@ def test_no_records():
     assert cut_shards(records([]), PREP, 4) == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from(SIZES), max_size=300), st.integers(1, 12))
 def test_every_record_is_in_one_shard(sizes, launch):
     shards = cut_shards(records(sizes), PREP, launch)
@@ -70,7 +71,7 @@ def test_every_record_is_in_one_shard(sizes, launch):
     assert all(0 < len(s) <= shard_size(len(sizes), launch) for s in shards)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from(SIZES[:3] + SIZES[4:]), max_size=300), st.integers(1, 40))
 def test_no_size_runs_more_launches_than_it_needs(sizes, launch):
     table = records(sizes)
@@ -94,7 +95,7 @@ def test_shards_of_one_size_run_full_launches_in_record_order():
     assert {sizes[i] for i in shards[-1].rows} == {(640, 480), (480, 640)}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from(SIZES), min_size=1, max_size=300), st.integers(1, 12))
 def test_shards_follow_the_records(sizes, launch):
     first = [int(s.rows.min()) for s in cut_shards(records(sizes), PREP, launch)]
@@ -150,6 +151,7 @@ def test_the_number_of_blocks(ray_session):
     assert len({ref.block for ref in store_shards(table, tiny).values()}) == 375  # 3000 / 8
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_more_than_2_gib_of_paths(ray_session):
     """2,100 of a MiB each, which a column of `string` cannot hold in one piece."""

@@ -8,7 +8,8 @@ import operator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odtk_ray.errors import OdtkError
@@ -18,7 +19,7 @@ from odtk_ray.exports.int8.histograms import BINS, Histogram
 MAGNITUDES = st.floats(2.0**-100, 2.0**100, width=32)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(st.lists(MAGNITUDES, min_size=1, max_size=20), min_size=1, max_size=6), st.randoms()
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from effort import long_case
 from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated
 from sessions import simulated_cluster
 from standins_for_tests import spoil, standing_in
@@ -139,6 +140,7 @@ def test_a_rerun_builds_only_what_is_missing_or_damaged(copied, export):
         assert read_sidecar(str(copied / f"{found}.plan")) == about
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_other_gpus_stay_listed_as_long_as_they_fit(copied, export, tmp_path):
     assert states(export(copied, "--gpu-type", H100.name)) == {"NVIDIA-H100-80GB-HBM3": "kept"}
@@ -155,6 +157,7 @@ def test_other_gpus_stay_listed_as_long_as_they_fit(copied, export, tmp_path):
     assert len(read_engine_set(str(copied)).engines) == 4
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_precisions_lie_beside_each_other(copied, export):
     output = export(copied, "--gpu-type", "A10G", "--full-precision")
@@ -164,6 +167,7 @@ def test_precisions_lie_beside_each_other(copied, export):
     assert len(list(copied.glob("*.plan"))) == 5
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_path):
     folder = tmp_path / "engines"
@@ -189,6 +193,7 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
     assert set(states(export(folder, *types)).values()) == {"built"}
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_set_in_a_bucket(export, checkpoint, s3):
     object_stores.upload(str(checkpoint), f"{s3.url}/model.pth")
@@ -211,6 +216,7 @@ def test_a_set_in_a_bucket(export, checkpoint, s3):
     assert outcome.output.count("\nplan ") == 2
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_set_of_an_onnx_file_is_that_of_its_checkpoint(built, export, graph, tmp_path):
     export(tmp_path / "engines", "--gpu-type", "A10G", model=graph)
@@ -239,7 +245,7 @@ TYPES = ("--gpu-type", "H100", "--gpu-type", "A10G", "--gpu-type", ADA.name)
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["PyTorch", "ONNX Runtime"])
+@pytest.mark.parametrize("name", ["PyTorch", long_case("ONNX Runtime")])
 def test_each_plan_is_checked_where_it_was_built(
     export, checkpoint, graph, photos, find_truth, tmp_path, name
 ):

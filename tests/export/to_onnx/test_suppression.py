@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from synthetic import ABOUT
@@ -109,7 +110,7 @@ THRESHOLDS = (0.0, 0.1, 0.5, 1.0)
     angles=st.sampled_from(["own", "odtk"]),
     odd=st.sampled_from([0.0, 0.0, 0.02]),
 )
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_the_same_boxes_survive(seed, values, threshold, angles, odd):
     run, expected = suppression(values, threshold, angles)
     columns = candidates(seed, values, odd=odd)

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from effort import long_case
 
 from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
 from odtk_ray.exports.traced_network import trace, trace_checkpoint
@@ -18,6 +19,8 @@ from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
 from odtk_ray.settings import Postprocessing
 
 POST = Postprocessing()
+# One of each kind of blocks; the others take longer.
+_QUICK = ("ResNet18FPN", "ResNet50FPN", "MobileNetV2FPN")
 
 
 def saved(folder, backbones, **options):
@@ -59,7 +62,10 @@ def expected(checkpoint, batch):
 @pytest.mark.parametrize(
     ("backbones", "size"),
     [
-        *(([name], (32, 64)) for name in BACKBONES),
+        *(
+            pytest.param([name], (32, 64), marks=[pytest.mark.long] * (name not in _QUICK))
+            for name in BACKBONES
+        ),
         (["ResNet18FPN"], (32, 32)),
         (["ResNet18FPN"], (160, 96)),  # no multiples of 128
         (["MobileNetV2FPN", "ResNet18FPN"], (64, 32)),
@@ -80,7 +86,7 @@ def test_outputs_are_pytorchs(tmp_path, backbones, size):
     assert shapes == [(3, 18, level.height, level.width) for level in about.levels]
 
 
-@pytest.mark.parametrize("opset", [13, 14, 15, 16])
+@pytest.mark.parametrize("opset", [13, *(long_case(i) for i in (14, 15, 16))])
 @pytest.mark.parametrize("with_postprocess", [False, True])
 @pytest.mark.parametrize("kind", ["checkpoint", "rotated_checkpoint"])
 def test_every_opset_gives_the_same(request, kind, opset, with_postprocess):

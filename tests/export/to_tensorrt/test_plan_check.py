@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from effort import long_case
 from standins_for_tests import half, overflow, spoil, standing_in
 from synthetic import Quiet
 
@@ -25,7 +26,7 @@ from odtk_ray.exports.tensorrt.export_plan import export_plan
 SIZE = (96, 160)
 
 
-@pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
+@pytest.fixture(scope="module", params=["checkpoint", long_case("ranked_rotated")])
 def source(request, photos, tmp_path_factory):
     """A checkpoint and its ONNX file."""
     from odtk_ray.exports.onnx.export_onnx import export
