@@ -12,13 +12,13 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from odtk_ray.cluster.publish import ShardRef
 from sessions import start_ray
 
 from odtk_ray.cluster import worker
 from odtk_ray.cluster.node_selection import NodeSelection
 from odtk_ray.cluster.session import Fleet
-from odtk_ray.cluster.worker import Work, Worker
+from odtk_ray.cluster.shard_blocks import ShardRef
+from odtk_ray.cluster.worker import ShardWork, Worker
 from odtk_ray.records import WORK_COLUMNS
 from odtk_ray.run import pipeline
 
@@ -40,7 +40,7 @@ def _fleet(workers, threads, *, local, left_out):
     return Fleet(workers or 1, False, threads or 1)
 
 
-def _publish(records, shards):
+def _store_shards(records, shards):
     columns = records.select(list(WORK_COLUMNS))
     return {s.number: ShardRef(columns.take(s.rows), 0, len(s)) for s in shards}
 
@@ -61,7 +61,7 @@ class _Dispatcher:
         for number, shard in enumerate(shards):
             ref = self._refs[shard]
             attempt = f"{self._epoch}.{number}"
-            work = Work(ref.offset, ref.length, shard, attempt, frozenset(), singly=False)
+            work = ShardWork(ref.offset, ref.length, shard, attempt, frozenset(), singly=False)
             self._commit(next(workers).run(ref.block, work))
             self._progress(0)
         self._observer.close()
@@ -83,7 +83,7 @@ def _without_ray(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pipeline, "session", _Session)
     patch.setattr(pipeline, "select_nodes", lambda *_: NodeSelection())
     patch.setattr(pipeline, "choose_fleet", _fleet)
-    patch.setattr(pipeline, "publish", _publish)
+    patch.setattr(pipeline, "store_shards", _store_shards)
     patch.setattr(pipeline, "worker_starter", _starter)
     patch.setattr(pipeline, "Dispatcher", _Dispatcher)
     patch.setattr(worker, "worker_name", lambda: "this process")

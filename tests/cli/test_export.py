@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from odtk_ray.cli.options import size_of
 from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
@@ -38,17 +37,6 @@ def ended(checkpoint, tmp_path_factory):
     )
     assert outcome.exit_code == 0, outcome.output
     return path
-
-
-@pytest.mark.parametrize(
-    ("flags", "size"),
-    [(["--size", 64], (64, 64)), (["--size", 64, 96], (64, 96)),
-     (["--size", 64, "--size", 96], (64, 96)), (["--size=64"], (64, 64))],
-)  # fmt: skip
-def test_size_takes_one_number_or_two(flags, size):
-    arguments = ["m.pth", "m.onnx", *map(str, flags)]
-    context = cli.commands["export"].make_context("export", arguments)
-    assert size_of("--size", context.params["size"]) == size
 
 
 def test_the_summary_says_what_to_do_next(checkpoint, tmp_path, photos):
