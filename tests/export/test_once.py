@@ -66,7 +66,7 @@ def int8_graph(checkpoint, photos, tmp_path_factory):
 
 def test_to_onnx(checkpoint, photos, tmp_path, int8_graph, counts):
     done = export(settings(checkpoint, tmp_path / "m.onnx", photos), Quiet())
-    assert done.check_result.check.reference == "PyTorch"
+    assert done.check_result.comparison.reference == "PyTorch"
     assert counts == ONCE
     assert (tmp_path / "m.onnx").read_bytes() == int8_graph.read_bytes()
 
@@ -81,7 +81,7 @@ def test_to_a_plan(rtx, checkpoint, photos, tmp_path, int8_graph, counts, table)
     for _ in range(1 + table):
         counts.clear()
         built = export_plan(config, Quiet(), standing_in(int8_graph))
-        assert built.check_result.check.reference == "PyTorch"
+        assert built.check_result.comparison.reference == "PyTorch"
         assert "the images fill" in built.hints[-1]
         assert counts == ONCE
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_behind_a_uri_is_fetched_once(
         f"{s3.url}/model.pth", tmp_path / "m.plan", photos, compute_capability=("8.9",)
     )
     built = export_plan(config, Quiet(), standing_in(int8_graph))
-    assert built.check_result.check.reference == "PyTorch"
+    assert built.check_result.comparison.reference == "PyTorch"
     assert counts == ONCE
 
 

@@ -59,7 +59,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
     scores, deltas = map(float, found.groups()[:2])
     assert 0 < scores < 0.5  # FP16 moves them, and the tiny model's logits are large
     assert deltas > 0
-    check = plan.check_result.check
+    check = plan.check_result.comparison
     assert (check.matched, check.counted) == tuple(map(int, found.groups()[2:]))
     assert check.counted > 20
     assert after == f"next: odtk-ray infer {tmp_path / 'm.plan'} --images DIR"
@@ -68,7 +68,7 @@ def test_a_plan_is_compared_with_what_it_was_made_of(rtx, source, photos, tmp_pa
 
 def test_the_same_graph_matches(rtx, source, tmp_path):
     plan, _, warnings = built(source[1], tmp_path, standing_in(source[1]))
-    check = plan.check_result.check
+    check = plan.check_result.comparison
     assert (check.scores, check.deltas) == (0, 0)
     assert check.matched == check.counted > 20
     assert check.made_up
@@ -78,7 +78,7 @@ def test_the_same_graph_matches(rtx, source, tmp_path):
 def test_a_plan_that_is_off_is_warned_of(rtx, source, photos, tmp_path):
     opened = standing_in(source[1], spoil)
     plan, _, warnings = built(source[1], tmp_path, opened, check_images=str(photos))
-    share = plan.check_result.check.share
+    share = plan.check_result.comparison.share
     assert share < 0.97
     assert warnings == [
         f"only {share:.1%} of the detections match ONNX Runtime's: the exported model differs too "
