@@ -45,7 +45,7 @@ def _start_head(attempts: int):
     try:
         with _environment():
             return Cluster(initialize_head=True, head_node_args=_HEAD)
-    except Exception:  # Ray raises nothing narrower
+    except (Exception, SystemExit):  # Ray raises nothing narrower
         if attempts == 1:
             raise
     return _start_head(attempts - 1)

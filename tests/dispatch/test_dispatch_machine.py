@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from checked_driver import CheckedDriver, DriverKilled, create_run
-from effort import examples
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_cluster import Cluster, Gpu, Image
@@ -204,8 +203,10 @@ def check_results(folder, images, unlucky):
 
 
 TestFaults = Faults.TestCase
-TestFaults.settings = examples(
-    120,
+# All of them always: this is what stands for most runs on clusters.
+TestFaults.settings = settings(
+    max_examples=120,
     stateful_step_count=20,
+    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

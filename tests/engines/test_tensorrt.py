@@ -53,7 +53,7 @@ def files(checkpoint, rotated_checkpoint, tmp_path_factory):
     return folder
 
 
-def test_a_plan_needs_a_gpu(files, photos, tmp_path, ray_session):
+def test_a_plan_needs_a_gpu(runs, files, photos, tmp_path):
     outcome = odtk_ray("infer", files / "m.plan", "--images", photos, "--workers", 1,
                        "--output", tmp_path / "d.json")  # fmt: skip
     assert outcome.exit_code == 2, outcome.output
