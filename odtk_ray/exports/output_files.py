@@ -74,8 +74,6 @@ def check_output(config: ExportConfig) -> None:
         raise UsageError(f"cannot write {path}", "exports are written to local files")
     check_inputs_kept(config)
     check_file(path)
-    if config.timing_cache is not None:
-        check_file(config.timing_cache)
 
 
 def check_inputs_kept(config: ExportConfig) -> None:

@@ -100,9 +100,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
         if digest and digest != run.plan.settings.annotations and same_images(_find(config), run):
-            reporter.note(
-                f"{config.annotations} has changed: the run is scored against it as it is"
-            )
+            reporter.note(f"{config.annotations} has changed: it is scored as it is now")
             digest = run.plan.settings.annotations
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)

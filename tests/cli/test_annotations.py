@@ -233,7 +233,7 @@ def test_pictures_that_are_too_large_to_be_decoded_are_read_around_the_box(folde
     [
         ("sheet.jpg", "hint: give a name that ends in .png"),
         ("a.json", "hint: give a name that ends in .png"),
-        ("same.PNG", "it is the annotation file"),
+        ("same.PNG", "would replace what --annotations"),
         ("0.png", "it is an image of the file"),
         ("link/0.png", "it is an image of the file"),
         ("gone/sheet.png", "there is no folder"),
@@ -447,7 +447,7 @@ def test_other_angles_and_back(folder, convention):
         ("bad", "b.json", "line 2, is not a DOTA label"),
         ("lost", "b.json", "there is no image for"),
         ("a.json", "bad", "is not empty"),
-        ("a.json", "gone/b.json", "cannot convert"),
+        ("a.json", "gone/b.json", "there is no folder gone"),
         ("boxless.json", "b.json", "annotation 11 of"),
     ],
 )

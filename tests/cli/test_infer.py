@@ -223,6 +223,36 @@ def test_all_images_failing_is_a_failed_run(runs, checkpoint, tmp_path):
     assert (tmp_path / "out.failures.jsonl").exists()
 
 
+@pytest.mark.cluster
+def test_a_ground_truth_that_is_mended_is_scored_without_detecting_again(
+    ray_session, checkpoint, photos, annotations, tmp_path
+):
+    """What is wrong with the annotations shows when the detections are there: they are kept."""
+    truth = json.loads(annotations.read_text())
+    last = truth.pop("annotations")  # planning passes over it unparsed
+    broken = tmp_path / "truth.json"
+    whole = json.dumps(truth)[:-1] + f', "annotations": {json.dumps(last)}' + "}"
+    broken.write_text(whole.replace('"bbox": [', '"bbox": [nothing, ', 1))
+    given = ("--images", photos, "--annotations", broken)
+    outcome = infer(checkpoint, tmp_path, *given)
+    assert outcome.exit_code == 1
+    assert "continue with --resume" in outcome.stderr
+    detections = (tmp_path / "out.json").read_bytes()
+    assert not (tmp_path / "out.metrics.json").exists()
+    broken.write_text(whole)
+    outcome = infer(checkpoint, tmp_path, *given, "--resume")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "truth.json has changed: it is scored as it is now" in outcome.stderr
+    assert (tmp_path / "out.json").read_bytes() == detections
+    assert json.loads((tmp_path / "out.metrics.json").read_text())["images"] == len(truth["images"])
+    broken.write_text(whole.replace('"file_name": "', '"file_name": "./', 1))
+    again = ("--keep-run", "--output", tmp_path / "again.json")
+    assert infer(checkpoint, tmp_path, *given, *again).exit_code == 0
+    broken.write_text(whole)
+    outcome = infer(checkpoint, tmp_path, *given, *again, "--resume")
+    assert "annotations differs" in outcome.stderr  # the images are others
+
+
 def test_failed_and_missing_images_are_left_out_of_the_figures(
     runs, checkpoint, few, tmp_path, monkeypatch
 ):
@@ -328,10 +358,10 @@ def test_unusable_checkpoints(checkpoint, few, tmp_path, monkeypatch, kind, word
         (("--output", "gone/x.json"), "there is no folder"),
         (("--output", "few"), "unknown output format"),
         (("--output", "/proc/x.json"), "cannot write /proc/x.json"),
-        (("--output", "a.json", "--output", "./a.json"), "an output is named twice"),
+        (("--output", "a.json", "--output", "./a.json"), "--output names a.json twice"),
         (("--draw", "few"), "--draw few would replace"),
         (("--draw", "few", "--images", "few/*.jpg"), "--draw few would replace"),
-        (("--run-dir", "r", "--draw", "r/d"), "there is no folder"),
+        (("--run-dir", "r", "--draw", "r/d"), "--draw r/d lies in the run folder"),
         (("--resize", "0"), "--resize 0 is too small: it must be at least 1"),
         (("--threshold", "1.5"), "--threshold 1.5 is out of range: it must be between 0 and 1"),
         (("--batch", "x"), "--batch cannot be x: it takes a whole number"),
@@ -385,7 +415,7 @@ def test_an_existing_run_folder_is_refused(checkpoint, few, tmp_path):
     assert "--resume" in outcome.stderr
     resumed = infer(checkpoint, tmp_path, "--images", few, "--resume")
     assert resumed.exit_code == 2
-    assert "no run folder" in resumed.stderr
+    assert "is not a run folder" in resumed.stderr
 
 
 def test_resume_refuses_other_settings_and_names_them(runs, checkpoint, few, tmp_path):

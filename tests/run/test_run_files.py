@@ -96,7 +96,7 @@ def test_side_files_have_the_stem_of_the_first_output():
     assert failures_path("b.json") == "b.failures.jsonl"
     assert metrics_path("runs/b.results.json") == "runs/b.metrics.json"
     assert failures_path("s3://bucket/x/b.parquet") == "s3://bucket/x/b.failures.jsonl"
-    assert metrics_path("/tmp/.json") == "/tmp/detections.metrics.json"
+    assert metrics_path("runs/.json") == "runs/detections.metrics.json"
 
 
 def test_somebody_elses_file_in_the_place_of_a_side_file_is_kept(folder):

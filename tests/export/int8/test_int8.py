@@ -185,7 +185,7 @@ def test_a_damaged_table_is_made_anew(table, checkpoint, images, tmp_path):
         (("--calibration-table", "/proc/self/fd/t.json"), "choose a folder that you can write to"),
         (
             ("--calibration-table", "./m.onnx"),
-            "--calibration-table and the output are the same file: ./m.onnx",
+            "OUTPUT and --calibration-table are the same file",
         ),
         (("--workspace", 1), "--workspace is for plans: m.onnx is not a .plan file"),
         (("--dynamic-batch-opts", 1, 2, 4), "--dynamic-batch-opts is for plans"),
