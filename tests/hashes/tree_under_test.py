@@ -23,7 +23,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "InferConfig": ("odtk_ray.config:InferConfig",),
     "export_set": (
         "odtk_ray.exports.engine_set.export_set:export_set",
-        "odtk_ray.exports.sets.export_set:export_set",
+        "odtk_ray.export.sets.export_set:export_set",
     ),
     "infer": ("odtk_ray.run.pipeline:infer",),
     "Style": ("training.scenes:Style",),
