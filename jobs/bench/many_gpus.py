@@ -18,7 +18,6 @@ import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from pathlib import Path
 import click
 import numpy as np
 from endtoend import coco_sizes, write_model, write_pictures
-from measure import TreeCpu, cpu_seconds, machine, table
+from measure import TreeCpu, cpu_seconds, machine, repeating, table
 from traced_run import Setting, TracedRun, trace_folder, traced_run
 
 RATE = 850  # images a second of one H200, from which the number of images follows
@@ -43,19 +42,11 @@ class CpuLog:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Note the times while the block runs."""
-        stop = threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(1.0):
-                self._rows.append((time.time(), self._tree.seconds, cpu_seconds()))
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with repeating(1.0, self._note):
             yield
-        finally:
-            stop.set()
-            thread.join()
+
+    def _note(self) -> None:
+        self._rows.append((time.time(), self._tree.seconds, cpu_seconds()))
 
     def cores(self, begin: float, end: float) -> tuple[float, float]:
         """Return the mean cores in use between two times (epoch s): of all, of the driver."""
@@ -79,24 +70,17 @@ def measure(folder: Path, name: str, model: str, setting: Setting) -> tuple[Trac
 def killing_a_worker(trace: Path, launches: int) -> Iterator[list[int]]:
     """Kill the first worker that has done so many launches; gives the process ids killed."""
     killed: list[int] = []
-    stop = threading.Event()
 
-    def watch() -> None:
-        while not killed and not stop.wait(0.05):
-            for file in trace.glob("*.jsonl"):
-                if file.read_bytes().count(b"\n") >= launches:
-                    os.kill(int(file.stem), signal.SIGKILL)
-                    killed.append(int(file.stem))
-                    file.rename(file.with_suffix(".killed"))
-                    break
+    def look() -> None:
+        for file in () if killed else trace.glob("*.jsonl"):
+            if file.read_bytes().count(b"\n") >= launches:
+                os.kill(int(file.stem), signal.SIGKILL)
+                killed.append(int(file.stem))
+                file.rename(file.with_suffix(".killed"))
+                break
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with repeating(0.05, look):
         yield killed
-    finally:
-        stop.set()
-        thread.join()
 
 
 def link_pictures(source: Path, target: Path, count: int) -> None:

@@ -102,6 +102,24 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@contextlib.contextmanager
+def repeating(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Do something in a thread again and again, in intervals, while the block runs."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 class TreeCpu:
     """CPU seconds, user and system, of this process and all its descendants, dead ones too.
 
@@ -120,19 +138,8 @@ class TreeCpu:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Look at the tree while the block runs."""
-        stop = threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(_INTERVAL):
-                self._look()
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with repeating(_INTERVAL, self._look):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _look(self) -> None:
         for pid in descendants(os.getpid()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from odtk_ray.datasets.rotated_boxes import Floats, corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.windows import Windowed, open_windowed
 from odtk_ray.settings import Preprocessing
-from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts
+from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts, real_path
 from odtk_ray.storage.writable import check_file
 
 _TILE, _CAPTION, _COLUMNS = 360, 44, 3  # pixels, pixels, tiles
@@ -59,17 +58,12 @@ def write_samples(report: AnnotationReport, images: str, path: str) -> None:
         for key, entry in report.images.items()
         if key not in report.lost
     }
-    # The folder resolved, and not each of a million names.
-    if _real(path) in {storage.join(_real(root), below(root, image)) for image in paths.values()}:
+    folder = real_path(root)  # resolved once, and not each of a million names
+    if real_path(path) in {storage.join(folder, below(root, image)) for image in paths.values()}:
         raise UsageError(f"cannot write the samples to {path}", "it is an image of the file")
     buffer = io.BytesIO()
     _sheet(report, paths).save(buffer, "PNG")
     storage.write_atomic(path, buffer.getvalue())
-
-
-def _real(path: str) -> str:
-    path = storage.absolute(path)
-    return path if storage.is_uri(path) else os.path.realpath(path)
 
 
 def _sheet(report: AnnotationReport, paths: Mapping[Any, str]) -> Image.Image:

@@ -23,6 +23,7 @@ from odtk_ray.records import to_bbox
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import write_atomic
+from odtk_ray.storage.file_conflicts import real_path
 
 
 def check_drawing(config: InferConfig, records: pa.Table) -> None:
@@ -33,11 +34,11 @@ def check_drawing(config: InferConfig, records: pa.Table) -> None:
     """
     if config.draw is None:
         return
-    folder = config.draw if storage.is_uri(config.draw) else os.path.realpath(config.draw)
+    folder = real_path(config.draw)
     names, paths = (records[column].to_pylist() for column in ("file_name", "path"))
     targets = {os.path.join(folder, name) for name in drawn_names(names)}
     for path in paths:
-        if (path if storage.is_uri(path) else os.path.realpath(path)) in targets:
+        if real_path(path) in targets:
             raise UsageError(
                 f"--draw {config.draw} would replace {path}",
                 "drawn pictures keep the names of the originals",

@@ -58,11 +58,21 @@ def check_conflicts(reads: Sequence[NamedFile], writes: Sequence[NamedFile]) -> 
             _check_outputs(other, written)
 
 
+def real_path(path: str) -> str:
+    """Return the one name of a file: links resolved, `.` and `..` gone, one name a store."""
+    path = files.absolute(path)
+    if not files.is_uri(path):
+        return os.path.realpath(path)
+    scheme, _, rest = path.partition("://")
+    scheme = scheme.lower()
+    return f"{_SAME_STORE.get(scheme, scheme)}://{posixpath.normpath(rest)}"
+
+
 def _check_input(read: NamedFile, written: NamedFile) -> None:
     if _same(read.path, written.path):
         raise UsageError(
             f"{written.name} {written.path} would replace what {_noun(read)} reads",
-            f"both are {_real(read.path)}",
+            f"both are {real_path(read.path)}",
             _OTHER_NAME,
         )
     if read.guarded and _lies_in(written.path, read.path):
@@ -83,7 +93,7 @@ def _check_outputs(one: NamedFile, other: NamedFile) -> None:
         if one.name == other.name:
             raise UsageError(f"{one.name} names {one.path} twice", hint=_OTHER_NAME)
         raise UsageError(
-            f"{one.name} and {other.name} are the same file", _real(one.path), _OTHER_NAME
+            f"{one.name} and {other.name} are the same file", real_path(one.path), _OTHER_NAME
         )
     for folder, file in ((one, other), (other, one)):
         if folder.removed and _lies_in(file.path, folder.path):
@@ -98,23 +108,13 @@ def _noun(file: NamedFile) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    return _real(one) == _real(other) or (
+    return real_path(one) == real_path(other) or (
         (inode := _inode(one)) is not None and inode == _inode(other)
     )
 
 
 def _lies_in(path: str, folder: str) -> bool:
-    return _real(path).startswith(_real(folder).rstrip("/") + "/")
-
-
-def _real(path: str) -> str:
-    """Return the one name of a file: links resolved, `.` and `..` gone, one name a store."""
-    path = files.absolute(path)
-    if not files.is_uri(path):
-        return os.path.realpath(path)
-    scheme, _, rest = path.partition("://")
-    scheme = scheme.lower()
-    return f"{_SAME_STORE.get(scheme, scheme)}://{posixpath.normpath(rest)}"
+    return real_path(path).startswith(real_path(folder).rstrip("/") + "/")
 
 
 def _inode(path: str) -> Any:
