@@ -106,7 +106,7 @@ def command(model, images, output, path=(), *options):
     line += ["--output", str(output), "--resize", "160", "--max-size", "256", *options]
     environment = os.environ | {"PYTHONPATH": paths}
     return subprocess.run(
-        line, capture_output=True, text=True, env=environment, timeout=120, check=False
+        line, capture_output=True, text=True, env=environment, timeout=600, check=False
     )
 
 
