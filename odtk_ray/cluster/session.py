@@ -9,8 +9,11 @@ import signal
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from tempfile import gettempdir
 from typing import Any
 
+from odtk_ray.cluster.private_token import private_token
+from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
 from odtk_ray.settings import Device
@@ -82,35 +85,50 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
         yield False
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        check_answers(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=max(cpus, len(os.sched_getaffinity(0))),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-            )
-    except Exception as error:  # Ray raises bare ones too, as where a node takes long to start
-        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        raise OdtkError(
-            f"cannot reach {where}" if address else f"cannot start {where}",
-            str(error).strip().split("\n", 1)[0],
-            "`ray status` shows whether a cluster runs; without --address and RAY_ADDRESS "
-            "one is started here",
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray replaced them by its own, which end the process at once with a stack dump.
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    try:
-        yield not address
-    finally:
-        ray.shutdown()
+    with contextlib.nullcontext() if address else private_token():
+        try:
+            if address:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=max(cpus, len(os.sched_getaffinity(0))),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
+                )
+        except Exception as error:  # Ray raises bare ones too, as where a node takes long to start
+            raise _no_ray(address, error) from error
+        if threading.current_thread() is threading.main_thread():
+            # Ray replaced them by its own, which end the process at once with a stack dump.
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        try:
+            yield not address
+        finally:
+            ray.shutdown()
+
+
+def _no_ray(address: str | None, error: Exception) -> OdtkError:
+    """Create the error for a Ray that cannot be reached or started."""
+    why = str(error).strip().split("\n", 1)[0]
+    if address:
+        return OdtkError(
+            f"cannot reach the Ray cluster at {address}",
+            why,
+            "`ray status` on the head shows whether it runs",
+        )
+    hint = "`df -h /tmp /dev/shm`, `free` and `ulimit -a` show what may be used up"
+    if "AF_UNIX" in why:
+        why = f"the folder for temporary files has too long a name for sockets: {gettempdir()}"
+        hint = "export RAY_TMPDIR=/tmp, or another short folder"
+    elif isinstance(error, PermissionError):
+        hint = "export RAY_TMPDIR= a folder that can be written"
+    return OdtkError("cannot start Ray on this machine", why, hint)
 
 
 def choose_fleet(

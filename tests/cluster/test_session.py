@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from synthetic import picture
 
 from odtk_ray.cluster.session import Fleet, choose_fleet, physical_cores, session
 from odtk_ray.errors import OdtkError, UsageError
@@ -49,3 +53,47 @@ def test_whatever_keeps_ray_from_starting_is_said(monkeypatch):
         session(None, 1),
     ):
         pass
+
+
+_TWO_SESSIONS = """
+import os
+import ray
+from odtk_ray.cluster.session import session
+
+before = dict(os.environ)
+for _ in range(2):
+    with session(None, 1):
+        asked = os.environ["RAY_AUTH_TOKEN"]
+        seen = ray.get(ray.remote(lambda: os.environ["RAY_AUTH_TOKEN"]).remote())
+        print(len(asked), asked == seen)
+    left = {name for name in os.environ if os.environ[name] != before.get(name)}
+    print(sorted(name for name in left if "AUTH" in name))
+"""
+
+
+@pytest.mark.cluster
+def test_a_private_ray_has_a_token_of_its_own_and_needs_no_home(tmp_path):
+    """A token that Ray leaves in the home folder turns authentication on for later clusters."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_A", "HOME"))}
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [sys.executable, "-c", _TWO_SESSIONS],
+        env=environment | {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:4] == ["64 True", "[]"] * 2, done.stderr
+    assert not home.exists()
+
+
+@pytest.mark.cluster
+def test_a_folder_too_long_for_sockets_is_named(tmp_path, checkpoint):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    picture(0, 64, 64).save(tmp_path / "0.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "odtk_ray", "infer", str(checkpoint), "--images", str(tmp_path)],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"too long a name for sockets: {long}\n  hint: export RAY_TMPDIR=" in done.stderr

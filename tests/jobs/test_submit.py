@@ -58,7 +58,7 @@ def server(tmp_path_factory):
     while subprocess.run(listing, check=False, env=environment, capture_output=True).returncode:
         assert process.poll() is None, (folder / "log").read_text()
         time.sleep(1)
-    yield address, environment
+    yield address, environment | {"HEAD": f"127.0.0.1:{port}"}
     process.terminate()
     process.wait(60)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -80,6 +80,21 @@ def infer_line(checkpoint, photos, *more, resize=64):
 
 def last_line(output):
     return json.loads(output.strip().splitlines()[-1])
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    "own", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "other"}]
+)
+def test_a_cluster_that_asks_for_another_token_is_named(server, checkpoint, photos_of_40, own):
+    _, environment = server
+    line = infer_line(checkpoint, photos_of_40, "--address", environment["HEAD"])
+    own = environment | own | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, check=False, env=own, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-2:]
+    assert said[0].endswith("it asks for a token, and ours is missing or wrong")
+    assert "RAY_AUTH_TOKEN" in said[1]
 
 
 @pytest.mark.cluster
