@@ -22,7 +22,7 @@ from PIL import Image
 from sessions import cluster_head, simulated_cluster, start_ray
 from synthetic import Quiet, picture, tiny_model
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.local_gpus import list_gpus
 
 # Ray asks for this before it is imported; usage reports would leave the machine.

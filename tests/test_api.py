@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import odtk_ray
 from odtk_ray import api
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.options import options_of
 

@@ -8,7 +8,7 @@ import click
 import pytest
 from documents import PAGES, ROOT, anchors, links, odtk_ray_calls
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.errors import UsageError
 
 # The changelog may name what later versions no longer have.

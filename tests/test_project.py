@@ -107,9 +107,9 @@ HEAVY = {"torch", "torchvision", "ray", "tensorrt", "pycuda", "onnxruntime"}
 )
 def test_help_imports_nothing_heavy(command):
     code = (
-        "import odtk_ray.cli, sys",
+        "import odtk_ray.cli.process, sys",
         f"sys.argv = ['odtk-ray', *{command}]",
-        "try: odtk_ray.cli.main()",
+        "try: odtk_ray.cli.process.main()",
         "except SystemExit as end: assert not end.code, end.code",
     )
     loaded = modules_after(*code)
@@ -119,9 +119,9 @@ def test_help_imports_nothing_heavy(command):
 
 def test_writing_the_demonstration_imports_nothing_heavy(tmp_path):
     loaded = modules_after(
-        "import odtk_ray.cli, sys",
+        "import odtk_ray.cli.process, sys",
         f"sys.argv = ['odtk-ray', 'demo', {str(tmp_path / 'demo')!r}]",
-        "try: odtk_ray.cli.main()",
+        "try: odtk_ray.cli.process.main()",
         "except SystemExit as end: assert not end.code, end.code",
     )
     assert (tmp_path / "demo" / "trees.pth").exists()

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from documents import PAGES, ROOT, blocks, command_lines
 from synthetic import picture
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 README = ROOT / "README.md"
 TEXT = README.read_text()

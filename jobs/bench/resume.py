@@ -21,7 +21,7 @@ from measure import TreeCpu, load, machine, stage, table
 
 from odtk_ray.shards import cut_shards
 
-COMMAND = "from odtk_ray.cli import main; main()"
+COMMAND = "from odtk_ray.cli.process import main; main()"
 
 
 def until_merge(folder: Path) -> tuple[float, float]:

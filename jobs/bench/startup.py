@@ -11,7 +11,7 @@ import time
 import click
 from measure import load, machine, table
 
-COMMAND = [sys.executable, "-c", "from odtk_ray.cli import main; main()", "--help"]
+COMMAND = [sys.executable, "-c", "from odtk_ray.cli.process import main; main()", "--help"]
 
 
 def measure(command: list[str]) -> tuple[float, float]:

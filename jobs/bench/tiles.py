@@ -25,7 +25,7 @@ from PIL import Image
 
 import odtk_ray
 
-COMMAND = "from odtk_ray.cli import main; main()"
+COMMAND = "from odtk_ray.cli.process import main; main()"
 MODEL = Path(odtk_ray.__file__).parent / "assets" / "trees.pth"
 CELL = 1000  # pixels after which the picture repeats itself
 

@@ -10,6 +10,7 @@ import os
 import click
 
 from odtk_ray.cli.colours import echo, label
+from odtk_ray.cli.stop_signals import asked_to_stop
 from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
 _KEPT = "what is committed stays; run again with --resume"
@@ -22,7 +23,7 @@ def print_failure(error: BaseException, *, resumable: bool = False) -> int:
         error: what a command, or the parsing of its arguments, raised.
         resumable: whether the command goes on with --resume.
     """
-    if isinstance(error, KeyboardInterrupt | click.Abort):
+    if isinstance(error, KeyboardInterrupt | click.Abort) or asked_to_stop():
         echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
         return EXIT_FAILED
     what, why, hint, code = _described(error, resumable)

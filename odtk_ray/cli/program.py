@@ -38,18 +38,19 @@ for _command in (infer, export, info, doctor, convert, demo, completion):
     cli.add_command(_command)
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def run() -> int:
+    """Run the command that is asked for, and return its exit code."""
     # Ray would print a banner about usage statistics among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     counts: dict[str, int] = {}
     try:
         cli(obj=counts)
+        code = EXIT_OK
     except SystemExit as stop:
-        from odtk_ray.cli.job import in_job, last_line
+        code = stop.code if isinstance(stop.code, int) else EXIT_OK
+    from odtk_ray.cli.job import in_job, last_line
 
-        if in_job():
-            sys.stderr.flush()
-            code = stop.code if isinstance(stop.code, int) else EXIT_OK
-            click.echo(last_line(code, counts))
-        raise
+    if in_job():
+        sys.stderr.flush()
+        click.echo(last_line(code, counts))
+    return code

@@ -76,7 +76,8 @@ class Interruption:
             return note
 
         main = threading.current_thread() is threading.main_thread()
-        here = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if main}
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()
+        here = {number: signal.getsignal(number) for number in numbers}
         try:
             for number, handler in here.items():
                 if callable(handler):

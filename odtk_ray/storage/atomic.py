@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import posixpath
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from odtk_ray.storage.files import is_uri
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
+_RANDOM = secrets.token_hex(4)
+
+
 class FileDraft:
     """A file that is being written: `publish` moves it to its target, `discard` removes it.
 
@@ -31,7 +35,7 @@ class FileDraft:
     Args:
         path: of the target, local or a URI.
         tag: of the temporary name, so that another process can remove the part of a killed one
-            (`discard_part`); None uses the process's number.
+            (`discard_part`); None takes one of the process's own.
 
     Attributes:
         path: of the target.
@@ -202,8 +206,17 @@ def remove_folder(path: str) -> None:
 
 
 def part_of(path: str, tag: str | None = None) -> str:
-    """Return the temporary name beside a local file or folder."""
-    return f"{path}.{tag or os.getpid()}.tmp"
+    """Return the temporary name beside a local file or folder: the process's own, or the tag's."""
+    return f"{path}.{tag or own_tag()}.tmp"
+
+
+def own_tag() -> str:
+    """Return what no other process puts into its temporary names.
+
+    Numbers of processes come again, in a container with every start: what a killed one left must
+    not be in the way.
+    """
+    return f"{os.getpid()}-{_RANDOM}"
 
 
 def discard_part(path: str, tag: str) -> None:

@@ -7,6 +7,7 @@ import stat
 
 from odtk_ray.errors import UsageError
 from odtk_ray.storage import files, object_stores
+from odtk_ray.storage.atomic import own_tag
 from odtk_ray.storage.nearest_path import nearest_path
 
 # What image files begin with: JPEG, PNG, GIF, TIFF, BMP, JPEG 2000, and RIFF for WebP.
@@ -74,7 +75,7 @@ def check_writable(path: str) -> None:
         UsageError: otherwise.
     """
     folder = os.path.dirname(files.absolute(path))
-    probe = files.join(folder, f".odtk-ray.{os.getpid()}.tmp")
+    probe = files.join(folder, f".odtk-ray.{own_tag()}.tmp")
     if not files.is_uri(path) and not os.path.isdir(folder):
         missing = os.path.dirname(path)
         found = nearest_path(missing)

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from pseudo_terminal import on_terminal
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 RED, CYAN, END = "\x1b[31m\x1b[1m", "\x1b[36m", "\x1b[0m"
 WRONG = ("infer", "model.pth", "--conf", "0.3")

@@ -12,10 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 # As the console script does; its name is what the shells' scripts call.
-PROGRAM = "import sys; sys.argv[0] = 'odtk-ray'; from odtk_ray.cli import main; main()"
+PROGRAM = "import sys; sys.argv[0] = 'odtk-ray'; from odtk_ray.cli.process import main; main()"
 
 
 @pytest.fixture

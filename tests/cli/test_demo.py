@@ -12,7 +12,7 @@ from effort import long_case
 from PIL import Image, ImageChops
 
 import odtk_ray.assets
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 ASSETS = Path(odtk_ray.assets.__file__).parent
 FILES = {

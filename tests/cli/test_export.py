@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.datasets.rotated_boxes import corners
 
 

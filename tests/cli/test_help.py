@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.options import options_of
 

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from synthetic import picture
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 SMALL = ("--resize", "64", "--max-size", "128", "--threads-per-worker", "1")
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from synthetic import picture
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.cli.screen import Console
 
 LEFTOVERS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 
 
 @pytest.fixture(autouse=True)

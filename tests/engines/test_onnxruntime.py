@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.errors import UsageError

@@ -19,7 +19,7 @@ from synthetic import ABOUT
 import cuda_ops
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.artifacts.sidecar import Sidecar, check_machine, read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.launches import Launches
 from odtk_ray.engines.loaded_plan import check_engine
 from odtk_ray.errors import ImageError, UsageError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.records import to_bbox

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from synthetic import picture
 
 from odtk_ray.artifacts.exported_model import read_exported
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 from odtk_ray.exports.check.compare_detections import match
 from odtk_ray.images.decode_image import load_picture

@@ -20,7 +20,7 @@ from machines_for_tests import A10G, ADA, H100, QUADRO, having, simulated, unabl
 
 from odtk_ray.artifacts.engine_set import read_engine_set, read_plan_and_sidecar
 from odtk_ray.artifacts.sidecar import read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.exports.engine_set import export_set as module
 
 pytest.importorskip("tensorrt_rtx")
@@ -35,7 +35,7 @@ from odtk_ray.exports.engine_set import export_set as module
 module.export_set = functools.partial(
     module.export_set, inspect=simulated, open_built=unable
 )
-from odtk_ray.cli import main
+from odtk_ray.cli.process import main
 main()
 """
 

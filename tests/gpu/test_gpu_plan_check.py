@@ -17,7 +17,7 @@ from plain_network import SIZE, PlainNetwork, pictures
 from synthetic import picture
 
 from odtk_ray.artifacts.sidecar import read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.exports.check.layer_precisions import read_layers
 from odtk_ray.exports.check.runners import open_tensorrt_plan

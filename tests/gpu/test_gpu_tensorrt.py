@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from gpu_helpers import POST, jpeg, matched, raw
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.model.checkpoint import load_checkpoint

@@ -116,7 +116,7 @@ def stopped(self, *receipts):
         threading.Timer(0.05, os.kill, (os.getpid(), signals.pop())).start()
 
 RunFolder.commit = stopped
-from odtk_ray.cli import main
+from odtk_ray.cli.process import main
 main()
 """
 

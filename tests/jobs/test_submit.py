@@ -180,7 +180,7 @@ def test_the_cluster_of_own_machines_is_accepted_by_ray():
 
 
 def test_the_rayjob_calls_the_command_with_flags_that_there_are():
-    from odtk_ray.cli import cli
+    from odtk_ray.cli.program import cli
 
     document = yaml.safe_load((ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text())
     program, verb, *arguments = document["spec"]["entrypoint"].split()
@@ -200,7 +200,7 @@ def test_the_rayjob_calls_the_command_with_flags_that_there_are():
     ],
 )  # fmt: skip
 def test_the_script_for_engines_submits_an_export_of_a_set(tmp_path, flags, types):
-    from odtk_ray.cli import cli
+    from odtk_ray.cli.program import cli
 
     show = tmp_path / "show"
     show.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

@@ -115,7 +115,7 @@ FAULTS = [
     Fault(
         name="write-not-atomic",
         file="odtk_ray/storage/atomic.py",
-        old='return f"{path}.{tag or os.getpid()}.tmp"',
+        old='return f"{path}.{tag or own_tag()}.tmp"',
         new="return path",
         harm="A full disk or a kill destroys the old file, and readers see half of the new one.",
         tests=("tests/storage/test_atomic.py",),

@@ -159,6 +159,18 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_no_other_process_has_our_temporary_names_whatever_its_number():
+    """Not even one of the same number: in a container every start has it again."""
+    code = (
+        "import os; os.getpid = lambda: 7\n"
+        "from odtk_ray.storage.atomic import own_tag; print(own_tag(), own_tag())"
+    )
+    command = [sys.executable, "-c", code]
+    both = [subprocess.check_output(command, text=True).split() for _ in range(2)]
+    assert all(first == second and first.startswith("7-") for first, second in both)
+    assert both[0] != both[1]
+
+
 def test_what_a_killed_writer_left_can_be_removed_by_its_tag(tmp_path):
     for name in ("a", "a.one.tmp", "a.two.tmp"):
         (tmp_path / name).touch()
@@ -197,7 +209,7 @@ def calls(monkeypatch):
 @pytest.mark.parametrize("writer", WRITERS)
 def test_content_then_name_then_folder(tmp_path, calls, writer):
     WRITERS[writer](str(tmp_path / "a"))
-    part = f"a.{os.getpid()}.tmp"
+    part = f"a.{atomic.own_tag()}.tmp"
     assert calls == [f"sync {part}", f"rename {part} a", f"sync {tmp_path.name}/"]
 
 

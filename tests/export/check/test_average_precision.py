@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from odtk_ray.artifacts.exported_model import read_exported
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.exports.check.average_precision import Accuracy, measure_accuracy, read_annotated
 from odtk_ray.exports.check.check_export import CheckResult
 from odtk_ray.exports.check.compare_detections import PICTURES, DetectionComparison

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.artifacts.sidecar import read_sidecar, sidecar_path
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.local_gpus import Gpu
 from odtk_ray.engines.protocol import Outcome
 from odtk_ray.errors import ImageError, OdtkError

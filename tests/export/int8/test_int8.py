@@ -15,7 +15,7 @@ from synthetic import picture
 from torch import nn
 
 from odtk_ray.artifacts.exported_model import read_exported
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.exports.int8.calibration import collect, collect_share, draw_sample

@@ -24,7 +24,7 @@ from synthetic import tiny_model
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
 from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.exports.check.check_export import Unavailable
 from odtk_ray.exports.engine_set import export_set as module

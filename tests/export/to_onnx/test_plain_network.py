@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from plain_network import SIZE, PlainNetwork, pictures
 
 from odtk_ray.artifacts.sidecar import read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 from odtk_ray.artifacts.sidecar import read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.tensorrt.build_plan import PlanOptions
 
@@ -128,7 +128,7 @@ def test_timings_that_cannot_be_kept_cost_no_plan(rtx, plan_models, tmp_path, ca
 
 
 def test_a_checkpoint_needs_torch_to_become_a_plan(rtx, checkpoint, tmp_path):
-    code = "import sys; sys.modules['torch'] = None; from odtk_ray.cli import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from odtk_ray.cli.process import main; main()"
     run = subprocess.run(
         [sys.executable, "-c", code, "export", checkpoint, tmp_path / "m.plan", "--size", "64"],
         capture_output=True, text=True, check=False,

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from synthetic import Quiet
 
 from odtk_ray.artifacts.sidecar import read_sidecar
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.config import ExportConfig
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.image_lists import ImageLists
@@ -157,7 +157,7 @@ def test_onnx_to_plan_needs_no_torch(rtx, plan_models, tmp_path):
     code = (
         "import sys\n"
         "for name in sys.argv.pop().split(','): sys.modules[name] = None\n"
-        "from odtk_ray.cli import main; main()"
+        "from odtk_ray.cli.process import main; main()"
     )
     for flags, blocked in (([], "torch,ray"), (["--full-precision"], "torch,ray,onnx")):
         run = subprocess.run(

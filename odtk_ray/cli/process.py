@@ -1,0 +1,30 @@
+"""The frame around a command's process: signals, standard streams, and how it ends.
+
+It imports nothing heavy, so that a signal that comes early finds it in place.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from odtk_ray.cli import stop_signals
+from odtk_ray.cli.standard_streams import StandardStreams
+from odtk_ray.errors import EXIT_FAILED
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    streams = StandardStreams()
+    try:
+        stop_signals.listen()
+        from odtk_ray.cli.program import run
+
+        code = run()
+    except BaseException:
+        if not stop_signals.asked_to_stop():
+            raise
+        print("stopped", file=sys.stderr)
+        code = EXIT_FAILED
+    stop_signals.leave(code)
+    sys.exit(streams.end(code))

@@ -1,0 +1,62 @@
+"""What Ctrl-C, SIGTERM and SIGHUP do: the first stops the work, the third ends the process.
+
+The state is the process's, as signal handlers are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+from odtk_ray.errors import EXIT_FAILED
+
+_asked: list[int] = []  # the signals so far
+
+
+def listen() -> None:
+    """Have signals that ask to stop raise KeyboardInterrupt, once.
+
+    Of what handlers raise, Ray's calls let nothing else through. What removes half-written files
+    and ends Ray is not disturbed by a second signal; a third one ends the process as SIGKILL does,
+    which every run survives. A signal that is ignored, as under nohup, stays ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def leave(code: int) -> None:
+    """Have signals end the process at once: all is done, and this is its exit code."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        os._exit(code)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def asked_to_stop() -> bool:
+    """Whether there was such a signal: libraries turn its exception into many others."""
+    return bool(_asked)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+    if len(_asked) == 1:
+        raise KeyboardInterrupt
+    if len(_asked) == 2:
+        _say("stopping; once more ends it at once")
+        return
+    _say("stopped")
+    os._exit(EXIT_FAILED)
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error; a stream may be in the middle of another."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:  # the terminal is gone
+        return

@@ -1,0 +1,166 @@
+"""The frame of the process: standard streams that are gone, and signals at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import picture
+
+PROGRAM = [sys.executable, "-m", "odtk_ray"]
+FULL = "error: cannot write to standard output: No space left on device\n"
+CLOSED = "error: cannot write to standard output: Bad file descriptor\n"
+
+
+@pytest.fixture
+def line(request, checkpoint, tmp_path):
+    """A command line that prints, by what it does."""
+    return (
+        PROGRAM
+        + {
+            "help": ["--help"],
+            "version": ["--version"],
+            "info": ["info", str(checkpoint)],
+            "completion": ["completion", "bash"],
+        }[request.param]
+    )
+
+
+COMMANDS = pytest.mark.parametrize("line", ["help", "version", "info", "completion"], indirect=True)
+
+
+@COMMANDS
+def test_a_full_disk_behind_standard_output_is_said(line):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, FULL)
+
+
+@COMMANDS
+def test_a_closed_standard_output_is_said(line):
+    shell = ["sh", "-c", '"$@" >&-', "sh", *line]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, CLOSED)
+
+
+@COMMANDS
+def test_a_reader_that_has_read_enough_is_no_failure(line):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("error", [">&-", ">/dev/full"])
+def test_errors_that_nobody_can_read_keep_their_exit_code(error):
+    done = subprocess.run(["sh", "-c", f'"$@" 2{error}', "sh", *PROGRAM, "nothing"], check=False)
+    assert done.returncode == 2
+
+
+def test_files_never_get_what_a_closed_stream_was_to_have(tmp_path):
+    """The first file that is opened would have the stream's number."""
+    code = (
+        "from odtk_ray.cli.standard_streams import StandardStreams; StandardStreams()\n"
+        "import os; file = open('file', 'w'); os.write(2, b'error'); print('text')\n"
+    )
+    shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", code]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(shell, cwd=tmp_path, check=False, env=os.environ | {"PYTHONPATH": path})
+    assert (tmp_path / "file").read_text() == ""
+
+
+# The command line, which is sent a signal as a module begins to be imported. What it raises there
+# comes out as an ImportError, as C extensions have it.
+AT_IMPORT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), {number})
+            except KeyboardInterrupt as error:
+                raise ImportError("cannot import a part") from error
+
+sys.meta_path.insert(0, Interrupting())
+from odtk_ray.cli.process import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["click", "odtk_ray.api", "torch"])
+def test_a_signal_during_imports_stops_with_a_sentence(checkpoint, tmp_path, module, number):
+    picture(0, 32, 32).save(tmp_path / "0.png")
+    code = AT_IMPORT.format(module=module, number=int(number))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "infer", str(checkpoint), "--images", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("stopped")
+    assert done.stderr.count("\n") == 1
+
+
+# Stops as our commands do, and has its standard input tell when the cleaning has ended.
+CLEANING = """
+import sys, time
+from odtk_ray.cli import stop_signals
+stop_signals.listen()
+try:
+    print("working", flush=True)
+    while True:
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("cleaning", flush=True)
+    sys.stdin.read()
+    print("clean", flush=True)
+"""
+
+
+def test_a_second_signal_does_not_disturb_the_cleaning_and_a_third_ends_it():
+    with subprocess.Popen(
+        [sys.executable, "-c", CLEANING], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "cleaning\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stopping; once more ends it at once\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 1
+        assert process.stderr.read() == "stopped\n"
+        assert process.stdout.read() == ""
+
+
+def test_two_signals_leave_the_cleaning_its_time():
+    with subprocess.Popen(
+        [sys.executable, "-c", CLEANING], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "cleaning\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline() == "stopping; once more ends it at once\n"
+        process.stdin.close()
+        assert process.wait() == 0
+        assert process.stdout.read() == "clean\n"
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored():
+    code = CLEANING.replace("import sys", "import os, signal, sys").replace(
+        "    while True:\n        time.sleep(60)\n", "    os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    shell = ["nohup", sys.executable, "-c", code]
+    done = subprocess.run(
+        shell, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout == "working\n"
