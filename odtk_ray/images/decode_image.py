@@ -90,7 +90,8 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
     v >> 8, the high byte, as Pillow does for 16-bit colour (v >> 4 for 12-bit TIFF); Pillow's own
-    conversion would clip it to white. The orientation tag of TIFF belongs to the format and is
+    conversion would clip it to white. Where 0 is white (TIFF's WhiteIsZero), pixels are inverted,
+    which Pillow leaves out at 16 bits. The orientation tag of TIFF belongs to the format and is
     always applied, by Pillow.
 
     Args:
@@ -180,8 +181,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
-    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
-    return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+    return Image.fromarray(255 - high if white_is_zero else high)
 
 
 @contextlib.contextmanager

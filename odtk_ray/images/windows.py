@@ -198,7 +198,8 @@ class TiffWindows:
             rest = self.height - row * self._size[1]
             height = self._size[1] if self._tiled else min(self._size[1], rest)
             if self._bytes[number] == 0:
-                pixels = np.zeros((height, self._size[0], 3), np.uint8)
+                nothing = 255 if self._tags.get(_PHOTOMETRIC) == 0 else 0  # where 0 is white
+                pixels = np.full((height, self._size[0], 3), nothing, np.uint8)
             else:
                 pixels = decode_image(self._as_file(data, height), self._prep)
             self._cache[number] = pixels

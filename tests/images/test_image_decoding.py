@@ -37,11 +37,11 @@ def exif(orientation):
     return tags.tobytes()
 
 
-def tiff(order, bits, strip):
+def tiff(order, bits, strip, photometric=1):
     """A bare gray TIFF of 50 x 30 pixels; `strip` holds them as they stand in the file."""
     size, start = len(strip), 8 + 2 + 12 * 9 + 4
-    tags = [(256, 50), (257, 30), (258, bits), (259, 1), (262, 1), (273, start), (277, 1)]
-    tags += [(278, 30), (279, size)]
+    tags = [(256, 50), (257, 30), (258, bits), (259, 1), (262, photometric), (273, start)]
+    tags += [(277, 1), (278, 30), (279, size)]
     fields = b"".join(  # type 3 is a short, padded at its end, type 4 a long
         struct.pack(order + ("HHII" if tag == 279 else "HHIHxx"), tag, 3 + (tag == 279), 1, value)
         for tag, value in tags
@@ -92,6 +92,8 @@ DECODED = {
     "pgm 16 bit": (packed(Image.fromarray(GRAY16), "PPM"), as_rgb(HIGH)),
     "tiff 16 bit": (tiff("<", 16, GRAY16.astype("<u2").tobytes()), as_rgb(HIGH)),
     "tiff 16 bit big-endian": (tiff(">", 16, GRAY16.astype(">u2").tobytes()), as_rgb(HIGH)),
+    "tiff 16 bit, 0 is white": (tiff("<", 16, (~GRAY16).astype("<u2").tobytes(), 0), as_rgb(HIGH)),
+    "tiff 8 bit, 0 is white": (tiff("<", 8, (~GRAY).tobytes(), 0), as_rgb(GRAY)),
     "tiff 12 bit": (tiff("<", 12, PACKED12.astype(np.uint8).tobytes()), as_rgb(HIGH)),
     "gif": (packed(PALETTE, "GIF"), PALETTE_RGB),
     "first of two frames": (

@@ -1,6 +1,7 @@
 """Parts of pictures are the same, whether the picture is decoded as a whole or by segments."""
 
 import io
+import struct
 import tempfile
 from types import SimpleNamespace
 
@@ -97,6 +98,15 @@ def test_pictures_are_made_smaller_by_the_least_factor(width, height, limit, see
     fits = [n for n in range(1, 1300) if -(-width // n) * -(-height // n) <= limit]
     assert factor == fits[0]
     np.testing.assert_array_equal(smaller, whole.reduce(factor))
+
+
+@pytest.mark.parametrize(("photometric", "colour"), [(0, 255), (1, 0)])
+def test_parts_left_out_are_zeros_which_may_be_white(photometric, colour):
+    tags = {256: 300, 257: 210, 258: 16, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 210, 279: 0}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    found = windows_of(data, Preprocessing())
+    assert (found.read(0, 0, 300, 210) == colour).all()
 
 
 @given(x=st.integers(0, 299), y=st.integers(0, 209), w=st.integers(1, 300), h=st.integers(1, 210))
