@@ -27,6 +27,7 @@ from odtk_ray.datasets.ground_truth import (
     read_box,
     read_number,
 )
+from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.json_stream import JsonError, scan
 from odtk_ray.datasets.polygons import is_nested, read_rings
 from odtk_ray.datasets.rotated_boxes import corners
@@ -111,11 +112,10 @@ def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
             yield chunk.key, chunk.items
 
 
-def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
-    """Return an id, or None if it is invalid: JSON's true is not 1, and integers have 64 bits."""
+def _key(entry: Mapping[str, Any], name: str = "id") -> str | None:
+    """Return the text of an id, or None if it is invalid."""
     value = entry.get(name)
-    usable = isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
-    return value if usable else None
+    return id_text(value) if is_id(value) else None
 
 
 def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:

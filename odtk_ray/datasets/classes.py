@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
 from odtk_ray.plural import counted
@@ -83,7 +84,7 @@ def _from_file(
         positions = [file_names.index(name) for name in class_names or ()]
     else:
         positions = list(range(classes))
-    ids = [json.dumps(categories[p]["id"]) for p in positions]
+    ids = [id_text(categories[p]["id"]) for p in positions]
     names = [file_names[p] for p in positions]
     how = "by name" if by_name else "in the order of the file"
     note = f"category_id follows the annotation file, {how}: {_words(ids, names)}"

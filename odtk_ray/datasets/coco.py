@@ -22,6 +22,7 @@ from odtk_ray.datasets.annotation_paths import (
     outside,
 )
 from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
+from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.datasets.truth_remarks import truth_remarks
@@ -168,25 +169,23 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
-def _id_text(path: str, value: object, name: str) -> str:
-    if isinstance(value, str):
-        return json.dumps(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return str(value)
-    raise _malformed(
-        path, f"the id of {name} is {json.dumps(value)}, neither text nor a 64-bit integer"
-    )
+def _id_text(path: str, value: object, owner: str) -> str:
+    if not is_id(value):
+        why = f"the id of {owner} is {json.dumps(value)}, neither text nor a whole number"
+        raise _malformed(path, why)
+    return id_text(value)
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
     for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("id"), (int, str)):
-            raise _malformed(path, "an entry of `categories` has no id")
+        if not isinstance(item, dict):
+            raise _malformed(path, "an entry of `categories` is not an object")
+        _id_text(path, item.get("id"), f"category {json.dumps(item.get('name'))}")
     return items
 
 
 def _check_categories(path: str, categories: list[dict[str, Any]]) -> None:
-    ids = [json.dumps(category["id"]) for category in categories]
+    ids = [id_text(category["id"]) for category in categories]
     if len(set(ids)) < len(ids):
         raise _malformed(path, "two of its categories have the same id")
 

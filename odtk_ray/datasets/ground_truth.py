@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.polygons import FARTHEST, Polygons, PolygonsBuilder, is_nested, read_rings
 from odtk_ray.datasets.rotated_boxes import corners
 
@@ -120,8 +121,8 @@ class GroundTruthBuilder:
     def add(self, annotations: Iterable[Mapping[str, Any]]) -> None:
         """Add parsed entries of the file's `annotations` list, in file order."""
         for annotation in annotations:
-            image = self._image_index.get(_key(annotation.get("image_id")))
-            category = self._category_index.get(_key(annotation.get("category_id")))
+            image = self._image_index.get(id_text(annotation.get("image_id")))
+            category = self._category_index.get(id_text(annotation.get("category_id")))
             if image is None:
                 self.unknown_images += 1
             elif category is None:
@@ -155,7 +156,7 @@ class GroundTruthBuilder:
 
     def _malformed(self, annotation: Mapping[str, Any]) -> None:
         self.malformed_boxes += 1
-        self.first_malformed = self.first_malformed or _key(annotation.get("id"))
+        self.first_malformed = self.first_malformed or id_text(annotation.get("id"))
 
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
         """Collect an outline; return the un-rotated box, or the one that encloses the outline."""
@@ -167,7 +168,7 @@ class GroundTruthBuilder:
         outline = rings or [corners(np.array([bbox])).ravel().tolist()]
         if is_far(outline):
             self.far_outlines += 1
-            self.first_far = self.first_far or _key(annotation.get("id"))
+            self.first_far = self.first_far or id_text(annotation.get("id"))
             return None
         if rings is None:
             self.missing_outlines += 1
@@ -210,10 +211,6 @@ def image_ranks(image_ids: Sequence[str]) -> NDArray[np.int64]:
     ranks = np.empty(len(ids), np.int64)
     ranks[order] = np.arange(len(ids))
     return ranks
-
-
-def _key(value: object) -> str:
-    return str(value) if type(value) is int else json.dumps(value)
 
 
 def read_box(value: object) -> list[float] | None:

@@ -26,6 +26,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
 from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
+from odtk_ray.run.output_text import check_text
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -105,6 +106,10 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
+        stored = run.plan.outputs
+        check_text(
+            config.output, run.plan.records, stored["category_ids"], stored["category_names"]
+        )
         return draft
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
@@ -115,6 +120,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     draft = _open_model(config, dataset.digest)
     model = draft.opened.model
     classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
+    check_text(config.output, dataset.records, classes.ids, classes.names)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
     return replace(draft, dataset=dataset, classes=classes)

@@ -44,6 +44,24 @@ def test_images_in_order_of_the_file(folder):
     assert found.digest == file_digest(path)
 
 
+def test_equal_numbers_are_equal_ids(folder):
+    entries = [image(0.0, "b.jpg"), image(10**30, "sub/c.jpg"), image("1", "a.jpg")]
+    boxes = [
+        {"id": n, "image_id": i, "category_id": c, "bbox": [1, 2, 3, 4], "area": n}
+        for n, (i, c) in enumerate([(0, 7.0), (-0.0, 2), (1e30, 7), ("1", 2.0), (10**30, 7)])
+    ]
+    categories = [{"id": 7, "name": "seven"}, {"id": 2.0, "name": "two"}]
+    path = write(folder, images=entries, annotations=boxes, categories=categories)
+    found = read_coco(path, str(folder))
+    ids = found.records["image_id"].to_pylist()
+    assert ids == ["0", str(10**30), '"1"']
+    assert [json.loads(e) for e in found.records["entry"].to_pylist()] == entries
+    truth, _ = read_truth(path, {text: n for n, text in enumerate(ids)}, {"7": 0, "2": 1})
+    # 1e30 is 10^30 + 19884624838656, another number.
+    assert truth.area.tolist() == [0, 1, 4, 3]
+    assert truth.category.tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}, {"width": True}]
 )
@@ -132,13 +150,29 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ),
         ('{"images": [{"file_name": "a.jpg"}]}', "the id of a.jpg is null"),
         ('{"images": [{"id": 1.5, "file_name": "a.jpg"}]}', "is 1.5"),
-        ('{"images": [{"id": 9223372036854775808, "file_name": "a.jpg"}]}', "64-bit"),
+        ('{"images": [{"id": true, "file_name": "a.jpg"}]}', "is true, neither text nor a whole"),
         (
             '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}',
             r"1 image id occurs twice \(first: 1\)",
         ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1.0, "file_name": "b.jpg"}]}',
+            r"1 image id occurs twice \(first: 1\)",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1}, {"id": 1.0}]}',
+            "two of its categories have the same id",
+        ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', "no `categories`"),
-        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}', "has no id"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}',
+            "id of category null",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": true}]}',
+            "is true, neither text nor a whole number",
+        ),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [3]}', "is not an object"),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}', "not a usable COCO annotation file"),
     ],
 )
