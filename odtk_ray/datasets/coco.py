@@ -25,7 +25,8 @@ from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
 from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
-from odtk_ray.datasets.truth_remarks import truth_remarks
+from odtk_ray.datasets.problems import Findings, Problem
+from odtk_ray.datasets.truth_remarks import add_names_that_repeat
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
 from odtk_ray.records import RECORD_SCHEMA
@@ -69,6 +70,37 @@ def read_coco(
             lie outside `images`.
     """
     images = image_folder(images)
+    tables, categories, has_truth, digest = _read_tables(path, images)
+    records = pa.concat_tables(tables) if tables else None
+    if records is None or len(records) == 0:
+        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
+    if has_truth and categories is None:
+        raise _malformed(path, "it has `annotations` but no `categories`")
+    _check_ids(path, records)
+    _check_categories(path, categories or [])
+    records, missing = _present(path, images, records.slice(0, limit), allow_missing)
+    index = pa.array(np.arange(len(records)), pa.int64())
+    findings = Findings()
+    add_names_that_repeat(findings, categories or [])
+    ambiguous = has_truth and findings.count(Problem.SAME_NAME)
+    gone = counted(len(missing), "image whose file is missing", "images whose files are missing")
+    return Dataset(
+        records.set_column(0, RECORD_SCHEMA.field("index"), index),
+        categories,
+        path,
+        has_truth,
+        digest,
+        missing,
+        [f"left out {gone}"] if missing else [],
+        [str(finding) for finding in findings],
+        _used_categories(path) if ambiguous else frozenset(),
+    )
+
+
+def _read_tables(
+    path: str, images: str
+) -> tuple[list[pa.Table], list[dict[str, Any]] | None, bool, str]:
+    """Read rows of images, categories, whether there are annotations, and the file's SHA-256."""
     tables: list[pa.Table] = []
     categories: list[dict[str, Any]] | None = None
     has_truth = False
@@ -84,30 +116,11 @@ def read_coco(
                     tables.append(_records(path, images, chunk.items))
                 else:
                     categories = [*(categories or []), *_categories(path, chunk.items)]
-            digest = stream.hexdigest()
+            return tables, categories, has_truth, stream.hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
     except JsonError as error:
         raise _malformed(path, str(error)) from error
-    records = pa.concat_tables(tables) if tables else None
-    if records is None or len(records) == 0:
-        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
-    if has_truth and categories is None:
-        raise _malformed(path, "it has `annotations` but no `categories`")
-    _check_ids(path, records)
-    _check_categories(path, categories or [])
-    records, missing = _present(path, images, records.slice(0, limit), allow_missing)
-    index = pa.array(np.arange(len(records)), pa.int64())
-    gone = counted(len(missing), "image whose file is missing", "images whose files are missing")
-    return Dataset(
-        records.set_column(0, RECORD_SCHEMA.field("index"), index),
-        categories,
-        path,
-        has_truth,
-        digest,
-        missing,
-        [f"left out {gone}"] if missing else [],
-    )
 
 
 def read_truth(
@@ -115,6 +128,7 @@ def read_truth(
     image_index: Mapping[str, int],
     category_index: Mapping[str, int],
     rotated: bool = False,
+    partial: bool = False,
 ) -> tuple[GroundTruth, list[str]]:
     """Read the ground truth of an annotation file, and remarks about what it lacks.
 
@@ -123,25 +137,44 @@ def read_truth(
         image_index: record index for the JSON text of each image id.
         category_index: position in `categories` for the JSON text of each category id.
         rotated: whether outlines are to be found, not boxes.
+        partial: whether the file has more images than `image_index`, which are not evaluated.
 
     Raises:
         OdtkError: the file cannot be read to its end. That shows late, since planning passes over
             the annotations without parsing them.
     """
-    builder, others = GroundTruthBuilder(image_index, category_index, rotated), 0
     try:
+        others = _values(path, "images", "id") if partial else frozenset()
+        builder = GroundTruthBuilder(image_index, category_index, rotated, others)
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                entries = [item for item in chunk.items if isinstance(item, dict)]
-                others += len(chunk.items) - len(entries)
-                builder.add(entries)
+                builder.add(chunk.items)
     except (OSError, JsonError) as error:
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
             "the detections are written and kept: repair the file and continue with --resume",
         ) from error
-    return builder.build(), truth_remarks(builder, others)
+    return builder.build(), [str(finding) for finding in builder.findings]
+
+
+def _used_categories(path: str) -> frozenset[str]:
+    """Read the JSON texts of the category ids that annotations have."""
+    try:
+        return _values(path, "annotations", "category_id")
+    except (OSError, JsonError) as error:
+        raise _malformed(path, str(error)) from error
+
+
+def _values(path: str, table: str, key: str) -> frozenset[str]:
+    """Read the ids that the entries of a table have under a key, as JSON texts."""
+    with storage.open_input(path) as stream:
+        return frozenset(
+            id_text(item.get(key))
+            for chunk in scan(stream, (table,))
+            for item in chunk.items
+            if isinstance(item, dict)
+        )
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:

@@ -69,6 +69,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
         {text: index for index, text in enumerate(ids)},
         {id_text(category.id): i for i, category in enumerate(categories)},
         rotated,
+        partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
     )
     overlaps: list[Overlap] = [BoxOverlap(truth)]
     if rotated:

@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from odtk_ray import storage
 from odtk_ray.checks.annotations import AnnotationReport
-from odtk_ray.checks.problems import Problem, shown
 from odtk_ray.datasets.annotation_paths import below, image_folder, image_path
 from odtk_ray.datasets.ground_truth import read_box
 from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.polygons import read_rings
+from odtk_ray.datasets.problems import Problem, shown
 from odtk_ray.datasets.rotated_boxes import Floats, corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.windows import Windowed, open_windowed
@@ -86,7 +86,7 @@ def _sheet(report: AnnotationReport, paths: Mapping[Any, str]) -> Image.Image:
             if key not in broken:
                 broken.add(key)
                 name = shown(report.images[key]["file_name"])
-                report.add(Problem.NO_PICTURE, f"is {name} ({error})")
+                report.findings.add(Problem.NO_PICTURE, f"is {name} ({error})")
             tile = Image.new("RGB", (_TILE, _TILE), _GRAY)
         sheet.paste(tile, at)
         _caption(ImageDraw.Draw(sheet), entry, (at[0] + 6, at[1] + _TILE + 4))

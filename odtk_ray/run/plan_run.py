@@ -119,10 +119,14 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     check_drawing(config, dataset.records)
     draft = _open_model(config, dataset.digest)
     model = draft.opened.model
-    classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
+    classes = map_classes(
+        model.classes, model.class_names, model.category_ids, dataset.categories, dataset.used
+    )
     check_text(config.output, dataset.records, classes.ids, classes.names)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
+    for warning in dataset.warnings:
+        reporter.warn(warning)
     return replace(draft, dataset=dataset, classes=classes)
 
 

@@ -203,11 +203,13 @@ def test_truth_and_remarks(folder):
     assert truth.category.tolist() == [1, 1]
     assert truth.area.tolist() == [10, 12]
     assert remarks == [
-        "1 annotation has an unknown category_id",
-        "1 annotation has no valid bbox (first: id 4)",
-        "1 bbox has five numbers and is left out: this is a rotated box, "
-        "and the model's are axis-aligned",
-        "1 annotation has no area: width * height counts",
+        "image_id belongs to no image of the file: 1 annotation, the first has id 5",
+        "category_id belongs to no category of the file: 1 annotation, the first has id 3",
+        "bbox is not 4 or 5 finite numbers, or has a negative side: 1 annotation, "
+        "the first has id 4",
+        "no area: width * height counts: 1 annotation, the first has id 2",
+        "bbox has five numbers: a rotated box, left out without --rotated-bbox: 1 annotation, "
+        "the first has id 6",
     ]
 
 
@@ -223,17 +225,19 @@ def test_remarks_about_rotated_boxes(folder):
     truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
     assert len(truth) == 3
     assert remarks == [
-        "1 annotation reaches beyond 1,000,000 pixels and is left out (first: id 1): "
-        "such coordinates should be mended",
-        "2 annotations have no segmentation of polygons: the corners of the bbox count, "
-        "theta clockwise",
-        "1 of these bboxes has no theta: 0 counts",
+        "coordinates are beyond 1,000,000 pixels: 1 annotation, the first has id 1\n"
+        "  hint: correct them: rotated boxes so far away are not evaluated",
+        "bbox has no theta: 0 is taken: 1 annotation, the first has id 2",
+        "no segmentation of polygons: the corners of the box count: 2 annotations, "
+        "the first has id 2",
     ]
 
 
 def test_annotations_that_are_no_objects_are_said(folder):
     path = write(folder, annotations=[None, 3], images=[])
-    assert read_truth(path, {}, {})[1] == ["2 entries of `annotations` are no objects"]
+    assert read_truth(path, {}, {})[1] == [
+        "entry is not an object: 2 entries, the first is null in `annotations`"
+    ]
 
 
 def test_annotations_that_break_off_are_said(folder):

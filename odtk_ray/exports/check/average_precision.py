@@ -108,7 +108,9 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
     )
     if next(_pictures(paths, about.size), None) is None:
         raise UsageError(f"none of the images of {annotations} can be used", f"in {images}")
-    classes = map_classes(about.classes, about.class_names, about.category_ids, dataset.categories)
+    classes = map_classes(
+        about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
+    )
     return AnnotatedImages(ids, paths, categories, truth, np.array(classes.positions, np.int32))
 
 
