@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from odtk_ray import storage
+from odtk_ray.checks.image_files import examine_files
 from odtk_ray.datasets.annotation_paths import (
-    below,
     image_folder,
-    image_path,
-    is_file_name,
-    leads_out,
 )
 from odtk_ray.datasets.ground_truth import (
     GroundTruthBuilder,
@@ -91,7 +88,7 @@ def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
         for key, items in _lists(path, tuple(tables)):
             tables[key] += items
         report = _tables(path, tables)
-        _examine_files(report, image_folder(images))
+        report.lost = examine_files(report.images, image_folder(images), report.findings)
         whole_file = WholeFile()
         for _, items in _lists(path, ("annotations",)):
             _examine(report, items, whole_file, rotated)
@@ -137,27 +134,6 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
                 report.findings.add(Problem.NO_OBJECT, f"is {shown(row)} in `{name}`")
     add_names_that_repeat(report.findings, entries["categories"])
     return report
-
-
-def _examine_files(report: AnnotationReport, images: str) -> None:
-    """Check that the image files are where a run looks for them."""
-    paths: dict[Any, str] = {}
-    for key, entry in report.images.items():
-        name = entry.get("file_name")
-        if not is_file_name(name):
-            report.findings.add(Problem.NO_NAME, f"has id {shown(entry.get('id'))}")
-            continue
-        try:
-            paths[key] = image_path(images, name)
-        except UsageError:
-            report.findings.add(Problem.OUTSIDE, f"is {shown(name)}")
-    there = storage.existing(images, (below(images, path) for path in paths.values()))
-    lost = {key for key, here in zip(paths, there, strict=True) if not here}
-    for key, path in paths.items():
-        if key in lost:
-            problem = Problem.OUTSIDE if leads_out(images, path) else Problem.NO_FILE
-            report.findings.add(problem, f"is {shown(report.images[key]['file_name'])}")
-    report.lost = lost | (report.images.keys() - paths.keys())
 
 
 def _examine(

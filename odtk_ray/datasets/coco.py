@@ -25,6 +25,7 @@ from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
 from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
+from odtk_ray.datasets.picture_remarks import stated_size
 from odtk_ray.datasets.problems import Findings, Problem
 from odtk_ray.datasets.truth_remarks import add_names_that_repeat
 from odtk_ray.errors import OdtkError, UsageError
@@ -186,14 +187,12 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         name = item.get("file_name")
         if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
-        sizes = [v if type(v) is int else 0 for v in (item.get("width"), item.get("height"))]
-        known = all(0 < v < 2**31 for v in sizes)
         row = (
             0,
             _id_text(path, item.get("id"), name),
             name,
             image_path(images, name),
-            *(sizes if known else (0, 0)),
+            *stated_size(item),
             json.dumps(item),
         )
         for column, value in zip(columns, row, strict=True):

@@ -44,6 +44,11 @@ class Problem(enum.Enum):
     )
     NO_FILE = Kind("image file is missing", "check --images", of="image")
     NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
+    SIZE = Kind(
+        "image has another size than the annotation file says",
+        "boxes are in pixels: give the pictures that were annotated, or correct the file",
+        of="image",
+    )
     SAME_NAME = Kind(
         "several categories have one name",
         "rename or remove those that no annotation uses: a model has one class of that name",
@@ -80,6 +85,17 @@ class Problem(enum.Enum):
     )
     OTHER = Kind(
         "segmentation is not the box turned by theta", f"{_OPENCV}, MMRotate's with --from le90"
+    )
+    EXIF = Kind(
+        "image is to be turned by its EXIF orientation, which is ignored",
+        "if it was annotated as viewers show it, use --exif apply; COCO's own images were not",
+        wrong=False,
+        of="image",
+    )
+    LOW_BITS = Kind(
+        "16-bit image has values of 12 bits or less: it comes out almost black (or white)",
+        "scale its values to 16 bits",
+        of="image",
     )
     NO_BOX = Kind("no bbox: the segmentation counts", wrong=False)
     FLAT = Kind("bbox has no theta: the segmentation counts", wrong=False)

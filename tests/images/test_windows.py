@@ -16,7 +16,7 @@ from tiled_tiff import tiled_tiff
 
 from odtk_ray.detect.tiling import cut_windows
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode_image, open_image
+from odtk_ray.images.decode_image import decode_image, load, open_image
 from odtk_ray.images.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.settings import Preprocessing
 
@@ -131,9 +131,9 @@ def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, 
 
     def counted(data, prep):
         decoded.append(data)
-        return decode_image(data, prep)
+        return load(data, prep)
 
-    monkeypatch.setattr("odtk_ray.images.windows.decode_image", counted)
+    monkeypatch.setattr("odtk_ray.images.windows.load", counted)
     pixels = np.asarray(picture(1, 300, 210))
     data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
     found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))
