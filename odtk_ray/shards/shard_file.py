@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,7 @@ class Receipt:
     detections: int
     engine: str
     by_pillow: int = 0
-    sightings: list[Sighting] = field(default_factory=list)
+    sightings: tuple[Sighting, ...] = ()
 
 
 def write_shard(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pyarrow as pa
 
@@ -12,25 +12,27 @@ from odtk_ray.datasets.problems import Finding, Findings, Problem, shown
 from odtk_ray.records import ImageResult
 
 # A problem's name, the number of its pictures, the first one's record index, and its details.
-Sighting = list[Any]
+Sighting = tuple[str, int, int, str]
 
 
 def sightings(
     rows: Iterable[tuple[int, ImageResult]], planned: Mapping[int, tuple[int, int]]
-) -> list[Sighting]:
+) -> tuple[Sighting, ...]:
     """Count the odd pictures of a shard.
 
     Args:
         rows: results by record index.
         planned: (width, height) by record index, 0 0 where unknown.
     """
-    found: dict[str, Sighting] = {}
+    counts: Counter[str] = Counter()
+    firsts: dict[str, tuple[int, str]] = {}
     for index, result in sorted(rows, key=lambda row: row[0]):
         if result.error is None:
             size = result.width, result.height
             for problem, detail in picture_problems(planned[index], size, result.traits):
-                found.setdefault(problem.name, [problem.name, 0, index, detail])[1] += 1
-    return list(found.values())
+                counts[problem.name] += 1
+                firsts.setdefault(problem.name, (index, detail))
+    return tuple((name, counts[name], *first) for name, first in firsts.items())
 
 
 def summarise(parts: Iterable[Iterable[Sighting]], records: pa.Table) -> list[Finding]:
@@ -42,7 +44,7 @@ def summarise(parts: Iterable[Iterable[Sighting]], records: pa.Table) -> list[Fi
     """
     findings = Findings()
     flat = [sighting for part in parts for sighting in part]
-    for name, count, index, detail in sorted(flat, key=lambda sighting: int(sighting[2])):
+    for name, count, index, detail in sorted(flat, key=lambda sighting: sighting[2]):
         file = records["file_name"][index].as_py()
         findings.add(Problem[name], f"is {shown(file)} ({detail})", count)
     return list(findings)

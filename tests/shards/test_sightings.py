@@ -65,5 +65,5 @@ def test_sides_that_a_turn_swaps_are_said_with_the_turn():
     rows = [(0, RESULTS[2])]
     (only,) = sightings(rows, {0: STATED[2]})
     detail = "orientation 6, width and height are swapped in the annotation file"
-    assert only == ["EXIF", 1, 0, detail]
-    assert sightings(rows, {0: (200, 180)}) == [["EXIF", 1, 0, "orientation 6"]]
+    assert only == ("EXIF", 1, 0, detail)
+    assert sightings(rows, {0: (200, 180)}) == (("EXIF", 1, 0, "orientation 6"),)
