@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode_image import Header, read_header
 from odtk_ray.records import Traits
 
+_BATCH = 4096
 _THREADS = 8  # headers are read from disks and object stores that answer several requests at once
 
 
@@ -37,18 +38,15 @@ def examine_files(
         if key in lost:
             problem = Problem.OUTSIDE if leads_out(images, path) else Problem.NO_FILE
             findings.add(problem, f"is {shown(entries[key]['file_name'])}")
-    present = [key for key in paths if key not in lost]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        headers = pool.map(_read, (paths[key] for key in present))
-        for key, header in zip(present, headers, strict=True):
-            name = shown(entries[key]["file_name"])
-            if isinstance(header, str):
-                findings.add(Problem.NO_PICTURE, f"is {name} ({header})")
-                lost.add(key)
-                continue
-            size, traits = (header.width, header.height), Traits(header.orientation)
-            for problem, detail in picture_problems(stated_size(entries[key]), size, traits):
-                findings.add(problem, f"is {name} ({detail})")
+    for key, header in _headers({key: path for key, path in paths.items() if key not in lost}):
+        name = shown(entries[key]["file_name"])
+        if isinstance(header, str):
+            findings.add(Problem.NO_PICTURE, f"is {name} ({header})")
+            lost.add(key)
+            continue
+        size, traits = (header.width, header.height), Traits(header.orientation)
+        for problem, detail in picture_problems(stated_size(entries[key]), size, traits):
+            findings.add(problem, f"is {name} ({detail})")
     return lost | (entries.keys() - paths.keys())
 
 
@@ -66,6 +64,15 @@ def _paths(
         except UsageError:
             findings.add(Problem.OUTSIDE, f"is {shown(name)}")
     return paths
+
+
+def _headers(paths: Mapping[Any, str]) -> Iterator[tuple[Any, Header | str]]:
+    """Yield the header of each file, or why it cannot be read, by id."""
+    keys = list(paths)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(keys), _BATCH):  # the pool would queue millions at once
+            some = keys[start : start + _BATCH]
+            yield from zip(some, pool.map(_read, (paths[key] for key in some)), strict=True)
 
 
 def _read(path: str) -> Header | str:
