@@ -17,6 +17,7 @@ import numpy as np
 
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import image_ranks
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.bootstrap import DetectionTable, compare
 from odtk_ray.exports.check.compare_detections import match
@@ -76,8 +77,8 @@ def read_table(
     try:
         with open(path) as file:
             rows = json.load(file)
-        image = [images[json.dumps(row["image_id"])] for row in rows]
-        category = [categories[json.dumps(row["category_id"])] for row in rows]
+        image = [images[id_text(row["image_id"])] for row in rows]
+        category = [categories[id_text(row["category_id"])] for row in rows]
         score = [row["score"] for row in rows]
         bbox = [row["bbox"] for row in rows]
         sizes = {len(box) for box in bbox} - {numbers}
@@ -133,10 +134,10 @@ def main(
 ) -> None:
     try:
         content = read_tables(annotations)
-        ids = [json.dumps(image["id"]) for image in content["images"]]
+        ids = [id_text(image["id"]) for image in content["images"]]
         order = np.argsort(image_ranks(ids))  # equal scores by image id, as COCOeval has them
         images = {ids[place]: index for index, place in enumerate(order.tolist())}
-        categories = {json.dumps(c["id"]): i for i, c in enumerate(content["categories"])}
+        categories = {id_text(c["id"]): i for i, c in enumerate(content["categories"])}
         truth, remarks = read_truth(annotations, images, categories)
         tables = [read_table(path, images, categories) for path in (a, b)]
         groups = np.array(groups_of(content["images"], group_by), np.int64)[order]

@@ -95,6 +95,22 @@ _NOTHING = Detections(np.empty(0, np.float32), np.empty((0, 4), np.float32), np.
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What the pixels of a picture do not show.
+
+    Attributes:
+        orientation: EXIF orientation that was not applied, 1 (upright) to 8.
+        peak: the largest value of 16-bit gray, before it became 8-bit; None for other pictures.
+    """
+
+    orientation: int = 1
+    peak: int | None = None
+
+
+PLAIN = Traits()
+
+
+@dataclass(frozen=True)
 class ImageResult:
     """The result of one image: its detections, or why it failed.
 
@@ -104,6 +120,7 @@ class ImageResult:
         height: decoded height in pixels, 0 when it failed.
         detections: boxes_img; empty when it failed.
         by_pillow: whether the CPU decoded it although the run's decoder is the GPU's.
+        traits: of the picture.
     """
 
     error: str | None
@@ -111,6 +128,7 @@ class ImageResult:
     height: int
     detections: Detections
     by_pillow: bool = False
+    traits: Traits = PLAIN
 
     @classmethod
     def failed(cls, error: str) -> ImageResult:

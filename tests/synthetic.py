@@ -202,7 +202,6 @@ def attempt_shard(run, shard, results, attempt="1.1"):
         rows=len(rows),
         failed=sum(result.error is not None for _, result in rows),
         detections=sum(len(result.detections) for _, result in rows),
-        transposed=0,
         engine="test",
     )
 

@@ -33,7 +33,7 @@ class _Scripted:
             self._read()
         self._detect()
         (self._signs / f"{self._name}-{work.shard}").touch()
-        return Receipt(work.shard, "", "", work.length, 0, 0, 0, self._name)
+        return Receipt(work.shard, "", "", work.length, 0, 0, self._name)
 
     def _read(self):
         """What nothing else can begin before."""

@@ -86,7 +86,7 @@ class Stand(Worker):
             time.sleep(self._case.seconds)
         name = f"{work.shard:06d}-{work.attempt}.parquet"
         found = DETECTIONS * work.length
-        return Receipt(work.shard, name, "0" * 64, work.length, 0, found, 0, "stored")
+        return Receipt(work.shard, name, "0" * 64, work.length, 0, found, "stored")
 
     def _detect(self, paths: list[str], on_done: Any = None, on_read: Any = None) -> Any:
         on_read()

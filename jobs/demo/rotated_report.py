@@ -8,14 +8,13 @@ The file holds COCO results (odtk-ray infer --output x.results.json), with theta
 
 from __future__ import annotations
 
-import json
-
 import click
 from compare_ap import read_table, read_tables
 from training.angles import AngleReport, report_angles
 
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import OdtkError
 
 
@@ -26,12 +25,12 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
         OdtkError: a file cannot be used.
     """
     content = read_tables(annotations)
-    images = {json.dumps(image["id"]): i for i, image in enumerate(content["images"])}
+    images = {id_text(image["id"]): i for i, image in enumerate(content["images"])}
     categories = [
         Category(entry["id"], str(entry.get("name", entry["id"])))
         for entry in content["categories"]
     ]
-    places = {json.dumps(category.id): i for i, category in enumerate(categories)}
+    places = {id_text(category.id): i for i, category in enumerate(categories)}
     truth, remarks = read_truth(annotations, images, places, rotated=True)
     table = read_table(path, images, places, numbers=5)
     return report_angles(truth, categories, table, len(images)), remarks

@@ -11,13 +11,9 @@ from typing import Any
 import numpy as np
 
 from odtk_ray import storage
-from odtk_ray.checks.problems import Finding, Problem, shown
+from odtk_ray.checks.image_files import examine_files
 from odtk_ray.datasets.annotation_paths import (
-    below,
     image_folder,
-    image_path,
-    is_file_name,
-    leads_out,
 )
 from odtk_ray.datasets.ground_truth import (
     GroundTruthBuilder,
@@ -27,9 +23,17 @@ from odtk_ray.datasets.ground_truth import (
     read_box,
     read_number,
 )
+from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.json_stream import JsonError, scan
 from odtk_ray.datasets.polygons import is_nested, read_rings
+from odtk_ray.datasets.problems import Findings, Problem, shown
 from odtk_ray.datasets.rotated_boxes import corners
+from odtk_ray.datasets.truth_remarks import (
+    WholeFile,
+    add_names_that_repeat,
+    category_problem,
+    image_problem,
+)
 from odtk_ray.errors import UsageError
 from odtk_ray.evaluation.overlap import PolygonOverlap
 
@@ -51,6 +55,7 @@ class AnnotationReport:
         annotations: how many there are.
         turned: how many have a theta that is not 0.
         samples: some annotations, chosen at random, angles that show their sign first.
+        findings: the problems that were found.
     """
 
     images: dict[Any, Mapping[str, Any]]
@@ -59,21 +64,12 @@ class AnnotationReport:
     annotations: int = 0
     turned: int = 0
     samples: list[Mapping[str, Any]] = field(default_factory=list)
-    _findings: dict[Problem, Finding] = field(default_factory=dict)
-
-    def add(self, problem: Problem, first: str) -> None:
-        """Count a problem; `first` says where it is, if it is the first of its kind."""
-        self._findings.setdefault(problem, Finding(problem, first)).count += 1
-
-    @property
-    def findings(self) -> list[Finding]:
-        """The problems that were found, the worst first."""
-        return [self._findings[problem] for problem in Problem if problem in self._findings]
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def healthy(self) -> bool:
         """Whether no problem was found."""
-        return not any(problem.value.wrong for problem in self._findings)
+        return not any(finding.problem.value.wrong for finding in self.findings)
 
 
 def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
@@ -92,9 +88,11 @@ def examine(path: str, images: str, *, rotated: bool) -> AnnotationReport:
         for key, items in _lists(path, tuple(tables)):
             tables[key] += items
         report = _tables(path, tables)
-        _examine_files(report, image_folder(images))
+        report.lost = examine_files(report.images, image_folder(images), report.findings)
+        whole_file = WholeFile()
         for _, items in _lists(path, ("annotations",)):
-            _examine(report, items, rotated)
+            _examine(report, items, whole_file, rotated)
+        whole_file.report(report.findings)
     except JsonError as error:
         raise UsageError(f"{path} is not a usable COCO annotation file", str(error)) from error
     except OSError as error:
@@ -111,11 +109,10 @@ def _lists(path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
             yield chunk.key, chunk.items
 
 
-def _key(entry: Mapping[str, Any], name: str = "id") -> Any:
-    """Return an id, or None if it is invalid: JSON's true is not 1, and integers have 64 bits."""
+def _key(entry: Mapping[str, Any], name: str = "id") -> str | None:
+    """Return the text of an id, or None if it is invalid."""
     value = entry.get(name)
-    usable = isinstance(value, str) or (type(value) is int and -(2**63) <= value < 2**63)
-    return value if usable else None
+    return id_text(value) if is_id(value) else None
 
 
 def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
@@ -134,41 +131,26 @@ def _tables(path: str, tables: Mapping[str, list[Any]]) -> AnnotationReport:
             )
         for row in tables[name]:
             if not isinstance(row, dict):
-                report.add(Problem.NO_OBJECT, f"is {shown(row)} in `{name}`")
+                report.findings.add(Problem.NO_OBJECT, f"is {shown(row)} in `{name}`")
+    add_names_that_repeat(report.findings, entries["categories"])
     return report
 
 
-def _examine_files(report: AnnotationReport, images: str) -> None:
-    """Check that the image files are where a run looks for them."""
-    paths: dict[Any, str] = {}
-    for key, entry in report.images.items():
-        name = entry.get("file_name")
-        if not is_file_name(name):
-            report.add(Problem.NO_NAME, f"has id {shown(entry.get('id'))}")
-            continue
-        try:
-            paths[key] = image_path(images, name)
-        except UsageError:
-            report.add(Problem.OUTSIDE, f"is {shown(name)}")
-    there = storage.existing(images, (below(images, path) for path in paths.values()))
-    lost = {key for key, here in zip(paths, there, strict=True) if not here}
-    for key, path in paths.items():
-        if key in lost:
-            problem = Problem.OUTSIDE if leads_out(images, path) else Problem.NO_FILE
-            report.add(problem, f"is {shown(report.images[key]['file_name'])}")
-    report.lost = lost | (report.images.keys() - paths.keys())
-
-
-def _examine(report: AnnotationReport, annotations: Sequence[Any], rotated: bool) -> None:
+def _examine(
+    report: AnnotationReport, annotations: Sequence[Any], whole_file: WholeFile, rotated: bool
+) -> None:
     chance = random.Random(report.annotations)  # noqa: S311 - of samples
     for entry in annotations:
         report.annotations += 1
         if not isinstance(entry, dict):
-            report.add(Problem.NO_OBJECT, f"is {shown(entry)} in `annotations`")
+            report.findings.add(Problem.NO_OBJECT, f"is {shown(entry)} in `annotations`")
             continue
         for problem in _problems(report, entry, rotated):
-            report.add(problem, f"has id {shown(entry.get('id'))}")
+            report.findings.add_annotation(problem, entry)
         box, image = read_box(entry.get("bbox")), _key(entry, "image_id")
+        rings = read_rings(entry.get("segmentation")) if rotated else None
+        if box is not None or rings:
+            whole_file.add(entry, box[:4] if box else (rings or [[]])[0])
         if box is not None and image in report.images:
             report.turned += box[4] != 0
             drawable = not is_far([box]) and max(box[2:4]) <= _DRAWN
@@ -200,9 +182,9 @@ def _problems(
 ) -> Iterator[Problem]:
     image = report.images.get(_key(entry, "image_id"))
     if image is None:
-        yield Problem.IMAGE
+        yield image_problem(entry.get("image_id"), report.images)
     if _key(entry, "category_id") not in report.categories:
-        yield Problem.CATEGORY
+        yield category_problem(entry.get("category_id"), report.categories)
     yield from (_rotated if rotated else _upright)(entry, image)
     if read_number(entry.get("area")) is None:
         yield Problem.AREA

@@ -23,8 +23,12 @@ def label(word: str) -> str:
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print a line to standard output, or standard error; colours only where they are wanted."""
-    click.echo(text, err=err, color=_wanted())
+    """Print a line to standard output, or standard error; colours only where they are wanted.
+
+    Half characters (lone surrogates), which names in JSON may have, are printed as escapes.
+    """
+    printable = text.encode(errors="backslashreplace").decode()
+    click.echo(printable, err=err, color=_wanted())
 
 
 def _wanted() -> bool | None:

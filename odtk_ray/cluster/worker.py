@@ -22,6 +22,7 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
+from odtk_ray.shards.sightings import sightings
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import is_waiting, touch, with_retries
 
@@ -192,9 +193,9 @@ class Worker:
             rows=len(pairs),
             failed=sum(result.error is not None for _, result in pairs),
             detections=sum(len(result.detections) for _, result in pairs),
-            transposed=sum(_transposed(result, planned[index]) for index, result in pairs),
             engine=self._detector.engine_key,
             by_pillow=sum(result.by_pillow for _, result in pairs),
+            sightings=sightings(pairs, planned),
         )
 
     def probe(self, block: pa.Table, row: int) -> None:
@@ -216,11 +217,6 @@ class Worker:
     def _count_tiles(self, tiles: int) -> None:
         with self._lock:
             self._tiles += tiles
-
-
-def _transposed(result: ImageResult, planned: tuple[int, int]) -> bool:
-    size = (result.width, result.height)
-    return result.error is None and size != planned and size[::-1] == planned
 
 
 def worker_name() -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
 from odtk_ray.plural import counted
@@ -36,6 +37,7 @@ def map_classes(
     class_names: Sequence[str] | None,
     category_ids: Sequence[int | str] | None,
     categories: list[dict[str, Any]] | None,
+    used: Collection[str] = frozenset(),
 ) -> ClassMap:
     """Map classes to categories.
 
@@ -48,12 +50,14 @@ def map_classes(
         class_names: the model's names, if it has any.
         category_ids: the model's category ids, if it has any.
         categories: the annotation file's list, if there is one.
+        used: JSON texts of the category ids that annotations use: of several categories with one
+            name the first of these is taken.
 
     Raises:
         UsageError: the model has more classes than the file has categories.
     """
     if categories:
-        return _from_file(classes, class_names, categories)
+        return _from_file(classes, class_names, categories, used)
     ids = [json.dumps(i) for i in category_ids or range(classes)]
     names = list(class_names or [json.loads(i) for i in ids])
     own = None
@@ -68,7 +72,10 @@ def map_classes(
 
 
 def _from_file(
-    classes: int, class_names: Sequence[str] | None, categories: list[dict[str, Any]]
+    classes: int,
+    class_names: Sequence[str] | None,
+    categories: list[dict[str, Any]],
+    used: Collection[str],
 ) -> ClassMap:
     if classes > len(categories):
         raise UsageError(
@@ -80,10 +87,13 @@ def _from_file(
     file_names = [str(category.get("name", category["id"])) for category in categories]
     by_name = bool(class_names) and set(class_names or ()) <= set(file_names)
     if by_name:
-        positions = [file_names.index(name) for name in class_names or ()]
+        own = [id_text(category["id"]) in used for category in categories]
+        # Stable, so that the first of several is the first in the file.
+        order = sorted(range(len(categories)), key=lambda position: not own[position])
+        positions = [next(p for p in order if file_names[p] == name) for name in class_names or ()]
     else:
         positions = list(range(classes))
-    ids = [json.dumps(categories[p]["id"]) for p in positions]
+    ids = [id_text(categories[p]["id"]) for p in positions]
     names = [file_names[p] for p in positions]
     how = "by name" if by_name else "in the order of the file"
     note = f"category_id follows the annotation file, {how}: {_words(ids, names)}"

@@ -22,9 +22,12 @@ from odtk_ray.datasets.annotation_paths import (
     outside,
 )
 from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
+from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
-from odtk_ray.datasets.truth_remarks import truth_remarks
+from odtk_ray.datasets.picture_remarks import stated_size
+from odtk_ray.datasets.problems import Findings, Problem
+from odtk_ray.datasets.truth_remarks import add_names_that_repeat
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
 from odtk_ray.records import RECORD_SCHEMA
@@ -68,6 +71,37 @@ def read_coco(
             lie outside `images`.
     """
     images = image_folder(images)
+    tables, categories, has_truth, digest = _read_tables(path, images)
+    records = pa.concat_tables(tables) if tables else None
+    if records is None or len(records) == 0:
+        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
+    if has_truth and categories is None:
+        raise _malformed(path, "it has `annotations` but no `categories`")
+    _check_ids(path, records)
+    _check_categories(path, categories or [])
+    records, missing = _present(path, images, records.slice(0, limit), allow_missing)
+    index = pa.array(np.arange(len(records)), pa.int64())
+    findings = Findings()
+    add_names_that_repeat(findings, categories or [])
+    ambiguous = has_truth and findings.count(Problem.SAME_NAME)
+    gone = counted(len(missing), "image whose file is missing", "images whose files are missing")
+    return Dataset(
+        records.set_column(0, RECORD_SCHEMA.field("index"), index),
+        categories,
+        path,
+        has_truth,
+        digest,
+        missing,
+        [f"left out {gone}"] if missing else [],
+        [str(finding) for finding in findings],
+        _used_categories(path) if ambiguous else frozenset(),
+    )
+
+
+def _read_tables(
+    path: str, images: str
+) -> tuple[list[pa.Table], list[dict[str, Any]] | None, bool, str]:
+    """Read rows of images, categories, whether there are annotations, and the file's SHA-256."""
     tables: list[pa.Table] = []
     categories: list[dict[str, Any]] | None = None
     has_truth = False
@@ -83,30 +117,11 @@ def read_coco(
                     tables.append(_records(path, images, chunk.items))
                 else:
                     categories = [*(categories or []), *_categories(path, chunk.items)]
-            digest = stream.hexdigest()
+            return tables, categories, has_truth, stream.hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
     except JsonError as error:
         raise _malformed(path, str(error)) from error
-    records = pa.concat_tables(tables) if tables else None
-    if records is None or len(records) == 0:
-        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
-    if has_truth and categories is None:
-        raise _malformed(path, "it has `annotations` but no `categories`")
-    _check_ids(path, records)
-    _check_categories(path, categories or [])
-    records, missing = _present(path, images, records.slice(0, limit), allow_missing)
-    index = pa.array(np.arange(len(records)), pa.int64())
-    gone = counted(len(missing), "image whose file is missing", "images whose files are missing")
-    return Dataset(
-        records.set_column(0, RECORD_SCHEMA.field("index"), index),
-        categories,
-        path,
-        has_truth,
-        digest,
-        missing,
-        [f"left out {gone}"] if missing else [],
-    )
 
 
 def read_truth(
@@ -114,6 +129,7 @@ def read_truth(
     image_index: Mapping[str, int],
     category_index: Mapping[str, int],
     rotated: bool = False,
+    partial: bool = False,
 ) -> tuple[GroundTruth, list[str]]:
     """Read the ground truth of an annotation file, and remarks about what it lacks.
 
@@ -122,25 +138,44 @@ def read_truth(
         image_index: record index for the JSON text of each image id.
         category_index: position in `categories` for the JSON text of each category id.
         rotated: whether outlines are to be found, not boxes.
+        partial: whether the file has more images than `image_index`, which are not evaluated.
 
     Raises:
         OdtkError: the file cannot be read to its end. That shows late, since planning passes over
             the annotations without parsing them.
     """
-    builder, others = GroundTruthBuilder(image_index, category_index, rotated), 0
     try:
+        others = _values(path, "images", "id") if partial else frozenset()
+        builder = GroundTruthBuilder(image_index, category_index, rotated, others)
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                entries = [item for item in chunk.items if isinstance(item, dict)]
-                others += len(chunk.items) - len(entries)
-                builder.add(entries)
+                builder.add(chunk.items)
     except (OSError, JsonError) as error:
         raise OdtkError(
             f"cannot score against {path}",
             str(error),
             "the detections are written and kept: repair the file and continue with --resume",
         ) from error
-    return builder.build(), truth_remarks(builder, others)
+    return builder.build(), [str(finding) for finding in builder.findings]
+
+
+def _used_categories(path: str) -> frozenset[str]:
+    """Read the JSON texts of the category ids that annotations have."""
+    try:
+        return _values(path, "annotations", "category_id")
+    except (OSError, JsonError) as error:
+        raise _malformed(path, str(error)) from error
+
+
+def _values(path: str, table: str, key: str) -> frozenset[str]:
+    """Read the ids that the entries of a table have under a key, as JSON texts."""
+    with storage.open_input(path) as stream:
+        return frozenset(
+            id_text(item.get(key))
+            for chunk in scan(stream, (table,))
+            for item in chunk.items
+            if isinstance(item, dict)
+        )
 
 
 def _records(path: str, images: str, items: list[Any]) -> pa.Table:
@@ -152,14 +187,12 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
         name = item.get("file_name")
         if not is_file_name(name):
             raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
-        sizes = [v if type(v) is int else 0 for v in (item.get("width"), item.get("height"))]
-        known = all(0 < v < 2**31 for v in sizes)
         row = (
             0,
             _id_text(path, item.get("id"), name),
             name,
             image_path(images, name),
-            *(sizes if known else (0, 0)),
+            *stated_size(item),
             json.dumps(item),
         )
         for column, value in zip(columns, row, strict=True):
@@ -168,25 +201,23 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
-def _id_text(path: str, value: object, name: str) -> str:
-    if isinstance(value, str):
-        return json.dumps(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return str(value)
-    raise _malformed(
-        path, f"the id of {name} is {json.dumps(value)}, neither text nor a 64-bit integer"
-    )
+def _id_text(path: str, value: object, owner: str) -> str:
+    if not is_id(value):
+        why = f"the id of {owner} is {json.dumps(value)}, neither text nor a whole number"
+        raise _malformed(path, why)
+    return id_text(value)
 
 
 def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
     for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("id"), (int, str)):
-            raise _malformed(path, "an entry of `categories` has no id")
+        if not isinstance(item, dict):
+            raise _malformed(path, "an entry of `categories` is not an object")
+        _id_text(path, item.get("id"), f"category {json.dumps(item.get('name'))}")
     return items
 
 
 def _check_categories(path: str, categories: list[dict[str, Any]]) -> None:
-    ids = [json.dumps(category["id"]) for category in categories]
+    ids = [id_text(category["id"]) for category in categories]
     if len(set(ids)) < len(ids):
         raise _malformed(path, "two of its categories have the same id")
 

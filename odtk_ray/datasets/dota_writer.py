@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from odtk_ray.datasets.ground_truth import read_number
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.rotated_boxes import Floats, corners, enclosing_box
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
@@ -75,7 +76,7 @@ def _image_names(images: Iterable[dict[str, Any]]) -> dict[str, str]:
         if not isinstance(file, str) or not name or "\0" in name or not is_text(name):
             raise UsageError(f"image {entry.get('id')} has no usable file_name", json.dumps(file))
         _claim(files, name, file, "folder and suffix are left out")
-        names[json.dumps(entry.get("id"))] = name
+        names[id_text(entry.get("id"))] = name
     return names
 
 
@@ -87,7 +88,7 @@ def _class_names(categories: Iterable[dict[str, Any]]) -> dict[str, str]:
         original = str(entry.get("name", entry.get("id")))
         name = _class_name(original)
         _claim(originals, name, f"class {original}", "spaces become -")
-        names[json.dumps(entry.get("id"))] = name
+        names[id_text(entry.get("id"))] = name
     return names
 
 
@@ -122,7 +123,7 @@ def _mixed(annotation: dict[str, Any]) -> UsageError:
 
 
 def _image_of(annotation: dict[str, Any], names: dict[str, str]) -> str:
-    name = names.get(json.dumps(annotation.get("image_id")))
+    name = names.get(id_text(annotation.get("image_id")))
     if name is None:
         raise UsageError(f"annotation {annotation.get('id')} belongs to no image of the file")
     return name
@@ -133,7 +134,7 @@ def _class_of(annotation: dict[str, Any], classes: dict[str, str]) -> str:
     category = annotation.get("category_id")
     if not classes and isinstance(category, int | str):
         return _class_name(str(category))
-    name = classes.get(json.dumps(category))
+    name = classes.get(id_text(category))
     if name is None:
         raise UsageError(f"annotation {annotation.get('id')} belongs to no category of the file")
     return name

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.datasets.polygons import FARTHEST, Polygons, PolygonsBuilder, is_nested, read_rings
+from odtk_ray.datasets.ids import id_text
+from odtk_ray.datasets.polygons import (
+    FAR,
+    FARTHEST,
+    Polygons,
+    PolygonsBuilder,
+    is_nested,
+    read_rings,
+)
+from odtk_ray.datasets.problems import Findings, Problem, shown
 from odtk_ray.datasets.rotated_boxes import corners
-
-# Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
-# steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
-FAR = 1_000_000
+from odtk_ray.datasets.truth_remarks import WholeFile, category_problem, image_problem
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class GroundTruth:
 
 
 class GroundTruthBuilder:
-    """Collects annotations as they are read, 53 bytes each, and counts unusable ones.
+    """Collects annotations as they are read, 53 bytes each, and reports unusable ones.
 
     As in pycocotools, `iscrowd` alone says what is ignored: an annotation's own `ignore` has no
     effect. Unlike pycocotools, annotations need no `id`, and one whose id is 0 counts as any other.
@@ -80,19 +86,10 @@ class GroundTruthBuilder:
         rotated: whether outlines are collected: the `segmentation`, or else the corners of `bbox`,
             which may have theta as a fifth number. 90 bytes more for four corners.
 
+        others: JSON texts of ids of images that are not evaluated, though they are in the file.
+
     Attributes:
-        unknown_images: annotations left out because their image is not in `image_index`.
-        unknown_categories: annotations left out because their category is not in `category_index`.
-        malformed_boxes: annotations left out because `bbox` is not four or five finite numbers, or
-            has a negative side; of rotated ones, because there is no usable outline either.
-        first_malformed: JSON text of the id of the first of these; None when there is none.
-        turned_boxes: annotations left out because `bbox` has five numbers where boxes are upright.
-        missing_areas: annotations without a finite `area`, for which width * height is taken.
-        missing_outlines: rotated annotations without an outline, for which the box is taken.
-        missing_angles: of these, boxes of four numbers, for which theta 0 is taken.
-        nested_outlines: outlines that are lists of points instead of numbers.
-        far_outlines: rotated annotations left out because a corner is beyond `FAR`.
-        first_far: JSON text of the id of the first of these; None when there is none.
+        findings: what was left out or replaced, and what is probably wrong.
     """
 
     def __init__(
@@ -100,32 +97,33 @@ class GroundTruthBuilder:
         image_index: Mapping[str, int],
         category_index: Mapping[str, int],
         rotated: bool = False,
+        others: Collection[str] = frozenset(),
     ) -> None:
         self._polygons = PolygonsBuilder() if rotated else None
         self._image_index, self._category_index = image_index, category_index
+        self._others = others
         self._image, self._category, self._crowd = array("q"), array("i"), array("B")
         self._bbox, self._area = array("d"), array("d")
-        self.unknown_images = 0
-        self.unknown_categories = 0
-        self.malformed_boxes = 0
-        self.first_malformed: str | None = None
-        self.turned_boxes = 0
-        self.missing_areas = 0
-        self.missing_outlines = 0
-        self.missing_angles = 0
-        self.nested_outlines = 0
-        self.far_outlines = 0
-        self.first_far: str | None = None
+        self._whole_file = WholeFile()
+        self.findings = Findings()
 
-    def add(self, annotations: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, annotations: Iterable[Any]) -> None:
         """Add parsed entries of the file's `annotations` list, in file order."""
         for annotation in annotations:
-            image = self._image_index.get(_key(annotation.get("image_id")))
-            category = self._category_index.get(_key(annotation.get("category_id")))
+            if not isinstance(annotation, dict):
+                first = f"is {shown(annotation)} in `annotations`"
+                self.findings.add(Problem.NO_OBJECT, first)
+                continue
+            image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+            image = self._image_index.get(id_text(image_id))
+            category = self._category_index.get(id_text(category_id))
             if image is None:
-                self.unknown_images += 1
+                if id_text(image_id) not in self._others:
+                    problem = image_problem(image_id, self._image_index)
+                    self.findings.add_annotation(problem, annotation)
             elif category is None:
-                self.unknown_categories += 1
+                problem = category_problem(category_id, self._category_index)
+                self.findings.add_annotation(problem, annotation)
             else:
                 self._add(image, category, annotation)
 
@@ -135,7 +133,7 @@ class GroundTruthBuilder:
             return
         area = read_number(annotation.get("area"))
         if area is None:
-            self.missing_areas += 1
+            self.findings.add_annotation(Problem.AREA, annotation)
             area = bbox[2] * bbox[3]
         self._image.append(image)
         self._category.append(category)
@@ -146,40 +144,38 @@ class GroundTruthBuilder:
     def _upright(self, annotation: Mapping[str, Any]) -> list[float] | None:
         given = annotation.get("bbox")
         bbox = read_box(given)
-        if bbox is None:
-            self._malformed(annotation)
-        elif has_theta(given):
-            self.turned_boxes += 1
+        if bbox is None or has_theta(given):
+            problem = Problem.BOX if bbox is None else Problem.FIVE
+            self.findings.add_annotation(problem, annotation)
             return None
-        return bbox and bbox[:4]
-
-    def _malformed(self, annotation: Mapping[str, Any]) -> None:
-        self.malformed_boxes += 1
-        self.first_malformed = self.first_malformed or _key(annotation.get("id"))
+        self._whole_file.add(annotation, bbox[:4])
+        return bbox[:4]
 
     def _rotated(self, annotation: Mapping[str, Any]) -> list[float] | None:
         """Collect an outline; return the un-rotated box, or the one that encloses the outline."""
         given, segmentation = annotation.get("bbox"), annotation.get("segmentation")
         bbox, rings = read_box(given), read_rings(segmentation)
         if rings is None and bbox is None:
-            self._malformed(annotation)
+            self.findings.add_annotation(Problem.BOX, annotation)
             return None
         outline = rings or [corners(np.array([bbox])).ravel().tolist()]
         if is_far(outline):
-            self.far_outlines += 1
-            self.first_far = self.first_far or _key(annotation.get("id"))
+            self.findings.add_annotation(Problem.FAR, annotation)
             return None
         if rings is None:
-            self.missing_outlines += 1
-            self.missing_angles += not has_theta(given)
+            self.findings.add_annotation(Problem.NO_OUTLINE, annotation)
+            if not has_theta(given):
+                self.findings.add_annotation(Problem.NO_THETA, annotation)
         elif is_nested(segmentation):
-            self.nested_outlines += 1
+            self.findings.add_annotation(Problem.POINTS, annotation)
+        self._whole_file.add(annotation, bbox[:4] if bbox else outline[0])
         if self._polygons is not None:
             self._polygons.add(outline)
         return bbox[:4] if bbox else enclosing(outline)
 
     def build(self) -> GroundTruth:
         """Build the ground truth; it takes over the memory, so this is the last call."""
+        self._whole_file.report(self.findings)
         columns: dict[str, NDArray[Any]] = {
             "image": np.asarray(self._image),
             "category": np.asarray(self._category),
@@ -210,10 +206,6 @@ def image_ranks(image_ids: Sequence[str]) -> NDArray[np.int64]:
     ranks = np.empty(len(ids), np.int64)
     ranks[order] = np.arange(len(ids))
     return ranks
-
-
-def _key(value: object) -> str:
-    return str(value) if type(value) is int else json.dumps(value)
 
 
 def read_box(value: object) -> list[float] | None:

@@ -36,6 +36,8 @@ class Dataset:
         digest: SHA-256 of the annotation file; empty without one.
         missing: `image_id` texts of images that were left out because their file is missing.
         notes: remarks for the user, such as how many files were skipped.
+        warnings: what is probably wrong with the annotation file.
+        used: JSON texts of the category ids that annotations use, where names of categories repeat.
     """
 
     records: pa.Table
@@ -45,6 +47,8 @@ class Dataset:
     digest: str = ""
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    used: frozenset[str] = frozenset()
 
 
 def find_images(images: str, *, recursive: bool = False, limit: int | None = None) -> Dataset:

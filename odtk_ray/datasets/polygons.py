@@ -18,6 +18,10 @@ Floats = NDArray[np.float64]
 # What is farther out is no coordinate. Below it doubles tell pixels apart, products stay finite.
 FARTHEST = 1e15
 
+# Pixels from the origin. No picture is that large, and the masks of COCO, drawn along outlines in
+# steps of a fifth of a pixel, take 160 MB for an outline of this size; 1e9 kills the process.
+FAR = 1_000_000
+
 
 @dataclass(frozen=True)
 class Polygons:

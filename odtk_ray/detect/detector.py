@@ -202,4 +202,5 @@ def _to_image(picture: Any, outcome: Outcome) -> ImageResult:
     if not np.isfinite(boxes_img).all():
         return ImageResult.failed("the model gave boxes that are not finite")
     scaled = Detections(found.scores, boxes_img, found.classes)
-    return ImageResult(None, picture.width, picture.height, scaled, outcome.by_pillow)
+    size = picture.width, picture.height
+    return ImageResult(None, *size, scaled, outcome.by_pillow, picture.traits)

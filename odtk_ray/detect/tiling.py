@@ -24,11 +24,12 @@ Window = tuple[int, int, int, int]  # x, y, width, height in pixels of the image
 
 @dataclass(frozen=True)
 class _CutPicture:
-    """The size of a picture and its windows."""
+    """The size of a picture, its windows, and what reads them."""
 
     width: int
     height: int
     windows: list[Window]
+    reader: _Reader
 
 
 def cut_windows(width: int, height: int, tile: int, overlap: int) -> list[Window]:
@@ -93,8 +94,8 @@ def detect_tiled(
             else:
                 size = picture.width, picture.height
                 windows = cut_windows(*size, prep.tile or max(size), prep.overlap)
-                cuts.append(_CutPicture(*size, windows))
                 reader = _Reader(picture, len(windows))
+                cuts.append(_CutPicture(*size, windows, reader))
                 del picture
                 for window in windows:
                     yield functools.partial(reader.read, window)
@@ -115,10 +116,11 @@ def detect_tiled(
 
 
 class _Reader:
-    """Reads the windows of a picture, and releases the picture after the last one."""
+    """Reads the windows of a picture, and releases all but its traits after the last one."""
 
     def __init__(self, picture: Windowed, windows: int) -> None:
         self._picture = picture
+        self.traits = picture.traits
         self._left = windows
         self._lock = threading.Lock()
         self.done = threading.Event()
@@ -130,6 +132,7 @@ class _Reader:
             with self._lock:
                 self._left -= 1
                 if self._left == 0:
+                    self.traits = self._picture.traits
                     del self._picture
                     self.done.set()
 
@@ -151,7 +154,8 @@ def _join(picture: _CutPicture, parts: Sequence[ImageResult], post: Postprocessi
     ]
     found = moved[0] if len(moved) == 1 else _suppress(moved, post)
     by_pillow = any(part.by_pillow for part in parts)
-    return ImageResult(None, picture.width, picture.height, found, by_pillow)
+    size = picture.width, picture.height
+    return ImageResult(None, *size, found, by_pillow, picture.reader.traits)
 
 
 def _moved(found: Detections, x: int, y: int) -> Detections:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.metrics import Metrics
 from odtk_ray.evaluation.overlap import (
@@ -67,8 +67,9 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     truth, remarks = read_truth(
         config.annotations,
         {text: index for index, text in enumerate(ids)},
-        {json.dumps(category.id): i for i, category in enumerate(categories)},
+        {id_text(category.id): i for i, category in enumerate(categories)},
         rotated,
+        partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
     )
     overlaps: list[Overlap] = [BoxOverlap(truth)]
     if rotated:

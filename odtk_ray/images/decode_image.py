@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from odtk_ray.errors import ImageError
 from odtk_ray.images.resize import network_size, resize_image
+from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import ExifPolicy, Preprocessing
 
 # `max_pixels` takes the place of Pillow's own limit. That is a constant of the process, and a
@@ -47,17 +48,34 @@ class Picture:
         ratio: net / img, the scale of both axes before the sides were truncated to integers.
         width: decoded width in pixels, before resizing.
         height: decoded height in pixels, before resizing.
+        traits: what the pixels do not show.
     """
 
     pixels: NDArray[np.uint8]
     ratio: float
     width: int
     height: int
+    traits: Traits = PLAIN
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels after resizing, before padding."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The facts that a file's header states.
+
+    Attributes:
+        width: pixels, before any EXIF orientation.
+        height: likewise.
+        orientation: 1 (upright) to 8, as EXIF has it; that of TIFF is applied in any case: 1.
+    """
+
+    width: int
+    height: int
+    orientation: int
 
 
 def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
@@ -70,10 +88,19 @@ def read_size(stream: BinaryIO, exif: ExifPolicy) -> tuple[int, int]:
     Raises:
         ImageError: the header cannot be read.
     """
+    header = read_header(stream)
+    turned = exif == "apply" and header.orientation >= 5
+    return (header.height, header.width) if turned else (header.width, header.height)
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """Read an image file's header, without decoding it.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     image = open_image(stream)
-    width, height = image.size
-    turned = exif == "apply" and image.format != "TIFF" and _orientation(image) >= 5
-    return (height, width) if turned else (width, height)
+    return Header(*image.size, _exif_orientation(image))
 
 
 def orientation(data: bytes) -> int:
@@ -85,12 +112,23 @@ def orientation(data: bytes) -> int:
     return _orientation(open_image(io.BytesIO(data)))
 
 
+def block_orientation(block: bytes) -> int:
+    """Read the orientation of a block of EXIF metadata; 1 if it is missing or unreadable."""
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return _checked(exif.get(ExifTags.Base.Orientation))
+    except Exception:  # whatever damaged bytes can lead to
+        return 1
+
+
 def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     """Decode the bytes of one image file to RGB, the first frame if there are several.
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
     v >> 8, the high byte, as Pillow does for 16-bit colour (v >> 4 for 12-bit TIFF); Pillow's own
-    conversion would clip it to white. The orientation tag of TIFF belongs to the format and is
+    conversion would clip it to white. Where 0 is white (TIFF's WhiteIsZero), pixels are inverted,
+    which Pillow leaves out at 16 bits. The orientation tag of TIFF belongs to the format and is
     always applied, by Pillow.
 
     Args:
@@ -104,7 +142,7 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     Raises:
         ImageError: empty, truncated, not an image, too large, or of 32-bit samples.
     """
-    return np.asarray(to_rgb(load(data, prep)))
+    return np.asarray(to_rgb(load(data, prep)[0]))
 
 
 def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Picture:
@@ -117,9 +155,13 @@ def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Pictur
     Raises:
         ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
     """
-    image = to_rgb(load(data, prep)) if isinstance(data, bytes) else Image.fromarray(data)
+    if isinstance(data, bytes):
+        image, traits = load(data, prep)
+        image = to_rgb(image)
+    else:
+        image, traits = Image.fromarray(data), PLAIN
     new_w, new_h, ratio = network_size(*image.size, prep)
-    return Picture(np.asarray(resize_image(image, new_w, new_h)), ratio, *image.size)
+    return Picture(np.asarray(resize_image(image, new_w, new_h)), ratio, *image.size, traits)
 
 
 @functools.cache
@@ -148,7 +190,7 @@ def is_sparse(image: Image.Image) -> bool:
     return any(0 in tags.get(counts, ()) for counts in _SEGMENT_BYTES)
 
 
-def load(data: bytes, prep: Preprocessing) -> Image.Image:
+def load(data: bytes, prep: Preprocessing) -> tuple[Image.Image, Traits]:
     """Decode one image file as `decode_image` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
@@ -163,14 +205,15 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
         raise ImageError("a TIFF with empty parts left out can only be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
         raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
+    orientation, peak = _exif_orientation(image), None
     with _decoding():
         image.load()
         if prep.exif == "apply" and _orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):
-            image = _high_byte(image)
+            image, peak = _high_byte(image)
     image.info.pop("transparency", None)  # dropped with the alpha, and Pillow would warn
-    return image
+    return image, Traits(orientation if prep.exif == "ignore" else 1, peak)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -179,9 +222,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
-    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
-    return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
+def _high_byte(image: Image.Image) -> tuple[Image.Image, int | None]:
+    """Make 16-bit (or 12-bit) gray 8-bit; also return the largest value of 16 bits."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    values = np.asarray(image)
+    high = (values >> (bits - 8)).astype(np.uint8)
+    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+    peak = int(values.max()) if bits == 16 else None
+    return Image.fromarray(255 - high if white_is_zero else high), peak
 
 
 @contextlib.contextmanager
@@ -196,9 +245,16 @@ def _orientation(image: Image.Image) -> int:
     """Read the EXIF orientation, 1 to 8; 1 (upright) if it is missing or unreadable."""
     try:
         # The method of the base class: PNG's own decodes the whole picture first.
-        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        return _checked(Image.Image.getexif(image).get(ExifTags.Base.Orientation))
     except Exception:
         return 1
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    return 1 if image.format == "TIFF" else _orientation(image)
+
+
+def _checked(value: object) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode_image, orientation
+from odtk_ray.images.decode_image import block_orientation, decode_image, load, orientation, to_rgb
 from odtk_ray.images.jpeg_header import read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size
+from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import Decoder, Preprocessing
 
 # Kernels read pictures from addresses of at least this alignment.
@@ -38,6 +39,7 @@ class PendingPicture:
         height: decoded height in pixels.
         size: (width, height) in pixels after resizing, before padding.
         ratio: net / img, the scale of both axes before the sides were truncated to integers.
+        traits: what the pixels do not show.
     """
 
     content: bytes | NDArray[np.uint8]
@@ -45,6 +47,7 @@ class PendingPicture:
     height: int
     size: tuple[int, int]
     ratio: float
+    traits: Traits = PLAIN
 
     @property
     def on_gpu(self) -> bool:
@@ -71,23 +74,30 @@ def read_pending(
         return _source(np.ascontiguousarray(data), data.shape[1], data.shape[0], prep)
     header = read_plain_header(data) if decoder == "gpu" else None
     if header is not None:
-        turned = prep.exif == "apply" and header.exif and orientation(data) != 1
+        applied = prep.exif == "apply"
+        turned = applied and header.exif and orientation(data) != 1
         if not turned and header.width * header.height <= prep.max_pixels:
-            return _source(data, header.width, header.height, prep)
+            ignored = 1 if applied or not header.exif else block_orientation(header.exif)
+            return _source(data, header.width, header.height, prep, Traits(ignored))
     return _decoded(data, prep)
 
 
 def _decoded(data: bytes, prep: Preprocessing) -> PendingPicture:
-    pixels = np.ascontiguousarray(decode_image(data, prep))
+    image, traits = load(data, prep)
+    pixels = np.ascontiguousarray(to_rgb(image))
     height, width = pixels.shape[:2]
-    return _source(pixels, width, height, prep)
+    return _source(pixels, width, height, prep, traits)
 
 
 def _source(
-    content: bytes | NDArray[np.uint8], width: int, height: int, prep: Preprocessing
+    content: bytes | NDArray[np.uint8],
+    width: int,
+    height: int,
+    prep: Preprocessing,
+    traits: Traits = PLAIN,
 ) -> PendingPicture:
     new_w, new_h, ratio = network_size(width, height, prep)
-    return PendingPicture(content, width, height, (new_w, new_h), ratio)
+    return PendingPicture(content, width, height, (new_w, new_h), ratio, traits)
 
 
 @dataclass

@@ -26,12 +26,12 @@ class JpegHeader:
     Attributes:
         width: pixels, before any EXIF orientation.
         height: likewise.
-        exif: whether there is EXIF metadata, which may hold an orientation.
+        exif: the EXIF metadata, which may hold an orientation; empty without.
     """
 
     width: int
     height: int
-    exif: bool
+    exif: bytes
 
 
 def read_plain_header(data: bytes) -> JpegHeader | None:
@@ -50,7 +50,7 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
     if not (data.startswith(_START) and data.endswith(_END)):
         return None
     header: JpegHeader | None = None
-    exif = rgb = False
+    exif, rgb = b"", False
     for marker, body in _segments(data):
         if marker in _FRAMES:
             if header is not None or marker not in _PLAIN_FRAMES:
@@ -59,7 +59,7 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
             if header is None:
                 return None
         elif marker == 0xE1 and body.startswith(b"Exif\0"):
-            exif = True
+            exif = body
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
             rgb = body[11] == 0
     if header is None or rgb:
@@ -100,4 +100,4 @@ def _plain_frame(body: bytes) -> JpegHeader | None:
         return None
     if not (gray or colour) or not (width and height):
         return None
-    return JpegHeader(width, height, False)
+    return JpegHeader(width, height, b"")

@@ -74,16 +74,8 @@ def network_sizes(
         Padded widths and heights, int64 [n] each; both 0 where the size is unknown or where a
         resized side would be 0 pixels long.
     """
-    known = (widths > 0) & (heights > 0)
-    sides = np.stack([np.where(known, widths, 1), np.where(known, heights, 1)]).astype(np.float64)
-    if prep.tile is not None:
-        sides = np.minimum(sides, prep.tile)
-    if prep.fit:
-        ratio = np.minimum(prep.fit[1] / sides[0], prep.fit[0] / sides[1])
-    else:
-        short, long = sides.min(axis=0), sides.max(axis=0)
-        ratio = prep.resize / short
-        ratio = np.where(ratio * long > prep.max_size, prep.max_size / long, ratio)
+    known, sides = _sides(widths, heights, prep)
+    ratio = _ratios(sides, prep)
     resized = (ratio * sides).astype(np.int64)  # truncates, as int() does
     usable = known & (resized > 0).all(axis=0)
     if prep.fit:
@@ -92,6 +84,43 @@ def network_sizes(
         sizes = -(-resized // prep.stride) * prep.stride
     padded = np.where(usable, sizes, 0)
     return padded[0], padded[1]
+
+
+def scales(
+    widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
+) -> NDArray[np.float64]:
+    """Compute the ratios (net / img) of many images or windows, as `network_size` does.
+
+    Args:
+        widths: integers [n], pixels; 0 where unknown.
+        heights: integers [n], pixels; 0 where unknown.
+        prep: the settings.
+
+    Returns:
+        float64 [n]; NaN where the size is unknown.
+    """
+    known, sides = _sides(widths, heights, prep)
+    return np.where(known, _ratios(sides, prep), np.nan)
+
+
+def _sides(
+    widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which sizes are known, and the sides [2, n] of images or windows; 1 for others."""
+    known = (widths > 0) & (heights > 0)
+    sides = np.stack([np.where(known, widths, 1), np.where(known, heights, 1)]).astype(np.float64)
+    return known, sides if prep.tile is None else np.minimum(sides, prep.tile)
+
+
+def _ratios(sides: NDArray[np.float64], prep: Preprocessing) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64]
+    if prep.fit:
+        ratio = np.minimum(prep.fit[1] / sides[0], prep.fit[0] / sides[1])
+    else:
+        short, long = sides.min(axis=0), sides.max(axis=0)
+        ratio = prep.resize / short
+        ratio = np.where(ratio * long > prep.max_size, prep.max_size / long, ratio)
+    return ratio
 
 
 def resize(pixels: NDArray[np.uint8], new_w: int, new_h: int) -> NDArray[np.uint8]:

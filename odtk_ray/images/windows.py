@@ -18,7 +18,8 @@ from PIL import Image, TiffImagePlugin
 
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode_image, is_sparse, load, open_image, to_rgb
+from odtk_ray.images.decode_image import is_sparse, load, open_image, to_rgb
+from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import Preprocessing
 
 Pixels = NDArray[np.uint8]
@@ -47,10 +48,12 @@ class Windowed(Protocol):
     Attributes:
         width: pixels.
         height: pixels.
+        traits: what its pixels do not show, as far as it was read.
     """
 
     width: int
     height: int
+    traits: Traits
 
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
         """Read a part, uint8 [height, width, 3], RGB, inside the picture; thread safe.
@@ -80,7 +83,7 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
             if pixels > prep.max_pixels:
                 raise
     stream.close()
-    return _Whole(load(storage.read_bytes(path), prep))
+    return _Whole(*load(storage.read_bytes(path), prep))
 
 
 def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
@@ -107,8 +110,8 @@ def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
 class _Whole:
     """A decoded picture."""
 
-    def __init__(self, image: Image.Image) -> None:
-        self._image = image
+    def __init__(self, image: Image.Image, traits: Traits) -> None:
+        self._image, self.traits = image, traits
         self.width, self.height = image.size
 
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
@@ -134,6 +137,7 @@ class TiffWindows:
     ) -> None:
         self.width, self.height = image.size
         self._stream, self._prep, self._tags = stream, prep, image.tag_v2
+        self.traits: Traits = PLAIN
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, Pixels] = OrderedDict()
         self._cached = 0  # bytes
@@ -198,9 +202,13 @@ class TiffWindows:
             rest = self.height - row * self._size[1]
             height = self._size[1] if self._tiled else min(self._size[1], rest)
             if self._bytes[number] == 0:
-                pixels = np.zeros((height, self._size[0], 3), np.uint8)
+                nothing = 255 if self._tags.get(_PHOTOMETRIC) == 0 else 0  # where 0 is white
+                pixels = np.full((height, self._size[0], 3), nothing, np.uint8)
             else:
-                pixels = decode_image(self._as_file(data, height), self._prep)
+                image, traits = load(self._as_file(data, height), self._prep)
+                pixels = np.asarray(to_rgb(image))
+                if traits.peak is not None:
+                    self.traits = Traits(peak=max(traits.peak, self.traits.peak or 0))
             self._cache[number] = pixels
             self._cached += pixels.nbytes
             while self._cached > self._limit and len(self._cache) > 1:

@@ -12,10 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from odtk_ray import storage
 from odtk_ray.checks.annotations import AnnotationReport
-from odtk_ray.checks.problems import Problem, shown
 from odtk_ray.datasets.annotation_paths import below, image_folder, image_path
 from odtk_ray.datasets.ground_truth import read_box
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.polygons import read_rings
+from odtk_ray.datasets.problems import Problem, shown
 from odtk_ray.datasets.rotated_boxes import Floats, corners
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.windows import Windowed, open_windowed
@@ -76,15 +77,16 @@ def _sheet(report: AnnotationReport, paths: Mapping[Any, str]) -> Image.Image:
     sheet = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _CAPTION)), "white")
     broken = set()
     for n, entry in enumerate(report.samples):
+        key = id_text(entry["image_id"])
         at = (n % _COLUMNS * _TILE, n // _COLUMNS * (_TILE + _CAPTION))
         try:
-            picture = open_windowed(paths[entry["image_id"]], Preprocessing())
+            picture = open_windowed(paths[key], Preprocessing())
             tile = _tile(entry, picture)
         except (ImageError, OSError) as error:
-            if entry["image_id"] not in broken:
-                broken.add(entry["image_id"])
-                name = shown(report.images[entry["image_id"]]["file_name"])
-                report.add(Problem.NO_PICTURE, f"is {name} ({error})")
+            if key not in broken:
+                broken.add(key)
+                name = shown(report.images[key]["file_name"])
+                report.findings.add(Problem.NO_PICTURE, f"is {name} ({error})")
             tile = Image.new("RGB", (_TILE, _TILE), _GRAY)
         sheet.paste(tile, at)
         _caption(ImageDraw.Draw(sheet), entry, (at[0] + 6, at[1] + _TILE + 4))

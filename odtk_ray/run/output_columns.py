@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from odtk_ray.shards.merge import MergedRows
@@ -31,6 +32,21 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def are_integers(ids: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all of some ids, JSON texts, are integers of 64 bits."""
+    try:
+        pc.cast(ids, pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def id_column(texts: Sequence[str], integers: bool) -> pa.Array:
+    """Return ids, JSON texts, as a column of integers of 64 bits, or of text."""
+    values = [json.loads(text) for text in texts]
+    return pa.array(values, pa.int64()) if integers else pa.array(map(str, values), pa.string())
 
 
 def box_columns(rows: MergedRows) -> list[list[str]]:

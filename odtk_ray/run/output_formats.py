@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from odtk_ray.run.output_columns import (
+    are_integers,
     box_columns,
     box_names,
     corner_columns,
     fill_template,
+    id_column,
     indented,
     number_texts,
     per_class,
@@ -35,7 +37,7 @@ class OutputContext:
         category_ids: for each class index the JSON text of its category id.
         category_names: for each class index its name; empty where there is none.
         categories: the `categories` list for the output; None leaves it out.
-        integer_ids: whether every image id is an integer.
+        integer_ids: whether every image id is an integer of 64 bits.
         rotated: whether the boxes are rotated.
     """
 
@@ -231,15 +233,13 @@ class Csv(Writer):
 
 
 class ParquetTable(Writer):
-    """One row per detection; ids are integers if all are, otherwise text."""
+    """One row per detection; ids are integers if all are, of 64 bits, otherwise text."""
 
     def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
-        ids = [json.loads(text) for text in context.category_ids]
-        if any(isinstance(value, str) for value in ids):
-            ids = [str(value) for value in ids]
+        category_ids = pa.array(context.category_ids, pa.string())
         self._context = context
         self._id_type = pa.int64() if context.integer_ids else pa.string()
-        self._category_ids = pa.array(ids) if ids else pa.array([], pa.int64())
+        self._category_ids = id_column(context.category_ids, are_integers(category_ids))
         schema = pa.schema(
             [
                 ("image_id", self._id_type),
@@ -255,11 +255,9 @@ class ParquetTable(Writer):
     def write(self, rows: MergedRows) -> None:
         """Write one row per detection."""
         owner = np.repeat(np.arange(len(rows.records)), np.diff(rows.offsets))
-        image_ids = [json.loads(text) for text in rows.records["image_id"].to_pylist()]
-        if pa.types.is_string(self._id_type):
-            image_ids = [str(value) for value in image_ids]
+        image_ids = id_column(rows.records["image_id"].to_pylist(), self._context.integer_ids)
         columns = [
-            pa.array(image_ids, self._id_type).take(owner),
+            image_ids.take(owner),
             rows.records["file_name"].cast(pa.string()).combine_chunks().take(owner),
             self._category_ids.take(rows.classes),
             pa.array(list(self._context.category_names), pa.string()).take(rows.classes),

@@ -18,6 +18,7 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.evaluation.score_run import Scores
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
+from odtk_ray.run.output_columns import are_integers
 from odtk_ray.run.output_formats import OutputContext, make_writer
 from odtk_ray.run.run_files import failures_path, metrics_path
 from odtk_ray.shards.merge import merge_shards
@@ -106,7 +107,7 @@ class Outputs:
             outputs["category_ids"],
             outputs["category_names"],
             outputs["categories"],
-            integer_ids=not pc.any(pc.starts_with(run.plan.records["image_id"], '"')).as_py(),
+            integer_ids=are_integers(run.plan.records["image_id"]),
             rotated=run.plan.settings.rotated,
         )
         with contextlib.ExitStack() as stack:

@@ -14,6 +14,7 @@ from odtk_ray.cluster.session import Fleet, choose_fleet, session
 from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.worker import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
+from odtk_ray.datasets.problems import Problem
 from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
@@ -28,6 +29,7 @@ from odtk_ray.run.run_files import check_files
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.shards.sightings import summarise
 from odtk_ray.storage.retry import touch
 
 # If the first images, this many, cannot be read, the driver's machine probably cannot see any.
@@ -165,6 +167,15 @@ def find_canary(run: RunFolder) -> str | None:
     return None
 
 
+def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:
+    """Say what is odd about pictures: how many there are, and the first of them."""
+    parts = [receipt.sightings for receipt in run.committed.values()]
+    for finding in summarise(parts, run.plan.records):
+        # Nothing speaks for turned pictures, or against them, where nothing is annotated.
+        normal = finding.problem is Problem.EXIF and config.annotations is None
+        (reporter.note if normal else reporter.warn)(str(finding))
+
+
 def finish(
     config: InferConfig,
     run: RunFolder,
@@ -177,11 +188,7 @@ def finish(
     """Write the outputs, metrics and drawings of a run whose shards are all committed."""
     run.check_owner()
     receipts: list[Receipt] = list(run.committed.values())
-    if transposed := sum(receipt.transposed for receipt in receipts):
-        reporter.warn(
-            f"the annotation file swaps width and height of {counted(transposed, 'image')}: it was "
-            "made with pictures rotated by their EXIF orientation (--exif apply rotates them)"
-        )
+    say_what_was_seen(config, run, reporter)
     outputs.publish()
     files = [*config.output, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:

@@ -25,7 +25,9 @@ from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
 from odtk_ray.pictures.draw_run import check_drawing
+from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
+from odtk_ray.run.output_text import check_text
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -105,6 +107,8 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
+        ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
+        check_text(config.output, run.plan.records, ids, names)
         return draft
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
@@ -114,9 +118,14 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     check_drawing(config, dataset.records)
     draft = _open_model(config, dataset.digest)
     model = draft.opened.model
-    classes = map_classes(model.classes, model.class_names, model.category_ids, dataset.categories)
+    classes = map_classes(
+        model.classes, model.class_names, model.category_ids, dataset.categories, dataset.used
+    )
+    check_text(config.output, dataset.records, classes.ids, classes.names)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
+    for warning in dataset.warnings:
+        reporter.warn(warning)
     return replace(draft, dataset=dataset, classes=classes)
 
 
@@ -201,6 +210,7 @@ def make_run_plan(
             f"{launch_batch * fleet.workers} at once"
         )
     records = fill_sizes(dataset.records, pre.exif)
+    say_exported_size(config, pre, records, reporter)
     if draft.batches is not None:
         launch_batch = _limit_to_tensorrt_plan(config, draft.batches, launch_batch, fleet, reporter)
     settings = replace(

@@ -168,7 +168,9 @@ class RunFolder:
         receipts = []
         for line in self._journal.read():
             with contextlib.suppress(ValueError, TypeError):
-                receipts.append(Receipt(**json.loads(line)))
+                values = json.loads(line)
+                seen = tuple(map(tuple, values.pop("sightings", ())))  # JSON has lists
+                receipts.append(Receipt(**values, sightings=seen))
         with ThreadPoolExecutor(_READERS) as pool:
             whole = list(pool.map(self._holds, receipts))
         for receipt, there in zip(receipts, whole, strict=True):

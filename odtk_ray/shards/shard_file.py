@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
 from odtk_ray.records import RESULT_SCHEMA, ImageResult
+from odtk_ray.shards.sightings import Sighting
 from odtk_ray.storage import join, write_atomic
 from odtk_ray.storage.retry import with_retries
 
@@ -30,9 +31,9 @@ class Receipt:
         rows: images in it.
         failed: images with an error.
         detections: detections in it.
-        transposed: images whose decoded width and height are the planned ones swapped.
         engine: key of the engine that made it.
         by_pillow: images that the CPU decoded although the run's decoder is the GPU's.
+        sightings: what is odd about its pictures.
     """
 
     shard: int
@@ -41,9 +42,9 @@ class Receipt:
     rows: int
     failed: int
     detections: int
-    transposed: int
     engine: str
     by_pillow: int = 0
+    sightings: tuple[Sighting, ...] = ()
 
 
 def write_shard(

@@ -149,7 +149,7 @@ def test_axis_aligned_files(folder, photos, annotations):
     given = ("--images", folder, "--samples", sheet)
     outcome = run("doctor", "--annotations", folder / "a.json", *given)
     assert outcome.exit_code == 0
-    assert "bbox of five numbers: give --rotated-bbox: 3 annotations" in outcome.stdout
+    assert "left out without --rotated-bbox: 3 annotations" in outcome.stdout
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_turned_pictures_are_noticed(runs, checkpoint, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(document))
     given = ("--images", folder, "--annotations", tmp_path / "a.json")
     ignored = infer(checkpoint, tmp_path, *given)
-    assert "swaps width and height of 1 image" in ignored.stderr
+    assert "(orientation 6, width and height are swapped in the annotation file)" in ignored.stderr
     assert "--exif apply" in ignored.stderr
     assert "warning" not in infer(checkpoint, tmp_path, *given, "--exif", "apply").stderr
 

@@ -105,10 +105,13 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     found = json.loads((tmp_path / "out.metrics.json").read_text())
     assert found == expected
     assert (tmp_path / "out.json").exists()
-    assert "warning: 1 annotation reaches beyond 1,000,000 pixels and is left out" in outcome.stderr
-    assert f"warning: {third} annotations have no area" in outcome.stderr
-    assert f"warning: {third} annotations have no segmentation of polygons" in outcome.stderr
-    assert "segmentations are lists of points: read as polygons" in outcome.stderr
+    assert (
+        "warning: coordinates are beyond 1,000,000 pixels: 1 annotation, the first has id 9999"
+        in outcome.stderr
+    )
+    assert f"width * height counts: {third} annotations" in outcome.stderr
+    assert f"the corners of the box count: {third} annotations" in outcome.stderr
+    assert "segmentation of points instead of numbers: read as polygons" in outcome.stderr
 
 
 @pytest.mark.parametrize("flag", [("--rotated-bbox",), ("--rotated-nms", "odtk")])

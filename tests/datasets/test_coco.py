@@ -44,6 +44,24 @@ def test_images_in_order_of_the_file(folder):
     assert found.digest == file_digest(path)
 
 
+def test_equal_numbers_are_equal_ids(folder):
+    entries = [image(0.0, "b.jpg"), image(10**30, "sub/c.jpg"), image("1", "a.jpg")]
+    boxes = [
+        {"id": n, "image_id": i, "category_id": c, "bbox": [1, 2, 3, 4], "area": n}
+        for n, (i, c) in enumerate([(0, 7.0), (-0.0, 2), (1e30, 7), ("1", 2.0), (10**30, 7)])
+    ]
+    categories = [{"id": 7, "name": "seven"}, {"id": 2.0, "name": "two"}]
+    path = write(folder, images=entries, annotations=boxes, categories=categories)
+    found = read_coco(path, str(folder))
+    ids = found.records["image_id"].to_pylist()
+    assert ids == ["0", str(10**30), '"1"']
+    assert [json.loads(e) for e in found.records["entry"].to_pylist()] == entries
+    truth, _ = read_truth(path, {text: n for n, text in enumerate(ids)}, {"7": 0, "2": 1})
+    # 1e30 is 10^30 + 19884624838656, another number.
+    assert truth.area.tolist() == [0, 1, 4, 3]
+    assert truth.category.tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     "size", [{}, {"width": "640"}, {"width": 0}, {"width": 2.5}, {"width": -1}, {"width": True}]
 )
@@ -132,13 +150,29 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
         ),
         ('{"images": [{"file_name": "a.jpg"}]}', "the id of a.jpg is null"),
         ('{"images": [{"id": 1.5, "file_name": "a.jpg"}]}', "is 1.5"),
-        ('{"images": [{"id": 9223372036854775808, "file_name": "a.jpg"}]}', "64-bit"),
+        ('{"images": [{"id": true, "file_name": "a.jpg"}]}', "is true, neither text nor a whole"),
         (
             '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}',
             r"1 image id occurs twice \(first: 1\)",
         ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1.0, "file_name": "b.jpg"}]}',
+            r"1 image id occurs twice \(first: 1\)",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1}, {"id": 1.0}]}',
+            "two of its categories have the same id",
+        ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', "no `categories`"),
-        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}', "has no id"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{}]}',
+            "id of category null",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": true}]}',
+            "is true, neither text nor a whole number",
+        ),
+        ('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [3]}', "is not an object"),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}', "not a usable COCO annotation file"),
     ],
 )
@@ -169,11 +203,13 @@ def test_truth_and_remarks(folder):
     assert truth.category.tolist() == [1, 1]
     assert truth.area.tolist() == [10, 12]
     assert remarks == [
-        "1 annotation has an unknown category_id",
-        "1 annotation has no valid bbox (first: id 4)",
-        "1 bbox has five numbers and is left out: this is a rotated box, "
-        "and the model's are axis-aligned",
-        "1 annotation has no area: width * height counts",
+        "image_id belongs to no image of the file: 1 annotation, the first has id 5",
+        "category_id belongs to no category of the file: 1 annotation, the first has id 3",
+        "bbox is not 4 or 5 finite numbers, or has a negative side: 1 annotation, "
+        "the first has id 4",
+        "no area: width * height counts: 1 annotation, the first has id 2",
+        "bbox has five numbers: a rotated box, left out without --rotated-bbox: 1 annotation, "
+        "the first has id 6",
     ]
 
 
@@ -189,17 +225,19 @@ def test_remarks_about_rotated_boxes(folder):
     truth, remarks = read_truth(path, {"5": 0}, {"2": 0}, rotated=True)
     assert len(truth) == 3
     assert remarks == [
-        "1 annotation reaches beyond 1,000,000 pixels and is left out (first: id 1): "
-        "such coordinates should be mended",
-        "2 annotations have no segmentation of polygons: the corners of the bbox count, "
-        "theta clockwise",
-        "1 of these bboxes has no theta: 0 counts",
+        "coordinates are beyond 1,000,000 pixels: 1 annotation, the first has id 1\n"
+        "  hint: correct them: rotated boxes so far away are not evaluated",
+        "bbox has no theta: 0 is taken: 1 annotation, the first has id 2",
+        "no segmentation of polygons: the corners of the box count: 2 annotations, "
+        "the first has id 2",
     ]
 
 
 def test_annotations_that_are_no_objects_are_said(folder):
     path = write(folder, annotations=[None, 3], images=[])
-    assert read_truth(path, {}, {})[1] == ["2 entries of `annotations` are no objects"]
+    assert read_truth(path, {}, {})[1] == [
+        "entry is not an object: 2 entries, the first is null in `annotations`"
+    ]
 
 
 def test_annotations_that_break_off_are_said(folder):

@@ -213,7 +213,7 @@ class Process:
             self.run.path, shard, attempt, pairs, engine="simulated", digest=self.run.digest
         )
         failed = len(call.failed)
-        return Receipt(shard, name, sha256, len(pairs), failed, 0, 0, "simulated")
+        return Receipt(shard, name, sha256, len(pairs), failed, 0, "simulated")
 
 
 class Cluster:

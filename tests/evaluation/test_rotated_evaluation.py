@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
 from odtk_ray.datasets.polygons import read_rings
+from odtk_ray.datasets.problems import Problem
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import MaskOverlap, PolygonOverlap
@@ -289,8 +290,9 @@ def test_what_an_annotation_may_lack():
     np.testing.assert_array_equal(truth.polygons.edges().area, [800] * 4)
     np.testing.assert_array_equal(truth.bbox, [[10, 10, 41, 21]] * 4)
     np.testing.assert_array_equal(truth.area, [800, 861, 861, 861])  # 41 x 21 where it is missing
-    assert (builder.nested_outlines, builder.missing_outlines, builder.missing_areas) == (1, 2, 3)
-    assert (builder.malformed_boxes, builder.first_malformed) == (2, "5")
+    kinds = (Problem.POINTS, Problem.NO_OUTLINE, Problem.AREA, Problem.BOX)
+    assert [builder.findings.count(problem) for problem in kinds] == [1, 2, 3, 2]
+    assert "the first has id 5" in str(next(iter(builder.findings)))
 
 
 @pytest.mark.parametrize("measure", ["masks", "exact"])
@@ -322,7 +324,8 @@ def test_ground_truth_far_away_is_left_out_and_counted(far):
         found = ours(dataset | {"annotations": dataset["annotations"] + odd}, detections, measure)
         assert found == ours(dataset, detections, measure)
     _, builder = truth_of(dataset | {"annotations": odd})
-    assert (builder.far_outlines, builder.first_far, builder.malformed_boxes) == (2, "77", 0)
+    (far_away,) = (found for found in builder.findings if found.problem is not Problem.NO_OUTLINE)
+    assert (far_away.problem, far_away.count, far_away.first) == (Problem.FAR, 2, "has id 77")
 
 
 def test_inverted_boxes_far_away_are_no_match_and_no_crash():

@@ -12,8 +12,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import _high_byte, decode_image, load_picture, read_size
+from odtk_ray.images.decode_image import (
+    _high_byte,
+    decode_image,
+    load_picture,
+    read_header,
+    read_size,
+)
+from odtk_ray.images.gpu_loader import read_pending
 from odtk_ray.images.resize import resize
+from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
@@ -37,11 +45,11 @@ def exif(orientation):
     return tags.tobytes()
 
 
-def tiff(order, bits, strip):
+def tiff(order, bits, strip, photometric=1):
     """A bare gray TIFF of 50 x 30 pixels; `strip` holds them as they stand in the file."""
     size, start = len(strip), 8 + 2 + 12 * 9 + 4
-    tags = [(256, 50), (257, 30), (258, bits), (259, 1), (262, 1), (273, start), (277, 1)]
-    tags += [(278, 30), (279, size)]
+    tags = [(256, 50), (257, 30), (258, bits), (259, 1), (262, photometric), (273, start)]
+    tags += [(277, 1), (278, 30), (279, size)]
     fields = b"".join(  # type 3 is a short, padded at its end, type 4 a long
         struct.pack(order + ("HHII" if tag == 279 else "HHIHxx"), tag, 3 + (tag == 279), 1, value)
         for tag, value in tags
@@ -92,6 +100,8 @@ DECODED = {
     "pgm 16 bit": (packed(Image.fromarray(GRAY16), "PPM"), as_rgb(HIGH)),
     "tiff 16 bit": (tiff("<", 16, GRAY16.astype("<u2").tobytes()), as_rgb(HIGH)),
     "tiff 16 bit big-endian": (tiff(">", 16, GRAY16.astype(">u2").tobytes()), as_rgb(HIGH)),
+    "tiff 16 bit, 0 is white": (tiff("<", 16, (~GRAY16).astype("<u2").tobytes(), 0), as_rgb(HIGH)),
+    "tiff 8 bit, 0 is white": (tiff("<", 8, (~GRAY).tobytes(), 0), as_rgb(GRAY)),
     "tiff 12 bit": (tiff("<", 12, PACKED12.astype(np.uint8).tobytes()), as_rgb(HIGH)),
     "gif": (packed(PALETTE, "GIF"), PALETTE_RGB),
     "first of two frames": (
@@ -135,7 +145,7 @@ def test_16_bit_png_opened_as_32_bit():
     """As Pillow did before version 11."""
     image = Image.fromarray(GRAY16.astype(np.int32))
     assert image.mode == "I"
-    assert np.array_equal(np.asarray(_high_byte(image)), HIGH)
+    assert np.array_equal(np.asarray(_high_byte(image)[0]), HIGH)
 
 
 FLOATS = Image.fromarray(NOISE[..., 0].astype(np.float32))
@@ -217,6 +227,33 @@ def test_exif(form, orientation):
     assert read_size(io.BytesIO(data), "apply") == expected.shape[1::-1]
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_an_orientation_that_is_not_applied_is_told(form):
+    data = packed(IMAGE, form, exif=exif(6))
+    ignored = 1 if form == "TIFF" else 6  # that of TIFF is applied by Pillow
+    assert load_picture(data, PREP).traits == Traits(ignored)
+    assert load_picture(data, UPRIGHT).traits == PLAIN
+    assert read_header(io.BytesIO(data)).orientation == ignored
+    for decoder in ("cpu", "gpu"):
+        assert read_pending(data, PREP, decoder).traits == Traits(ignored)
+        assert read_pending(data, UPRIGHT, decoder).traits == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("tiff 16 bit", int(GRAY16.max())),
+        ("tiff 16 bit, 0 is white", 65535 - int(GRAY16.min())),
+        ("png 16 bit", int(GRAY16.max())),
+        ("tiff 12 bit", None),
+        ("gray", None),
+    ],
+)
+def test_the_largest_16_bit_value_is_told(name, peak):
+    assert load_picture(DECODED[name][0], PREP).traits == Traits(peak=peak)
+    assert read_pending(DECODED[name][0], PREP, "gpu").traits == Traits(peak=peak)
+
+
 @pytest.mark.parametrize("prep", [PREP, UPRIGHT])
 def test_orientation_of_tiff_is_applied_once_and_always(prep):
     data = packed(IMAGE, "TIFF", tiffinfo={ORIENTATION: 6})
@@ -274,6 +311,7 @@ def test_threads_agree():
 
 SILENT = """
 import sys
+from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import Preprocessing
 from odtk_ray.images.decode_image import decode_image
 from odtk_ray.errors import ImageError

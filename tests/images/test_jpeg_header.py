@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
 
+from odtk_ray.images.decode_image import block_orientation
 from odtk_ray.images.jpeg_header import JpegHeader, read_plain_header
 
 
@@ -42,7 +43,7 @@ def test_it_reads_the_size_that_pillow_reads(
     data = jpeg(width, height, "L" if gray else "RGB", **options)
     assert Image.open(io.BytesIO(data)).size == (width, height)
     narrow = width < 5 and subsampling and not gray
-    assert read_plain_header(data) == (None if narrow else JpegHeader(width, height, exif=False))
+    assert read_plain_header(data) == (None if narrow else JpegHeader(width, height, exif=b""))
 
 
 @pytest.mark.parametrize("subsampling", [1, 2])
@@ -98,12 +99,14 @@ def test_what_is_not_plain_is_left_to_pillow(data, why):
 
 def test_adobe_that_says_ycc_is_plain():
     data = with_segment(jpeg(), 0xEE, b"Adobe" + bytes(6) + b"\x01")
-    assert read_plain_header(data) == JpegHeader(33, 17, exif=False)
+    assert read_plain_header(data) == JpegHeader(33, 17, exif=b"")
 
 
 def test_a_thumbnail_in_the_metadata_is_not_the_picture():
-    data = with_segment(jpeg(), 0xE1, b"Exif\0\0" + jpeg(8, 8))
-    assert read_plain_header(data) == JpegHeader(33, 17, exif=True)
+    block = b"Exif\0\0" + jpeg(8, 8)
+    data = with_segment(jpeg(), 0xE1, block)
+    assert read_plain_header(data) == JpegHeader(33, 17, exif=block)
+    assert block_orientation(block) == 1
     torn = data[: data.rindex(b"\xff\xda")]  # ends in the middle, after a whole thumbnail
     assert read_plain_header(torn) is None
 
@@ -111,7 +114,9 @@ def test_a_thumbnail_in_the_metadata_is_not_the_picture():
 def test_exif_is_noticed():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert read_plain_header(jpeg(exif=exif)) == JpegHeader(33, 17, exif=True)
+    header = read_plain_header(jpeg(exif=exif))
+    assert header == JpegHeader(33, 17, exif=exif.tobytes())
+    assert block_orientation(header.exif) == 6
 
 
 def test_random_bytes_are_no_jpeg():

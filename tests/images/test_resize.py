@@ -1,5 +1,7 @@
 """Network sizes and resizing against golden numbers and slow references."""
 
+import math
+
 import numpy as np
 import pytest
 from effort import examples
@@ -7,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.resize import input_size, network_size, network_sizes, padded_size, resize
+from odtk_ray.images.resize import (
+    input_size,
+    network_size,
+    network_sizes,
+    padded_size,
+    resize,
+    scales,
+)
 from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
@@ -139,6 +148,13 @@ def test_network_sizes_equal_the_scalar_functions(sizes, prep):
     assert widths.dtype == heights.dtype == np.int64
     expected = [scalar_sizes(w, h, prep) for w, h in sizes]
     assert list(zip(widths.tolist(), heights.tolist(), strict=True)) == expected
+    found = scales(table[:, 0], table[:, 1], prep).tolist()
+    for (width, height), usable, scale in zip(sizes, expected, found, strict=True):
+        if usable != (0, 0):
+            sides = (min(side, prep.tile or side) for side in (width, height))
+            assert scale == network_size(*sides, prep)[2]
+        elif not (width > 0 and height > 0):
+            assert math.isnan(scale)
 
 
 # ---- resizing ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Parts of pictures are the same, whether the picture is decoded as a whole or by segments."""
 
 import io
+import struct
 import tempfile
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from tiled_tiff import tiled_tiff
 
 from odtk_ray.detect.tiling import cut_windows
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode_image, open_image
+from odtk_ray.images.decode_image import decode_image, load, open_image
 from odtk_ray.images.windows import TiffWindows, open_windowed, read_reduced
 from odtk_ray.settings import Preprocessing
 
@@ -99,6 +100,15 @@ def test_pictures_are_made_smaller_by_the_least_factor(width, height, limit, see
     np.testing.assert_array_equal(smaller, whole.reduce(factor))
 
 
+@pytest.mark.parametrize(("photometric", "colour"), [(0, 255), (1, 0)])
+def test_parts_left_out_are_zeros_which_may_be_white(photometric, colour):
+    tags = {256: 300, 257: 210, 258: 16, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 210, 279: 0}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    found = windows_of(data, Preprocessing())
+    assert (found.read(0, 0, 300, 210) == colour).all()
+
+
 @given(x=st.integers(0, 299), y=st.integers(0, 209), w=st.integers(1, 300), h=st.integers(1, 210))
 @examples(40)
 def test_any_window(x, y, w, h):
@@ -121,9 +131,9 @@ def test_each_segment_is_decoded_once_for_a_row_of_windows(monkeypatch, strips, 
 
     def counted(data, prep):
         decoded.append(data)
-        return decode_image(data, prep)
+        return load(data, prep)
 
-    monkeypatch.setattr("odtk_ray.images.windows.decode_image", counted)
+    monkeypatch.setattr("odtk_ray.images.windows.load", counted)
     pixels = np.asarray(picture(1, 300, 210))
     data = tiff("RGB", "tiff_lzw", 7) if strips else tiled_tiff(pixels, 32)
     found = windows_of(data, Preprocessing(max_pixels=30_000, tile=tile))

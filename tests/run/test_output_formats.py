@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
-from synthetic import make_results, make_run
+from synthetic import make_results, make_run, make_run_plan
 
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.errors import OdtkError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.output_columns import indented, number_texts
+from odtk_ray.run.output_text import check_text
 from odtk_ray.run.outputs import write_failures, write_outputs
 
 CATEGORIES = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": "s,even"}]
@@ -170,6 +171,47 @@ def test_integer_ids_stay_integers_in_parquet(tmp_path):
     _, (*_, parquet) = write(tmp_path, [7, 2**62], make_results(2, seed=1))
     assert set(pq.read_table(parquet)["image_id"].to_pylist()) <= {7, 2**62}
     assert str(pq.read_schema(parquet).field("image_id").type) == "int64"
+
+
+def test_ids_beyond_64_bits_are_text_in_parquet(tmp_path):
+    big = [{"id": 2**64 - 1, "name": "a"}, {"id": 1, "name": "b"}, {"id": 10**30, "name": "c"}]
+    ids = [3, 10**30, -(10**30)]
+    results = make_results(3, seed=1)
+    _, (odtk, _, _, table, parquet) = write(tmp_path, ids, results, categories=big)
+    expected = expected_rows(ids, results, [c["id"] for c in big])
+    assert json.loads(odtk.read_text())["annotations"] == expected
+    columns = pq.read_table(parquet).to_pydict()
+    for name in ("image_id", "category_id"):
+        texts = [str(row[name]) for row in expected]
+        assert columns[name] == texts
+        with open(table, newline="") as stream:
+            assert [row[name] for row in csv.DictReader(stream)] == texts
+
+
+HALF = "a\ud800"
+
+
+@pytest.mark.parametrize(
+    ("ids", "category", "words"),
+    [
+        ([1, HALF], {"id": 1, "name": "a"}, r'the image id "a\ud800" has half a character'),
+        ([1], {"id": HALF, "name": "a"}, r'the category id "a\ud800" has'),
+        ([1], {"id": 1, "name": HALF}, r'the class name "a\ud800" has'),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_before_the_run(ids, category, words):
+    plan = make_run_plan(ids, categories=[category])
+    values = plan.records, plan.outputs["category_ids"], plan.outputs["category_names"]
+    check_text(("a.json", "a.results.json", "a.jsonl"), *values)
+    for path in ("a.csv", "a.parquet"):
+        with pytest.raises(UsageError) as caught:
+            check_text(("a.json", path), *values)
+        assert words in str(caught.value)
+
+
+def test_whole_pairs_of_surrogates_are_characters():
+    plan = make_run_plan(["\U0001f600"])
+    check_text(("a.csv",), plan.records, [json.dumps("\U0001f600")], ["\U0001f600"])
 
 
 def test_plain_results_are_what_load_res_takes(tmp_path):

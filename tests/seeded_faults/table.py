@@ -147,7 +147,7 @@ FAULTS = [
     Fault(
         name="category-ids-dropped",
         file="odtk_ray/datasets/classes.py",
-        old='json.dumps(categories[p]["id"]) for p in positions',
+        old='id_text(categories[p]["id"]) for p in positions',
         new="json.dumps(p) for p in positions",
         harm="The outputs have class indices where COCO's tools expect category ids: AP is near 0.",
         tests=("tests/datasets/test_classes.py",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.datasets.classes import map_classes
 from odtk_ray.datasets.coco import read_coco, read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
@@ -103,12 +103,14 @@ def read_annotated(annotations: str, images: str, about: ExportedModel) -> Annot
     truth, _ = read_truth(
         annotations,
         {text: index for index, text in enumerate(ids)},
-        {json.dumps(category.id): i for i, category in enumerate(categories)},
+        {id_text(category.id): i for i, category in enumerate(categories)},
         about.rotated,
     )
     if next(_pictures(paths, about.size), None) is None:
         raise UsageError(f"none of the images of {annotations} can be used", f"in {images}")
-    classes = map_classes(about.classes, about.class_names, about.category_ids, dataset.categories)
+    classes = map_classes(
+        about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
+    )
     return AnnotatedImages(ids, paths, categories, truth, np.array(classes.positions, np.int32))
 
 

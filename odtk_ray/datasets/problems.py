@@ -1,14 +1,17 @@
-"""The kinds of problems in annotation files, and what to do about each."""
+"""The kinds of problems in annotation files, said in the same words by `infer` and `doctor`."""
 
 from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from odtk_ray.datasets import ground_truth
+from odtk_ray.datasets.polygons import FAR
 from odtk_ray.plural import counted
 
+_ALIKE = 'write both alike: "1" is not 1'
 _OPENCV = "OpenCV's boxes become ODTK's with: odtk-ray convert FILE NEW.json --from opencv"
 
 
@@ -41,11 +44,35 @@ class Problem(enum.Enum):
     )
     NO_FILE = Kind("image file is missing", "check --images", of="image")
     NO_PICTURE = Kind("image cannot be decoded", "replace the file", of="image")
+    SIZE = Kind(
+        "image has another size than the annotation file says",
+        "boxes are in pixels: give the pictures that were annotated, or correct the file",
+        of="image",
+    )
+    SAME_NAME = Kind(
+        "several categories have one name",
+        "rename or remove those that no annotation uses: a model has one class of that name",
+        of="name",
+    )
+    IMAGE_TEXT = Kind(
+        "image_id is text and its image's id a number, or the other way round", _ALIKE
+    )
+    CATEGORY_TEXT = Kind(
+        "category_id is text and its category's id a number, or the other way round", _ALIKE
+    )
     IMAGE = Kind("image_id belongs to no image of the file")
     CATEGORY = Kind("category_id belongs to no category of the file")
+    UNIT = Kind(
+        "all boxes lie between 0 and 1, which is one pixel",
+        "coordinates are in pixels: multiply them by the width and height of their image",
+    )
+    CROWD = Kind(
+        "all annotations are crowd regions (iscrowd), which are not evaluated",
+        "iscrowd is 1 only where one annotation covers many objects",
+    )
     BOX = Kind("bbox is not 4 or 5 finite numbers, or has a negative side")
     FAR = Kind(
-        f"coordinates are beyond {ground_truth.FAR:,} pixels",
+        f"coordinates are beyond {FAR:,} pixels",
         "correct them: rotated boxes so far away are not evaluated",
     )
     PLACE = Kind("box lies outside of its image")
@@ -59,13 +86,26 @@ class Problem(enum.Enum):
     OTHER = Kind(
         "segmentation is not the box turned by theta", f"{_OPENCV}, MMRotate's with --from le90"
     )
+    EXIF = Kind(
+        "image is to be turned by its EXIF orientation, which is ignored",
+        "if it was annotated as viewers show it, use --exif apply; COCO's own images were not",
+        wrong=False,
+        of="image",
+    )
+    LOW_BITS = Kind(
+        "16-bit image has values of 12 bits or less: it comes out almost black (or white)",
+        "scale its values to 16 bits",
+        of="image",
+    )
     NO_BOX = Kind("no bbox: the segmentation counts", wrong=False)
     FLAT = Kind("bbox has no theta: the segmentation counts", wrong=False)
     NO_THETA = Kind("bbox has no theta: 0 is taken", wrong=False)
     NO_OUTLINE = Kind("no segmentation of polygons: the corners of the box count", wrong=False)
     POINTS = Kind("segmentation of points instead of numbers: read as polygons", wrong=False)
     AREA = Kind("no area: width * height counts", wrong=False)
-    FIVE = Kind("bbox of five numbers: give --rotated-bbox", wrong=False)
+    FIVE = Kind(
+        "bbox has five numbers: a rotated box, left out without --rotated-bbox", wrong=False
+    )
 
 
 @dataclass
@@ -87,6 +127,30 @@ class Finding:
         number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
         text = f"{kind.text}: {number}, the first {self.first}"
         return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
+
+
+class Findings:
+    """Counts problems as they are found, and remembers the first of each kind."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, Finding] = {}
+
+    def __iter__(self) -> Iterator[Finding]:
+        """Yield what was found, the worst first."""
+        return (self._found[problem] for problem in Problem if problem in self._found)
+
+    def count(self, problem: Problem) -> int:
+        """Return how often a problem was found."""
+        return self._found[problem].count if problem in self._found else 0
+
+    def add(self, problem: Problem, first: str, count: int = 1) -> None:
+        """Count a problem; `first` says where it is, if it is the first of its kind."""
+        self._found.setdefault(problem, Finding(problem, first)).count += count
+
+    def add_annotation(self, problem: Problem, entry: Mapping[str, Any]) -> None:
+        """Count a problem of an annotation."""
+        # Its id is formatted only once: there may be millions.
+        self.add(problem, "" if problem in self._found else f"has id {shown(entry.get('id'))}")
 
 
 def shown(value: object) -> str:
