@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,18 +125,28 @@ class Declared:
         Raises:
             UsageError: it is; the flag and the range are named.
         """
-        low, high = self.option.minimum, self.option.maximum
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{self.flag} {value} is unknown", f"it is one of {', '.join(self.choices)}"
             )
+        low, high = self.option.minimum, self.option.maximum
+        if low is None:
+            return
         # Written so that NaN is refused too.
-        if low is not None and high is not None and not low <= value <= high:
+        if high is not None and not low <= value <= high:
             raise UsageError(
-                f"{self.flag} {value:g} is out of range", f"it must be between {low:g} and {high:g}"
+                f"{self.flag} {value} is out of range",
+                f"it must be between {_figure(low)} and {_figure(high)}",
             )
-        if low is not None and not low <= value:
-            raise UsageError(f"{self.flag} {value} is too small", f"it must be at least {low:g}")
+        if not low <= value < math.inf:
+            raise UsageError(
+                f"{self.flag} {value} is out of range", f"it must be at least {_figure(low)}"
+            )
+
+
+def _figure(value: float) -> str:
+    """Write a bound for people."""
+    return f"{value:,}"
 
 
 def flag_of(name: str) -> str:

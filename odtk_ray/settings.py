@@ -28,6 +28,11 @@ MEAN = (0.485, 0.456, 0.406)
 
 STD = (0.229, 0.224, 0.225)
 
+# Beyond all that memory has room for, and within what 32-bit arithmetic holds: what is greater was
+# mistyped, and would fail in the middle of a run.
+MAX_SIDE = 65_536  # pixels
+MAX_COUNT = 1_000_000
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -40,12 +45,12 @@ class Preprocessing:
     resize: Annotated[
         int,
         Option("Network input", "Length in pixels that the short side of a picture is scaled to.",
-               "PIXELS", minimum=1, in_odtk=True),
+               "PIXELS", minimum=1, maximum=MAX_SIDE, in_odtk=True),
     ] = 800  # fmt: skip
     max_size: Annotated[
         int,
         Option("Network input", "Limit in pixels of the long side; it wins over --resize.",
-               "PIXELS", minimum=1, in_odtk=True),
+               "PIXELS", minimum=1, maximum=MAX_SIDE, in_odtk=True),
     ] = 1333  # fmt: skip
     stride: int = 128
     exif: Annotated[
@@ -56,24 +61,24 @@ class Preprocessing:
     max_pixels: Annotated[
         int,
         Option("Images", "Pictures with more pixels fail without being decoded.", "PIXELS",
-               minimum=1),
+               minimum=1, maximum=10**12),
     ] = 178_000_000  # fmt: skip
     fit: Annotated[
         tuple[int, int] | None,
         Option("Network input", "Height and width in pixels, multiples of 32, of an input that "
                "pictures are scaled to just fit into, as those of exported models are; instead of "
-               "--resize and --max-size.", "H [W]", minimum=1),
+               "--resize and --max-size.", "H [W]", minimum=1, maximum=MAX_SIDE),
     ] = None  # fmt: skip
     tile: Annotated[
         int | None,
         Option("Network input", "Cut pictures into windows of this side in pixels, each of which "
                "is then scaled as a picture would be; --detections limits a window.", "PIXELS",
-               minimum=1),
+               minimum=1, maximum=MAX_SIDE),
     ] = None  # fmt: skip
     overlap: Annotated[
         int,
         Option("Network input", "Width in pixels of what neighbouring windows share.", "PIXELS",
-               minimum=0),
+               minimum=0, maximum=MAX_SIDE),
     ] = 0  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -95,15 +100,17 @@ class Postprocessing:
     ] = 0.05
     top_n: Annotated[
         int,
-        Option("Detections", "Candidates kept for each pyramid level of an image.", "N", minimum=1),
-    ] = 1000
+        Option("Detections", "Candidates kept for each pyramid level of an image.", "N",
+               minimum=1, maximum=MAX_COUNT),
+    ] = 1000  # fmt: skip
     nms: Annotated[
         float,
         Option("Detections", "IoU above which the worse of two boxes of a class is dropped.",
                "IOU", minimum=0, maximum=1),
     ] = 0.5  # fmt: skip
     detections: Annotated[
-        int, Option("Detections", "Detections kept for each image.", "N", minimum=1)
+        int,
+        Option("Detections", "Detections kept for each image.", "N", minimum=1, maximum=MAX_COUNT),
     ] = 100
     rotated_nms: Annotated[
         RotatedNms,

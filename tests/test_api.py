@@ -59,22 +59,26 @@ def test_docstrings_say_of_each_argument_what_the_help_says(verb):
 @pytest.mark.parametrize(
     ("verb", "arguments", "words"),
     [
-        ("infer", {"resize": 0}, "--resize 0 is too small: it must be at least 1"),
+        ("infer", {"resize": 0}, "--resize 0 is out of range: it must be between 1 and 65,536"),
         (
             "infer",
             {"threshold": 1.5},
             "--threshold 1.5 is out of range: it must be between 0 and 1",
         ),
         ("infer", {"nms": float("nan")}, "--nms nan is out of range"),
-        ("infer", {"shard_timeout": float("nan")}, "--shard-timeout nan is too small"),
-        ("infer", {"fit": (64, 0)}, "--fit 0 is too small"),
+        ("infer", {"shard_timeout": float("nan")}, "--shard-timeout nan is out of range"),
+        ("infer", {"fit": (64, 0)}, "--fit 0 is out of range"),
+        ("infer", {"shard_timeout": float("inf")}, "--shard-timeout inf is out of range"),
+        ("infer", {"top_n": 10**20}, "--top-n 100000000000000000000 is out of range"),
+        ("infer", {"batch": 10**9}, "--batch 1000000000 is out of range"),
         ("infer", {"exif": "maybe"}, "--exif maybe is unknown: it is one of ignore, apply"),
         ("infer", {"tile": 10, "overlap": 10}, "--overlap 10 is too large"),
         ("infer", {"wait_for_nodes": 1.0}, "--wait-for-nodes needs --gpu-type"),
         ("export", {"opset": 12}, "--opset 12 is out of range: it must be between 13 and 17"),
-        ("export", {"dynamic_batch_opts": (0, 1, 2)}, "--dynamic-batch-opts 0 is too small"),
+        ("export", {"dynamic_batch_opts": (0, 1, 2)}, "--dynamic-batch-opts 0 is out of range"),
+        ("export", {"size": (3_200_000_000,)}, "--size 3200000000 is out of range"),
         ("export", {"rotated_nms": "other"}, "--rotated-nms other is unknown"),
-        ("export", {"seed": -1}, "--seed -1 is too small"),
+        ("export", {"seed": -1}, "--seed -1 is out of range"),
     ],
 )
 def test_values_are_refused_as_on_the_command_line(verb, arguments, words):
@@ -130,3 +134,21 @@ def test_every_function_is_there_whatever_was_imported_before():
             importlib.import_module(f"odtk_ray.{module.name}")
     for name in odtk_ray.__all__:
         assert name == "__version__" or callable(getattr(odtk_ray, name)), name
+
+
+@pytest.mark.parametrize("command", [InferConfig, ExportConfig])
+def test_every_number_has_bounds(command):
+    """What nobody can mean is refused at once, not by an overflow in the middle of a run."""
+    numbers = [o for o in options_of(command).values() if o.kind in (int, float)]
+    assert len(numbers) > 10
+    for option in numbers:
+        for value in (10**30, -(10**30), float("inf"), float("nan")):
+            with pytest.raises(odtk_ray.UsageError, match=f"{option.flag} .* is out of range"):
+                option.check(value)
+
+
+def test_a_batch_of_too_many_pictures_for_each_worker_is_refused():
+    config = InferConfig("m.pth", batch=10_000)
+    assert config.launch_batch(4, gpus=True) == 2_500
+    with pytest.raises(odtk_ray.UsageError, match="too large for 2 workers: that is 5,000 images"):
+        config.launch_batch(2, gpus=True)

@@ -8,6 +8,11 @@ from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, options_of
 from odtk_ray.settings import AnchorGeneration, Postprocessing, Preprocessing
 
+# What is greater was mistyped.
+MAX_LAUNCH = 4_096  # pictures
+MAX_WORKERS = 100_000
+MAX_SECONDS = 10**7  # four months
+
 # How GPUs are named.
 GPU_TYPES = "by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all."
 
@@ -29,7 +34,7 @@ RotatedBbox: TypeAlias = Annotated[
 WaitForNodes: TypeAlias = Annotated[
     float | None,
     Option("Cluster", "Wait up to this many seconds for an autoscaler to start nodes with the GPUs "
-           "of --gpu-type.", "SECONDS", "do not wait", minimum=0),
+           "of --gpu-type.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
 ]  # fmt: skip
 
 

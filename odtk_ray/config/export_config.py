@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from odtk_ray.config.common import (
     GPU_TYPES,
+    MAX_LAUNCH,
+    MAX_WORKERS,
     Anchors,
     RotatedBbox,
     WaitForNodes,
@@ -14,7 +16,7 @@ from odtk_ray.config.common import (
 )
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
-from odtk_ray.settings import Postprocessing, RotatedNms
+from odtk_ray.settings import MAX_COUNT, Postprocessing, RotatedNms
 
 CalibrationMethod = Literal["entropy", "percentile", "max", "mse"]
 
@@ -42,7 +44,7 @@ class ExportConfig:
     size: Annotated[
         tuple[int, int] | None,
         Option("Network input", "Height and width in pixels of the network input, multiples of 32.",
-               "H [W]", "1280 1280", minimum=1, in_odtk=True),
+               "H [W]", "1280 1280", minimum=1, maximum=16_384, in_odtk=True),
     ] = None
 
     anchors: Anchors = "auto"
@@ -64,7 +66,7 @@ class ExportConfig:
     dynamic_batch_opts: Annotated[
         tuple[int, int, int] | None,
         Option("TensorRT", "Least, tuned and greatest batch of a plan.", "MIN OPT MAX", "1 1 16",
-               minimum=1, in_odtk=True),
+               minimum=1, maximum=MAX_LAUNCH, in_odtk=True),
     ] = None
     workspace: Annotated[
         int | None,
@@ -94,10 +96,12 @@ class ExportConfig:
     calibration_batches: Annotated[
         int | None,
         Option("INT8", "Number of batches of them, drawn at random.", "N", "10", minimum=1,
+               maximum=MAX_COUNT,
                in_odtk=True),
     ] = None
     calibration_batch_size: Annotated[
-        int | None, Option("INT8", "Images in a batch of them.", "N", "2", minimum=1)
+        int | None,
+        Option("INT8", "Images in a batch of them.", "N", "2", minimum=1, maximum=MAX_LAUNCH),
     ] = None
     calibration_table: Annotated[
         str | None,
@@ -117,7 +121,8 @@ class ExportConfig:
                "PATTERN"),
     ] = ()
     seed: Annotated[
-        int, Option("INT8", "Seed of the random choice of calibration images.", "N", minimum=0)
+        int, Option("INT8", "Seed of the random choice of calibration images.", "N",
+                    minimum=0, maximum=2**63 - 1)
     ] = 0
 
     threshold: Annotated[float | None, setting(Postprocessing, "threshold", "{}")] = None
@@ -140,7 +145,7 @@ class ExportConfig:
     workers: Annotated[
         int | None,
         Option("Cluster", "Calibrate on this many Ray workers.", "N", "in this process",
-               minimum=1),
+               minimum=1, maximum=MAX_WORKERS),
     ] = None
     address: Annotated[
         str | None,

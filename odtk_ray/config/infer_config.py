@@ -5,6 +5,9 @@ from typing import Annotated
 
 from odtk_ray.config.common import (
     GPU_TYPES,
+    MAX_LAUNCH,
+    MAX_SECONDS,
+    MAX_WORKERS,
     Anchors,
     ModelPath,
     RotatedBbox,
@@ -15,6 +18,7 @@ from odtk_ray.config.common import (
 )
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
+from odtk_ray.plural import counted
 from odtk_ray.settings import (
     CompileMode,
     Decoder,
@@ -26,6 +30,8 @@ from odtk_ray.settings import (
 
 # Where the detections of a run go unless somebody says otherwise.
 DEFAULT_OUTPUT = "detections.json"
+
+MAX_IMAGES = 10**12
 
 # What None stands for where an exported model has a value of its own.
 _OF_MODEL = "the model's, else {}"
@@ -49,7 +55,8 @@ class InferConfig:
     ] = None
     recursive: Annotated[bool, Option("Images", "Search the sub-folders of --images too.")] = False
     limit: Annotated[
-        int | None, Option("Images", "Process only the first N images.", "N", minimum=1)
+        int | None, Option("Images", "Process only the first N images.", "N", minimum=1,
+                      maximum=MAX_IMAGES)
     ] = None
     allow_missing: Annotated[
         bool, Option("Images", "Leave out annotated images whose file is missing.")
@@ -109,16 +116,18 @@ class InferConfig:
     batch: Annotated[
         int | None,
         Option("Workers", "Images at once over all workers, among which it is divided.", "N",
-               "8 a GPU, 2 a CPU worker", minimum=1, in_odtk=True),
+               "8 a GPU, 2 a CPU worker", minimum=1, maximum=MAX_LAUNCH * MAX_WORKERS,
+               in_odtk=True),
     ] = None
     workers: Annotated[
         int | None,
-        Option("Workers", "Number of workers.", "N", "one a GPU; 1 without GPUs", minimum=1),
+        Option("Workers", "Number of workers.", "N", "one a GPU; 1 without GPUs", minimum=1,
+               maximum=MAX_WORKERS),
     ] = None
     threads_per_worker: Annotated[
         int | None,
         Option("Workers", "CPU threads of each worker.", "N", "physical cores / workers",
-               minimum=1),
+               minimum=1, maximum=1_024),
     ] = None
     decoder: Annotated[
         Decoder | None, Option("Workers", "What decodes JPEGs.", unset="the GPU where it can")
@@ -147,12 +156,13 @@ class InferConfig:
     resume: Annotated[bool, Option("Faults", "Continue the run in --run-dir.")] = False
     keep_run: Annotated[bool, Option("Faults", "Keep --run-dir after success.")] = False
     max_failures: Annotated[
-        int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0)
+        int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0,
+                    maximum=MAX_IMAGES)
     ] = 0
     shard_timeout: Annotated[
         float | None,
         Option("Faults", "Replace a worker that finishes no image for this many seconds.",
-               "SECONDS", "10 median shards, 120 at least", minimum=1),
+               "SECONDS", "10 median shards, 120 at least", minimum=1, maximum=MAX_SECONDS),
     ] = None
     # fmt: on
 
@@ -178,7 +188,7 @@ class InferConfig:
         """Images in one launch of one worker: `--batch` shared among the workers.
 
         Raises:
-            UsageError: there are fewer images in the batch than workers.
+            UsageError: there are fewer images in the batch than workers, or far too many.
         """
         if self.batch is None:
             return 8 if gpus else 2
@@ -187,4 +197,10 @@ class InferConfig:
                 f"--batch {self.batch} is too small for {workers} workers",
                 "it is the batch over all workers, and each needs at least one image",
             )
-        return self.batch // workers
+        launch_batch = self.batch // workers
+        if launch_batch > MAX_LAUNCH:
+            raise UsageError(
+                f"--batch {self.batch} is too large for {counted(workers, 'worker')}",
+                f"that is {launch_batch:,} images at once for each, and {MAX_LAUNCH:,} at most",
+            )
+        return launch_batch

@@ -95,6 +95,8 @@ def infer(
         else:
             plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
             run = RunFolder.create(config.run_folder, plan)
+        # Others would have nothing to do.
+        fleet = replace(fleet, workers=min(fleet.workers, max(len(run.missing_shards()), 1)))
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:

@@ -362,7 +362,7 @@ def test_unusable_checkpoints(checkpoint, few, tmp_path, monkeypatch, kind, word
         (("--draw", "few"), "--draw few would replace"),
         (("--draw", "few", "--images", "few/*.jpg"), "--draw few would replace"),
         (("--run-dir", "r", "--draw", "r/d"), "--draw r/d lies in the run folder"),
-        (("--resize", "0"), "--resize 0 is too small: it must be at least 1"),
+        (("--resize", "0"), "--resize 0 is out of range: it must be between 1 and 65,536"),
         (("--threshold", "1.5"), "--threshold 1.5 is out of range: it must be between 0 and 1"),
         (("--batch", "x"), "--batch cannot be x: it takes a whole number"),
         (("--exif", "maybe"), "--exif cannot be maybe: it takes ignore or apply"),
