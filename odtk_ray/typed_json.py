@@ -7,6 +7,7 @@ where a float is declared too: descriptions of files are hashed, and have to be 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import reprlib
 import types
@@ -23,8 +24,6 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
-
-import orjson
 
 from odtk_ray.errors import UsageError
 
@@ -71,15 +70,17 @@ Count = Annotated[int, Range(1, 1_000_000)]
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON, whatever it holds.
+    """Parse JSON, whatever it holds, NaN and numbers of any length included.
 
     Raises:
-        WrongJsonError: it is none, is nested more than a thousand deep, or holds NaN.
+        WrongJsonError: it is none, or is nested too deeply.
     """
     try:
-        return orjson.loads(data)
+        return json.loads(data)
     except ValueError as error:
         raise WrongJsonError(f"it is not JSON: {error}") from error
+    except RecursionError as error:
+        raise WrongJsonError("it is not JSON of odtk-ray: it is nested too deeply") from error
 
 
 def typed(value: Any, kind: type[T], name: str = "") -> T:

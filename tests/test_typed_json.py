@@ -102,7 +102,7 @@ def test_formats():
             typed_versioned(wrong, 1)
 
 
-@pytest.mark.parametrize("text", [b"", b"[", b"[" * 10**6, b"\xff", b"NaN", b"{'a': 1}"])
+@pytest.mark.parametrize("text", [b"", b"[", b"[" * 10**6, b"\xff", b"{'a': 1}", "1" * 9999])
 def test_what_is_not_json(text):
     with pytest.raises(WrongJsonError, match="it is not JSON"):
         parse_json(text)

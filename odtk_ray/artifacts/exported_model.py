@@ -254,10 +254,9 @@ def parse_model(name: str, values: Any, sha256: str) -> ExportedModel:
         UsageError: a field is missing or not what it should be, or the format is newer.
     """
     try:
-        facts = {
-            key.removeprefix(_PREFIX): value for key, value in typed(values, dict[str, Any]).items()
-        }
-        facts = typed_versioned(facts, FORMAT_VERSION)
+        named = typed(values, dict[str, Any], "model")
+        plain = {key.removeprefix(_PREFIX): value for key, value in named.items()}
+        facts = typed_versioned(plain, FORMAT_VERSION)
         model = typed(facts | {"sha256": sha256}, ExportedModel)
         _check(model)
     except OtherFormatError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
@@ -29,7 +29,7 @@ from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.shards.run_plan import RunPlan
+from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
@@ -223,7 +223,7 @@ def make_run_plan(
     return RunPlan(settings, _outputs(dataset, classes), records, shards)
 
 
-def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
+def _outputs(dataset: Dataset, classes: ClassMap) -> PlanOutputs:
     """Return what the outputs need besides the settings, as plan.json stores it."""
     return {
         "category_ids": classes.ids,

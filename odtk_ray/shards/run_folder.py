@@ -5,32 +5,40 @@
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
     commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
                     on an object store commits/, with an object for each time the driver committed
-    epoch-NNNN      one file for each driver that worked here; the newest one owns the folder. It
-                    holds a token that workers read to see that they are in the same folder
+    epoch-NNNN      one file for each driver that worked here; the newest one owns the folder; see
+                    `epoch_files`
 
 A shard counts only through its line in the journal, so files that a killed worker or driver left
-behind are harmless. The folder may be a local path, shared or not, or the URI of an object store,
-where files are written by one request and nothing is renamed.
+behind are harmless. Plan, epoch files, journal and shard files name each other, by digest, number
+and name: a folder of which one was edited, or that was mixed from two, is not resumed.
+
+The folder may be a local path, shared or not, or the URI of an object store, where files are
+written by one request and nothing is renamed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
+from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.shards.cut_shards import Shard
+from odtk_ray.shards.epoch_files import check_plan, claim, epoch_name, make_token, unusable_run
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
 from odtk_ray.shards.shard_file import SHARDS, Receipt
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import with_retries
+from odtk_ray.typed_json import WrongJsonError, parse_json, typed
 
 # Shard files read at once when a run is resumed.
 _READERS = 16
@@ -90,15 +98,21 @@ class RunFolder:
         """Read the plan of an earlier run; nothing changes before `take_over`.
 
         Raises:
-            UsageError: the folder holds no whole plan.
+            UsageError: the folder holds no whole plan, or one that its drivers did not work by.
         """
         path = storage.absolute(path)
-        return cls(path, *read_run_plan(path))
+        plan, digest = read_run_plan(path)
+        check_plan(path, digest)
+        return cls(path, plan, digest)
 
     def take_over(self) -> None:
-        """Become the folder's owner, and read what earlier drivers committed."""
-        self.token = secrets.token_hex(16)
-        self.epoch = _claim(self.path, self.token)
+        """Become the folder's owner, and read what earlier drivers committed.
+
+        Raises:
+            UsageError: the journal or a shard file is not of this plan.
+        """
+        self.token = make_token(self.digest)
+        self.epoch = claim(self.path, self.token)
         if storage.is_uri(self.path):
             self._journal = ObjectJournal(self.path, self.digest, self.epoch)
         self._read_journal()
@@ -106,7 +120,7 @@ class RunFolder:
     @property
     def token_file(self) -> str:
         """The file that holds this driver's token."""
-        return storage.join(self.path, _epoch_name(self.epoch))
+        return storage.join(self.path, epoch_name(self.epoch))
 
     def check_owner(self) -> None:
         """Check that no newer driver has taken over the folder.
@@ -114,7 +128,7 @@ class RunFolder:
         Raises:
             OdtkError: a newer driver does.
         """
-        newer = storage.join(self.path, _epoch_name(self.epoch + 1))
+        newer = storage.join(self.path, epoch_name(self.epoch + 1))
         if with_retries(lambda: storage.exists(newer)):
             raise OdtkError(
                 f"another run has taken over {self.path}",
@@ -163,17 +177,37 @@ class RunFolder:
     def _read_journal(self) -> None:
         """Read the committed shards, as far as their files hold what was written.
 
-        A torn last line, or a file that is missing or differs, is simply not committed.
+        A torn line, or a file that is missing or differs, is simply not committed.
         """
         receipts = []
-        for line in self._journal.read():
-            with contextlib.suppress(ValueError, TypeError):
-                receipts.append(Receipt(**json.loads(line)))
+        for number, line in enumerate(self._journal.read(), 1):
+            try:
+                value = parse_json(line)
+            except WrongJsonError:
+                continue
+            try:
+                receipts.append(self._check_receipt(typed(value, Receipt)))
+            except WrongJsonError as error:
+                why = f"line {number} of its journal does not fit its plan: {error}"
+                raise unusable_run(self.path, why) from error
         with ThreadPoolExecutor(_READERS) as pool:
             whole = list(pool.map(self._holds, receipts))
         for receipt, there in zip(receipts, whole, strict=True):
             if there and receipt.shard not in self.committed:
                 self._count(receipt)
+
+    def _check_receipt(self, receipt: Receipt) -> Receipt:
+        """Refuse a receipt that no worker can have written for this plan: WrongJsonError."""
+        shard = receipt.shard
+        if shard >= len(self.plan.shards):
+            raise WrongJsonError(f"shard is {shard}, and there are {len(self.plan.shards)}")
+        if receipt.rows != (planned := len(self.plan.shards[shard])):
+            raise WrongJsonError(f"rows is {receipt.rows}, and {planned} were planned")
+        if not re.fullmatch(rf"{shard:06d}-[0-9.]{{1,40}}\.parquet", receipt.name):
+            raise WrongJsonError(
+                f"name is {receipt.name[:40]!r}, which no file of shard {shard} has"
+            )
+        return receipt
 
     def _count(self, receipt: Receipt) -> None:
         self.committed[receipt.shard] = receipt
@@ -185,7 +219,18 @@ class RunFolder:
             data = with_retries(lambda: storage.read_bytes(self.file(receipt)))
         except OSError:
             return False
-        return sha256_of(data) == receipt.sha256
+        if sha256_of(data) != receipt.sha256:
+            return False
+        try:
+            schema = pq.read_schema(pa.BufferReader(data))
+        except (OSError, pa.ArrowException) as error:
+            raise unusable_run(self.path, f"{receipt.name} is no shard file") from error
+        about = schema.metadata or {}
+        written_for = about.get(b"odtk.plan"), about.get(b"odtk.shard")
+        wanted = self.digest.encode(), str(receipt.shard).encode()
+        if written_for != wanted or not schema.remove_metadata().equals(RESULT_SCHEMA):
+            raise unusable_run(self.path, f"{receipt.name} belongs to another run")
+        return True
 
 
 def _create_local(path: str, plan: RunPlan) -> bytes:
@@ -203,22 +248,3 @@ def _create_remote(path: str, plan: RunPlan) -> bytes:
     if not storage.create(storage.join(path, RUN_PLAN_FILE), document):
         RunFolder.refuse_existing(path)
     return document
-
-
-def _epoch_name(epoch: int) -> str:
-    return f"epoch-{epoch:04d}"
-
-
-def _claim(path: str, token: str) -> int:
-    """Claim the next epoch of a run folder; exactly one of several drivers gets each number."""
-    names = with_retries(lambda: storage.list_files(path, recursive=False)).names
-    taken = (int(n[6:]) for n in names if n.startswith("epoch-") and n[6:].isdigit())
-    epoch = 1 + max(taken, default=0)
-    while not _create(storage.join(path, _epoch_name(epoch)), token.encode()):
-        epoch += 1
-    return epoch
-
-
-def _create(path: str, data: bytes) -> bool:
-    """Write a file unless it exists; one that an error left half written exists, too."""
-    return with_retries(lambda: storage.create(path, data))

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,11 @@ from numpy.typing import ArrayLike, DTypeLike
 from odtk_ray.records import RESULT_SCHEMA, ImageResult
 from odtk_ray.storage import join, write_atomic
 from odtk_ray.storage.retry import with_retries
+from odtk_ray.typed_json import Range
 
 SHARDS = "shards"  # sub-folder of the run folder
+
+_Number = Annotated[int, Range(0, 1 << 50)]
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,15 @@ class Receipt:
         by_pillow: images that the CPU decoded although the run's decoder is the GPU's.
     """
 
-    shard: int
+    shard: _Number
     name: str
     sha256: str
-    rows: int
-    failed: int
-    detections: int
-    transposed: int
+    rows: _Number
+    failed: _Number
+    detections: _Number
+    transposed: _Number
     engine: str
-    by_pillow: int = 0
+    by_pillow: _Number = 0
 
 
 def write_shard(

@@ -163,7 +163,7 @@ def changed(**changes):
             changed(post=dataclasses.asdict(ABOUT.post) | {"top_n": 1.5}),
             "post.top_n is 1.5, not a wh",
         ),
-        (ABOUT.to_metadata() | {"odtk_ray.std": "[NaN, 1, 1]"}, "damaged: it is not JSON"),
+        (changed(std=[1.0, 1.0, float("nan")]), r"damaged: std\[2\] is nan, not a finite number"),
         (ABOUT.to_metadata() | {"odtk_ray.std": "[" * 100_000}, "damaged: it is not JSON"),
         (ABOUT.to_metadata() | {"odtk_ray.std": "[" * 900 + "]" * 900}, "damaged: std"),
         (changed(post=[1]), "its description is damaged"),
