@@ -26,6 +26,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
 from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
+from odtk_ray.run.replaced_images import see_replaced
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -105,6 +106,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
+        see_replaced(config, run, reporter)
         return draft
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")

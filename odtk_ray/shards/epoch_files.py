@@ -39,10 +39,19 @@ def claim(folder: str, token: str) -> int:
     Raises:
         UsageError: there is an epoch file that no driver wrote.
     """
-    epoch = 1 + max(_epochs(folder), default=0)
+    epoch = next_epoch(folder)
     while not _create(storage.join(folder, epoch_name(epoch)), token.encode()):
         epoch += 1
     return epoch
+
+
+def next_epoch(folder: str) -> int:
+    """Return the first epoch that no driver has yet.
+
+    Raises:
+        UsageError: as `claim`.
+    """
+    return 1 + max(_epochs(folder), default=0)
 
 
 def check_plan(folder: str, digest: str) -> None:

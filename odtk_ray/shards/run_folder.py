@@ -5,6 +5,8 @@
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
     commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
                     on an object store commits/, with an object for each time the driver committed
+    stamps.parquet  what the listing said of the images, if they came from a folder; see
+                    `image_stamps`
     epoch-NNNN      one file for each driver that worked here; the newest one owns the folder; see
                     `epoch_files`
 
@@ -24,21 +26,34 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
 from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.shards.cut_shards import Shard
-from odtk_ray.shards.epoch_files import check_plan, claim, epoch_name, make_token, unusable_run
+from odtk_ray.shards.epoch_files import (
+    check_plan,
+    claim,
+    epoch_name,
+    make_token,
+    next_epoch,
+    unusable_run,
+)
+from odtk_ray.shards.image_stamps import ImageStamps, read_stamps, write_stamps
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
 from odtk_ray.shards.shard_file import SHARDS, Receipt
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import with_retries
 from odtk_ray.typed_json import WrongJsonError, parse_json, typed
+
+# A shard's file: shard, epoch, attempt.
+_SHARD_FILE = re.compile(r"([0-9]{6,12})-([0-9]{1,9})\.[0-9]{1,12}\.parquet")
 
 # Shard files read at once when a run is resumed.
 _READERS = 16
@@ -47,10 +62,14 @@ _READERS = 16
 class RunFolder:
     """A run folder; a driver owns it from `take_over` until a newer driver does the same."""
 
-    def __init__(self, path: str, plan: RunPlan, digest: str) -> None:
+    def __init__(
+        self, path: str, plan: RunPlan, digest: str, stamps: ImageStamps | None = None
+    ) -> None:
         self.path = storage.absolute(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
+        self.stamps = stamps  # None if the images come from no folder
+        self._renewal: tuple[ImageStamps, NDArray[np.bool_]] | None = None
         self.epoch = 0  # until `take_over`
         self.token = ""  # likewise
         self._journal: Journal = FileJournal(self.path)
@@ -79,8 +98,13 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: str, plan: RunPlan) -> RunFolder:
+    def create(cls, path: str, plan: RunPlan, stamps: ImageStamps | None = None) -> RunFolder:
         """Make the folder and write the plan.
+
+        Args:
+            path: of the folder.
+            plan: of the run.
+            stamps: of its images, if they come from a folder.
 
         Raises:
             UsageError: the folder exists.
@@ -89,7 +113,10 @@ class RunFolder:
         path = storage.absolute(path)
         cls.refuse_existing(path)
         document = _create_remote(path, plan) if storage.is_uri(path) else _create_local(path, plan)
-        run = cls(path, plan, sha256_of(document))
+        if stamps is not None:  # an object store may have remains of a run that was removed in part
+            stamps = stamps.counted_from(next_epoch(path))
+            write_stamps(path, stamps)
+        run = cls(path, plan, sha256_of(document), stamps)
         run.take_over()
         return run
 
@@ -103,7 +130,16 @@ class RunFolder:
         path = storage.absolute(path)
         plan, digest = read_run_plan(path)
         check_plan(path, digest)
-        return cls(path, plan, digest)
+        return cls(path, plan, digest, read_stamps(path, len(plan.records)))
+
+    def renew(self, stamps: ImageStamps, replaced: NDArray[np.bool_]) -> None:
+        """Have the shards of replaced images run again, once the folder is taken over.
+
+        Args:
+            stamps: of the images as they are now.
+            replaced: bool [n], which of them were replaced.
+        """
+        self._renewal = stamps, replaced
 
     def take_over(self) -> None:
         """Become the folder's owner, and read what earlier drivers committed.
@@ -115,6 +151,9 @@ class RunFolder:
         self.epoch = claim(self.path, self.token)
         if storage.is_uri(self.path):
             self._journal = ObjectJournal(self.path, self.digest, self.epoch)
+        if self.stamps is not None and self._renewal is not None:
+            self.stamps = self.stamps.renewed(*self._renewal, self.epoch)
+            write_stamps(self.path, self.stamps)
         self._read_journal()
 
     @property
@@ -177,7 +216,8 @@ class RunFolder:
     def _read_journal(self) -> None:
         """Read the committed shards, as far as their files hold what was written.
 
-        A torn line, or a file that is missing or differs, is simply not committed.
+        A torn line, or a file that is missing or differs, is simply not committed, and neither is
+        what was made before an image of the shard was replaced.
         """
         receipts = []
         for number, line in enumerate(self._journal.read(), 1):
@@ -186,28 +226,38 @@ class RunFolder:
             except WrongJsonError:
                 continue
             try:
-                receipts.append(self._check_receipt(typed(value, Receipt)))
+                receipt = typed(value, Receipt)
+                epoch = self._check_receipt(receipt)
             except WrongJsonError as error:
                 why = f"line {number} of its journal does not fit its plan: {error}"
                 raise unusable_run(self.path, why) from error
+            if epoch >= self._counts_from(receipt.shard):
+                receipts.append(receipt)
         with ThreadPoolExecutor(_READERS) as pool:
             whole = list(pool.map(self._holds, receipts))
         for receipt, there in zip(receipts, whole, strict=True):
             if there and receipt.shard not in self.committed:
                 self._count(receipt)
 
-    def _check_receipt(self, receipt: Receipt) -> Receipt:
-        """Refuse a receipt that no worker can have written for this plan: WrongJsonError."""
+    def _check_receipt(self, receipt: Receipt) -> int:
+        """Return the epoch of a receipt; WrongJsonError if no worker wrote it for this plan."""
         shard = receipt.shard
         if shard >= len(self.plan.shards):
             raise WrongJsonError(f"shard is {shard}, and there are {len(self.plan.shards)}")
         if receipt.rows != (planned := len(self.plan.shards[shard])):
             raise WrongJsonError(f"rows is {receipt.rows}, and {planned} were planned")
-        if not re.fullmatch(rf"{shard:06d}-[0-9.]{{1,40}}\.parquet", receipt.name):
+        attempt = _SHARD_FILE.fullmatch(receipt.name)
+        if attempt is None or int(attempt[1]) != shard:
             raise WrongJsonError(
                 f"name is {receipt.name[:40]!r}, which no file of shard {shard} has"
             )
-        return receipt
+        return int(attempt[2])
+
+    def _counts_from(self, shard: int) -> int:
+        """Return the first epoch whose results of a shard count."""
+        return (
+            0 if self.stamps is None else int(self.stamps.since[self.plan.shards[shard].rows].max())
+        )
 
     def _count(self, receipt: Receipt) -> None:
         self.committed[receipt.shard] = receipt
