@@ -19,7 +19,7 @@ from odtk_ray.storage.stamps import OUTSIDE
 
 
 def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
-    """List the folder of the images, and return what the listing says of each; None without one.
+    """List the folder of the images, and return what the listing says of each.
 
     Nothing is asked about single files, lists, globs and the images of annotation files: there a
     stamp would cost a request of its own.
@@ -28,15 +28,18 @@ def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
         config: the user's settings.
         records: table of RECORD_SCHEMA.
 
-    Raises:
-        OSError: the folder cannot be listed.
+    Returns:
+        None where the images are no folder, or one that cannot be listed.
     """
     if config.annotations is not None:
         return None
     root = storage.absolute(os.path.expanduser(config.images))
-    if not storage.is_folder(root):
+    try:
+        if not storage.is_folder(root):
+            return None
+        return ImageStamps.of(root, records["file_name"].to_pylist(), recursive=config.recursive)
+    except OSError:
         return None
-    return ImageStamps.of(root, records["file_name"].to_pylist(), recursive=config.recursive)
 
 
 def see_replaced(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:
@@ -48,10 +51,7 @@ def see_replaced(config: InferConfig, run: RunFolder, reporter: Reporter) -> Non
     before = run.stamps
     if before is None:
         return
-    try:
-        now = stamp_images(config, run.plan.records)
-    except OSError:
-        now = None
+    now = stamp_images(config, run.plan.records)
     if now is None:
         reporter.warn(
             f"{config.images} cannot be listed: whether images were replaced since the run began "

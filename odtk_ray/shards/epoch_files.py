@@ -82,10 +82,11 @@ def unusable_run(folder: str, why: str) -> UsageError:
 
 def _epochs(folder: str) -> list[int]:
     names = with_retries(lambda: storage.list_files(folder, recursive=False)).names
-    found = [match[1] for match in map(_NAME.fullmatch, names) if match]
-    if odd := [digits for digits in found if len(digits) > _MOST_DIGITS]:
-        raise unusable_run(folder, f"no driver wrote the epoch-{odd[0][:40]} that is in it")
-    return list(map(int, found))
+    found = {name: match[1] for name in names if (match := _NAME.fullmatch(name))}
+    for name, digits in found.items():
+        if len(digits) > _MOST_DIGITS or name != epoch_name(int(digits)):
+            raise unusable_run(folder, f"no driver wrote the {name[:40]} that is in it")
+    return list(map(int, found.values()))
 
 
 def _create(path: str, data: bytes) -> bool:

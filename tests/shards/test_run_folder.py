@@ -243,11 +243,11 @@ def test_the_epoch_file_of_a_killed_driver_says_nothing(tmp_path):
         RunFolder.reopen(str(path))
 
 
-@pytest.mark.parametrize("digits", ["9" * 23, "1" * 5000])
+@pytest.mark.parametrize("digits", ["9" * 23, "1" * 200, "2", "00003"])
 def test_absurd_epochs_are_refused(tmp_path, digits):
     path = tmp_path / "run"
     make_run(path, [1], make_results(1))
-    (path / f"epoch-{digits[:200]}").touch()
+    (path / f"epoch-{digits}").touch()
     with pytest.raises(UsageError, match=r"no driver wrote the epoch-\d+ that is in it"):
         RunFolder.reopen(str(path))
 
