@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 import zipfile
@@ -91,8 +92,7 @@ def read_pth(path: Path) -> dict[Any, Any]:
         raise unusable_checkpoint(path, error.strerror or str(error)) from error
     _check_start(path, start)
     try:
-        mapped = start == _ZIP_START  # torch can map no other
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        content = _load(path, mapped=start == _ZIP_START)  # torch can map no other
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         wants = f"it wants to run {named[1]}" if named else "it holds more than tensors and values"
@@ -104,6 +104,17 @@ def read_pth(path: Path) -> dict[Any, Any]:
             path, f"it holds a {type(content).__name__}, not a checkpoint", _TRAINED
         )
     return content
+
+
+def _load(path: Path, *, mapped: bool) -> Any:
+    load = functools.partial(torch.load, path, map_location="cpu", weights_only=True)
+    if mapped:
+        try:
+            return load(mmap=True)
+        except RuntimeError as error:
+            if "unable to mmap" not in str(error):
+                raise
+    return load()  # a legacy file, or a file system that maps none
 
 
 def _entries(path: Path) -> list[zipfile.ZipInfo]:

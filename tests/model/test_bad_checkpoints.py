@@ -191,3 +191,17 @@ def test_what_is_not_used_is_not_read(tmp_path, small):
 
 def bytes_read():
     return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_a_file_system_that_maps_no_files_is_read(tmp_path, small, monkeypatch):
+    path, load = tmp_path / "model.pth", torch.load
+    torch.save(small, path)
+    mapped = load_checkpoint(path)
+
+    def without_maps(*arguments, mmap=None, **options):
+        if mmap:
+            raise RuntimeError(f"unable to mmap 5 bytes from file <{path}>: No such device (19)")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", without_maps)
+    assert load_checkpoint(path).sha256 == mapped.sha256
