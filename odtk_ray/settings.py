@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
+from odtk_ray.typed_json import Count, typed
 
 ExifPolicy = Literal["ignore", "apply"]
 Decoder = Literal["gpu", "cpu"]
@@ -155,7 +156,7 @@ class RunSettings:
     annotations: str
     images: str
     recursive: bool
-    limit: int | None
+    limit: Count | None
     allow_missing: bool
     full_precision: bool
     compile: CompileMode
@@ -164,12 +165,12 @@ class RunSettings:
     postprocessing: Postprocessing
     versions: dict[str, str]
     rotated: bool = False
-    launch_batch: int = 1
-    threads: int = 1
+    launch_batch: Count = 1
+    threads: Count = 1
     device: Device = "cpu"
     kernels: bool = False
     decoder: str = PILLOW
-    compiled: tuple[tuple[int, int], ...] = ()
+    compiled: tuple[tuple[Count, Count], ...] = ()
 
     @property
     def decoder_kind(self) -> Decoder:
@@ -185,17 +186,6 @@ class RunSettings:
         """Build settings from plan.json's values.
 
         Raises:
-            TypeError, ValueError, KeyError: a value is missing or unknown.
+            ValueError: a value is missing, unknown, of another type or out of range.
         """
-        stored, post = dict(values["preprocessing"]), values["postprocessing"]
-        stored["fit"] = stored["fit"] and tuple(stored["fit"])
-        if missing := {field.name for field in fields(cls)} - values.keys():
-            raise KeyError(f"without {', '.join(sorted(missing))}")
-        return cls(
-            **values
-            | {
-                "preprocessing": Preprocessing(**stored),
-                "postprocessing": Postprocessing(**post),
-                "compiled": tuple((height, width) for height, width in values["compiled"]),
-            }
-        )
+        return typed(values, cls)

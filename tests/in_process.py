@@ -75,11 +75,12 @@ def runs_anywhere(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        _without_ray(patch)
+        without_ray(patch)
         yield
 
 
-def _without_ray(patch: pytest.MonkeyPatch) -> None:
+def without_ray(patch: pytest.MonkeyPatch) -> None:
+    """Give runs workers of this process, whatever was asked for."""
     patch.setattr(pipeline, "session", _Session)
     patch.setattr(pipeline, "select_nodes", lambda *_: NodeSelection())
     patch.setattr(pipeline, "choose_fleet", _fleet)

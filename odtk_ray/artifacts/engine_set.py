@@ -16,9 +16,11 @@ import hashlib
 import json
 import os
 import re
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypedDict
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
@@ -30,9 +32,21 @@ from odtk_ray.artifacts.sidecar import (
     sidecar_path,
 )
 from odtk_ray.errors import UsageError
+from odtk_ray.typed_json import OtherFormatError, WrongJsonError, parse_json, typed, typed_versioned
 
 SET_FILE = "engines.json"
 FORMAT_VERSION = 1
+
+
+class _Document(TypedDict):
+    """The file's JSON, without its format; of its entries, what they do not share."""
+
+    plan_format: int
+    onnx_sha256: str
+    model: dict[str, Any]
+    engines: dict[str, dict[str, Any]]
+
+
 # Facts of a sidecar that all plans share, by their names in the file.
 _COMMON = {"plan_format": "format", "onnx_sha256": "onnx_sha256", "model": "model"}
 
@@ -128,24 +142,31 @@ def parse_engine_set(path: str, data: bytes) -> EngineSet:
         UsageError: it is damaged, or of a newer format.
     """
     try:
-        document = json.loads(data)
-        if document["format"] != FORMAT_VERSION:
-            raise _refused(
-                path,
-                f"its format is {document['format']!r}, and this version reads {FORMAT_VERSION}",
-            )
-        common = {fact: document[name] for name, fact in _COMMON.items()}
-        entries = document["engines"].values()
-        sidecars = [parse_sidecar(path, {**entry, **common}) for entry in entries]
-        if not sidecars or [key_of(s) for s in sidecars] != list(document["engines"]):
-            raise ValueError("no plans, or their names are others")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _refused(path, f"{SET_FILE} is damaged") from error
+        document = typed(typed_versioned(parse_json(data), FORMAT_VERSION), _Document)
+        sidecars = _parse_entries(path, document)
+    except OtherFormatError as error:
+        raise _refused(path, str(error)) from error
+    except WrongJsonError as error:
+        raise _refused(path, f"{SET_FILE} is damaged: {error}") from error
     engines = EngineSet.of(sidecars)
     least, greatest = engines.batches
     if least > greatest:
         raise _refused(path, "its plans have no batch size in common")
     return engines
+
+
+def _parse_entries(path: str, document: _Document) -> list[Sidecar]:
+    common = {"format": document["plan_format"], "onnx_sha256": document["onnx_sha256"]}
+    common["model"] = document["model"]
+    sidecars = []
+    for key, entry in document["engines"].items():
+        facts = {name: value for name, value in entry.items() if name != "plan"} | common
+        sidecars.append(parse_sidecar(path, facts))
+        if sidecars[-1].gpu is None or key_of(sidecars[-1]) != key:
+            raise WrongJsonError(f"the plan named {reprlib.repr(key)} is another one")
+    if not sidecars:
+        raise WrongJsonError("it lists no plans")
+    return sidecars
 
 
 def _refused(path: str, why: str) -> UsageError:

@@ -9,9 +9,9 @@ import hashlib
 import json
 import mmap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,28 @@ from numpy.typing import NDArray
 from odtk_ray.artifacts.onnx_metadata import graph_ends, metadata_props
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Postprocessing
+from odtk_ray.typed_json import (
+    Count,
+    OtherFormatError,
+    Range,
+    WrongJsonError,
+    parse_json,
+    typed,
+    typed_versioned,
+)
 
 FORMAT_VERSION = 1
 _PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the values are JSON
 
 INPUT_NAME = "input_1"
 DETECTION_NAMES = ("scores", "boxes", "classes")
+STRIDES = (8, 16, 32, 64, 128)  # pixels of the network input to one cell of P3, P4, P5, P6, P7
 SIDE_STEP = 32  # the pyramid is upsampled twice from stride 32: other sides do not line up
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+_Positive = Annotated[float, Range(above=0, maximum=1e6)]
+_Moderate = Annotated[float, Range(-1e6, 1e6)]
 
 
 @dataclass(frozen=True)
@@ -76,18 +89,18 @@ class ExportedModel:
     """
 
     backbones: tuple[str, ...]
-    classes: int
+    classes: Count
     class_names: tuple[str, ...] | None
     category_ids: tuple[int | str, ...] | None
-    ratios: tuple[float, ...]
-    scales: tuple[float, ...]
-    angles: tuple[float, ...] | None
-    anchors: str
+    ratios: tuple[_Positive, ...]
+    scales: tuple[_Positive, ...]
+    angles: tuple[_Moderate, ...] | None
+    anchors: Literal["current", "legacy"]
     strides: tuple[int, ...]
-    anchor_boxes: tuple[tuple[tuple[float, ...], ...], ...]
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    anchor_boxes: tuple[tuple[tuple[_Moderate, ...], ...], ...]
+    size: tuple[Count, Count]
+    mean: tuple[_Moderate, ...]
+    std: tuple[_Positive, ...]
     outputs: Literal["raw", "detections"]
     precision: Precision
     post: Postprocessing
@@ -202,7 +215,7 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
             metadata, ends = dict(metadata_props(data)), graph_ends(data)
     except OSError as error:
         raise unusable_model(name, error.strerror or str(error)) from error
-    except (ValueError, IndexError) as error:  # an empty file cannot be mapped
+    except (ValueError, LookupError) as error:  # an empty file cannot be mapped
         raise unusable_model(name, "it is damaged, or not an ONNX file", _AGAIN) from error
     if expect is not None and sha256 != expect:
         why = f"its hash is {sha256[:12]} and this run's is {expect[:12]}"
@@ -221,25 +234,41 @@ def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:
 
 
 def parse_facts(name: str, facts: Mapping[str, str], sha256: str) -> ExportedModel:
-    """Build the model's description from JSON values by field name, each checked.
+    """Build the model's description from JSON texts by field name, as `parse_model` does."""
+    try:
+        values = {key: parse_json(text) for key, text in facts.items()}
+    except WrongJsonError as error:
+        raise damaged_model(name, error) from error
+    return parse_model(name, values, sha256)
+
+
+def parse_model(name: str, values: Any, sha256: str) -> ExportedModel:
+    """Build the model's description from parsed JSON.
+
+    Args:
+        name: of the model, for the errors.
+        values: table of `format` and all fields but `sha256`, as `to_metadata` names them.
+        sha256: of the file that it describes.
 
     Raises:
         UsageError: a field is missing or not what it should be, or the format is newer.
     """
     try:
-        values = {key: json.loads(text) for key, text in facts.items()}
-        if (found := values.pop("format")) != FORMAT_VERSION:
-            why = f"its format is {found!r} and this version reads {FORMAT_VERSION}"
-            raise unusable_model(name, why, "export it with this version of odtk-ray")
-        model = ExportedModel(
-            **{key: _frozen(value) for key, value in values.items() if key != "post"},
-            post=Postprocessing(**values["post"]),
-            sha256=sha256,
-        )
+        named = typed(values, dict[str, Any], "model")
+        plain = {key.removeprefix(_PREFIX): value for key, value in named.items()}
+        facts = typed_versioned(plain, FORMAT_VERSION)
+        model = typed(facts | {"sha256": sha256}, ExportedModel)
         _check(model)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise unusable_model(name, "its description is damaged", _AGAIN) from error
+    except OtherFormatError as error:
+        raise unusable_model(name, str(error), "export it with this version of odtk-ray") from error
+    except ValueError as error:
+        raise damaged_model(name, error) from error
     return model
+
+
+def damaged_model(name: str, error: ValueError) -> UsageError:
+    """Create the error for a description that is not what `export` writes."""
+    return unusable_model(name, f"its description is damaged: {error}", _AGAIN)
 
 
 def unusable_model(path: str, why: str, hint: str = "") -> UsageError:
@@ -248,33 +277,21 @@ def unusable_model(path: str, why: str, hint: str = "") -> UsageError:
 
 
 _AGAIN = "copy the file again, or export the model again"
-_KINDS = {"classes": int, "anchors": str, "checkpoint": str, "version": str}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _check(model: ExportedModel) -> None:
-    """Check that the parts fit together; raise ValueError or TypeError otherwise."""
-    for field in fields(model):
-        hint, value = str(get_type_hints(ExportedModel)[field.name]), getattr(model, field.name)
-        if "tuple" in hint and not (isinstance(value, tuple) or (value is None and "None" in hint)):
-            raise TypeError(field.name)
-        if field.name in _KINDS and not isinstance(value, _KINDS[field.name]):
-            raise TypeError(field.name)
-    shapes = {level.anchors.shape for level in model.levels}
+    """Check that the parts fit together; raise ValueError otherwise."""
     cell = len(model.ratios) * len(model.scales) * len(model.angles or (0.0,))
+    tables = [len(table) for table in model.anchor_boxes]
     named = [len(names) for names in (model.class_names, model.category_ids) if names is not None]
-    right = (
-        shapes == {(cell, 4)}
-        and model.classes > 0
-        and all(count == model.classes for count in named)
-        and len(model.mean) == len(model.std) == 3
-        and len(model.size) == 2
-        and all(side > 0 and side % SIDE_STEP == 0 for side in model.size)
-        and model.outputs in ("raw", "detections")
-        and model.precision in ("fp32", "fp16", "int8")
-    )
-    if not right:
-        raise ValueError("fields do not fit together")
+    right = {
+        "strides": model.strides == STRIDES * len(model.backbones) != (),
+        "anchor_boxes": tables == [cell] * len(model.strides)
+        and all(len(box) == 4 for table in model.anchor_boxes for box in table),
+        "class_names or category_ids": all(count == model.classes for count in named),
+        "mean or std": len(model.mean) == len(model.std) == 3,
+        "size": all(side % SIDE_STEP == 0 for side in model.size),
+    }
+    wrong = [name for name, fits in right.items() if not fits]
+    if wrong:
+        raise ValueError(f"its {', '.join(wrong)} cannot be right")

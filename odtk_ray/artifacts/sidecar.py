@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from odtk_ray.artifacts.exported_model import ExportedModel, parse_facts, unusable_model
-from odtk_ray.errors import UsageError
+from odtk_ray.artifacts.exported_model import ExportedModel, parse_model, unusable_model
 from odtk_ray.settings import Postprocessing
+from odtk_ray.typed_json import (
+    Count,
+    OtherFormatError,
+    Range,
+    WrongJsonError,
+    parse_json,
+    typed,
+    typed_versioned,
+)
 
 FORMAT_VERSION = 1
+_Bytes = Annotated[int, Range(0, 1 << 50)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +42,13 @@ class Sidecar:
     """
 
     model: ExportedModel
-    batches: tuple[int, int, int]
+    batches: tuple[Count, Count, Count]
     tensorrt: str
     gpu: tuple[str, str] | None
     capabilities: tuple[str, ...]
-    workspace: int | None = None
+    workspace: _Bytes | None = None
     plan_sha256: str = ""
-    plan_bytes: int = 0
+    plan_bytes: _Bytes = 0
 
     @property
     def identity(self) -> str:
@@ -102,9 +110,9 @@ def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None =
         UsageError: as in `read_sidecar`.
     """
     try:
-        sidecar = parse_sidecar(plan, json.loads(beside))
-    except _DAMAGED as error:
-        raise unusable_model(plan, f"{sidecar_path(plan)} is damaged", _AGAIN) from error
+        sidecar = parse_sidecar(plan, parse_json(beside))
+    except WrongJsonError as error:
+        raise unusable_model(plan, f"{sidecar_path(plan)} is damaged: {error}", _AGAIN) from error
     again = f"copy both files again, or build the plan again: {rebuild_command(plan, sidecar)}"
     if len(content) != sidecar.plan_bytes:
         why = f"it has {len(content):,} bytes and should have {sidecar.plan_bytes:,}"
@@ -163,33 +171,27 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
     return command
 
 
-# What reading edited JSON can raise.
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL OUTPUT.plan"
 
 
-def parse_sidecar(plan: str, facts: Mapping[str, Any]) -> Sidecar:
+def parse_sidecar(plan: str, facts: Any) -> Sidecar:
     """Build a sidecar from its JSON values, each checked.
 
     Raises:
         UsageError: the format is newer, or the model's description is damaged.
-        ValueError, KeyError, TypeError, AttributeError: something is missing or was edited.
+        WrongJsonError: something is missing or was edited.
     """
-    if facts["format"] != FORMAT_VERSION:
-        raise UsageError(f"cannot use model {plan}", f"its format is {facts['format']!r}", _AGAIN)
-    model = {key.rpartition(".")[2]: json.dumps(value) for key, value in facts["model"].items()}
-    least, tuned, greatest = facts["batches"]
-    gpu, workspace = facts["gpu"], facts["workspace"]
-    sidecar = Sidecar(
-        model=parse_facts(plan, model, str(facts["onnx_sha256"])),
-        batches=(int(least), int(tuned), int(greatest)),
-        tensorrt=str(facts["tensorrt"]),
-        gpu=None if gpu is None else (str(gpu[0]), str(gpu[1])),
-        capabilities=tuple(map(str, facts["capabilities"])),
-        workspace=None if workspace is None else int(workspace),
-        plan_sha256=str(facts["plan_sha256"]),
-        plan_bytes=int(facts["plan_bytes"]),
-    )
-    if sidecar.identity != facts["identity"]:
-        raise ValueError("edited")
+    try:
+        values = typed_versioned(facts, FORMAT_VERSION)
+    except OtherFormatError as error:
+        raise unusable_model(plan, str(error), _AGAIN) from error
+    identity = values.pop("identity", None)
+    onnx_sha256 = typed(values.pop("onnx_sha256", None), str, "onnx_sha256")
+    values["model"] = parse_model(plan, values.get("model"), onnx_sha256)
+    sidecar = typed(values, Sidecar)
+    least, tuned, greatest = sidecar.batches
+    if not least <= tuned <= greatest:
+        raise WrongJsonError(f"batches is {list(sidecar.batches)}, not in rising order")
+    if sidecar.identity != identity:
+        raise WrongJsonError("it was edited")
     return sidecar

@@ -82,7 +82,9 @@ def load_checkpoint(
     """
     content = read_pth(Path(path))
     settings = resolve_angles(parse_settings(path, content), content["state_dict"])
-    weights = check_weights(path, settings, content["state_dict"])
+    checked = check_weights(path, settings, content["state_dict"])
+    # Copies of what is used: the file may change while they are, and the hash is of the copies.
+    weights = {name: weight.clone() for name, weight in checked.items()}
     generation, why = _generation(
         anchors, rotated=settings.rotated, has_ratios=content.get("ratios") is not None
     )

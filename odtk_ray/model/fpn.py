@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from odtk_ray.model.backbones import build_trunk
 
-STRIDES = (8, 16, 32, 64, 128)  # pixels of the network input to one cell of P3, P4, P5, P6, P7
-
 
 class FPN(nn.Module):
     """A trunk and its feature pyramid, wired as ODTK does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 import zipfile
@@ -76,6 +77,8 @@ def read_pth(path: Path) -> dict[Any, Any]:
     """Read a file of `torch.save`, zip or legacy format, on the CPU.
 
     Only tensors and plain values are accepted (`weights_only`): nothing in the file is executed.
+    The tensors of a zip file are mapped, not read: what nobody looks at, such as an optimizer's
+    state, is never in memory, and what is kept should be copied, since the file may change.
 
     Raises:
         UsageError: the file is missing, damaged, holds code or is not a checkpoint.
@@ -89,7 +92,7 @@ def read_pth(path: Path) -> dict[Any, Any]:
         raise unusable_checkpoint(path, error.strerror or str(error)) from error
     _check_start(path, start)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path, mapped=start == _ZIP_START)  # torch can map no other
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         wants = f"it wants to run {named[1]}" if named else "it holds more than tensors and values"
@@ -103,9 +106,20 @@ def read_pth(path: Path) -> dict[Any, Any]:
     return content
 
 
-def _names(path: Path) -> list[str]:
+def _load(path: Path, *, mapped: bool) -> Any:
+    load = functools.partial(torch.load, path, map_location="cpu", weights_only=True)
+    if mapped:
+        try:
+            return load(mmap=True)
+        except RuntimeError as error:
+            if "unable to mmap" not in str(error):
+                raise
+    return load()  # a legacy file, or a file system that maps none
+
+
+def _entries(path: Path) -> list[zipfile.ZipInfo]:
     with zipfile.ZipFile(path) as archive:
-        return archive.namelist()
+        return archive.infolist()
 
 
 def _check_start(path: Path, start: bytes) -> None:
@@ -117,11 +131,12 @@ def _check_start(path: Path, start: bytes) -> None:
         return
     try:
         whole = zipfile.is_zipfile(path)
-        names = _names(path) if whole else []
+        entries = _entries(path) if whole else []
     except Exception as error:  # zipfile raises many types for a damaged directory
         raise unusable_checkpoint(path, "it is damaged", _AGAIN) from error
     if not whole:
         raise unusable_checkpoint(path, "it is incomplete: the end of the file is missing", _AGAIN)
+    names = [entry.filename for entry in entries]
     inside = [name for name in names if name.endswith((".pth", ".pt", ".torch"))]
     if inside:
         raise unusable_checkpoint(path, f"it is a zip archive around {inside[0]}", "unzip it first")
@@ -129,6 +144,9 @@ def _check_start(path: Path, start: bytes) -> None:
         raise unusable_checkpoint(path, "it is a TorchScript program, not a checkpoint", _TRAINED)
     if not any(name.endswith("/data.pkl") for name in names):
         raise unusable_checkpoint(path, "it is a zip archive, not a PyTorch file", _TRAINED)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        why = "its entries are compressed, which those of torch.save never are"
+        raise unusable_checkpoint(path, why, "load it with torch and save it again")
 
 
 def _whole(value: object) -> TypeGuard[int]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from odtk_ray.model.fpn import FPN, STRIDES
+from odtk_ray.artifacts.exported_model import STRIDES
+from odtk_ray.model.fpn import FPN
 
 
 class RetinaNet(nn.Module):

@@ -66,7 +66,8 @@ def check_weights(
         state: the file's `state_dict`; counters and unused tensors may be there or not.
 
     Raises:
-        UsageError: tensors are missing, unexpected, of another type or shape, or not finite.
+        UsageError: tensors are missing, unexpected, of another type or shape, larger than what is
+            stored of them, or not finite.
     """
     known = skeleton(settings).state_dict()
     expected = {name: t.shape for name, t in known.items() if not name.endswith(COUNTER)}
@@ -91,6 +92,11 @@ def check_weights(
     if found:
         network = f"{', '.join(settings.backbones)} with {settings.classes} classes"
         raise unusable_checkpoint(path, f"its tensors do not fit {network}: {', '.join(found)}")
+    small = [name for name, weight in weights.items() if _stored_bytes(weight) < _bytes(weight)]
+    if small:
+        stored, all_of_it = (f(weights[small[0]]) for f in (_stored_bytes, _bytes))
+        why = f"{small[0]} repeats {stored:,} stored bytes to make {all_of_it:,}"
+        raise unusable_checkpoint(path, why, "save its tensors with .contiguous()")
     for name, weight in weights.items():
         # numpy's test: torch's takes twenty times as long when the cores are shared.
         if not np.isfinite(weight.float().numpy()).all():
@@ -107,6 +113,15 @@ def _is_plain(value: object) -> bool:
         and value.layout is torch.strided
         and not value.is_meta
     )
+
+
+def _bytes(weight: Tensor) -> int:
+    return weight.numel() * weight.element_size()
+
+
+def _stored_bytes(weight: Tensor) -> int:
+    """Return the bytes behind a tensor: fewer than its own where strides of 0 repeat them."""
+    return weight.untyped_storage().nbytes()
 
 
 def _check_heads(

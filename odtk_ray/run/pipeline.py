@@ -25,6 +25,7 @@ from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import draft_run, make_run_plan
+from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import check_files
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -94,7 +95,7 @@ def infer(
             run = resume_run(draft.run, fleet, reporter)
         else:
             plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
-            run = RunFolder.create(config.run_folder, plan)
+            run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
         # Others would have nothing to do.
         fleet = replace(fleet, workers=min(fleet.workers, max(len(run.missing_shards()), 1)))
         before = run.images_done

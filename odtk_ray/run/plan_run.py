@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
@@ -28,10 +28,11 @@ from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
 from odtk_ray.run.output_text import check_text
+from odtk_ray.run.replaced_images import see_replaced
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.shards.run_plan import RunPlan
+from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
@@ -109,6 +110,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         check_drawing(config, run.plan.records)
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
         check_text(config.output, run.plan.records, ids, names)
+        see_replaced(config, run, reporter)
         return draft
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
@@ -233,7 +235,7 @@ def make_run_plan(
     return RunPlan(settings, _outputs(dataset, classes), records, shards)
 
 
-def _outputs(dataset: Dataset, classes: ClassMap) -> dict[str, Any]:
+def _outputs(dataset: Dataset, classes: ClassMap) -> PlanOutputs:
     """Return what the outputs need besides the settings, as plan.json stores it."""
     return {
         "category_ids": classes.ids,

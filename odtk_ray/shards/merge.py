@@ -158,6 +158,6 @@ class _Stream:
             data = with_retries(lambda: storage.read_bytes(file))
             # Three times as fast as pq.read_table, which looks for a data set first.
             table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-        except (OSError, pa.ArrowInvalid) as error:
+            return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error
-        return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)

@@ -5,32 +5,51 @@
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
     commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
                     on an object store commits/, with an object for each time the driver committed
-    epoch-NNNN      one file for each driver that worked here; the newest one owns the folder. It
-                    holds a token that workers read to see that they are in the same folder
+    stamps.parquet  what the listing said of the images, if they came from a folder; see
+                    `image_stamps`
+    epoch-NNNN      one file for each driver that worked here; the newest one owns the folder; see
+                    `epoch_files`
 
 A shard counts only through its line in the journal, so files that a killed worker or driver left
-behind are harmless. The folder may be a local path, shared or not, or the URI of an object store,
-where files are written by one request and nothing is renamed.
+behind are harmless. Plan, epoch files, journal and shard files name each other, by digest, number
+and name: a folder of which one was edited, or that was mixed from two, is not resumed.
+
+The folder may be a local path, shared or not, or the URI of an object store, where files are
+written by one request and nothing is renamed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
+from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.shards.cut_shards import Shard
+from odtk_ray.shards.epoch_files import (
+    check_plan,
+    claim,
+    epoch_name,
+    make_token,
+    next_epoch,
+    unusable_run,
+)
+from odtk_ray.shards.image_stamps import ImageStamps, read_stamps, write_stamps
 from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
 from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
-from odtk_ray.shards.shard_file import SHARDS, Receipt
+from odtk_ray.shards.shard_file import SHARDS, Receipt, check_receipt
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import with_retries
+from odtk_ray.typed_json import WrongJsonError, parse_json, typed
 
 # Shard files read at once when a run is resumed.
 _READERS = 16
@@ -39,10 +58,14 @@ _READERS = 16
 class RunFolder:
     """A run folder; a driver owns it from `take_over` until a newer driver does the same."""
 
-    def __init__(self, path: str, plan: RunPlan, digest: str) -> None:
+    def __init__(
+        self, path: str, plan: RunPlan, digest: str, stamps: ImageStamps | None = None
+    ) -> None:
         self.path = storage.absolute(path)  # workers have a working directory of their own
         self.plan = plan
         self.digest = digest
+        self.stamps = stamps  # None if the images come from no folder
+        self._renewal: tuple[ImageStamps, NDArray[np.bool_]] | None = None
         self.epoch = 0  # until `take_over`
         self.token = ""  # likewise
         self._journal: Journal = FileJournal(self.path)
@@ -71,8 +94,13 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: str, plan: RunPlan) -> RunFolder:
+    def create(cls, path: str, plan: RunPlan, stamps: ImageStamps | None = None) -> RunFolder:
         """Make the folder and write the plan.
+
+        Args:
+            path: of the folder.
+            plan: of the run.
+            stamps: of its images, if they come from a folder.
 
         Raises:
             UsageError: the folder exists.
@@ -81,7 +109,10 @@ class RunFolder:
         path = storage.absolute(path)
         cls.refuse_existing(path)
         document = _create_remote(path, plan) if storage.is_uri(path) else _create_local(path, plan)
-        run = cls(path, plan, sha256_of(document))
+        if stamps is not None:  # an object store may have remains of a run that was removed in part
+            stamps = stamps.counted_from(next_epoch(path))
+            write_stamps(path, stamps)
+        run = cls(path, plan, sha256_of(document), stamps)
         run.take_over()
         return run
 
@@ -90,23 +121,41 @@ class RunFolder:
         """Read the plan of an earlier run; nothing changes before `take_over`.
 
         Raises:
-            UsageError: the folder holds no whole plan.
+            UsageError: the folder holds no whole plan, or one that its drivers did not work by.
         """
         path = storage.absolute(path)
-        return cls(path, *read_run_plan(path))
+        plan, digest = read_run_plan(path)
+        check_plan(path, digest)
+        return cls(path, plan, digest, read_stamps(path, len(plan.records)))
+
+    def renew(self, stamps: ImageStamps, replaced: NDArray[np.bool_]) -> None:
+        """Have the shards of replaced images run again, once the folder is taken over.
+
+        Args:
+            stamps: of the images as they are now.
+            replaced: bool [n], which of them were replaced.
+        """
+        self._renewal = stamps, replaced
 
     def take_over(self) -> None:
-        """Become the folder's owner, and read what earlier drivers committed."""
-        self.token = secrets.token_hex(16)
-        self.epoch = _claim(self.path, self.token)
+        """Become the folder's owner, and read what earlier drivers committed.
+
+        Raises:
+            UsageError: the journal or a shard file is not of this plan.
+        """
+        self.token = make_token(self.digest)
+        self.epoch = claim(self.path, self.token)
         if storage.is_uri(self.path):
             self._journal = ObjectJournal(self.path, self.digest, self.epoch)
+        if self.stamps is not None and self._renewal is not None:
+            self.stamps = self.stamps.renewed(*self._renewal, self.epoch)
+            write_stamps(self.path, self.stamps)
         self._read_journal()
 
     @property
     def token_file(self) -> str:
         """The file that holds this driver's token."""
-        return storage.join(self.path, _epoch_name(self.epoch))
+        return storage.join(self.path, epoch_name(self.epoch))
 
     def check_owner(self) -> None:
         """Check that no newer driver has taken over the folder.
@@ -114,7 +163,7 @@ class RunFolder:
         Raises:
             OdtkError: a newer driver does.
         """
-        newer = storage.join(self.path, _epoch_name(self.epoch + 1))
+        newer = storage.join(self.path, epoch_name(self.epoch + 1))
         if with_retries(lambda: storage.exists(newer)):
             raise OdtkError(
                 f"another run has taken over {self.path}",
@@ -163,19 +212,34 @@ class RunFolder:
     def _read_journal(self) -> None:
         """Read the committed shards, as far as their files hold what was written.
 
-        A torn last line, or a file that is missing or differs, is simply not committed.
+        A torn line, or a file that is missing or differs, is simply not committed, and neither is
+        what was made before an image of the shard was replaced.
         """
         receipts = []
-        for line in self._journal.read():
-            with contextlib.suppress(ValueError, TypeError):
-                values = json.loads(line)
-                seen = tuple(map(tuple, values.pop("sightings", ())))  # JSON has lists
-                receipts.append(Receipt(**values, sightings=seen))
+        for number, line in enumerate(self._journal.read(), 1):
+            try:
+                value = parse_json(line)
+            except WrongJsonError:
+                continue
+            try:
+                receipt = typed(value, Receipt)
+                epoch = check_receipt(receipt, self.plan.shards, len(self.plan.records))
+            except WrongJsonError as error:
+                why = f"line {number} of its journal does not fit its plan: {error}"
+                raise unusable_run(self.path, why) from error
+            if epoch >= self._counts_from(receipt.shard):
+                receipts.append(receipt)
         with ThreadPoolExecutor(_READERS) as pool:
             whole = list(pool.map(self._holds, receipts))
         for receipt, there in zip(receipts, whole, strict=True):
             if there and receipt.shard not in self.committed:
                 self._count(receipt)
+
+    def _counts_from(self, shard: int) -> int:
+        """Return the first epoch whose results of a shard count."""
+        return (
+            0 if self.stamps is None else int(self.stamps.since[self.plan.shards[shard].rows].max())
+        )
 
     def _count(self, receipt: Receipt) -> None:
         self.committed[receipt.shard] = receipt
@@ -187,7 +251,18 @@ class RunFolder:
             data = with_retries(lambda: storage.read_bytes(self.file(receipt)))
         except OSError:
             return False
-        return sha256_of(data) == receipt.sha256
+        if sha256_of(data) != receipt.sha256:
+            return False
+        try:
+            schema = pq.read_schema(pa.BufferReader(data))
+        except (OSError, pa.ArrowException) as error:
+            raise unusable_run(self.path, f"{receipt.name} is no shard file") from error
+        about = schema.metadata or {}
+        written_for = about.get(b"odtk.plan"), about.get(b"odtk.shard")
+        wanted = self.digest.encode(), str(receipt.shard).encode()
+        if written_for != wanted or not schema.remove_metadata().equals(RESULT_SCHEMA):
+            raise unusable_run(self.path, f"{receipt.name} belongs to another run")
+        return True
 
 
 def _create_local(path: str, plan: RunPlan) -> bytes:
@@ -205,22 +280,3 @@ def _create_remote(path: str, plan: RunPlan) -> bytes:
     if not storage.create(storage.join(path, RUN_PLAN_FILE), document):
         RunFolder.refuse_existing(path)
     return document
-
-
-def _epoch_name(epoch: int) -> str:
-    return f"epoch-{epoch:04d}"
-
-
-def _claim(path: str, token: str) -> int:
-    """Claim the next epoch of a run folder; exactly one of several drivers gets each number."""
-    names = with_retries(lambda: storage.list_files(path, recursive=False)).names
-    taken = (int(n[6:]) for n in names if n.startswith("epoch-") and n[6:].isdigit())
-    epoch = 1 + max(taken, default=0)
-    while not _create(storage.join(path, _epoch_name(epoch)), token.encode()):
-        epoch += 1
-    return epoch
-
-
-def _create(path: str, data: bytes) -> bool:
-    """Write a file unless it exists; one that an error left half written exists, too."""
-    return with_retries(lambda: storage.create(path, data))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +22,43 @@ from odtk_ray.errors import UsageError
 from odtk_ray.records import RECORD_SCHEMA
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.cut_shards import Shard
+from odtk_ray.shards.epoch_files import unusable_run
 from odtk_ray.storage import write_atomic
+from odtk_ray.typed_json import OtherFormatError, parse_json, typed, typed_versioned
 
-_FORMAT = 1
+_FORMAT = 2  # 2: the epoch files hold the plan's digest
+_STORED_SCHEMA = pa.schema([*RECORD_SCHEMA, ("shard", pa.int32()), ("position", pa.int32())])
 
 
 RUN_PLAN_FILE = "plan.json"
+
+
+class PlanOutputs(TypedDict):
+    """The values that merge and evaluation need, as plan.json has them.
+
+    Attributes:
+        category_ids: JSON text of the id of each class.
+        category_names: name of each class.
+        positions: of each of the file's categories, the class index.
+        categories: of the outputs, verbatim; None when there are none.
+        has_truth: whether the annotation file holds ground truth.
+        missing: JSON texts of the ids of images that were left out.
+    """
+
+    category_ids: list[str]
+    category_names: list[str]
+    positions: list[int]
+    categories: list[dict[str, Any]] | None
+    has_truth: bool
+    missing: list[str]
+
+
+class _Document(TypedDict):
+    """The JSON of plan.json, without its format."""
+
+    records: str
+    settings: dict[str, Any]
+    outputs: PlanOutputs
 
 
 @dataclass(frozen=True)
@@ -35,13 +67,13 @@ class RunPlan:
 
     Attributes:
         settings: everything that determines the outputs' bytes.
-        outputs: values for merge and evaluation (categories, classes, left-out images).
+        outputs: values for merge and evaluation.
         records: table of RECORD_SCHEMA, in record order.
         shards: how the records are cut.
     """
 
     settings: RunSettings
-    outputs: dict[str, Any]
+    outputs: PlanOutputs
     records: pa.Table
     shards: list[Shard]
 
@@ -54,23 +86,48 @@ def read_run_plan(path: str) -> tuple[RunPlan, str]:
     """
     try:
         text = storage.read_bytes(storage.join(path, RUN_PLAN_FILE))
-        document = json.loads(text)
-        data = storage.read_bytes(storage.join(path, _records_name(document["records"])))
-        if document["format"] != _FORMAT or document["records"] != sha256_of(data):
-            raise ValueError("the plan and its records do not belong together")
-        table = pq.read_table(pa.BufferReader(data))
+        document = typed(typed_versioned(parse_json(text), _FORMAT), _Document)
+        records, shards = _read_records(path, document["records"])
         settings = RunSettings.from_json(document["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OtherFormatError as error:
         raise UsageError(
             f"cannot resume from {path}",
-            "it is not a run folder, or it is damaged",
-            "remove the folder and start again without --resume",
+            str(error),
+            "finish it with the version of odtk-ray that began it, or remove the folder and start "
+            "again without --resume",
         ) from error
-    order = np.lexsort((table["position"].to_numpy(), table["shard"].to_numpy()))
-    counts = np.bincount(table["shard"].to_numpy())
-    shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
-    records = table.select(RECORD_SCHEMA.names)
+    except (ValueError, pa.ArrowException) as error:
+        raise unusable_run(path, f"its plan is damaged: {str(error)[:200]}") from error
+    except OSError as error:
+        # It may be a folder of anything: no advice to remove it.
+        raise UsageError(
+            f"cannot resume from {path}",
+            f"it is not a run folder, or its plan cannot be read: {error.strerror or error}",
+            "name the --run-dir of the run, or start a new run in another one",
+        ) from error
     return RunPlan(settings, document["outputs"], records, shards), sha256_of(text)
+
+
+def _read_records(path: str, digest: str) -> tuple[pa.Table, list[Shard]]:
+    """Read the records, and how they are cut; raise ValueError where they cannot be a plan's."""
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError("records is no digest")
+    data = storage.read_bytes(storage.join(path, _records_name(digest)))
+    if digest != sha256_of(data):
+        raise ValueError("its records are others")
+    table = pq.read_table(pa.BufferReader(data))
+    if not table.schema.remove_metadata().equals(_STORED_SCHEMA):
+        raise ValueError("its records have other columns")
+    index, shard, position = (table[c].to_numpy() for c in ("index", "shard", "position"))
+    rows = np.arange(len(table))
+    if not np.array_equal(index, rows) or not (0 <= shard.min() <= shard.max() < len(table)):
+        raise ValueError("its records are not in order")
+    order, counts = np.lexsort((position, shard)), np.bincount(shard)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    if counts.min() == 0 or not np.array_equal(position[order], rows - first):
+        raise ValueError("its shards are not whole")
+    shards = [Shard(i, r) for i, r in enumerate(np.split(order, np.cumsum(counts)[:-1]))]
+    return table.select(RECORD_SCHEMA.names), shards
 
 
 def write_records(path: str, plan: RunPlan) -> bytes:

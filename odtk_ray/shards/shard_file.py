@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,18 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
 from odtk_ray.records import RESULT_SCHEMA, ImageResult
-from odtk_ray.shards.sightings import Sighting
+from odtk_ray.shards.cut_shards import Shard
+from odtk_ray.shards.sightings import Sighting, check_sightings
 from odtk_ray.storage import join, write_atomic
 from odtk_ray.storage.retry import with_retries
+from odtk_ray.typed_json import Range, WrongJsonError
 
 SHARDS = "shards"  # sub-folder of the run folder
+
+# A shard's file: shard, epoch, attempt.
+_NAME = re.compile(r"([0-9]{6,12})-([0-9]{1,9})\.[0-9]{1,12}\.parquet")
+
+_Number = Annotated[int, Range(0, 1 << 50)]
 
 
 @dataclass(frozen=True)
@@ -36,15 +45,38 @@ class Receipt:
         sightings: what is odd about its pictures.
     """
 
-    shard: int
+    shard: _Number
     name: str
     sha256: str
-    rows: int
-    failed: int
-    detections: int
+    rows: _Number
+    failed: _Number
+    detections: _Number
     engine: str
-    by_pillow: int = 0
+    by_pillow: _Number = 0
     sightings: tuple[Sighting, ...] = ()
+
+
+def check_receipt(receipt: Receipt, shards: Sequence[Shard], records: int) -> int:
+    """Return the epoch in which a receipt that was read back was written.
+
+    Args:
+        receipt: from the journal.
+        shards: of the plan.
+        records: their number in the plan.
+
+    Raises:
+        WrongJsonError: no worker wrote it for this plan.
+    """
+    shard = receipt.shard
+    if shard >= len(shards):
+        raise WrongJsonError(f"shard is {shard}, and there are {len(shards)}")
+    if receipt.rows != (planned := len(shards[shard])):
+        raise WrongJsonError(f"rows is {receipt.rows}, and {planned} were planned")
+    check_sightings(receipt.sightings, records)
+    attempt = _NAME.fullmatch(receipt.name)
+    if attempt is None or int(attempt[1]) != shard:
+        raise WrongJsonError(f"name is {receipt.name[:40]!r}, which no file of shard {shard} has")
+    return int(attempt[2])
 
 
 def write_shard(

@@ -10,6 +10,7 @@ import pyarrow as pa
 from odtk_ray.datasets.picture_remarks import picture_problems
 from odtk_ray.datasets.problems import Finding, Findings, Problem, shown
 from odtk_ray.records import ImageResult
+from odtk_ray.typed_json import WrongJsonError
 
 # A problem's name, the number of its pictures, the first one's record index, and its details.
 Sighting = tuple[str, int, int, str]
@@ -33,6 +34,23 @@ def sightings(
                 counts[problem.name] += 1
                 firsts.setdefault(problem.name, (index, detail))
     return tuple((name, counts[name], *first) for name, first in firsts.items())
+
+
+def check_sightings(found: Iterable[Sighting], records: int) -> None:
+    """See that sightings which were read back fit their plan.
+
+    Args:
+        found: of one shard.
+        records: number of the plan's records.
+
+    Raises:
+        WrongJsonError: one names a problem or a record that there is not.
+    """
+    for name, _, index, _ in found:
+        if name not in Problem.__members__:
+            raise WrongJsonError(f"sightings has the problem {name[:40]!r}, which is none")
+        if not 0 <= index < records:
+            raise WrongJsonError(f"sightings has record {index}, and there are {records}")
 
 
 def summarise(parts: Iterable[Iterable[Sighting]], records: pa.Table) -> list[Finding]:

@@ -42,6 +42,22 @@ def upload(local: str, uri: str) -> None:
         _store(uri).put_file(local, uri)
 
 
+def list_objects(uri: str, recursive: bool) -> tuple[str, dict[str, dict[str, Any]]]:
+    """List the objects below a prefix with all that the store says of them.
+
+    Returns:
+        the prefix as it begins the keys, without slashes around it, and facts by key; their names
+        are the store's.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    with _os_errors(uri):
+        store = _store(uri)
+        found = store.find(uri, maxdepth=None if recursive else 1, detail=True)
+        return str(store._strip_protocol(uri)).strip("/"), found
+
+
 def remove(uri: str) -> None:
     """Delete an object, if it exists."""
     with _os_errors(uri), contextlib.suppress(FileNotFoundError):

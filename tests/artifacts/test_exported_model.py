@@ -110,6 +110,9 @@ def test_the_description_for_people():
     assert fixed["post-processing"].endswith("(fixed)")
 
 
+POST = dataclasses.asdict(ABOUT.post)
+
+
 def changed(**changes):
     facts = ABOUT.to_metadata()
     for key, value in changes.items():
@@ -140,6 +143,29 @@ def changed(**changes):
         (changed(outputs="boxes"), "its description is damaged"),
         (changed(precision="fp64"), "its description is damaged"),
         (changed(post={"threshold": 0.1, "odd": 1}), "its description is damaged"),
+        (changed(classes=True), "damaged: classes is True, not a whole number"),
+        (changed(classes=10**7), "damaged: classes is 10000000, not a number from 1 to 1,000,000"),
+        (changed(strides=[-8, 16, 32, 64, 128]), "damaged: its strides cannot be right"),
+        (changed(std=[0.2, 0.0, 0.2]), r"damaged: std\[1\] is 0.0, not a number above 0"),
+        (changed(mean=[0.2, "0", 0.2]), r"damaged: mean\[1\] is '0', not a finite number"),
+        (changed(mean=[0.2, 0.2]), "damaged: its mean or std cannot be right"),
+        (changed(ratios=[-1.0]), r"damaged: ratios\[0\] is -1.0, not a number"),
+        (changed(anchor_boxes=[[[0, 0, 8, 1e39]]] * 5), r"damaged: anchor_boxes\[0\]\[0\]\[3\] is"),
+        (changed(size=[32, 1 << 62]), r"damaged: size\[1\] is"),
+        (changed(anchors="newer"), "damaged: anchors is 'newer', not one of current, legacy"),
+        (changed(category_ids=[1, 2.5]), r"damaged: category_ids\[1\] is 2.5"),
+        (changed(class_names=["a", None]), r"damaged: class_names\[1\] is None, not text"),
+        (
+            changed(post=dataclasses.asdict(ABOUT.post) | {"top_n": 0}),
+            "post: --top-n 0 is too small",
+        ),
+        (
+            changed(post=dataclasses.asdict(ABOUT.post) | {"top_n": 1.5}),
+            "post.top_n is 1.5, not a wh",
+        ),
+        (changed(std=[1.0, 1.0, float("nan")]), r"damaged: std\[2\] is nan, not a finite number"),
+        (ABOUT.to_metadata() | {"odtk_ray.std": "[" * 100_000}, "damaged: it is not JSON"),
+        (ABOUT.to_metadata() | {"odtk_ray.std": "[" * 900 + "]" * 900}, "damaged: std"),
         (changed(post=[1]), "its description is damaged"),
         (ABOUT.to_metadata() | {"odtk_ray.size": "[64"}, "its description is damaged"),
     ],
@@ -156,6 +182,7 @@ def test_bad_descriptions_are_refused(tmp_path, metadata, why):
         (b"PK\x03\x04 is a zip", "damaged, or not an ONNX"),
         (b"\xff" * 100, "damaged, or not an ONNX"),
         (b"\x0a\xff\xff\xff\x0f", "damaged, or not an ONNX"),
+        (b"\x72\x03\x12\x01x", "damaged, or not an ONNX"),  # metadata without a key
         (onnx_bytes(ABOUT.to_metadata())[:-50], "damaged, or not an ONNX|description is damaged"),
         (onnx_bytes(ABOUT.to_metadata())[:1000], "damaged, or not an ONNX"),
     ],

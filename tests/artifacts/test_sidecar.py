@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -63,3 +64,41 @@ def test_an_edited_sidecar_is_refused(tmp_path, sidecars):
     beside.write_text(beside.read_text().replace("H100", "A100"))
     with pytest.raises(UsageError, match="is damaged"):
         read_sidecar(str(tmp_path / "small.plan"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batches": [0, 1, 8]}, r"batches\[0\] is 0, not a number from 1 to"),
+        ({"batches": [8, 4, 1]}, "batches is \\[8, 4, 1\\], not in rising order"),
+        ({"batches": [1, 2, 10**12]}, r"batches\[2\] is 1000000000000, not a number from 1 to"),
+        ({"batches": [1, 2]}, "batches is \\[1, 2\\], not a list of 3"),
+        ({"gpu": "H100"}, "gpu is 'H100', not a list"),
+        ({"workspace": -1}, "workspace is -1, not a number from 0"),
+        ({"plan_bytes": "10"}, "plan_bytes is '10', not a whole number"),
+        ({"model": [1]}, "model is \\[1\\], not a table"),
+        ({"onnx_sha256": 5}, "onnx_sha256 is 5, not text"),
+        ({"identity": None}, "it was edited"),
+        ({"format": 2}, "its format is 2, and this version reads 1"),
+        ({"novel": 1}, "it has an unknown 'novel'"),
+    ],
+)
+def test_what_a_sidecar_cannot_say_is_named(tmp_path, sidecars, changes, message):
+    beside = tmp_path / "small.plan.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | changes))
+    with pytest.raises(UsageError, match=message):
+        read_sidecar(str(tmp_path / "small.plan"))
+
+
+@pytest.mark.parametrize("text", ["", "[", "[" * 100_000, "{}", "null", '{"format": 1}', "\x80"])
+def test_other_texts_are_refused(tmp_path, sidecars, text):
+    (tmp_path / "small.plan.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match="damaged"):
+        read_sidecar(str(tmp_path / "small.plan"))
+
+
+def test_numbers_stay_as_they_were_written(tmp_path, sidecars):
+    """A program may give 0 where a float is declared: the sidecar's hash is of that text."""
+    about = replace(sidecars["small"], model=replace(ABOUT, post=replace(ABOUT.post, threshold=0)))
+    (tmp_path / "small.plan.json").write_text(about.to_json())
+    assert read_sidecar(str(tmp_path / "small.plan")).identity == about.identity

@@ -1,8 +1,13 @@
 """Checkpoints whose entries or tensors are wrong: refused in one or two clauses."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from odtk_files import SMALL, odtk_file, refusal
+from odtk_files import SMALL, odtk_file, refusal, used
+
+from odtk_ray.model.checkpoint import load_checkpoint
+from odtk_ray.model.weights import digest
 
 CONV = f"backbones.{SMALL}.features.features.0.0.weight"
 
@@ -116,6 +121,14 @@ WRONG_TENSORS = {
         lambda s: {**s, CONV: torch.full((32, 3, 3, 3), 1e300, dtype=torch.float64)},
         f"{CONV} holds NaN or infinity",
     ),
+    "repeated": (
+        lambda s: {**s, CONV: torch.ones(1).expand(32, 3, 3, 3)},
+        f"{CONV} repeats 4 stored bytes to make 3,456",  # 32 * 3 * 3 * 3 * 4
+    ),
+    "rows that overlap": (
+        lambda s: {**s, CONV: torch.ones(400).as_strided((32, 3, 3, 3), (12, 9, 3, 1))},
+        f"{CONV} repeats 1,600 stored bytes to make 3,456",
+    ),
 }
 
 
@@ -149,3 +162,46 @@ def test_heads_for_other_anchors(tmp_path, rotated, changes, message):
     path = tmp_path / "model.pth"
     torch.save({**odtk_file([SMALL], 3, rotated=rotated, channels=8), **changes}, path)
     assert message in refusal(path)
+
+
+def test_a_small_file_that_stands_for_much_is_refused_before_it_is_made(tmp_path):
+    """Less than 100 kB, and 389 GB of tensors that all have the right shapes."""
+    with torch.device("meta"):
+        shapes = odtk_file([SMALL], 3, channels=30_000)["state_dict"]
+    one = torch.ones(1)
+    state = {name: one.expand(tensor.shape) for name, tensor in used(shapes).items()}
+    assert sum(tensor.numel() * 4 for tensor in state.values()) > 380e9
+    content = odtk_file([SMALL], 3, channels=8)
+    path = tmp_path / "model.pth"
+    torch.save({**content, "channels": 30_000, "state_dict": state}, path)
+    assert path.stat().st_size < 100_000
+    assert "repeats 4 stored bytes to make" in refusal(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts what Linux reads")
+def test_what_is_not_used_is_not_read(tmp_path, small):
+    path = tmp_path / "model.pth"
+    torch.save({**small, "optimizer": torch.zeros(16 << 20)}, path)  # 64 MiB
+    before = bytes_read()
+    checkpoint = load_checkpoint(path)
+    assert bytes_read() - before < 16 << 20
+    path.write_bytes(bytes(path.stat().st_size))  # in place: what was loaded stays as it was
+    assert checkpoint.sha256 == digest(checkpoint, "current", checkpoint.state_dict)
+
+
+def bytes_read():
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_a_file_system_that_maps_no_files_is_read(tmp_path, small, monkeypatch):
+    path, load = tmp_path / "model.pth", torch.load
+    torch.save(small, path)
+    mapped = load_checkpoint(path)
+
+    def without_maps(*arguments, mmap=None, **options):
+        if mmap:
+            raise RuntimeError(f"unable to mmap 5 bytes from file <{path}>: No such device (19)")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", without_maps)
+    assert load_checkpoint(path).sha256 == mapped.sha256

@@ -72,6 +72,16 @@ def test_other_zip_files(tmp_path, names, message):
     assert message in refusal(path)
 
 
+def test_compressed_entries_are_refused(tmp_path, small):
+    """torch would map what is compressed as if it were numbers."""
+    plain, path = tmp_path / "plain.pth", tmp_path / "model.pth"
+    torch.save(small, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert "its entries are compressed" in refusal(path)
+
+
 @pytest.mark.parametrize("content", [None, torch.zeros(2), [1, 2], "text", 5], ids=repr)
 def test_other_contents(tmp_path, content):
     path = tmp_path / "model.pth"

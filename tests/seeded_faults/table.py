@@ -97,6 +97,22 @@ FAULTS = [
         tests=("tests/shards/test_run_folder.py",),
     ),
     Fault(
+        name="edited-plan-resumed",
+        file="odtk_ray/shards/epoch_files.py",
+        old="if found[1] != digest:",
+        new="if not digest:",
+        harm="A run whose plan was edited goes on, and its outputs mix two settings.",
+        tests=("tests/shards/test_run_folder.py",),
+    ),
+    Fault(
+        name="replaced-image-kept",
+        file="odtk_ray/shards/run_folder.py",
+        old="if epoch >= self._counts_from(receipt.shard):",
+        new="if epoch:",
+        harm="An image that was replaced keeps the detections of the old one, although it is said.",
+        tests=("tests/run/test_replaced_images.py",),
+    ),
+    Fault(
         name="claim-not-exclusive",
         file="odtk_ray/storage/atomic.py",
         old='_write_synced(path, data, "xb")',

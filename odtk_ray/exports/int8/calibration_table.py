@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Annotated
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.int8.histograms import Method
+from odtk_ray.typed_json import (
+    Count,
+    OtherFormatError,
+    Range,
+    WrongJsonError,
+    parse_json,
+    typed,
+    typed_versioned,
+)
 
 _FORMAT = 1
 _HEAD = b'{\n "format": '  # which the tables of `to_json` begin with
+_LARGEST = 3.4e38  # float32's greatest number
 _AGAIN = "--recalibrate makes a new one from --calibration-images"
 
 
@@ -32,10 +42,10 @@ class CalibrationTable:
 
     method: Method
     model: str
-    size: tuple[int, int]
+    size: tuple[Count, Count]
     images: tuple[str, ...]
     names: tuple[str, ...]
-    amax: dict[str, float]
+    amax: dict[str, Annotated[float, Range(0, _LARGEST)]]
     version: str
 
     def to_json(self) -> str:
@@ -50,16 +60,17 @@ def read_table(path: str) -> CalibrationTable:
         UsageError: it cannot be read, or is none.
     """
     try:
-        content = json.loads(storage.read_bytes(path))
+        content = storage.read_bytes(path)
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:  # broken JSON, or bytes that are no text
-        raise _refused(path, "it is not JSON: damaged, or not a table of odtk-ray") from error
     try:
-        return _parse(path, content)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        why = "it is not a calibration table of odtk-ray"
-        raise UsageError(f"cannot use {path}", why, "name another file") from error
+        return typed(typed_versioned(parse_json(content), _FORMAT), CalibrationTable)
+    except OtherFormatError as error:
+        raise _refused(path, str(error)) from error
+    except WrongJsonError as error:
+        why = f"it is damaged, or not a calibration table of odtk-ray: {error}"
+        hint = _AGAIN if content.startswith(_HEAD) else "name another file"
+        raise UsageError(f"cannot use {path}", why, hint) from error
 
 
 def check_replaceable(path: str) -> None:
@@ -122,26 +133,3 @@ def check_table(
 
 def _refused(path: str, why: str) -> UsageError:
     return UsageError(f"cannot use calibration table {path}", why, _AGAIN)
-
-
-def _parse(path: str, content: dict[str, Any]) -> CalibrationTable:
-    if content["format"] != _FORMAT:
-        raise _refused(path, "its format is not supported")
-    height, width = content["size"]
-    amax = {str(key): float(value) for key, value in content["amax"].items()}
-    if not all(0 <= value < float("inf") for value in amax.values()):
-        raise ValueError("a range is negative, infinite or NaN")
-    table = CalibrationTable(
-        method=content["method"],
-        model=content["model"],
-        size=(int(height), int(width)),
-        images=tuple(map(str, content["images"])),
-        names=tuple(map(str, content["names"])),
-        amax=amax,
-        version=content["version"],
-    )
-    if not all(isinstance(text, str) for text in (table.model, table.version)):
-        raise TypeError("texts are expected")
-    if table.method not in get_args(Method):
-        raise ValueError("the method is unknown")
-    return table

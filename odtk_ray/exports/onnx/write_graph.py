@@ -9,13 +9,12 @@ import numpy as np
 from torch import fx, nn
 
 from odtk_ray import __version__
-from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, check_size
+from odtk_ray.artifacts.exported_model import INPUT_NAME, STRIDES, ExportedModel, check_size
 from odtk_ray.exports.graph_builder import GraphBuilder
 from odtk_ray.exports.int8.quantization import Quantizer, exclude, quantization_points
 from odtk_ray.exports.onnx.decoding import add_postprocess
 from odtk_ray.exports.traced_network import NetworkGraph
 from odtk_ray.model.checkpoint import Checkpoint
-from odtk_ray.model.fpn import STRIDES
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import MEAN, STD, Postprocessing
 
