@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from odtk_ray.errors import ImageError
+from odtk_ray.images.bare_png import bare_png
 from odtk_ray.images.resize import network_size, resize_image
+from odtk_ray.images.unsupported import DAMAGED, sample_kind, why_too_large, why_unsupported
 from odtk_ray.settings import ExifPolicy, Preprocessing
 
 # `max_pixels` takes the place of Pillow's own limit. That is a constant of the process, and a
@@ -85,7 +87,7 @@ def orientation(data: bytes) -> int:
     return _orientation(open_image(io.BytesIO(data)))
 
 
-def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
+def decode_image(data: bytes | BinaryIO, prep: Preprocessing) -> NDArray[np.uint8]:
     """Decode the bytes of one image file to RGB, the first frame if there are several.
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
@@ -94,7 +96,7 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     always applied, by Pillow.
 
     Args:
-        data: the file.
+        data: the file, or a stream that is read while it is decoded.
         prep: `max_pixels` is checked in the header, before decoding; `exif` decides whether the
             EXIF orientation is applied.
 
@@ -103,6 +105,7 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: empty, truncated, not an image, too large, or of 32-bit samples.
+        OSError: the stream cannot be read.
     """
     return np.asarray(to_rgb(load(data, prep)))
 
@@ -132,14 +135,33 @@ def open_image(stream: BinaryIO) -> Image.Image:
     """Open an image of a known format; nothing but the header is read.
 
     Raises:
-        ImageError: the header cannot be read.
+        ImageError: the header cannot be read; the message says why.
+        OSError: the stream cannot be read.
     """
+    if reason := why_too_large(stream):
+        raise ImageError(reason)
     try:
         return Image.open(stream, formats=_formats())
-    except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise ImageError("not an image, or its header is damaged") from error
     except Exception as error:  # plugins raise anything that damaged bytes can lead to
-        raise ImageError(f"the image header cannot be read: {_clause(error)}") from error
+        _raise_if_unread(error)
+        with contextlib.suppress(Exception):
+            if (bare := bare_png(stream)) is not None:
+                return Image.open(bare, formats=_formats())
+        raise ImageError(_why_not_opened(stream, error)) from error
+
+
+def _why_not_opened(stream: BinaryIO, error: Exception) -> str:
+    if reason := why_unsupported(stream):
+        return reason
+    if isinstance(error, UnidentifiedImageError):  # its own message holds a memory address
+        return DAMAGED
+    return f"the image header cannot be read: {_clause(error)}"
+
+
+def _raise_if_unread(error: Exception) -> None:
+    """Raise an error of the storage again; those of decoders have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def is_sparse(image: Image.Image) -> bool:
@@ -148,11 +170,12 @@ def is_sparse(image: Image.Image) -> bool:
     return any(0 in tags.get(counts, ()) for counts in _SEGMENT_BYTES)
 
 
-def load(data: bytes, prep: Preprocessing) -> Image.Image:
+def load(data: bytes | BinaryIO, prep: Preprocessing) -> Image.Image:
     """Decode one image file as `decode_image` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
-    image = open_image(io.BytesIO(data))
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    image = open_image(stream)
     width, height = image.size
     if width * height > prep.max_pixels:
         raise ImageError(
@@ -162,9 +185,11 @@ def load(data: bytes, prep: Preprocessing) -> Image.Image:
     if is_sparse(image):
         raise ImageError("a TIFF with empty parts left out can only be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
-        raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
+        tags = getattr(image, "tag_v2", None)
+        kind = sample_kind(tags) if tags else f"32-bit (mode {image.mode})"
+        raise ImageError(f"{kind} samples are not supported")
     with _decoding():
-        image.load()
+        image = _with_pixels(image, stream)
         if prep.exif == "apply" and _orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):
@@ -179,6 +204,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def _with_pixels(image: Image.Image, stream: BinaryIO) -> Image.Image:
+    """Decode an opened image; a PNG without its metadata where that is at fault."""
+    try:
+        image.load()
+    except Exception as error:
+        _raise_if_unread(error)
+        if image.format == "JPEG" and (reason := why_unsupported(stream)):
+            raise ImageError(reason) from error
+        bare = bare_png(stream) if image.format == "PNG" else None
+        if bare is None:
+            raise
+        image = open_image(bare)
+        image.load()
+    return image
+
+
 def _high_byte(image: Image.Image) -> Image.Image:
     bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
     return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
@@ -189,6 +230,7 @@ def _decoding() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        _raise_if_unread(error)
         raise ImageError(f"the image cannot be decoded: {_clause(error)}") from error
 
 
@@ -203,4 +245,6 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _clause(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    said = error.args[0] if error.args else ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
+    return (text.strip() or type(error).__name__).splitlines()[0][:200]
