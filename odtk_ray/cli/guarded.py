@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from odtk_ray.cli.error_lines import print_failure
+from odtk_ray.cli.error_lines import print_failure, print_traceback
 
 
 def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
@@ -24,7 +24,7 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
         code = command()
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
+            print_traceback(error)
         code = print_failure(error, resumable=resumable)
     sys.stdout.flush()
     sys.exit(code)

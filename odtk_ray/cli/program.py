@@ -11,6 +11,7 @@ import sys
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
 from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
@@ -51,5 +52,5 @@ def main() -> None:
         if in_job():
             sys.stderr.flush()
             code = stop.code if isinstance(stop.code, int) else EXIT_OK
-            click.echo(last_line(code, counts))
+            echo_own(last_line(code, counts))
         raise
