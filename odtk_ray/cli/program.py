@@ -20,6 +20,7 @@ from odtk_ray.cli.doctor import doctor
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
+from odtk_ray.cli.library_words import show_as_ours
 from odtk_ray.cli.odtk_leftovers import odtk_master
 from odtk_ray.errors import EXIT_OK
 
@@ -43,6 +44,7 @@ def main() -> None:
     """Entry point of the console script."""
     # Ray would print a banner about usage statistics among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    show_as_ours()
     counts: dict[str, int] = {}
     try:
         cli(obj=counts)

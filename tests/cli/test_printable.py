@@ -208,6 +208,30 @@ def test_a_terminal_without_unicode_is_no_failure(monkeypatch):
     assert stream.buffer.getvalue() == rb"f\xfcr \u65e5\u672c" + b"\n"
 
 
+def test_what_libraries_say_through_python():
+    said = f"""
+import logging, sys, warnings
+from odtk_ray.cli import main
+from odtk_ray.cli.library_words import show_as_ours
+show_as_ours()
+warnings.warn({EVIL!r})
+logging.getLogger("library").warning("%s\\nsecond line", {EVIL!r})
+class Odd:
+    def __del__(self):
+        raise ValueError({EVIL!r})
+Odd()
+sys.argv = ["odtk-ray", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, check=True)
+    text = done.stderr.decode()
+    assert not obeyed(text)
+    assert [line.partition(": ")[0] for line in text.splitlines()] == ["warning"] * 3
+    assert "second line" in text.splitlines()[1]
+    assert "(ignored)" in text.splitlines()[2]
+    assert done.stdout.startswith(b"odtk-ray, version")
+
+
 # ------------------------------------------------------------------------------------- one place
 
 OWN = {"command_group.py", "completion.py", "program.py"}  # help, shells' scripts, JSON in ASCII
