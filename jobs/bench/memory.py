@@ -123,7 +123,8 @@ def plan(folder: Path) -> None:
     """Do all that a driver does before its first worker starts, except for Ray."""
     from odtk_ray.cluster.session import Fleet
     from odtk_ray.engines.local_gpus import inspect_machine
-    from odtk_ray.run.plan_run import draft_run, make_run_plan
+    from odtk_ray.run.draft_run import draft_run
+    from odtk_ray.run.plan_run import make_run_plan
     from odtk_ray.shards.run_folder import RunFolder
 
     report = Silent()

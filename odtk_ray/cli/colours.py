@@ -1,11 +1,17 @@
-"""Colours of what is printed: on a terminal, unless NO_COLOR is set; elsewhere with FORCE_COLOR."""
+"""The one place that prints: everything but our own text is made fit for a terminal first.
+
+Colours are kept on a terminal, unless NO_COLOR is set, and elsewhere with FORCE_COLOR.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
+
+from odtk_ray.cli.printable import message, printable
 
 # Of the words that begin a line.
 _LABELS: dict[str, dict[str, Any]] = {
@@ -17,18 +23,36 @@ _LABELS: dict[str, dict[str, Any]] = {
 }
 
 
-def label(word: str) -> str:
-    """Return a word that begins a line, with its colon, in its colour."""
-    return click.style(f"{word}:", **_LABELS[word])
+def echo(
+    text: str = "", *, label: str = "", indent: int = 0, bold: bool = False, err: bool = False
+) -> None:
+    """Print one line to standard output, or standard error, whatever files have put into it.
 
-
-def echo(text: str, *, err: bool = False) -> None:
-    """Print a line to standard output, or standard error; colours only where they are wanted.
-
-    Half characters (lone surrogates), which names in JSON may have, are printed as escapes.
+    Args:
+        text: may hold names and words from files; newlines are escaped too.
+        label: a word in front of it, in its colour: `error`, `warning`, `note`, `hint` or `done`.
+        indent: spaces in front of it all.
+        bold: print it so.
+        err: to standard error.
     """
-    printable = text.encode(errors="backslashreplace").decode()
-    click.echo(printable, err=err, color=_wanted())
+    shown = message(text) if label else printable(text)
+    if bold:
+        shown = click.style(shown, bold=True)
+    if label:
+        shown = f"{click.style(f'{label}:', **_LABELS[label])} {shown}"
+    _print(" " * indent + shown, err)
+
+
+def echo_own(text: str, *, err: bool = False) -> None:
+    """Print text of which nothing comes from files: help, scripts for shells, JSON in ASCII."""
+    _print(text, err)
+
+
+def _print(text: str, err: bool) -> None:
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(text, err=err, color=_wanted())
 
 
 def _wanted() -> bool | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.error_lines import print_failure
 from odtk_ray.cli.odtk_leftovers import TRAINING
 from odtk_ray.cli.other_tools import command_hint
+from odtk_ray.cli.printable import shell_line
 from odtk_ray.cli.usage_errors import from_click
 from odtk_ray.errors import EXIT_USAGE, OdtkError, UsageError
 from odtk_ray.nearest import did_you_mean
@@ -39,7 +40,7 @@ class CommandGroup(click.Group):
             if given or not isinstance(error, click.UsageError) or error.ctx is None:
                 code = print_failure(from_click(error, given))
             else:
-                click.echo(error.ctx.get_help(), err=True)
+                echo_own(error.ctx.get_help(), err=True)
                 code = EXIT_USAGE
         except (click.Abort, OdtkError) as error:
             code = print_failure(error)
@@ -68,7 +69,7 @@ def _no_command(args: list[str], context: click.Context, known: list[str]) -> Us
         return from_click(click.NoSuchOption(name, ctx=context), [])
     what = f"there is no command {name}"
     if name.lower().endswith(_MODELS):
-        rest = shlex.join(args) if len(args) > 1 else f"{name} --images DIR"
+        rest = shell_line(args) if len(args) > 1 else f"{name} --images DIR"
         return UsageError(what, hint=f"{context.command_path} infer {rest}")
     if os.path.exists(name):
         return UsageError(what, hint=f"{context.command_path} infer MODEL --images {name}")

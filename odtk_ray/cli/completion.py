@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import click
 from click.shell_completion import get_completion_class
 
+from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command import command
 from odtk_ray.cli.model_paths import EXPORT, MODEL
 from odtk_ray.options import Option
@@ -40,7 +41,7 @@ def completion(
     kind = get_completion_class(shell)
     if kind is None:
         raise ValueError(f"click completes nothing in {shell}")
-    click.echo(kind(program, {}, "odtk-ray", "_ODTK_RAY_COMPLETE").source())
+    echo_own(kind(program, {}, "odtk-ray", "_ODTK_RAY_COMPLETE").source())
 
 
 def complete_files(command: click.Command) -> None:

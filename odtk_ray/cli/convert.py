@@ -2,8 +2,7 @@
 
 from typing import Annotated, Literal
 
-import click
-
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_OK
@@ -45,7 +44,8 @@ def convert(
     def run() -> int:
         from odtk_ray.datasets.convert import convert as converted
 
-        click.echo(converted(source, target, images=images, reads=from_, writes=to))
+        for line in converted(source, target, images=images, reads=from_, writes=to):
+            echo(line)
         return EXIT_OK
 
     guarded(run, debug, resumable=False)

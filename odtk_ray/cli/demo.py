@@ -1,12 +1,11 @@
 """`odtk-ray demo`: a model and photographs to try the program with."""
 
-import shlex
 from typing import Annotated
 
-import click
-
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
+from odtk_ray.cli.printable import shell_line
 from odtk_ray.errors import EXIT_OK
 from odtk_ray.options import Option
 from odtk_ray.plural import counted
@@ -28,15 +27,18 @@ def demo(
 
         made = write_demo(folder)
         for file in made.files:
-            click.echo(
-                f"{'wrote' if file.written else 'kept'} {file.path} ({counted(file.size, 'byte')})"
-            )
-        click.echo("\nTo find the trees and compare them with boxes drawn by hand, run:\n")
-        click.echo(f"  {shlex.join(['odtk-ray', *made.arguments])}\n")
-        click.echo(
-            f"Then look at the pictures in {made.drawn} and the detections in {made.detections}.\n"
-            f"{made.sources} says where the files come from, and under which licences."
-        )
+            state = "wrote" if file.written else "kept"
+            echo(f"{state} {file.path} ({counted(file.size, 'byte')})")
+        for line in (
+            "",
+            "To find the trees and compare them with boxes drawn by hand, run:",
+            "",
+            f"  {shell_line(['odtk-ray', *made.arguments])}",
+            "",
+            f"Then look at the pictures in {made.drawn} and the detections in {made.detections}.",
+            f"{made.sources} says where the files come from, and under which licences.",
+        ):
+            echo(line)
         return EXIT_OK
 
     guarded(write, debug, resumable=False)

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import click
-
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
 from odtk_ray.errors import EXIT_FAILED, EXIT_OK
@@ -38,16 +37,18 @@ def doctor(
         report = examine(annotations, images, rotated=rotated_bbox)
         if report.samples:
             write_samples(report, images, samples)
-        click.echo(
+        echo(
             f"{annotations}: {counted(len(report.images), 'image')}, "
             f"{counted(len(report.categories), 'category', 'categories')}, "
             f"{counted(report.annotations, 'annotation')}, {report.turned:,} of them turned"
         )
         for finding in report.findings:
-            click.echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding}")
+            echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding}")
+            if remedy := finding.problem.value.remedy:
+                echo(f"hint: {remedy}", indent=2)
         if report.samples:
-            click.echo(f"wrote {samples}: {counted(len(report.samples), 'annotation')}")
-        click.echo("nothing is wrong" if report.healthy else "the file should be mended")
+            echo(f"wrote {samples}: {counted(len(report.samples), 'annotation')}")
+        echo("nothing is wrong" if report.healthy else "the file should be mended")
         return EXIT_OK if report.healthy else EXIT_FAILED
 
     guarded(check, debug, resumable=False)

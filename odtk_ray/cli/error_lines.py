@@ -6,10 +6,11 @@ One style, wherever the failure comes from: our own errors, click's, the operati
 from __future__ import annotations
 
 import os
+import traceback
 
 import click
 
-from odtk_ray.cli.colours import echo, label
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.stop_signals import asked_to_stop
 from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
@@ -27,10 +28,17 @@ def print_failure(error: BaseException, *, resumable: bool = False) -> int:
         echo(f"stopped: {_KEPT} to go on" if resumable else "stopped", err=True)
         return EXIT_FAILED
     what, why, hint, code = _described(error, resumable)
-    echo(f"{label('error')} {what}{f': {why}' if why else ''}", err=True)
+    echo(f"{what}{f': {why}' if why else ''}", label="error", err=True)
     if hint:
-        echo(f"  {label('hint')} {hint}", err=True)
+        echo(hint, label="hint", indent=2, err=True)
     return code
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print where an error was raised, on standard error."""
+    for lines in traceback.format_exception(error):
+        for line in lines.splitlines():
+            echo(line, err=True)
 
 
 def _described(error: BaseException, resumable: bool) -> tuple[str, str, str, int]:

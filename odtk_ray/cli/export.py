@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command, values_of
 from odtk_ray.cli.guarded import guarded
 from odtk_ray.cli.odtk_leftovers import leftover_notes
@@ -44,7 +45,7 @@ def _export(flags: dict[str, Any]) -> int:
     code = written.exit_code if isinstance(written, BuiltSet) else EXIT_OK
     if not is_quiet() or code != EXIT_OK:  # the plans that failed are no remark
         for line in written.lines():
-            click.echo(line)
+            echo(line)
     if isinstance(written, BuiltSet):
         click.get_current_context().ensure_object(dict).update(written.counts())
     return code

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from odtk_ray.cli.error_lines import print_failure
+from odtk_ray.cli.error_lines import print_failure, print_traceback
 
 
 def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) -> NoReturn:
@@ -15,6 +15,6 @@ def guarded(command: Callable[[], int], debug: bool, *, resumable: bool = True) 
         code = command()
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
+            print_traceback(error)
         code = print_failure(error, resumable=resumable)
     sys.exit(code)

@@ -1,7 +1,6 @@
 """`odtk-ray info`: what a model file is."""
 
-import click
-
+from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
 from odtk_ray.config import Anchors, ModelPath
@@ -23,7 +22,7 @@ def info(
         rows = api.info(model, anchors=anchors)
         width = max(len(name) for name, _ in rows)
         for name, text in rows:
-            click.echo(f"{name:<{width}}  {text}")
+            echo(f"{name:<{width}}  {text}")
         return EXIT_OK
 
     guarded(show, debug, resumable=False)

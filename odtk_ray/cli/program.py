@@ -11,6 +11,7 @@ import sys
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
 from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
@@ -19,6 +20,7 @@ from odtk_ray.cli.doctor import doctor
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
+from odtk_ray.cli.library_words import show_as_ours
 from odtk_ray.cli.odtk_leftovers import odtk_master
 from odtk_ray.errors import EXIT_OK
 
@@ -42,6 +44,7 @@ def run() -> int:
     """Run the command that is asked for, and return its exit code."""
     # Ray would print a banner about usage statistics among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    show_as_ours()
     counts: dict[str, int] = {}
     try:
         cli(obj=counts)
@@ -52,5 +55,5 @@ def run() -> int:
 
     if in_job():
         sys.stderr.flush()
-        click.echo(last_line(code, counts))
+        echo_own(last_line(code, counts))
     return code

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import click
-
-from odtk_ray.cli.colours import echo, label
+from odtk_ray.cli.colours import echo
+from odtk_ray.cli.printable import cut, printable
 from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
 
+_CELL = 60  # characters of a class' name in a table, whose rows are as wide as its widest cell
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
@@ -50,7 +50,7 @@ class Console:
     def note(self, text: str) -> None:
         """See `RunReporter`."""
         if not self._quiet:
-            echo(f"{label('note')} {text}", err=True)
+            echo(text, label="note", err=True)
 
     def notes(self, texts: Iterable[str]) -> None:
         """Say several notes."""
@@ -59,7 +59,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """See `RunReporter`."""
-        echo(f"{label('warning')} {text}", err=True)
+        echo(text, label="warning", err=True)
 
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
@@ -78,7 +78,7 @@ class Console:
             )
         elif not self._quiet and time.monotonic() - self._spoken >= _LINE_INTERVAL:
             self._spoken = time.monotonic()
-            click.echo(self._line(), err=True)
+            echo(self._line(), err=True)
 
     def end(self) -> None:
         """See `RunReporter`."""
@@ -134,32 +134,33 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     if summary.scores is not None:
         _print_metrics(summary.scores.metrics)
         if summary.scores.exact is not None:
-            click.echo("the same by exact polygons, without pixels:")
+            echo("the same by exact polygons, without pixels:")
             _print_metrics(summary.scores.exact)
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
     on = counted(summary.fleet.workers, "GPU" if summary.fleet.gpus else "CPU worker")
     echo(
-        f"{label('done')} {counted(summary.images, 'image')}, "
-        f"{counted(summary.detections, 'detection')}, "
-        f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}"
+        f"{counted(summary.images, 'image')}, {counted(summary.detections, 'detection')}, "
+        f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}",
+        label="done",
     )
-    click.echo(f"wrote {', '.join(summary.files)}")
+    echo(f"wrote {', '.join(summary.files)}")
 
 
 def _print_metrics(metrics: Metrics) -> None:
     for line in metrics.lines():
-        click.echo(line)
-    click.echo()
+        echo(line)
+    echo()
     _print_table(metrics.table())
-    click.echo()
+    echo()
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print columns as wide as their widest cell: a heading, text first, then figures."""
+    rows = [[cut(printable(cell), _CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
-        echo(line if number else click.style(line, bold=True))
+        echo(line, bold=number == 0)

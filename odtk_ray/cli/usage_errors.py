@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 
 import click
 
 from odtk_ray.cli.other_tools import option_hint, our_option
+from odtk_ray.cli.printable import shell_line
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
 
@@ -81,7 +81,7 @@ def _extra_arguments(extra: list[str], args: Sequence[str], context: click.Conte
     if not all(options.values()):
         return UsageError(what, hint=_synopsis(context))
     meant = [part for arg in args for part in options.get(arg, [arg])]
-    return UsageError(what, hint=f"{context.find_root().info_name} {shlex.join(meant)}")
+    return UsageError(what, hint=f"{context.find_root().info_name} {shell_line(meant)}")
 
 
 def _as_option(token: str, known: Sequence[str]) -> list[str]:

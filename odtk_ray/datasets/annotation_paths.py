@@ -11,8 +11,12 @@ from odtk_ray.errors import UsageError
 
 
 def image_folder(images: str) -> str:
-    """Return the image folder as it was given, local ones absolute."""
-    return images if storage.is_uri(images) else os.path.abspath(os.path.expanduser(images))
+    """Return the image folder, local ones as absolute paths.
+
+    Raises:
+        UsageError: it is a `file://` URI that is ambiguous.
+    """
+    return storage.absolute(os.path.expanduser(images))
 
 
 def is_file_name(value: object) -> TypeGuard[str]:

@@ -53,7 +53,7 @@ _FROM_ODTK: dict[str, Callable[[Floats], Floats]] = {
 
 def convert(
     source: str, target: str, images: str, reads: Convention = "odtk", writes: Convention = "odtk"
-) -> str:
+) -> list[str]:
     """Convert annotations or detections.
 
     Args:
@@ -65,7 +65,7 @@ def convert(
         writes: convention of `bbox` in a COCO target; DOTA has none.
 
     Returns:
-        what was done, in words; a line for each note about it follows.
+        what was done, in words, and a line for each note about it.
 
     Raises:
         UsageError: something cannot be read, understood or written.
@@ -104,7 +104,7 @@ def convert(
         for text, count in content.notes.items()
         if count
     )
-    return "\n".join([done, *notes])
+    return [done, *notes]
 
 
 def _check_folder_name(target: str) -> None:

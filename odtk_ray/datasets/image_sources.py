@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import glob
 import json
 import os
+import posixpath
 import re
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from odtk_ray import storage
-from odtk_ray.errors import UsageError
+from odtk_ray.datasets.image_list import read_list
+from odtk_ray.errors import ImageError, UsageError
+from odtk_ray.images.decode_image import open_image
 from odtk_ray.plural import counted
 from odtk_ray.records import RECORD_SCHEMA
 
 # What Pillow decodes and cameras, scanners and data sets use.
 IMAGE_EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2".split()
+    ".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .avif".split()
 )
+# What telephones name pictures; some of those are JPEGs after all.
+_HEIC = (".heic", ".heif")
+_ENDINGS = 3  # of skipped files, this many are named
 LIST_EXTENSIONS = frozenset((".txt", ".lst"))
 _WILDCARDS = re.compile(r"[*?\[]")
 
@@ -51,82 +61,161 @@ class Dataset:
     used: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The files that `--images` stands for.
+
+    Attributes:
+        names: as the outputs show them.
+        paths: where they are.
+        notes: what was left out.
+        empty: what is said where there is none, and no note.
+    """
+
+    names: list[str]
+    paths: list[str]
+    notes: list[str] = field(default_factory=list)
+    empty: str = "it is empty"
+
+
 def find_images(images: str, *, recursive: bool = False, limit: int | None = None) -> Dataset:
     """Find the images that `--images` names, sorted by name, with ids 0..n-1 as in ODTK.
 
     Raises:
-        UsageError: nothing is there, or nothing in it is an image.
+        UsageError: nothing is there, nothing in it is an image, or a list cannot be read.
     """
     try:
-        names, paths, notes = _resolve(images, recursive)
+        found = _resolve(images, recursive)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"cannot read images from {images}", _clause(error)) from error
-    if not paths:
-        why = "; ".join(notes) or "it is empty"
+    if not found.paths:
+        why = "; ".join(found.notes) or found.empty
         raise UsageError(f"no images in {images}", why, "give a folder, file, glob, list or URI")
-    return Dataset(_records(names[:limit], paths[:limit]), notes=notes)
+    return Dataset(_records(found.names[:limit], found.paths[:limit]), notes=found.notes)
 
 
-def _resolve(images: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
-    """Return file names as the outputs show them, paths, and notes."""
-    given, uri = images, storage.is_uri(images)
+def _resolve(given: str, recursive: bool) -> _Found:
+    images = storage.local_path(given)
+    uri = storage.is_uri(images)
     images = images if uri else os.path.abspath(os.path.expanduser(images))
     if not uri and os.path.isfile(images):
         if _extension(images) in LIST_EXTENSIONS:
-            return _from_list(images)
-        return [os.path.basename(images)], [images], []
+            return _Found(*read_list(images))
+        return _one_file(images, given)
     if _WILDCARDS.search(images) and not (not uri and os.path.exists(images)):
         return _from_glob(images)
     if storage.is_folder(images):
         return _from_folder(images, recursive)
-    if uri and _extension(images):  # one remote file; a missing one is a failed row
-        return [images.rsplit("/", 1)[1]], [images], []
+    if uri and _extension(images):
+        with contextlib.suppress(OSError):  # a missing one is a failed row
+            return _one_file(images, given)
+        return _Found([images.rsplit("/", 1)[1]], [images])
+    if not uri and os.path.lexists(images):
+        raise OSError(errno.ENXIO, "it is a pipe, a device or a link to nothing", given)
     raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", given)
 
 
-def _from_folder(root: str, recursive: bool) -> tuple[list[str], list[str], list[str]]:
+def _one_file(path: str, given: str) -> _Found:
+    """Return the one image that was named, after a look at its header.
+
+    Raises:
+        UsageError: it is no image.
+        OSError: it cannot be read.
+    """
+    try:
+        with storage.open_input(path) as stream:
+            open_image(stream)
+    except ImageError as error:
+        coco = "a COCO file is given as --annotations, and the folder of its images as --images"
+        hint = coco if _extension(path) == ".json" else "give a folder, file, glob, list or URI"
+        raise UsageError(f"no images in {given}", str(error), hint) from error
+    return _Found([posixpath.basename(path)], [path])
+
+
+def _from_folder(root: str, recursive: bool) -> _Found:
     listing = storage.list_files(root, recursive=recursive)
-    names, notes = _images_among(listing.names)
-    if listing.outside:
-        links = counted(listing.outside, "link that leads", "links that lead")
-        notes.append(f"left out {links} out of the folder")
+    names, notes = _images_among(listing.names, lambda name: storage.join(root, name))
+    notes += _left_out(listing.outside)
+    if listing.odd:
+        entries = counted(listing.odd, "entry that is no file", "entries that are no files")
+        notes.append(f"left out {entries} (links to folders or to nothing, pipes, devices)")
     if listing.folders:
         notes.append(f"did not enter {counted(listing.folders, 'sub-folder')} (--recursive does)")
-    return names, [storage.join(root, name) for name in names], notes
+    return _Found(names, [storage.join(root, name) for name in names], notes)
 
 
-def _images_among(names: list[str]) -> tuple[list[str], list[str]]:
+def _left_out(links: int) -> list[str]:
+    """Return a note about links that lead out of the folder, if there are any."""
+    count = counted(links, "link that leads", "links that lead")
+    return [f"left out {count} out of the folder"] if links else []
+
+
+def _images_among(names: list[str], path_of: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Return the names that look like images and are valid text, and notes about the others."""
-    images = [name for name in names if _extension(name) in IMAGE_EXTENSIONS]
+    images: list[str] = []
+    others: Counter[str] = Counter()
+    for name in names:
+        ending = _extension(name)
+        if ending in IMAGE_EXTENSIONS or (ending in _HEIC and _is_decodable(path_of(name))):
+            images.append(name)
+        else:
+            others[ending] += 1
     usable = [name for name in images if storage.is_text(name)]
     notes = []
-    if others := len(names) - len(images):
-        notes.append(f"files skipped because they are no images: {others:,}")
+    if heic := sum(others.pop(ending, 0) for ending in _HEIC):
+        count = counted(heic, "HEIC picture")
+        notes.append(f"skipped {count}: HEIC is not supported (convert to JPEG or PNG)")
+    if others:
+        endings = ", ".join(ending or "no ending" for ending, _ in others.most_common(_ENDINGS))
+        more = ", ..." if len(others) > _ENDINGS else ""
+        notes.append(
+            "files skipped because their names are not those of images: "
+            f"{others.total():,} ({endings}{more})"
+        )
     if odd := len(images) - len(usable):
         notes.append(f"images skipped because their names are no UTF-8: {odd:,}")
     return usable, notes
 
 
-def _from_list(path: str) -> tuple[list[str], list[str], list[str]]:
-    """Read one path or URI per line; relative ones start at the list's own folder."""
-    with open(path, encoding="utf-8") as lines:
-        names = [line.strip() for line in lines]
-    names = [name for name in names if name and not name.startswith("#")]
-    folder = os.path.dirname(path)
-    return names, [n if storage.is_uri(n) else os.path.join(folder, n) for n in names], []
+def _is_decodable(path: str) -> bool:
+    """Return whether a file is an image, whatever its name says."""
+    try:
+        with storage.open_input(path) as stream:
+            open_image(stream)
+    except (ImageError, OSError):
+        return False
+    return True
 
 
-def _from_glob(pattern: str) -> tuple[list[str], list[str], list[str]]:
+def _from_glob(pattern: str) -> _Found:
     first = _WILDCARDS.search(pattern)
     base = pattern[: first.start() if first else 0].rpartition("/")[0]
+    outside = 0
     if storage.is_uri(pattern):
         wanted = re.compile(_glob_to_regex(pattern[len(base) + 1 :]))
         found = storage.list_files(base, recursive=True).names
         paths = [storage.join(base, name) for name in found if wanted.fullmatch(name)]
     else:
-        paths = sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
-    kept, notes = _images_among(paths)
-    return [path[len(base) :].lstrip("/") for path in kept], kept, notes
+        matches = sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
+        paths = list(_staying_in(base or os.sep, matches))
+        outside = len(matches) - len(paths)
+    kept, notes = _images_among(paths, lambda path: path)
+    names = [path[len(base) :].lstrip("/") for path in kept]
+    return _Found(names, kept, notes + _left_out(outside), "nothing matches it")
+
+
+def _staying_in(root: str, paths: list[str]) -> Iterator[str]:
+    """Yield the paths that no link leads out of a folder, as for the folder itself."""
+    real_root = os.path.realpath(root)
+
+    @functools.cache
+    def stays(folder: str) -> bool:
+        return storage.inside(os.path.join(folder, "file"), real_root)
+
+    for path in paths:
+        followed = not os.path.islink(path) or storage.inside(path, real_root)
+        if followed and stays(os.path.dirname(path)):
+            yield path
 
 
 def _glob_to_regex(pattern: str) -> str:

@@ -125,8 +125,7 @@ class Finding:
     def __str__(self) -> str:
         kind = self.problem.value
         number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
-        text = f"{kind.text}: {number}, the first {self.first}"
-        return f"{text}\n  hint: {kind.remedy}" if kind.remedy else text
+        return f"{kind.text}: {number}, the first {self.first}"
 
 
 class Findings:

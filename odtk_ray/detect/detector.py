@@ -17,10 +17,10 @@ import numpy as np
 
 from odtk_ray.engines.protocol import Content, Engine, Outcome
 from odtk_ray.errors import ImageError, OdtkError
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.images.resize import input_size
 from odtk_ray.records import Detections, ImageResult
 from odtk_ray.settings import Preprocessing
-from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import read_image
 
 # Launches queued behind the one that the engine computes, so that a GPU stays busy while pictures
@@ -101,10 +101,11 @@ class Detector:
         Raises:
             Exception: any exception of the engine. A bad image never raises.
         """
+        read = functools.partial(read_image_file, prep=self._prep)
 
         def files() -> Iterator[Callable[[], Content]]:
             for path in paths:
-                yield functools.partial(read_image, path, self.canary, read_bytes)
+                yield functools.partial(read_image, path, self.canary, read)
             on_read()
 
         return self.detect_in(self.read_ahead(files()), on_done)

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from odtk_ray.errors import ImageError
+from odtk_ray.images.bare_png import bare_png
+from odtk_ray.images.exif import any_orientation, exif_orientation
 from odtk_ray.images.resize import network_size, resize_image
+from odtk_ray.images.unsupported import DAMAGED, sample_kind, why_too_large, why_unsupported
 from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import ExifPolicy, Preprocessing
 
@@ -100,7 +103,7 @@ def read_header(stream: BinaryIO) -> Header:
         ImageError: it cannot be read.
     """
     image = open_image(stream)
-    return Header(*image.size, _exif_orientation(image))
+    return Header(*image.size, exif_orientation(image))
 
 
 def orientation(data: bytes) -> int:
@@ -109,20 +112,10 @@ def orientation(data: bytes) -> int:
     Raises:
         ImageError: the header cannot be read.
     """
-    return _orientation(open_image(io.BytesIO(data)))
+    return any_orientation(open_image(io.BytesIO(data)))
 
 
-def block_orientation(block: bytes) -> int:
-    """Read the orientation of a block of EXIF metadata; 1 if it is missing or unreadable."""
-    exif = Image.Exif()
-    try:
-        exif.load(block)
-        return _checked(exif.get(ExifTags.Base.Orientation))
-    except Exception:  # whatever damaged bytes can lead to
-        return 1
-
-
-def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
+def decode_image(data: bytes | BinaryIO, prep: Preprocessing) -> NDArray[np.uint8]:
     """Decode the bytes of one image file to RGB, the first frame if there are several.
 
     Alpha and transparency are dropped, as by Pillow's `convert("RGB")`. 16-bit gray becomes
@@ -132,7 +125,7 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
     always applied, by Pillow.
 
     Args:
-        data: the file.
+        data: the file, or a stream that is read while it is decoded.
         prep: `max_pixels` is checked in the header, before decoding; `exif` decides whether the
             EXIF orientation is applied.
 
@@ -141,6 +134,7 @@ def decode_image(data: bytes, prep: Preprocessing) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: empty, truncated, not an image, too large, or of 32-bit samples.
+        OSError: the stream cannot be read.
     """
     return np.asarray(to_rgb(load(data, prep)[0]))
 
@@ -174,14 +168,33 @@ def open_image(stream: BinaryIO) -> Image.Image:
     """Open an image of a known format; nothing but the header is read.
 
     Raises:
-        ImageError: the header cannot be read.
+        ImageError: the header cannot be read; the message says why.
+        OSError: the stream cannot be read.
     """
+    if reason := why_too_large(stream):
+        raise ImageError(reason)
     try:
         return Image.open(stream, formats=_formats())
-    except UnidentifiedImageError as error:  # its own message holds a memory address
-        raise ImageError("not an image, or its header is damaged") from error
     except Exception as error:  # plugins raise anything that damaged bytes can lead to
-        raise ImageError(f"the image header cannot be read: {_clause(error)}") from error
+        _raise_if_unread(error)
+        with contextlib.suppress(Exception):
+            if (bare := bare_png(stream)) is not None:
+                return Image.open(bare, formats=_formats())
+        raise ImageError(_why_not_opened(stream, error)) from error
+
+
+def _why_not_opened(stream: BinaryIO, error: Exception) -> str:
+    if reason := why_unsupported(stream):
+        return reason
+    if isinstance(error, UnidentifiedImageError):  # its own message holds a memory address
+        return DAMAGED
+    return f"the image header cannot be read: {_clause(error)}"
+
+
+def _raise_if_unread(error: Exception) -> None:
+    """Raise an error of the storage again; those of decoders have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def is_sparse(image: Image.Image) -> bool:
@@ -190,11 +203,12 @@ def is_sparse(image: Image.Image) -> bool:
     return any(0 in tags.get(counts, ()) for counts in _SEGMENT_BYTES)
 
 
-def load(data: bytes, prep: Preprocessing) -> tuple[Image.Image, Traits]:
+def load(data: bytes | BinaryIO, prep: Preprocessing) -> tuple[Image.Image, Traits]:
     """Decode one image file as `decode_image` does; `to_rgb` converts all of it, or parts."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
-    image = open_image(io.BytesIO(data))
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    image = open_image(stream)
     width, height = image.size
     if width * height > prep.max_pixels:
         raise ImageError(
@@ -204,11 +218,13 @@ def load(data: bytes, prep: Preprocessing) -> tuple[Image.Image, Traits]:
     if is_sparse(image):
         raise ImageError("a TIFF with empty parts left out can only be read with --tile")
     if image.mode == "F" or (image.mode == "I" and image.format not in _WIDENED_GRAY):
-        raise ImageError(f"32-bit samples (mode {image.mode}) are not supported")
-    orientation, peak = _exif_orientation(image), None
+        tags = getattr(image, "tag_v2", None)
+        kind = sample_kind(tags) if tags else f"32-bit (mode {image.mode})"
+        raise ImageError(f"{kind} samples are not supported")
+    orientation, peak = exif_orientation(image), None
     with _decoding():
-        image.load()
-        if prep.exif == "apply" and _orientation(image) != 1:
+        image = _with_pixels(image, stream)
+        if prep.exif == "apply" and any_orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):
             image, peak = _high_byte(image)
@@ -220,6 +236,22 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert the result of `load`, or a part of it, to RGB; ImageError if Pillow cannot."""
     with _decoding():
         return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _with_pixels(image: Image.Image, stream: BinaryIO) -> Image.Image:
+    """Decode an opened image; a PNG without its metadata where that is at fault."""
+    try:
+        image.load()
+    except Exception as error:
+        _raise_if_unread(error)
+        if image.format == "JPEG" and (reason := why_unsupported(stream)):
+            raise ImageError(reason) from error
+        bare = bare_png(stream) if image.format == "PNG" else None
+        if bare is None:
+            raise
+        image = open_image(bare)
+        image.load()
+    return image
 
 
 def _high_byte(image: Image.Image) -> tuple[Image.Image, int | None]:
@@ -238,25 +270,11 @@ def _decoding() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        _raise_if_unread(error)
         raise ImageError(f"the image cannot be decoded: {_clause(error)}") from error
 
 
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1 to 8; 1 (upright) if it is missing or unreadable."""
-    try:
-        # The method of the base class: PNG's own decodes the whole picture first.
-        return _checked(Image.Image.getexif(image).get(ExifTags.Base.Orientation))
-    except Exception:
-        return 1
-
-
-def _exif_orientation(image: Image.Image) -> int:
-    return 1 if image.format == "TIFF" else _orientation(image)
-
-
-def _checked(value: object) -> int:
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _clause(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    said = error.args[0] if error.args else ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
+    return (text.strip() or type(error).__name__).splitlines()[0][:200]

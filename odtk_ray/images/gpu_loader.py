@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import block_orientation, decode_image, load, orientation, to_rgb
+from odtk_ray.images.decode_image import decode_image, load, orientation, to_rgb
+from odtk_ray.images.exif import block_orientation
 from odtk_ray.images.jpeg_header import read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size

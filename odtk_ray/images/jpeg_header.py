@@ -17,6 +17,8 @@ _SAMPLINGS = (b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11")
 # libjpeg interpolates chroma only where it has more than two columns, and repeats it in narrower
 # pictures (jdsample.c), which an H200's JPEG engine interpolates too: up to 9 of 255 apart.
 _LEAST_WIDTH = 5
+# Frames of lossless coding (SOF3, 7, 11, 15) and of hierarchies (SOF5 to 7, 13 to 15).
+_NOT_PLAIN = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,27 @@ class JpegHeader:
     width: int
     height: int
     exif: bytes
+
+
+@dataclass(frozen=True)
+class JpegFrame:
+    """The kind of a JPEG.
+
+    Attributes:
+        precision: bits of a sample.
+        lossless: whether it is lossless or hierarchical.
+    """
+
+    precision: int
+    lossless: bool
+
+
+def frame_of(head: bytes) -> JpegFrame | None:
+    """Read which kind of JPEG the first bytes of a file begin; None if they do not say it."""
+    for marker, body in _segments(head):
+        if marker in _FRAMES and body:
+            return JpegFrame(body[0], marker in _NOT_PLAIN)
+    return None
 
 
 def read_plain_header(data: bytes) -> JpegHeader | None:

@@ -7,6 +7,7 @@ own in memory, so that Pillow decodes whatever it can decode, with the memory of
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from PIL import Image, TiffImagePlugin
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
 from odtk_ray.images.decode_image import is_sparse, load, open_image, to_rgb
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.records import PLAIN, Traits
 from odtk_ray.settings import Preprocessing
 
@@ -80,10 +82,13 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
         try:
             return TiffWindows(stream, image, prep)
         except ImageError:
-            if pixels > prep.max_pixels:
+            if pixels > prep.max_pixels or is_sparse(image):
                 raise
     stream.close()
-    return _Whole(*load(storage.read_bytes(path), prep))
+    content = read_image_file(path, prep)
+    if isinstance(content, bytes):
+        return _Whole(*load(content, prep))
+    return _Whole(Image.fromarray(content), PLAIN)
 
 
 def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:
@@ -157,10 +162,23 @@ class TiffWindows:
             self._divide_strips()
         if self._size[0] * self._size[1] > min(_SEGMENT, prep.max_pixels):
             raise self._refused("its segments of {}x{} pixels are too".format(*self._size))
+        self._check_segments()
         # A row of windows looks at its strips again and again, and no later one at those above.
         across, down = self._size
         rows = (prep.tile or self.height) + 2 * down
         self._limit = min(3 * -(-self.width // across) * across * rows, _CACHE)
+
+    def _check_segments(self) -> None:
+        """See that there is a segment for every part, or a small file could claim endless work."""
+        if min(self._size) < 1:
+            raise ImageError("its header is damaged: its segments have no pixels")
+        needed = -(-self.width // self._size[0]) * -(-self.height // self._size[1])
+        listed = min(len(self._offsets), len(self._bytes))
+        if listed < needed:
+            raise ImageError(
+                f"its header is damaged: {self.width}x{self.height} pixels need {needed} segments, "
+                f"and it lists {listed}"
+            )
 
     def _divide_strips(self) -> None:
         """Read uncompressed strips that follow each other, or one, by any number of rows."""
@@ -168,6 +186,8 @@ class TiffWindows:
         starts = itertools.accumulate(self._bytes, initial=self._offsets[0])
         plain = self._tags.get(_COMPRESSION, 1) == 1 and self._tags.get(_PHOTOMETRIC) != _YCBCR
         if plain and sum(self._bytes) == row * self.height and [*starts][:-1] == [*self._offsets]:
+            if self._stream.seek(0, os.SEEK_END) < self._offsets[0] + row * self.height:
+                raise ImageError("the image cannot be decoded: the file ends before its pixels do")
             rows = max(1, min(min(_ROWS, self._prep.max_pixels) // self.width, self.height))
             first = range(0, self.height, rows)
             self._offsets = tuple(self._offsets[0] + y * row for y in first)

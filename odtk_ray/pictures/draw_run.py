@@ -16,6 +16,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.images.decode_image import decode_image
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.pictures.draw_detections import draw_detections
 from odtk_ray.pictures.drawn_names import KEPT_FORMATS, drawn_names
@@ -38,12 +39,20 @@ def check_drawing(config: InferConfig, records: pa.Table) -> None:
     names, paths = (records[column].to_pylist() for column in ("file_name", "path"))
     targets = {os.path.join(folder, name) for name in drawn_names(names)}
     for path in paths:
-        if real_path(path) in targets:
+        if _real_path(path) in targets:
             raise UsageError(
                 f"--draw {config.draw} would replace {path}",
                 "drawn pictures keep the names of the originals",
                 "name another folder",
             )
+
+
+def _real_path(path: str) -> str:
+    """Return the one name of a file; a line of a list that can be no path stays as it is."""
+    try:
+        return real_path(path)
+    except (UsageError, ValueError):
+        return path
 
 
 def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
@@ -141,7 +150,9 @@ def draw_shard(
 def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
     """Read an image as it was detected in; return it and the factor by which it is reduced."""
     if prep.tile is None:
-        return Image.fromarray(decode_image(storage.read_bytes(path), prep)), 1
+        content = read_image_file(path, prep)
+        pixels = decode_image(content, prep) if isinstance(content, bytes) else content
+        return Image.fromarray(pixels), 1
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 
 

@@ -22,9 +22,10 @@ from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.run.draft_run import draft_run
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
-from odtk_ray.run.plan_run import draft_run, make_run_plan
+from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import check_files
 from odtk_ray.shards.cut_shards import network_shapes

@@ -25,6 +25,7 @@ from odtk_ray.storage.files import (
     join,
     list_files,
     local_copy,
+    local_path,
     open_input,
     read_bytes,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "join",
     "list_files",
     "local_copy",
+    "local_path",
     "making_folder",
     "open_input",
     "read_bytes",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import posixpath
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from odtk_ray.errors import UsageError
+from odtk_ray.storage.os_errors import os_errors
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -29,16 +34,35 @@ class Listing:
         names: paths relative to the folder, with forward slashes, sorted.
         folders: number of sub-folders that were not entered.
         outside: number of symbolic links left out because they lead out of the folder.
+        odd: number of links to folders or to nothing, of pipes, devices and sockets.
     """
 
     names: list[str]
     folders: int
     outside: int
+    odd: int = 0
 
 
 def is_uri(path: str) -> bool:
     """Return whether `path` is a URI, such as `s3://bucket/key`."""
     return "://" in path
+
+
+def local_path(path: str) -> str:
+    """Return the local path that a `file://` URI stands for; other URIs and paths stay.
+
+    Raises:
+        OSError: the URI names a host, or has a `#`, which ends the path of other URIs.
+    """
+    if path[:7].lower() != "file://":
+        return path
+    host, slash, rest = path[7:].partition("/")
+    if host.lower() not in ("", "localhost") or not slash:
+        raise OSError(errno.EINVAL, "local files have three slashes: file:///folder/name", path)
+    if "#" in rest:
+        why = "# ends the path of a URI: write %23 for it, or the path without file://"
+        raise OSError(errno.EINVAL, why, path)
+    return unquote(f"/{rest}", errors="surrogateescape")
 
 
 def is_text(name: str) -> bool:
@@ -56,14 +80,21 @@ def join(root: str, name: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """Return a path that every process can use; URIs stay, `file://` URIs become local paths."""
-    if path.startswith("file://"):
-        path = urlsplit(path).path
+    """Return a path that every process can use; URIs stay, `file://` URIs become local paths.
+
+    Raises:
+        UsageError: as `local_path` raises OSError.
+    """
+    try:
+        path = local_path(path)
+    except OSError as error:
+        raise UsageError(f"cannot use {path}", str(error.strerror)) from error
     return path if is_uri(path) else os.path.abspath(path)
 
 
 def exists(path: str) -> bool:
     """Return whether a file or folder exists."""
+    path = local_path(path)
     if not is_uri(path):
         return os.path.lexists(path)
     from pyarrow import fs
@@ -75,6 +106,7 @@ def exists(path: str) -> bool:
 @contextlib.contextmanager
 def local_copy(path: str) -> Iterator[str]:
     """Yield the local path of a file; a file behind a URI is copied while the context lasts."""
+    path = local_path(path)
     if not is_uri(path):
         yield path
         return
@@ -98,8 +130,6 @@ def _filesystem(scheme: str, host: str) -> FileSystem:
 
 def _inner(scheme: str, uri: str) -> str:
     """Return a URI's path as its filesystem wants it."""
-    if scheme == "file":
-        return urlsplit(uri).path
     if scheme in _PYARROW_SCHEMES:
         return uri.split("://", 1)[1]
     import fsspec
@@ -118,21 +148,42 @@ def filesystem(uri: str) -> tuple[FileSystem, str]:
 
 
 def open_input(path: str) -> BinaryIO:
-    """Open a file as a readable, seekable binary stream."""
-    if not is_uri(path):
-        return open(path, "rb")
-    source, inner = filesystem(path)
-    return cast(BinaryIO, source.open_input_file(inner))
+    """Open a file as a readable, seekable binary stream.
+
+    Raises:
+        OSError: it cannot be opened, whatever its storage library raises, or is no regular file: a
+            pipe would be waited for, and some devices never end.
+    """
+    with os_errors(path):
+        path = local_path(path)
+        if not is_uri(path):
+            return open(path, "rb", opener=_open_regular)
+        source, inner = filesystem(path)
+        return cast(BinaryIO, source.open_input_file(inner))
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)  # does not wait for the writer of a pipe
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # `open` says itself what is wrong with a folder
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.ENXIO, "it is a pipe or a device, not a file", path)
 
 
 def read_bytes(path: str) -> bytes:
-    """Read the whole content of a file."""
-    with open_input(path) as stream:
+    """Read the whole content of a file.
+
+    Raises:
+        OSError: as `open_input`.
+    """
+    with os_errors(path), open_input(path) as stream:
         return stream.read()
 
 
 def is_folder(path: str) -> bool:
     """Return whether `path` is an existing folder."""
+    path = local_path(path)
     if not is_uri(path):
         return os.path.isdir(path)
     from pyarrow import fs
@@ -152,10 +203,11 @@ def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listi
         recursive: enter sub-folders.
         bound: folder that links may lead to; None is `root` itself.
     """
+    root = local_path(root)
     if is_uri(root):
         return _list_remote(root, recursive)
     names: list[str] = []
-    folders = outside = 0
+    folders = outside = odd = 0
     real_bound = os.path.realpath(bound or root)
     pending = [""]
     while pending:
@@ -171,7 +223,9 @@ def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listi
                     outside += 1
                 elif entry.is_file():
                     names.append(name)
-    return Listing(sorted(names), folders, outside)
+                else:
+                    odd += 1
+    return Listing(sorted(names), folders, outside, odd)
 
 
 def inside(path: str, real_root: str) -> bool:

@@ -7,9 +7,10 @@ object only where there is none, nor write a small one with a single request.
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from typing import Any
+
+from odtk_ray.storage.os_errors import os_errors
 
 
 def put(uri: str, data: bytes) -> None:
@@ -79,10 +80,11 @@ def _store(uri: str) -> Any:
 
 @contextlib.contextmanager
 def _os_errors(uri: str) -> Iterator[None]:
-    """Raise the errors of the stores' libraries as OSError, as for local files."""
+    """Raise the errors of the stores' libraries as OSError; a missing package stays one."""
     try:
-        yield
-    except (OSError, ImportError):
+        with os_errors(uri):
+            yield
+    except OSError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise error.__cause__ from None
         raise
-    except Exception as error:  # botocore, aiohttp and the like have types of their own
-        raise OSError(errno.EIO, str(error), uri) from error

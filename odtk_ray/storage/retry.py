@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from odtk_ray.errors import OdtkError
 from odtk_ray.storage import files
+from odtk_ray.storage.os_errors import os_errors
 
 T = TypeVar("T")
 
@@ -21,7 +22,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 _BRIEF_PAUSES = (0.5, 2.0)
 
 # Errors that do not go away by waiting.
-_FINAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG))
+_FINAL = frozenset(
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EFBIG EROFS ENAMETOOLONG EINVAL ELOOP ENOTDIR ENOTSUP ENXIO".split()
+)
+_FINAL_KINDS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
 # Threads of this process that wait for storage: such a worker does not hang.
@@ -45,10 +50,8 @@ def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
     while True:
         try:
             return call()
-        except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError):
-            raise
         except OSError as error:
-            if error.errno in _FINAL or time.monotonic() > deadline:
+            if _is_final(error) or time.monotonic() > deadline:
                 raise
         _wait(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -69,13 +72,17 @@ def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
     for pause in _BRIEF_PAUSES:
         try:
             return read(path)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            break
-        except OSError:
+        except OSError as error:
+            if _is_final(error):
+                break
             time.sleep(pause)
     if canary is not None:
         _await(canary)
     return read(path)
+
+
+def _is_final(error: OSError) -> bool:
+    return isinstance(error, _FINAL_KINDS) or error.errno in _FINAL
 
 
 def _await(canary: str) -> None:
@@ -100,7 +107,7 @@ def touch(path: str) -> None:
     Raises:
         OSError: it cannot be read.
     """
-    with files.open_input(path) as stream:
+    with os_errors(path), files.open_input(path) as stream:
         stream.read(1)
 
 

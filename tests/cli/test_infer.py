@@ -58,7 +58,7 @@ def test_folder_without_annotations(runs, checkpoint, few, tmp_path):
     assert "categories" not in document
     remarks = [line for line in outcome.stderr.splitlines() if not line.startswith("[")]
     assert remarks == [
-        "note: files skipped because they are no images: 1",
+        "note: files skipped because their names are not those of images: 1 (.md)",
         "note: category_id is the class index, 0 to 2",
     ]
     done, wrote = outcome.stdout.splitlines()

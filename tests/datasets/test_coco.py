@@ -112,7 +112,7 @@ def test_names_never_leave_the_folder(folder, name, allow_missing):
 def test_images_at_a_uri(folder):
     root = f"file://{folder}"
     found = read_coco(write(folder, images=[image(1, "sub/c.jpg"), image(2, "a.jpg")]), root)
-    assert found.records["path"].to_pylist() == [f"{root}/sub/c.jpg", f"{root}/a.jpg"]
+    assert found.records["path"].to_pylist() == [f"{folder}/sub/c.jpg", f"{folder}/a.jpg"]
     for name in ("../secret.jpg", "/etc/passwd"):
         with pytest.raises(UsageError, match="leads out of the image folder"):
             read_coco(write(folder, images=[image(1, name)]), root)

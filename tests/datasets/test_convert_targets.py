@@ -34,7 +34,7 @@ def test_the_source_is_never_the_target(source, tmp_path):
 
 
 def test_a_folder_of_labels_is_not_written_into_itself(source):
-    assert "wrote" in convert("a.json", "labels", ".")
+    assert "wrote" in convert("a.json", "labels", ".")[0]
     with pytest.raises(UsageError, match="lies in SOURCE labels"):
         convert("labels", "labels/a.json", ".")
 

@@ -157,8 +157,12 @@ BAD_FILES = [
     ("half a jpeg", packed(IMAGE, "JPEG")[:900], "truncated"),
     ("half a png", packed(IMAGE)[:2500], "truncated"),
     ("half a bmp", packed(IMAGE, "BMP")[:2500], "truncated"),
-    ("float tiff", packed(FLOATS, "TIFF"), "mode F"),
-    ("int32 tiff", packed(Image.fromarray(GRAY16.astype(np.int32)), "TIFF"), "mode I"),
+    ("float tiff", packed(FLOATS, "TIFF"), "float 32-bit samples are not supported"),
+    (
+        "int32 tiff",
+        packed(Image.fromarray(GRAY16.astype(np.int32)), "TIFF"),
+        "signed 32-bit samples are",
+    ),
     ("postscript", packed(IMAGE, "EPS"), "not an image"),  # would start Ghostscript
 ]
 

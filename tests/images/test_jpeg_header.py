@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.images.decode_image import block_orientation
+from odtk_ray.images.exif import block_orientation
 from odtk_ray.images.jpeg_header import JpegHeader, read_plain_header
 
 

@@ -265,7 +265,7 @@ FAULTS = [
     Fault(
         name="quiet-hides-warnings",
         file="odtk_ray/cli/screen.py",
-        old="""echo(f"{label('warning')} {text}", err=True)""",
+        old="""echo(text, label="warning", err=True)""",
         new="self.note(text)",
         harm="A run with --quiet says nothing of images that failed.",
         tests=("tests/cli/test_quiet.py::test_the_console",),

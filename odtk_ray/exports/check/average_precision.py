@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.datasets.classes import map_classes
 from odtk_ray.datasets.coco import read_coco, read_truth
@@ -20,6 +19,7 @@ from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.exports.check.compare_detections import PICTURES, PictureDetector, reference_name
 from odtk_ray.images.decode_image import Picture, load_picture
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
@@ -153,7 +153,7 @@ def _pictures(paths: list[str], size: tuple[int, int]) -> Iterator[tuple[int, Pi
     prep = Preprocessing(fit=size)
     for index, path in enumerate(paths):
         try:
-            picture = load_picture(storage.read_bytes(path), prep)
+            picture = load_picture(read_image_file(path, prep), prep)
         except (ImageError, OSError):
             continue
         yield index, picture

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.datasets.ground_truth import GroundTruth
 from odtk_ray.datasets.polygons import Polygons
@@ -22,6 +21,7 @@ from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
 from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.images.decode_image import load_picture
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.plural import counted
 from odtk_ray.records import Detections, to_bbox
 from odtk_ray.settings import Preprocessing
@@ -134,7 +134,7 @@ def check_pictures(
     step = -(-len(paths) // PICTURES)
     for path in (path for start in range(step) for path in paths[start::step]):
         try:
-            pictures.append(load_picture(storage.read_bytes(path), prep).pixels)
+            pictures.append(load_picture(read_image_file(path, prep), prep).pixels)
         except (ImageError, OSError):
             continue
         if len(pictures) == PICTURES:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from odtk_ray import storage
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.exports.image_lists import ImageLists
@@ -19,6 +18,7 @@ from odtk_ray.exports.int8.histograms import BINS, Histogram
 from odtk_ray.exports.int8.quantization import Point, quantization_points
 from odtk_ray.exports.traced_network import NetworkGraph, trace_checkpoint
 from odtk_ray.images.decode_image import load_picture
+from odtk_ray.images.image_file import read_image_file
 from odtk_ray.images.normalise import normalised_batch
 from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.plural import counted
@@ -65,13 +65,14 @@ def draw_sample(
         if len(paths) == count:
             break
         try:
-            data = storage.read_bytes(names[place])
+            data = read_image_file(names[place], prep)
             load_picture(data, prep)
         except (ImageError, OSError):
             unreadable += 1
             continue
         paths.append(names[place])
-        hashes.append(hashlib.sha256(data).hexdigest())
+        content = data if isinstance(data, bytes) else data.tobytes()
+        hashes.append(hashlib.sha256(content).hexdigest())
     if len(paths) < count:
         raise UsageError(
             f"calibration needs {counted(count, 'image')} and {images} has {len(paths)}",
@@ -129,7 +130,8 @@ def collect(
     try:
         with torch.inference_mode():
             for paths in batches:
-                pictures = [load_picture(storage.read_bytes(path), prep).pixels for path in paths]
+                contents = [read_image_file(path, prep) for path in paths]
+                pictures = [load_picture(content, prep).pixels for content in contents]
                 batch = normalised_batch(pictures, len(pictures), size)
                 taps.run(torch.from_numpy(batch).to(device))
     finally:
