@@ -237,7 +237,8 @@ def _table(value: Any, name: str) -> Any:
 
 
 def _join(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
+    shown = key if key.isprintable() and len(key) <= 60 else _short(key)
+    return f"{name}.{shown}" if name else shown
 
 
 def _wrong(value: Any, name: str, meaning: str) -> WrongJsonError:

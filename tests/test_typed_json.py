@@ -84,6 +84,8 @@ def test_what_fits_is_built_and_not_converted():
         ({"inner": {"ids": [[1]], "kind": "a"}}, "inner.ids[0] is [1], not a whole number"),
         ({"table": {"name": "t"}}, "it has no table.more"),
         ({"table": {"name": "t", "more": {"y": [None]}}}, "table.more.y[0] is None, not a finite"),
+        ({"table": {"name": "t", "more": {"a\nb": 1}}}, r"table.more.'a\nb' is 1, not a list"),
+        ({"table": {"name": "t", "more": {"a" * 99: 1}}}, "aaa' is 1, not a list"),
         ({"novel": 1}, "it has an unknown 'novel'"),
     ],
 )
