@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Receives remarks; the command line prints them."""
+    """Receives remarks, and what to do about them; the command line prints them."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """Report something worth knowing."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """Report something that is probably not what the user wants."""
 
 
@@ -35,13 +35,13 @@ class LogReporter:
     def __init__(self) -> None:
         self._logger = logging.getLogger("odtk_ray")
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """See `Reporter`."""
-        self._logger.info(text)
+        self._logger.info(_joined(text, hint))
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """See `Reporter`."""
-        self._logger.warning(text)
+        self._logger.warning(_joined(text, hint))
 
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
@@ -53,3 +53,7 @@ class LogReporter:
 
     def end(self) -> None:
         """See `RunReporter`."""
+
+
+def _joined(text: str, hint: str) -> str:
+    return f"{text} (hint: {hint})" if hint else text

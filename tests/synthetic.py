@@ -89,11 +89,11 @@ class Quiet:
         self.warnings: list[str] = []
         self.seen: list[tuple[int, int]] = []
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def note(self, text: str, hint: str = "") -> None:
+        self.notes.append(f"{text}\n  hint: {hint}" if hint else text)
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+    def warn(self, text: str, hint: str = "") -> None:
+        self.warnings.append(f"{text}\n  hint: {hint}" if hint else text)
 
     def begin(self, total: int, done: int) -> None:
         self.seen.append((done, 0))

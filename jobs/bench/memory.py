@@ -180,10 +180,10 @@ def evaluate(folder: Path) -> None:
 class Silent:
     """A reporter that says nothing."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """Ignore it."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """Ignore it."""
 
     def begin(self, total: int, done: int) -> None:

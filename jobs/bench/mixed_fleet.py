@@ -56,10 +56,10 @@ class Clock:
     def __init__(self) -> None:
         self.seen: list[tuple[float, int]] = []
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """Ignore it."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """Print it, since it spoils the measurement."""
         print(f"warning: {text}")
 

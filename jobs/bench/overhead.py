@@ -133,10 +133,10 @@ class Stages:
 
     times: list[float] = field(default_factory=list)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """Ignore it."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """Ignore it."""
 
     def begin(self, total: int, done: int) -> None:

@@ -31,9 +31,11 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
         for entry in content["categories"]
     ]
     places = {id_text(category.id): i for i, category in enumerate(categories)}
-    truth, remarks = read_truth(annotations, images, places, rotated=True)
+    truth, findings = read_truth(annotations, images, places, rotated=True)
     table = read_table(path, images, places, numbers=5)
-    return report_angles(truth, categories, table, len(images)), remarks
+    return report_angles(truth, categories, table, len(images)), [
+        str(finding) for finding in findings
+    ]
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -43,9 +43,9 @@ def doctor(
             f"{counted(report.annotations, 'annotation')}, {report.turned:,} of them turned"
         )
         for finding in report.findings:
-            echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding}")
-            if remedy := finding.problem.value.remedy:
-                echo(f"hint: {remedy}", indent=2)
+            echo(f"{'wrong' if finding.problem.value.wrong else 'note'}: {finding.text}")
+            if finding.remedy:
+                echo(f"hint: {finding.remedy}", indent=2)
         if report.samples:
             echo(f"wrote {samples}: {counted(len(report.samples), 'annotation')}")
         echo("nothing is wrong" if report.healthy else "the file should be mended")

@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from odtk_ray.cli import stop_signals
-from odtk_ray.cli.standard_streams import StandardStreams
+from odtk_ray.cli.standard_streams import StandardStreams, write_error
 from odtk_ray.errors import EXIT_FAILED
 
 
@@ -24,7 +24,7 @@ def main() -> NoReturn:
     except BaseException:
         if not stop_signals.asked_to_stop():
             raise
-        print("stopped", file=sys.stderr)
+        write_error("stopped")
         code = EXIT_FAILED
     stop_signals.leave(code)
     sys.exit(streams.end(code))

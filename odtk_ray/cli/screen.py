@@ -47,19 +47,19 @@ class Console:
     ) -> None:
         self._stop_bar()
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, hint: str = "") -> None:
         """See `RunReporter`."""
         if not self._quiet:
-            echo(text, label="note", err=True)
+            _remark("note", text, hint)
 
     def notes(self, texts: Iterable[str]) -> None:
         """Say several notes."""
         for text in texts:
             self.note(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """See `RunReporter`."""
-        echo(text, label="warning", err=True)
+        _remark("warning", text, hint)
 
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
@@ -122,6 +122,12 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _remark(label: str, text: str, hint: str) -> None:
+    echo(text, label=label, err=True)
+    if hint:
+        echo(hint, label="hint", indent=2, err=True)
 
 
 def print_summary(summary: Summary, *, quiet: bool) -> None:

@@ -35,12 +35,20 @@ class StandardStreams:
         A reader that has read enough, as `head` has, is no failure.
         """
         sys.stdout.flush()
+        sys.stderr.flush()
         error = self._out.error
         if error is not None and error.errno != errno.EPIPE:
-            print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
+            write_error(f"error: cannot write to standard output: {error.strerror}")
             code = EXIT_FAILED if code == EXIT_OK else code
-        sys.stderr.flush()
         return code
+
+
+def write_error(text: str) -> None:
+    """Write a line of our own to standard error, also in a signal handler, and without imports."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:  # nobody is there to read it
+        return
 
 
 class _Dropping(io.FileIO):

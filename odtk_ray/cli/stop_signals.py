@@ -10,6 +10,7 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
+from odtk_ray.cli.standard_streams import write_error
 from odtk_ray.errors import EXIT_FAILED
 
 _asked: list[int] = []  # the signals so far
@@ -48,15 +49,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if len(_asked) == 1:
         raise KeyboardInterrupt
     if len(_asked) == 2:
-        _say("stopping; once more ends it at once")
+        write_error("stopping; once more ends it at once")
         return
-    _say("stopped")
+    write_error("stopped")
     os._exit(EXIT_FAILED)
-
-
-def _say(text: str) -> None:
-    """Write a line to standard error; a stream may be in the middle of another."""
-    try:
-        os.write(2, f"{text}\n".encode())
-    except OSError:  # the terminal is gone
-        return

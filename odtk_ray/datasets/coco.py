@@ -26,7 +26,7 @@ from odtk_ray.datasets.ids import id_text, is_id
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
 from odtk_ray.datasets.picture_remarks import stated_size
-from odtk_ray.datasets.problems import Findings, Problem
+from odtk_ray.datasets.problems import Finding, Findings, Problem
 from odtk_ray.datasets.truth_remarks import add_names_that_repeat
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
@@ -93,7 +93,7 @@ def read_coco(
         digest,
         missing,
         [f"left out {gone}"] if missing else [],
-        [str(finding) for finding in findings],
+        list(findings),
         _used_categories(path) if ambiguous else frozenset(),
     )
 
@@ -130,8 +130,8 @@ def read_truth(
     category_index: Mapping[str, int],
     rotated: bool = False,
     partial: bool = False,
-) -> tuple[GroundTruth, list[str]]:
-    """Read the ground truth of an annotation file, and remarks about what it lacks.
+) -> tuple[GroundTruth, list[Finding]]:
+    """Read the ground truth of an annotation file, and find what is wrong with it.
 
     Args:
         path: the annotation file.
@@ -156,7 +156,7 @@ def read_truth(
             str(error),
             "the detections are written and kept: repair the file and continue with --resume",
         ) from error
-    return builder.build(), [str(finding) for finding in builder.findings]
+    return builder.build(), list(builder.findings)
 
 
 def _used_categories(path: str) -> frozenset[str]:

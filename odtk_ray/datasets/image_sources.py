@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from odtk_ray import storage
 from odtk_ray.datasets.image_list import read_list
+from odtk_ray.datasets.problems import Finding
 from odtk_ray.errors import ImageError, UsageError
 from odtk_ray.images.decode_image import open_image
 from odtk_ray.plural import counted
@@ -46,7 +47,7 @@ class Dataset:
         digest: SHA-256 of the annotation file; empty without one.
         missing: `image_id` texts of images that were left out because their file is missing.
         notes: remarks for the user, such as how many files were skipped.
-        warnings: what is probably wrong with the annotation file.
+        findings: what is probably wrong with the annotation file.
         used: JSON texts of the category ids that annotations use, where names of categories repeat.
     """
 
@@ -57,7 +58,7 @@ class Dataset:
     digest: str = ""
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     used: frozenset[str] = frozenset()
 
 

@@ -123,6 +123,16 @@ class Finding:
     count: int = 0
 
     def __str__(self) -> str:
+        return f"{self.text}\n  hint: {self.remedy}" if self.remedy else self.text
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty if the text says so."""
+        return self.problem.value.remedy
+
+    @property
+    def text(self) -> str:
+        """What was found, how often, and where first."""
         kind = self.problem.value
         number = counted(self.count, kind.of, "entries" if kind.of == "entry" else "")
         return f"{kind.text}: {number}, the first {self.first}"

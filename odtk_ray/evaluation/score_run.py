@@ -13,6 +13,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.datasets.ids import id_text
+from odtk_ray.datasets.problems import Finding
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.metrics import Metrics
 from odtk_ray.evaluation.overlap import (
@@ -37,12 +38,14 @@ class Scores:
     Attributes:
         metrics: COCO's figures: of boxes, or of the masks of rotated boxes, as ODTK has them.
         exact: of rotated boxes also the same figures by exact polygons, without pixels.
-        remarks: about the ground truth.
+        findings: what is wrong with the ground truth.
+        crowded: remark where COCO's limit leaves objects without a detection; else empty.
     """
 
     metrics: Metrics
     exact: Metrics | None
-    remarks: list[str]
+    findings: list[Finding]
+    crowded: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain dictionaries and lists; the exact ones under `exact`."""
@@ -64,7 +67,7 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
         Category(entry["id"], str(entry.get("name", entry["id"])))
         for entry in run.plan.outputs["categories"] or []
     ]
-    truth, remarks = read_truth(
+    truth, findings = read_truth(
         config.annotations,
         {text: index for index, text in enumerate(ids)},
         {id_text(category.id): i for i, category in enumerate(categories)},
@@ -80,22 +83,21 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     for rows in merge_shards(run):
         _add(evaluators, rows, positions)
     results = [evaluator.result() for evaluator in evaluators]
-    remarks += crowded(truth)
-    return Scores(results[0], results[1] if rotated else None, remarks)
+    return Scores(results[0], results[1] if rotated else None, findings, crowded(truth))
 
 
-def crowded(truth: GroundTruth) -> list[str]:
-    """Return a remark if COCO's limit of 100 leaves objects without a detection."""
+def crowded(truth: GroundTruth) -> str:
+    """Return a remark if COCO's limit of 100 leaves objects without a detection; else nothing."""
     wanted = np.stack([truth.image, truth.category], axis=1)[~truth.crowd]
     groups, objects = np.unique(wanted, axis=0, return_counts=True)
     images = len(np.unique(groups[objects > COCO_LIMIT, 0]))
     if not images:
-        return []
-    return [
+        return ""
+    return (
         f"{counted(images, 'image has', 'images have')} more than {COCO_LIMIT} objects of a class: "
         f"COCO's figures count the best {COCO_LIMIT} detections of an image and class"
         + (", the exact ones all" if truth.polygons is not None else "")
-    ]
+    )
 
 
 def _sizes(run: RunFolder) -> NDArray[np.int64]:

@@ -117,8 +117,8 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
     check_text(config.output, dataset.records, classes.ids, classes.names)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
-    for warning in dataset.warnings:
-        reporter.warn(warning)
+    for finding in dataset.findings:
+        reporter.warn(finding.text, finding.remedy)
     return replace(draft, dataset=dataset, classes=classes)
 
 

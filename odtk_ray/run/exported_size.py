@@ -45,6 +45,6 @@ def say_exported_size(
             f"{name} has a small input: {len(small):,} of {counted(len(records), 'picture')} come "
             f"out at under half the scale of --resize {_USUAL.resize} --max-size {_USUAL.max_size} "
             f"(the first, {records['file_name'][first].as_py()}, at {here[first]:.2f} instead of "
-            f"{there[first]:.2f})\n"
-            "  hint: unless the model was trained so, export it with a larger --size"
+            f"{there[first]:.2f})",
+            "unless the model was trained so, export it with a larger --size",
         )

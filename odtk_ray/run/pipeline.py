@@ -175,9 +175,12 @@ def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -
     """Say what is odd about pictures: how many there are, and the first of them."""
     parts = [receipt.sightings for receipt in run.committed.values()]
     for finding in summarise(parts, run.plan.records):
+        if finding.problem is Problem.SIZE and config.annotations is None:
+            continue  # its file was replaced since it was planned
         # Nothing speaks for turned pictures, or against them, where nothing is annotated.
         normal = finding.problem is Problem.EXIF and config.annotations is None
-        (reporter.note if normal else reporter.warn)(str(finding))
+        say = reporter.note if normal else reporter.warn
+        say(finding.text, finding.remedy)
 
 
 def finish(
@@ -196,8 +199,10 @@ def finish(
     outputs.publish()
     files = [*config.output, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:
-        for remark in scores.remarks:
-            reporter.warn(remark)
+        for finding in scores.findings:
+            reporter.warn(finding.text, finding.remedy)
+        if scores.crowded:
+            reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
     if config.draw:
         drawn, problems = draw_run(config, run)

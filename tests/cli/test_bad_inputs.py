@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from huge_headers import bmp, png, ppm, small_picture, strips, tiles
 
-from odtk_ray.cli import cli
+from odtk_ray.cli.program import cli
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.pictures.draw_run import check_drawing

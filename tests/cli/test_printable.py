@@ -23,9 +23,10 @@ from synthetic import ABOUT
 
 from odtk_ray import api
 from odtk_ray.artifacts.describe_exported import describe_exported
-from odtk_ray.cli import cli, colours
+from odtk_ray.cli import colours
 from odtk_ray.cli.error_lines import print_failure, print_traceback
 from odtk_ray.cli.printable import cut, message, printable, shell_line
+from odtk_ray.cli.program import cli
 from odtk_ray.cli.screen import Console
 from odtk_ray.errors import OdtkError
 
@@ -211,7 +212,7 @@ def test_a_terminal_without_unicode_is_no_failure(monkeypatch):
 def test_what_libraries_say_through_python():
     said = f"""
 import logging, sys, warnings
-from odtk_ray.cli import main
+from odtk_ray.cli.process import main
 from odtk_ray.cli.library_words import show_as_ours
 show_as_ours()
 warnings.warn({EVIL!r})

@@ -114,8 +114,8 @@ class Starting(Quiet):
         super().__init__()
         self._start = start
 
-    def note(self, text):
-        super().note(text)
+    def note(self, text, hint=""):
+        super().note(text, hint)
         self._start()
 
 

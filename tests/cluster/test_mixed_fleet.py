@@ -176,8 +176,8 @@ class Joining(Acting):
         super().__init__(add)
         self._signs = signs
 
-    def warn(self, text):
-        super().warn(text)
+    def warn(self, text, hint=""):
+        super().warn(text, hint)
         (self._signs / "warned").touch()
 
 

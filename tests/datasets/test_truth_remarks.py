@@ -39,7 +39,8 @@ def said(tmp_path):
         places = {id_text(c["id"]): n for n, c in enumerate(dataset.categories)}
         _, remarks = read_truth(str(path), images, places, rotated)
         report = examine(str(path), str(tmp_path), rotated=rotated)
-        return dataset.warnings + remarks, [str(finding) for finding in report.findings]
+        evaluated = [str(finding) for finding in dataset.findings + remarks]
+        return evaluated, [str(finding) for finding in report.findings]
 
     return both
 

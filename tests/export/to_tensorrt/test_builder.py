@@ -65,8 +65,8 @@ class Stopping(Quiet):
         super().__init__()
         self._timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
 
-    def note(self, text):
-        super().note(text)
+    def note(self, text, hint=""):
+        super().note(text, hint)
         if len(self.notes) == 1:
             self._timer.start()
 
