@@ -33,9 +33,8 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
     places = {id_text(category.id): i for i, category in enumerate(categories)}
     truth, findings = read_truth(annotations, images, places, rotated=True)
     table = read_table(path, images, places, numbers=5)
-    return report_angles(truth, categories, table, len(images)), [
-        str(finding) for finding in findings
-    ]
+    report = report_angles(truth, categories, table, len(images))
+    return report, [finding.text for finding in findings]
 
 
 @click.command(help=__doc__.splitlines()[0])

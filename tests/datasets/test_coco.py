@@ -235,7 +235,7 @@ def test_remarks_about_rotated_boxes(folder):
 
 def test_annotations_that_are_no_objects_are_said(folder):
     path = write(folder, annotations=[None, 3], images=[])
-    assert read_truth(path, {}, {})[1] == [
+    assert [str(finding) for finding in read_truth(path, {}, {})[1]] == [
         "entry is not an object: 2 entries, the first is null in `annotations`"
     ]
 

@@ -124,5 +124,5 @@ def test_images_that_are_left_out_are_in_the_file(said, tmp_path):
     said(document())
     path = str(tmp_path / "a.json")
     _, remarks = read_truth(path, {"0": 0}, {"1": 0})
-    assert "belongs to no image of the file: 1 annotation, the first has id 1" in remarks[0]
+    assert "belongs to no image of the file: 1 annotation, the first has id 1" in str(remarks[0])
     assert read_truth(path, {"0": 0}, {"1": 0}, partial=True)[1] == []

@@ -47,7 +47,7 @@ def test_doctor_finds_nothing_to_say(jobs, data, tmp_path):
     scenes = tmp_path / "set" / "scenes"
     report = examine(f"{scenes}.json", str(scenes), rotated=True)
     assert report.healthy
-    assert report.findings == []
+    assert list(report.findings) == []
     assert report.turned == len(content["annotations"]) >= 40
     assert [entry["name"] for entry in content["categories"]] == ["bar", "leaf", "wedge", "bone"]
 
