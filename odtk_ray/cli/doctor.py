@@ -48,7 +48,7 @@ def doctor(
                 echo(f"hint: {finding.remedy}", indent=2)
         if report.samples:
             echo(f"wrote {samples}: {counted(len(report.samples), 'annotation')}")
-        echo("nothing is wrong" if report.healthy else "the file should be mended")
+        echo("nothing is wrong" if report.healthy else "correct the file, and check it again")
         return EXIT_OK if report.healthy else EXIT_FAILED
 
     guarded(check, debug, resumable=False)

@@ -160,6 +160,10 @@ def _print_metrics(metrics: Metrics) -> None:
     echo()
     _print_table(metrics.table())
     echo()
+    if min(metrics.stats.values()) < 0:
+        echo(
+            "-1.000 stands for: the ground truth has no such boxes to find", label="note", err=True
+        )
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ from pseudo_terminal import terminal
 
 from odtk_ray.cli import screen
 from odtk_ray.cli.screen import Console
+from odtk_ray.evaluation.metrics import STATS, Metrics
 
 
 def watch(total=10):
@@ -67,3 +68,13 @@ def test_a_live_bar_on_a_terminal(monkeypatch):
 def test_tables_are_aligned(capsys, rows, expected):
     screen._print_table(rows)
     assert capsys.readouterr().out.splitlines() == expected
+
+
+@pytest.mark.parametrize("worst", [-1.0, 0.0])
+def test_a_figure_that_is_none_is_explained(capsys, worst):
+    """pycocotools prints -1.000 too, and leaves its users to look it up."""
+    screen._print_metrics(Metrics(1, dict.fromkeys(STATS, 0.5) | {"APl": worst}, ()))
+    out, err = capsys.readouterr()
+    assert f"= {worst:.3f}" in out
+    said = "note: -1.000 stands for: the ground truth has no such boxes to find\n"
+    assert err == (said if worst < 0 else "")

@@ -260,7 +260,7 @@ FAULTS = [
         old="range(MAGNITUDES, last + 1)",
         new="range(MAGNITUDES, last)",
         harm="INT8 calibration by entropy clips tensors that should keep their whole range.",
-        tests=("tests/export/int8/test_histograms.py::test_entropy_tries_every_end",),
+        tests=("tests/exports/int8/test_histograms.py::test_entropy_tries_every_end",),
     ),
     Fault(
         name="quiet-hides-warnings",

@@ -1,4 +1,4 @@
-"""Looks: their matrices by their properties, their ranges by many draws."""
+"""Appearance of scenes: matrices by their properties, ranges by many draws."""
 
 import math
 
