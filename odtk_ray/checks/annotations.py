@@ -149,7 +149,8 @@ def _examine(
             report.findings.add_annotation(problem, entry)
         box, image = read_box(entry.get("bbox")), _key(entry, "image_id")
         rings = read_rings(entry.get("segmentation")) if rotated else None
-        if box is not None or rings:
+        known = image in report.images and _key(entry, "category_id") in report.categories
+        if known and (box is not None or rings):
             whole_file.add(entry, box[:4] if box else (rings or [[]])[0])
         if box is not None and image in report.images:
             report.turned += box[4] != 0

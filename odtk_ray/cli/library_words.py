@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, TextIO
 
+from odtk_ray.cli import stop_signals
 from odtk_ray.cli.colours import echo
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def _show_warning(
 
 def _show_unraisable(found: UnraisableHookArgs) -> None:
     """Show an error in a destructor, which stops nothing."""
+    if issubclass(found.exc_type, KeyboardInterrupt):
+        stop_signals.forget()
+        _warn("it could not be stopped at this moment: ask again")
+        return
     _warn(f"{found.exc_type.__name__}: {found.exc_value} (ignored)")
 
 

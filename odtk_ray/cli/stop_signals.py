@@ -44,6 +44,11 @@ def asked_to_stop() -> bool:
     return bool(_asked)
 
 
+def forget() -> None:
+    """Have the next signal stop the work: what the last one raised was lost in a destructor."""
+    _asked.clear()
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
     if len(_asked) == 1:

@@ -14,6 +14,7 @@ import numpy as np
 from odtk_ray.detect.detector import Detector, attempt
 from odtk_ray.engines.protocol import Content
 from odtk_ray.errors import ImageError
+from odtk_ray.images.decode_image import Decoded
 from odtk_ray.images.windows import LARGE, Windowed, open_windowed
 from odtk_ray.records import Detections, ImageResult
 from odtk_ray.settings import Postprocessing, Preprocessing
@@ -127,7 +128,7 @@ class _Reader:
 
     def read(self, window: Window) -> Content:
         try:
-            return self._picture.read(*window)
+            return Decoded(self._picture.read(*window))
         finally:
             with self._lock:
                 self._left -= 1

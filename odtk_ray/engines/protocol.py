@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import Picture, load_picture
+from odtk_ray.images.decode_image import Decoded, Picture, load_picture
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing, RunSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# A file, or decoded pixels, uint8 [h, w, 3], RGB.
-Content = bytes | NDArray[np.uint8]
+# A file, or what it holds.
+Content = bytes | Decoded
 
 P = TypeVar("P")  # what `read` returns: pixels, or a file that the GPU will decode
 
@@ -53,7 +53,7 @@ class Engine(Protocol[P]):
         """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
-            data: the file, or decoded pixels.
+            data: the file, or what it holds.
 
         Raises:
             ImageError: the file cannot be used.

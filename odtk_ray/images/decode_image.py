@@ -67,6 +67,19 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """A decoded image that is not resized yet.
+
+    Attributes:
+        pixels: uint8 [h, w, 3], RGB; may be read-only.
+        traits: what they do not show.
+    """
+
+    pixels: NDArray[np.uint8]
+    traits: Traits = PLAIN
+
+
+@dataclass(frozen=True)
 class Header:
     """The facts that a file's header states.
 
@@ -136,14 +149,20 @@ def decode_image(data: bytes | BinaryIO, prep: Preprocessing) -> NDArray[np.uint
         ImageError: empty, truncated, not an image, too large, or of 32-bit samples.
         OSError: the stream cannot be read.
     """
-    return np.asarray(to_rgb(load(data, prep)[0]))
+    return decode(data, prep).pixels
 
 
-def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Picture:
+def decode(data: bytes | BinaryIO, prep: Preprocessing) -> Decoded:
+    """Decode as `decode_image` does, and say what the pixels do not show."""
+    image, traits = load(data, prep)
+    return Decoded(np.asarray(to_rgb(image)), traits)
+
+
+def load_picture(data: bytes | Decoded, prep: Preprocessing) -> Picture:
     """Decode and resize one image; see `decode_image`, `network_size` and `resize`.
 
     Args:
-        data: a file, or decoded pixels, uint8 [h, w, 3], RGB.
+        data: a file, or what it holds.
         prep: the settings.
 
     Raises:
@@ -153,7 +172,7 @@ def load_picture(data: bytes | NDArray[np.uint8], prep: Preprocessing) -> Pictur
         image, traits = load(data, prep)
         image = to_rgb(image)
     else:
-        image, traits = Image.fromarray(data), PLAIN
+        image, traits = Image.fromarray(data.pixels), data.traits
     new_w, new_h, ratio = network_size(*image.size, prep)
     return Picture(np.asarray(resize_image(image, new_w, new_h)), ratio, *image.size, traits)
 
@@ -221,15 +240,16 @@ def load(data: bytes | BinaryIO, prep: Preprocessing) -> tuple[Image.Image, Trai
         tags = getattr(image, "tag_v2", None)
         kind = sample_kind(tags) if tags else f"32-bit (mode {image.mode})"
         raise ImageError(f"{kind} samples are not supported")
-    orientation, peak = exif_orientation(image), None
+    peak = None
     with _decoding():
         image = _with_pixels(image, stream)
+        turned = exif_orientation(image)  # a PNG may have it behind its pixels
         if prep.exif == "apply" and any_orientation(image) != 1:
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):
             image, peak = _high_byte(image)
     image.info.pop("transparency", None)  # dropped with the alpha, and Pillow would warn
-    return image, Traits(orientation if prep.exif == "ignore" else 1, peak)
+    return image, Traits(turned if prep.exif == "ignore" else 1, peak)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 import cuda_ops
 from odtk_ray.errors import ImageError
-from odtk_ray.images.decode_image import decode_image, load, orientation, to_rgb
+from odtk_ray.images.decode_image import Decoded, decode, decode_image, orientation
 from odtk_ray.images.exif import block_orientation
-from odtk_ray.images.jpeg_header import read_plain_header
+from odtk_ray.images.jpeg_header import JpegHeader, read_plain_header
 from odtk_ray.images.nvimagecodec import JpegDecoder, JpegKind
 from odtk_ray.images.resize import network_size
 from odtk_ray.records import PLAIN, Traits
@@ -56,15 +56,13 @@ class PendingPicture:
         return isinstance(self.content, bytes)
 
 
-def read_pending(
-    data: bytes | NDArray[np.uint8], prep: Preprocessing, decoder: Decoder
-) -> PendingPicture:
+def read_pending(data: bytes | Decoded, prep: Preprocessing, decoder: Decoder) -> PendingPicture:
     """Read an image file, and decode it unless the GPU can.
 
     A JPEG that its EXIF orientation turns is decoded here, where turning is Pillow's.
 
     Args:
-        data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
+        data: the file, or what it holds.
         prep: how pictures become network input.
         decoder: `cpu` decodes every file here.
 
@@ -72,22 +70,26 @@ def read_pending(
         ImageError: the image cannot be decoded or a resized side would be 0 pixels long.
     """
     if not isinstance(data, bytes):
-        return _source(np.ascontiguousarray(data), data.shape[1], data.shape[0], prep)
+        return _decoded(data, prep)
     header = read_plain_header(data) if decoder == "gpu" else None
     if header is not None:
         applied = prep.exif == "apply"
-        turned = applied and header.exif and orientation(data) != 1
+        may_turn = bool(header.exif) or header.xmp
+        turned = applied and may_turn and orientation(data) != 1
         if not turned and header.width * header.height <= prep.max_pixels:
-            ignored = 1 if applied or not header.exif else block_orientation(header.exif)
-            return _source(data, header.width, header.height, prep, Traits(ignored))
-    return _decoded(data, prep)
+            traits = PLAIN if applied or not may_turn else Traits(_ignored(header, data))
+            return _source(data, header.width, header.height, prep, traits)
+    return _decoded(decode(data, prep), prep)
 
 
-def _decoded(data: bytes, prep: Preprocessing) -> PendingPicture:
-    image, traits = load(data, prep)
-    pixels = np.ascontiguousarray(to_rgb(image))
-    height, width = pixels.shape[:2]
-    return _source(pixels, width, height, prep, traits)
+def _ignored(header: JpegHeader, data: bytes) -> int:
+    """Read the orientation of a JPEG that is not turned by it."""
+    return orientation(data) if header.xmp else block_orientation(header.exif)
+
+
+def _decoded(image: Decoded, prep: Preprocessing) -> PendingPicture:
+    height, width = image.pixels.shape[:2]
+    return _source(np.ascontiguousarray(image.pixels), width, height, prep, image.traits)
 
 
 def _source(
@@ -146,11 +148,11 @@ class GpuLoader:
         """The decoder, its version and kind."""
         return self._jpeg.key if self._jpeg else "pillow"
 
-    def read(self, data: bytes | NDArray[np.uint8]) -> PendingPicture:
+    def read(self, data: bytes | Decoded) -> PendingPicture:
         """Read an image file, and decode it unless the GPU will; any thread may call this.
 
         Args:
-            data: the file, or decoded pixels, uint8 [h, w, 3], RGB.
+            data: the file, or what it holds.
 
         Raises:
             ImageError: the file cannot be used.

@@ -29,11 +29,13 @@ class JpegHeader:
         width: pixels, before any EXIF orientation.
         height: likewise.
         exif: the EXIF metadata, which may hold an orientation; empty without.
+        xmp: whether there is XMP metadata with an orientation.
     """
 
     width: int
     height: int
     exif: bytes
+    xmp: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
     if not (data.startswith(_START) and data.endswith(_END)):
         return None
     header: JpegHeader | None = None
-    exif, rgb = b"", False
+    exif, xmp, rgb = b"", False, False
     for marker, body in _segments(data):
         if marker in _FRAMES:
             if header is not None or marker not in _PLAIN_FRAMES:
@@ -83,11 +85,13 @@ def read_plain_header(data: bytes) -> JpegHeader | None:
                 return None
         elif marker == 0xE1 and body.startswith(b"Exif\0"):
             exif = body
+        elif marker == 0xE1 and b"tiff:Orientation" in body:
+            xmp = True
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
             rgb = body[11] == 0
     if header is None or rgb:
         return None
-    return JpegHeader(header.width, header.height, exif)
+    return JpegHeader(header.width, header.height, exif, xmp)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:

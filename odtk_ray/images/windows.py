@@ -88,7 +88,7 @@ def open_windowed(path: str, prep: Preprocessing) -> Windowed:
     content = read_image_file(path, prep)
     if isinstance(content, bytes):
         return _Whole(*load(content, prep))
-    return _Whole(Image.fromarray(content), PLAIN)
+    return _Whole(Image.fromarray(content.pixels), content.traits)
 
 
 def read_reduced(picture: Windowed, limit: int) -> tuple[Image.Image, int]:

@@ -151,7 +151,7 @@ def _read(path: str, prep: Preprocessing) -> tuple[Image.Image, int]:
     """Read an image as it was detected in; return it and the factor by which it is reduced."""
     if prep.tile is None:
         content = read_image_file(path, prep)
-        pixels = decode_image(content, prep) if isinstance(content, bytes) else content
+        pixels = decode_image(content, prep) if isinstance(content, bytes) else content.pixels
         return Image.fromarray(pixels), 1
     return read_reduced(open_windowed(path, prep), prep.max_pixels)
 

@@ -176,7 +176,7 @@ def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -
     parts = [receipt.sightings for receipt in run.committed.values()]
     for finding in summarise(parts, run.plan.records):
         if finding.problem is Problem.SIZE and config.annotations is None:
-            continue  # its file was replaced since it was planned
+            continue  # planned from the file's own header: it was replaced, which a resume says
         # Nothing speaks for turned pictures, or against them, where nothing is annotated.
         normal = finding.problem is Problem.EXIF and config.annotations is None
         say = reporter.note if normal else reporter.warn

@@ -16,6 +16,7 @@ from odtk_ray.datasets.classes import ClassMap
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import UsageError
+from odtk_ray.plural import counted
 from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
@@ -50,8 +51,8 @@ def make_run_plan(
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
     if config.batch and config.batch % fleet.workers:
         reporter.note(
-            f"--batch {config.batch} over {fleet.workers} workers: {launch_batch} images each, "
-            f"{launch_batch * fleet.workers} at once"
+            f"--batch {config.batch} over {fleet.workers} workers: launches of "
+            f"{counted(launch_batch, 'image')}"
         )
     records = fill_sizes(dataset.records, pre.exif)
     say_exported_size(config, pre, records, reporter)

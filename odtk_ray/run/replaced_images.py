@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
+from odtk_ray.datasets.annotation_paths import image_folder
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
@@ -33,7 +32,7 @@ def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
     """
     if config.annotations is not None:
         return None
-    root = storage.absolute(os.path.expanduser(config.images))
+    root = image_folder(config.images)
     try:
         if not storage.is_folder(root):
             return None
@@ -55,7 +54,8 @@ def see_replaced(config: InferConfig, run: RunFolder, reporter: Reporter) -> Non
     if now is None:
         reporter.warn(
             f"{config.images} cannot be listed: whether images were replaced since the run began "
-            "is not known"
+            "is not known",
+            "make it readable and resume again, or start a new run",
         )
         return
     _refuse_links(config, run, now)

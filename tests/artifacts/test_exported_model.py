@@ -157,7 +157,7 @@ def changed(**changes):
         (changed(class_names=["a", None]), r"damaged: class_names\[1\] is None, not text"),
         (
             changed(post=dataclasses.asdict(ABOUT.post) | {"top_n": 0}),
-            "post: --top-n 0 is too small",
+            "post: --top-n 0 is out of range",
         ),
         (
             changed(post=dataclasses.asdict(ABOUT.post) | {"top_n": 1.5}),

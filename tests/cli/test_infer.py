@@ -128,7 +128,7 @@ def test_nothing_detected_is_written_and_scored(runs, checkpoint, photos, annota
 
 def test_batch_is_shared_and_its_remainder_is_said(runs, checkpoint, few, tmp_path):
     outcome = infer(checkpoint, tmp_path, "--images", few, "--batch", "5", "--workers", "2")
-    assert "note: --batch 5 over 2 workers: 2 images each, 4 at once" in outcome.stderr
+    assert "note: --batch 5 over 2 workers: launches of 2 images" in outcome.stderr
     refused = infer(checkpoint, tmp_path, "--images", few, "--batch", "1", "--workers", "2")
     assert refused.exit_code == 2
     assert "--batch 1 is too small for 2 workers" in refused.stderr

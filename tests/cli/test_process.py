@@ -108,6 +108,33 @@ def test_a_signal_during_imports_stops_with_a_sentence(checkpoint, tmp_path, mod
     assert done.stderr.count("\n") == 1
 
 
+# A command that is asked to stop in a destructor, where exceptions are lost, and then again.
+IN_A_DESTRUCTOR = """
+import os, signal
+from odtk_ray.cli import stop_signals
+from odtk_ray.cli.library_words import show_as_ours
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+stop_signals.listen()
+show_as_ours()
+Dying()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("cleaning")
+"""
+
+
+def test_a_signal_that_is_lost_in_a_destructor_can_be_sent_again():
+    code = [sys.executable, "-c", IN_A_DESTRUCTOR]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert done.stdout == "cleaning\n"
+    assert done.stderr == "warning: it could not be stopped at this moment: ask again\n"
+
+
 # Stops as our commands do, and has its standard input tell when the cleaning has ended.
 CLEANING = """
 import sys, time

@@ -95,6 +95,13 @@ def test_what_all_annotations_have_in_common(said, changes, words, rotated):
     assert not any(words in line for line in [*said(content, rotated)[0], *said(content)[1]])
 
 
+def test_boxes_of_images_that_there_are_not_count_for_neither(said):
+    content = document(bbox=[0, 0.1, 0.5, 1.0])
+    content["annotations"].append(entry(9) | {"image_id": 77})
+    for lines in said(content):
+        assert any("all boxes lie between 0 and 1" in x and ": 3 annotations" in x for x in lines)
+
+
 def test_outlines_between_0_and_1(said):
     ring = [0.1, 0.2, 0.9, 0.2, 0.9, 1, 0.1, 1]
     evaluated, examined = said(document(bbox=None, segmentation=[ring]), rotated=True)

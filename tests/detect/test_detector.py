@@ -87,8 +87,27 @@ def test_results_belong_to_their_files(paths):
     assert sum(size for size, _ in engine.batches) == 40
 
 
+class Patient(Files):
+    """Ends a launch only when three have been unfinished at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.three = threading.Event()
+
+    def launch(self, pictures, shape):
+        finish = super().launch(pictures, shape)
+        if self.unfinished == 3:
+            self.three.set()
+
+        def wait():
+            assert self.three.wait(60)
+            return finish()
+
+        return wait
+
+
 def test_two_more_launches_are_queued_before_one_is_waited_for(paths):
-    engine = Files()
+    engine = Patient()
     detect(engine, paths)
     assert engine.most_unfinished == 3
     assert len(engine.threads) == 1

@@ -243,6 +243,27 @@ def test_an_orientation_that_is_not_applied_is_told(form):
         assert read_pending(data, UPRIGHT, decoder).traits == PLAIN
 
 
+def test_a_png_may_have_its_orientation_behind_its_pixels():
+    data = packed(IMAGE, "PNG", exif=exif(6))
+    start = data.index(b"eXIf") - 4
+    stop = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    end = data.index(b"IEND") - 4
+    late = data[:start] + data[stop:end] + data[start:stop] + data[end:]
+    assert np.array_equal(decode_image(late, UPRIGHT), turned(6))
+    assert load_picture(late, PREP).traits == Traits(6)
+
+
+def test_an_orientation_in_xmp_is_read_with_both_decoders():
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = packed(IMAGE, "JPEG", xmp=xmp)
+    for decoder in ("cpu", "gpu"):
+        assert read_pending(data, PREP, decoder).traits == Traits(6)
+        upright = read_pending(data, UPRIGHT, decoder)
+        assert (upright.width, upright.height) == IMAGE.size[::-1]
+        assert not upright.on_gpu
+    assert read_pending(data, PREP, "gpu").on_gpu
+
+
 @pytest.mark.parametrize(
     ("name", "peak"),
     [

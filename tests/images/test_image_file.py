@@ -16,6 +16,7 @@ from odtk_ray.errors import ImageError
 from odtk_ray.images import image_file, unsupported
 from odtk_ray.images.decode_image import decode_image, open_image, read_size
 from odtk_ray.images.image_file import read_image_file
+from odtk_ray.records import Traits
 from odtk_ray.settings import Preprocessing
 
 PREP = Preprocessing()
@@ -59,7 +60,11 @@ def test_a_large_image_is_decoded_from_its_file(tmp_path, monkeypatch):
     for module in (image_file, unsupported):
         monkeypatch.setattr(module, "LARGE_FILE", 100)
     (tmp_path / "a.png").write_bytes(PICTURE)
-    np.testing.assert_array_equal(read_image_file(str(tmp_path / "a.png"), PREP), PIXELS)
+    np.testing.assert_array_equal(read_image_file(str(tmp_path / "a.png"), PREP).pixels, PIXELS)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS).save(tmp_path / "turned.png", exif=exif)
+    assert read_image_file(str(tmp_path / "turned.png"), PREP).traits == Traits(6)
     (tmp_path / "b.png").write_bytes(PICTURE[:-600])
     with pytest.raises(ImageError, match="the image cannot be decoded"):
         read_image_file(str(tmp_path / "b.png"), PREP)

@@ -131,7 +131,7 @@ def test_removed_images_are_a_remark(config):
     assert (summary.detected, summary.failed) == (0, 0)
     assert said.warnings == [
         f"{config.images} cannot be listed: whether images were replaced since the run began is "
-        "not known"
+        "not known\n  hint: make it readable and resume again, or start a new run"
     ]
 
 

@@ -265,8 +265,8 @@ FAULTS = [
     Fault(
         name="quiet-hides-warnings",
         file="odtk_ray/cli/screen.py",
-        old="""echo(text, label="warning", err=True)""",
-        new="self.note(text)",
+        old="""_remark("warning", text, hint)""",
+        new="self.note(text, hint)",
         harm="A run with --quiet says nothing of images that failed.",
         tests=("tests/cli/test_quiet.py::test_the_console",),
     ),

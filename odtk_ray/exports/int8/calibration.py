@@ -71,7 +71,7 @@ def draw_sample(
             unreadable += 1
             continue
         paths.append(names[place])
-        content = data if isinstance(data, bytes) else data.tobytes()
+        content = data if isinstance(data, bytes) else data.pixels.tobytes()
         hashes.append(hashlib.sha256(content).hexdigest())
     if len(paths) < count:
         raise UsageError(
