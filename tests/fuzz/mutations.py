@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ VALUES = st.recursive(
     st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=5,
-)
+).map(copy.deepcopy)  # documents are edited more than once: no example may change another's values
 DEEP = "[" * 3000 + "]" * 3000
 
 
