@@ -16,8 +16,9 @@ from pathlib import Path
 import cuda_ops
 import odtk_ray
 
-# Bytes that the wheel's files may have unpacked, without the model and the photographs.
-MOST_CODE = 1_000_000
+# Bytes that the wheel's files may have unpacked, without the model and the photographs. It notices
+# what does not belong to the product, such as training.
+MOST_CODE = 1_250_000
 DATA = (".pth", ".jpg")
 
 
