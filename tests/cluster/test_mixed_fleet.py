@@ -185,7 +185,8 @@ class Joining(Acting):
 
     def warn(self, text, hint=""):
         super().warn(text, hint)
-        (self._signs / "warned").touch()
+        if "left out" in text:
+            (self._signs / "warned").touch()
 
 
 def test_nodes_join_with_a_plan_and_without(cluster, config, plans, signs):
@@ -209,7 +210,8 @@ def test_a_node_of_another_type_that_joins_is_left_alone(cluster, config, plans,
     report = Joining(lambda: cluster.add(kind="A10G", **having(A10G)), signs)
     run(replace(config, gpu_type=("H100",)), report, signs, 2)
     assert makers(config) == {f"{plans[1][H100]}.plan"}
-    assert [f"{A10G}: --gpu-type is H100" in warning for warning in report.warnings] == [True]
+    (warning,) = without_small_input(report)
+    assert f"{A10G}: --gpu-type is H100" in warning
 
 
 @pytest.mark.long
@@ -284,7 +286,7 @@ def test_a_mixed_fleet_is_asked_also_for_a_checkpoint(cluster, config, checkpoin
     config = replace(config, model=str(checkpoint), fit=SIZE)
     summary = infer(config, quiet, PixelEngine, simulated)
     assert (summary.fleet.workers, summary.failed) == (2, 0)
-    assert without_small_input(quiet) == []
+    assert quiet.warnings == []
 
 
 def infer_cli(plans, images, *flags):
