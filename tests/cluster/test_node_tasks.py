@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from machines_for_tests import answer
@@ -102,13 +103,16 @@ run_on_nodes(answer, [call], "waiting", Quiet(), bytes(45_000_000))
 """
 
 
+_PATHS = os.pathsep.join(map(str, Path(__file__).parents[1:3]))  # the tests, and the checkout
+
+
 @pytest.mark.long
 def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, quiet, tmp_path):
     """A node of these tests has no room for two such contents."""
     for number in range(2):
         mark = tmp_path / f"pid{number}"
         arguments = [sys.executable, "-c", _DRIVER, cluster.address, nodes[0], str(mark)]
-        with subprocess.Popen(arguments) as driver:
+        with subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": _PATHS}) as driver:
             while not (mark.exists() and mark.read_text()):  # the test's timeout ends this
                 assert driver.poll() is None
                 time.sleep(0.1)
