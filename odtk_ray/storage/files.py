@@ -209,23 +209,38 @@ def list_files(root: str, *, recursive: bool, bound: str | None = None) -> Listi
     names: list[str] = []
     folders = outside = odd = 0
     real_bound = os.path.realpath(bound or root)
+    for name, entry in walk_folder(root, recursive=recursive):
+        if entry.is_dir(follow_symlinks=False):
+            folders += 1
+        elif entry.is_symlink() and not inside(entry.path, real_bound):
+            outside += 1
+        elif entry.is_file():
+            names.append(name)
+        else:
+            odd += 1
+    return Listing(sorted(names), folders, outside, odd)
+
+
+def walk_folder(root: str, *, recursive: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what is in a local folder, by its name with forward slashes, in any order.
+
+    Args:
+        root: the folder.
+        recursive: enter sub-folders instead of yielding them; links to folders are never entered.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
     pending = [""]
     while pending:
         folder = pending.pop()
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if recursive:
-                        pending.append(name)
-                    folders += not recursive
-                elif entry.is_symlink() and not inside(entry.path, real_bound):
-                    outside += 1
-                elif entry.is_file():
-                    names.append(name)
+                if recursive and entry.is_dir(follow_symlinks=False):
+                    pending.append(name)
                 else:
-                    odd += 1
-    return Listing(sorted(names), folders, outside, odd)
+                    yield name, entry
 
 
 def inside(path: str, real_root: str) -> bool:

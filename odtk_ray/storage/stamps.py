@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from odtk_ray.storage import object_stores
-from odtk_ray.storage.files import filesystem, inside, is_uri
+from odtk_ray.storage.files import filesystem, inside, is_uri, walk_folder
 
 
 class Stamp(NamedTuple):
@@ -55,20 +55,12 @@ def list_stamps(root: str, *, recursive: bool) -> Iterator[tuple[str, Stamp]]:
 
 def _local(root: str, recursive: bool) -> Iterator[tuple[str, Stamp]]:
     bound = os.path.realpath(root)
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if recursive:
-                        pending.append(name)
-                elif entry.is_symlink() and not inside(entry.path, bound):
-                    yield name, OUTSIDE
-                elif entry.is_file():
-                    about = entry.stat()
-                    yield name, Stamp(about.st_size, 0, about.st_mtime_ns)
+    for name, entry in walk_folder(root, recursive=recursive):
+        if entry.is_symlink() and not inside(entry.path, bound):
+            yield name, OUTSIDE
+        elif entry.is_file():
+            about = entry.stat()
+            yield name, Stamp(about.st_size, 0, about.st_mtime_ns)
 
 
 def _remote(root: str, recursive: bool) -> Iterator[tuple[str, Stamp]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -151,16 +152,23 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_second_signal_does_not_disturb_the_cleaning_and_a_third_ends_it():
+@contextlib.contextmanager
+def asked_twice(first, second):
+    """The process of it that cleans up after one signal, and has had another one."""
     with subprocess.Popen(
         [sys.executable, "-c", CLEANING], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout.readline() == "working\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(first)
         assert process.stdout.readline() == "cleaning\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(second)
         assert process.stderr.readline() == "stopping; once more ends it at once\n"
+        yield process
+
+
+def test_a_second_signal_does_not_disturb_the_cleaning_and_a_third_ends_it():
+    with asked_twice(signal.SIGINT, signal.SIGINT) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait() == 1
         assert process.stderr.read() == "stopped\n"
@@ -168,15 +176,7 @@ def test_a_second_signal_does_not_disturb_the_cleaning_and_a_third_ends_it():
 
 
 def test_two_signals_leave_the_cleaning_its_time():
-    with subprocess.Popen(
-        [sys.executable, "-c", CLEANING], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdout.readline() == "working\n"
-        process.send_signal(signal.SIGHUP)
-        assert process.stdout.readline() == "cleaning\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.stderr.readline() == "stopping; once more ends it at once\n"
+    with asked_twice(signal.SIGHUP, signal.SIGTERM) as process:
         process.stdin.close()
         assert process.wait() == 0
         assert process.stdout.read() == "clean\n"
