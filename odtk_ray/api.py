@@ -55,6 +55,7 @@ def infer(
     batch: int | None = None,
     workers: int | None = None,
     threads_per_worker: int | None = None,
+    local: bool = False,
     decoder: Decoder | None = None,
     address: str | None = None,
     gpu_type: Sequence[str] = (),
@@ -116,6 +117,7 @@ def infer(
             worker.
         workers: Number of workers. Default: one a GPU; 1 without GPUs.
         threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
+        local: Run in this process, without Ray: one worker, on the first GPU or on the CPU.
         decoder: What decodes JPEGs. Default: the GPU where it can.
         address: Address of the Ray cluster, or auto. Default: RAY_ADDRESS, else Ray is started
             here.

@@ -21,9 +21,13 @@ class OdtkError(Exception):
         self.what, self.why, self.hint = what, why, hint
         super().__init__(what, why, hint)  # the same arguments, so that it survives pickling by Ray
 
+    @property
+    def cause(self) -> str:
+        """What failed and why, in one line."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
     def __str__(self) -> str:
-        text = f"{self.what}: {self.why}" if self.why else self.what
-        return f"{text}\n  hint: {self.hint}" if self.hint else text
+        return f"{self.cause}\n  hint: {self.hint}" if self.hint else self.cause
 
 
 class UsageError(OdtkError):

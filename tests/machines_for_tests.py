@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from odtk_ray.cluster.gpu_trial import GpuAbilities
+from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError

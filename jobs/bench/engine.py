@@ -22,7 +22,7 @@ from torch import Tensor
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep
-from odtk_ray.engines.gpu_network import compiled, fused, load_network
+from odtk_ray.engines.gpu_network import compile_network, fused, load_network
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import Postprocessing
@@ -49,7 +49,7 @@ class Ours:
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,
-                compiled(fused(model), 1) if compile_it else fused(model),
+                compile_network(fused(model), 1) if compile_it else fused(model),
                 self.input,
                 model.strides,
                 anchors,

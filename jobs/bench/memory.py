@@ -121,18 +121,20 @@ def reopened(folder: Path) -> RunFolder:
 
 def plan(folder: Path) -> None:
     """Do all that a driver does before its first worker starts, except for Ray."""
-    from odtk_ray.cluster.session import Fleet
+    from odtk_ray.cluster.local_workers import LocalWorkers
     from odtk_ray.engines.local_gpus import inspect_machine
-    from odtk_ray.run.draft_run import draft_run
+    from odtk_ray.run.draft_run import draft_run, open_run_model, read_inputs
     from odtk_ray.run.plan_run import make_run_plan
     from odtk_ray.shards.run_folder import RunFolder
+    from odtk_ray.worker.fleet import Fleet
 
     report = Silent()
-    draft = draft_run(settings(folder), report)
-    fleet = Fleet(workers=1, gpus=False, threads=2)
+    inputs = read_inputs(settings(folder), report)
+    draft = draft_run(inputs, open_run_model(inputs), report)
+    workers = LocalWorkers(Fleet(workers=1, gpus=False, threads=2))
     RunFolder.create(
         settings(folder).run_folder,
-        make_run_plan(draft, fleet, report, draft.loader(None, inspect_machine)),
+        make_run_plan(draft, workers, report, draft.loader(None, inspect_machine)),
     )
 
 

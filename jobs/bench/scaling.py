@@ -28,12 +28,14 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray.cluster.worker import WATCH, ShardWork, Worker, WorkerSettings
+from odtk_ray.cluster.actor import WATCH, Worker
 from odtk_ray.dispatch.worker_state import DEPTH
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut_shards
 from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.worker.shard_worker import ShardWork, WorkerSettings
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -70,7 +72,9 @@ class Stand(Worker):
     """An actor in the place of several workers: it looks at no picture and finds some things."""
 
     def __init__(self, settings: WorkerSettings, case: Case) -> None:
-        super().__init__(settings, StoredEngine)
+        super().__init__()
+        load = EngineLoader("", "", "auto", settings.run, make=lambda *_: StoredEngine())
+        self.prepare(settings, load)
         self._case = case
         self._free = threading.Semaphore(case.share)
         found = StoredEngine().detect([None], (1, 1))[0]  # type: ignore[list-item]
@@ -146,7 +150,7 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
     published = time.perf_counter() - started
     actors = cycle(start_actors(run, case))
     dispatcher = Dispatcher(
-        lambda: next(actors),
+        lambda: ((actor := next(actors)), actor.progress.remote()),
         case.workers,
         refs,
         {shard.number: shard.rows for shard in run.plan.shards},

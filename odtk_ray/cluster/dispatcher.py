@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.failures import exit_reason, incompatible_gpu, worker_error
+from odtk_ray.cluster.actor import WATCH
+from odtk_ray.cluster.failures import (
+    constructor_error,
+    exit_reason,
+    incompatible_gpu,
+    worker_error,
+)
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
-from odtk_ray.cluster.worker import WATCH, ShardWork
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.suspects import RESUME
-from odtk_ray.dispatch.worker_state import Assignment, WorkerState
+from odtk_ray.dispatch.worker_state import Assignment, Progress, WorkerState
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.worker.shard_worker import ShardWork
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -39,7 +45,7 @@ class Dispatcher:
     """Feeds shards to workers until each one is committed.
 
     Args:
-        start: starts a worker.
+        start: starts a worker; returns its actor, and the call that ends when it is ready.
         workers: number of workers.
         refs: position of each shard's rows in the object store.
         rows: record indices of each shard, in processing order.
@@ -57,7 +63,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        start: Callable[[], ActorHandle[Any]],
+        start: Callable[[], tuple[ActorHandle[Any], ObjectRef[Progress]]],
         workers: int,
         refs: dict[int, ShardRef],
         rows: dict[int, NDArray[np.int64]],
@@ -131,8 +137,9 @@ class Dispatcher:
                     )
 
     def _start_actor(self, worker: WorkerState) -> None:
-        self._actors[worker] = self._start()
-        self._ask(worker)  # the answer comes when it is ready
+        self._actors[worker], ready = self._start()
+        self._calls[ready] = worker, None
+        self._asked.add(worker)
 
     def _ask(self, worker: WorkerState) -> None:
         """Ask a worker for its progress."""
@@ -193,7 +200,10 @@ class Dispatcher:
             self._crashed(worker, error)
             return None
         except RayTaskError as error:
-            raise worker_error(error) from error
+            if (gpu := incompatible_gpu(error)) is None:
+                raise worker_error(error) from error
+            self._dismissed(worker, gpu)
+            return None
         except RayError as error:
             raise OdtkError("a worker cannot continue", exit_reason(error), RESUME) from error
         if assignment is not None:
@@ -228,25 +238,27 @@ class Dispatcher:
         self._progress(dispatch.images_in_progress)
         self._observer.queue(dispatch.pending)
 
-    def _crashed(self, worker: WorkerState, error: Exception) -> None:
-        """Process the loss of a worker; start another unless that is pointless."""
+    def _lost(self, worker: WorkerState) -> None:
+        """Forget a worker's actor and its calls, and end what may be left of it."""
         import ray
-        from ray.exceptions import RayTaskError
 
-        actor = self._actors.pop(worker)
+        ray.kill(self._actors.pop(worker))  # one that was only unreachable must not keep its GPU
         self._asked.discard(worker)
         self._calls = {ref: call for ref, call in self._calls.items() if call[0] is not worker}
-        if (incompatible := incompatible_gpu(error)) is not None:
-            room = self._leave_out(incompatible)
-            if self._dispatch.dismissed(worker, incompatible, room):
-                self._start_actor(worker)
-            return
+
+    def _dismissed(self, worker: WorkerState, gpu: IncompatibleGpu) -> None:
+        """Process a worker whose GPU cannot do what was planned."""
+        self._lost(worker)
+        if self._dispatch.dismissed(worker, gpu, self._leave_out(gpu)):
+            self._start_actor(worker)
+
+    def _crashed(self, worker: WorkerState, error: Exception) -> None:
+        """Process the loss of a worker; start another unless that is pointless."""
         why = exit_reason(error)
         self._observer.crash(worker, why)
-        ray.kill(actor)  # a worker that was only unreachable must not keep its GPU
-        cause = error.args[0] if error.args else None
-        if isinstance(cause, RayTaskError):  # its constructor raised, and would do so again
-            raise worker_error(cause)
+        self._lost(worker)
+        if (cause := constructor_error(error)) is not None:
+            raise cause from error
         if self._dispatch.crashed(worker, why):
             self._start_actor(worker)
         else:

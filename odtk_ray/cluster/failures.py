@@ -51,8 +51,15 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or "no message").splitlines()[0]
 
 
-def incompatible_gpu(error: Exception) -> IncompatibleGpu | None:
-    """Return why a worker's constructor refused its GPU; None if it died of something else."""
+def constructor_error(error: Exception) -> OdtkError | None:
+    """Return why a worker's constructor failed, which it would do again; None if it did not."""
+    from ray.exceptions import RayTaskError
+
     cause = error.args[0] if error.args else None
-    inner = getattr(cause, "cause", None)
-    return inner if isinstance(inner, IncompatibleGpu) else None
+    return worker_error(cause) if isinstance(cause, RayTaskError) else None
+
+
+def incompatible_gpu(error: Exception) -> IncompatibleGpu | None:
+    """Return why a worker refused its GPU; None if it failed for something else."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, IncompatibleGpu) else None

@@ -1,4 +1,4 @@
-"""Selects the nodes of a cluster that take part in a run, and those where GPUs are tried."""
+"""Selects the nodes and GPUs of a cluster that take part in a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from odtk_ray.cluster.gpu_nodes import (
     ray_type,
 )
 from odtk_ray.config import InferConfig
-from odtk_ray.engines.loader import no_plan_error
+from odtk_ray.engines.loader import FullGpu, IncompatibleGpu, no_plan_error
 from odtk_ray.engines.local_gpus import InspectMachine
-from odtk_ray.errors import UsageError
+from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
-
-# Ids of nodes, any one of which will do; an empty tuple means any node of the cluster.
-NodeIds = tuple[str, ...]
 
 
 @dataclass
@@ -30,11 +27,13 @@ class NodeSelection:
 
     Attributes:
         left_out: ids of nodes on which no worker is started.
-        trial_nodes: for each kind of GPU the nodes on one of which the plan is tried.
+        kinds: of the GPUs that take part, where they are told apart.
+        unfit: why single GPUs take no part, whatever else their nodes have.
     """
 
     left_out: set[str] = field(default_factory=set)
-    trial_nodes: list[NodeIds] = field(default_factory=lambda: [()])
+    kinds: frozenset[str] = frozenset()
+    unfit: set[str] = field(default_factory=set)
 
     def selector(self) -> dict[str, str]:
         """Return Ray's label selector for a worker: any node, also a new one, that takes part."""
@@ -44,7 +43,26 @@ class NodeSelection:
     def room(self) -> int:
         """Return the number of GPUs on live nodes that take part."""
         nodes = gpu_nodes().items()
-        return sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
+        gpus = sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
+        return gpus - len(self.unfit)
+
+    def leave_out(self, error: OdtkError, reporter: Reporter) -> int:
+        """Start no more workers where one could not do its part; return the number of GPUs left.
+
+        Args:
+            error: the reason: of a node, or of a single GPU.
+            reporter: warned of it.
+        """
+        if isinstance(error, IncompatibleGpu) and error.node and not isinstance(error, FullGpu):
+            if error.node not in self.left_out:
+                self.left_out.add(error.node)
+                reporter.warn(f"a node is left out: {error.cause}", error.hint)
+            return self.room()
+        if error.what in self.unfit:  # Ray gave its GPU to another worker
+            return 0
+        self.unfit.add(error.what)
+        reporter.warn(f"a GPU is left out: {error.cause}", error.hint)
+        return self.room()
 
 
 def select_nodes(
@@ -84,12 +102,9 @@ def select_nodes(
         why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)
     used = [node.id for some in alike.values() for node in some]
-    trial_nodes: list[NodeIds] = []
-    for some in alike.values():
-        # Ray does not say which of a node's GPUs it will assign: one try for each kind it has.
-        trial_nodes += [tuple(node.id for node in some)] * len(some[0].kinds)
     left_out = (set(here) | {node.id for node in nodes}) - set(used)
-    return NodeSelection(left_out, trial_nodes or [()])
+    kinds = {str(gpu) for some in alike.values() for node in some for gpu in node.kinds}
+    return NodeSelection(left_out, frozenset(kinds))
 
 
 def _problem(node: GpuNode, config: InferConfig, engine_set: EngineSet | None) -> str:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import time
-from typing import Any
-
-from odtk_ray import storage
+from odtk_ray.cluster.trace import Trace
 from odtk_ray.dispatch.worker_state import WorkerState
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.storage.retry import with_retries
-
-_MICRO = 1e6
 
 
 class Observer:
@@ -21,16 +14,13 @@ class Observer:
     `odtk_images`.
 
     Args:
-        trace: file or URI for the trace, in Chrome's format (chrome://tracing, Perfetto); None
-            keeps none.
+        trace: file or URI for the trace; None keeps none.
     """
 
     def __init__(self, trace: str | None) -> None:
         from ray.util.metrics import Counter, Gauge
 
-        self._trace = trace
-        self._events: list[dict[str, Any]] = []
-        self._start = time.monotonic()
+        self._trace = Trace(trace)
         of_worker = ("worker",)
         self._images = Counter("odtk_images", "Images done.", of_worker)
         self._failures = Counter("odtk_failures", "Images that failed.", of_worker)
@@ -46,13 +36,12 @@ class Observer:
             self._failures.inc(receipt.failed, tags)
         if worker.pace:
             self._rate.set(1 / worker.pace, tags)
-        details = {"images": receipt.rows, "failed": receipt.failed, "file": receipt.name}
-        self._add(worker, f"shard {receipt.shard}", worker.last_end, seconds, details)
+        self._trace.shard(worker, receipt, seconds)
 
     def crash(self, worker: WorkerState, why: str) -> None:
         """Record that a worker died or hung."""
         self._crashes.inc(1, {"worker": worker.name})
-        self._add(worker, "crash", time.monotonic(), 0.0, {"why": why})
+        self._trace.crash(worker, why)
 
     def queue(self, shards: int) -> None:
         """Record the number of shards that wait for a worker."""
@@ -60,30 +49,4 @@ class Observer:
 
     def close(self) -> None:
         """Write the trace."""
-        if self._trace is None:
-            return
-        names = {event["tid"]: event["args"]["worker"] for event in self._events}
-        rows = [
-            {"ph": "M", "name": "thread_name", "pid": 1, "tid": tid, "args": {"name": name}}
-            for tid, name in names.items()
-        ]
-        data = json.dumps({"traceEvents": rows + self._events}).encode()
-        path = storage.absolute(self._trace)
-        with_retries(lambda: storage.write_atomic(path, data))
-
-    def _add(
-        self, worker: WorkerState, name: str, end: float, seconds: float, details: dict[str, Any]
-    ) -> None:
-        if self._trace is None:
-            return
-        self._events.append(
-            {
-                "name": name,
-                "ph": "X",
-                "ts": round((end - seconds - self._start) * _MICRO),
-                "dur": round(seconds * _MICRO),
-                "pid": 1,
-                "tid": worker.number,
-                "args": {"worker": worker.name, **details},
-            }
-        )
+        self._trace.close()

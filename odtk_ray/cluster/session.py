@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from tempfile import gettempdir
 from typing import Any
 
@@ -16,51 +15,10 @@ from odtk_ray.cluster.private_token import private_token
 from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
-from odtk_ray.settings import Device
+from odtk_ray.worker.fleet import Fleet, physical_cores
 
 # Enough for plans of many million images; Ray's default is 30% of the memory.
 _LOCAL_OBJECT_STORE_BYTES = 512 << 20
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The workers of a run.
-
-    Attributes:
-        workers: number of actors.
-        gpus: whether each owns a GPU; otherwise CPU cores.
-        threads: CPU threads of each worker.
-        elastic: whether GPUs that join the cluster get workers too.
-    """
-
-    workers: int
-    gpus: bool
-    threads: int
-    elastic: bool = False
-
-    @property
-    def device(self) -> Device:
-        """The device that the workers compute on."""
-        return "gpu" if self.gpus else "cpu"
-
-
-def physical_cores() -> int:
-    """Count the physical CPU cores that this process may use."""
-    allowed = os.sched_getaffinity(0)
-    cores: set[tuple[str, str]] = set()
-    fields: dict[str, str] = {}
-    with (
-        contextlib.suppress(OSError),
-        open("/proc/cpuinfo", encoding="ascii", errors="replace") as f,
-    ):
-        for line in f:
-            name, _, value = line.partition(":")
-            fields[name.strip()] = value.strip()
-            if not line.strip():
-                if int(fields.get("processor", -1)) in allowed and "core id" in fields:
-                    cores.add((fields.get("physical id", "0"), fields["core id"]))
-                fields = {}
-    return min(len(cores) or len(allowed), len(allowed))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ The table holds paths and sizes, never pixels.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ def store_shards(records: pa.Table, shards: list[Shard]) -> dict[int, ShardRef]:
     bounds = np.array_split(np.arange(len(shards)), count)
     groups = [[shards[i] for i in part] for part in bounds]
     tables = [work.take(np.concatenate([s.rows for s in group])) for group in groups]
+    # Workers may have all cores: Ray Data warns of that, and runs nothing for blocks that exist.
+    logging.getLogger("ray.data.dataset").setLevel(logging.ERROR)
     # from_arrow would run tasks for the blocks' metadata: seconds, and cores that may be taken.
     blocks = ray.data.from_blocks(tables).to_arrow_refs()
     if len(blocks) != len(groups):

@@ -129,6 +129,11 @@ class InferConfig:
         Option("Workers", "CPU threads of each worker.", "N", "physical cores / workers",
                minimum=1, maximum=1_024),
     ] = None
+    local: Annotated[
+        bool,
+        Option("Workers", "Run in this process, without Ray: one worker, on the first GPU or on "
+               "the CPU."),
+    ] = False
     decoder: Annotated[
         Decoder | None, Option("Workers", "What decodes JPEGs.", unset="the GPU where it can")
     ] = None

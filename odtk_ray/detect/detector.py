@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from odtk_ray.storage.retry import read_image
 # are late or results are being written.
 _QUEUED = 2
 
+T = TypeVar("T")
 
 _PENDING = ImageResult.failed("not detected yet")
 
@@ -79,6 +80,10 @@ class Detector:
         self._decoders.shutdown(cancel_futures=True)
         self._engine_thread.submit(self._engine.close).result()
         self._engine_thread.shutdown()
+
+    def use(self, call: Callable[[Engine[Any]], T]) -> T:
+        """Return what a function returns that is called with the engine, in the engine's thread."""
+        return self._engine_thread.submit(call, self._engine).result()
 
     @property
     def engine_key(self) -> str:

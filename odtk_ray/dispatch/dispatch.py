@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from odtk_ray.dispatch.endgame import Endgame, choose_recalls
 from odtk_ray.dispatch.suspects import RESUME, Suspects
 from odtk_ray.dispatch.tasks import Task
-from odtk_ray.dispatch.worker_state import DEPTH, Assignment, Progress, WorkerState
+from odtk_ray.dispatch.worker_state import DEATHS_IN_A_ROW, DEPTH, Assignment, Progress, WorkerState
 from odtk_ray.errors import OdtkError
 
-# A worker that dies this many times before it is ready is given up.
-DEATHS_IN_A_ROW = 3
 # This many crashes in a row, with nothing finished in between, are not the fault of images.
 CRASHES_IN_A_ROW = 20
 # A worker hangs if no image was done for this many seconds, and for this many median shards.
@@ -201,7 +199,7 @@ class Dispatch:
         self.workers.remove(worker)
         self._slots -= 1
         if not self.workers:
-            raise OdtkError("no worker is left", str(error).partition("\n")[0], error.hint)
+            raise OdtkError("no worker is left", error.cause, error.hint)
         return False
 
     def grow(self, room: int, now: float) -> list[WorkerState]:

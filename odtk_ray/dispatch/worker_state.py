@@ -13,6 +13,8 @@ from odtk_ray.dispatch.tasks import Task
 # The most tasks that a worker holds: the second one keeps decode threads and engine busy when the
 # first has nothing left to decode.
 DEPTH = 2
+# A worker that dies this many times before it is ready is given up.
+DEATHS_IN_A_ROW = 3
 # Weight of the newest shard in a worker's pace.
 _NEWEST = 0.5
 

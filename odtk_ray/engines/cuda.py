@@ -7,14 +7,15 @@ the final detections.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep, Network
-from odtk_ray.engines.gpu_network import compiled, fused, load_network
+from odtk_ray.engines.gpu_network import compile_network, fused, load_network
 from odtk_ray.engines.launches import Launches, PinnedDetections
 from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
@@ -73,8 +74,8 @@ class CudaEngine(Closing):
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._network = fused(model)
-        self._compile_shapes = frozenset(compile_shapes)
-        self._compiled = compiled(self._network, len(compile_shapes)) if compile_shapes else None
+        self._compile_shapes: frozenset[Shape] = frozenset()
+        self._compiled: Network | None = None
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(
@@ -88,7 +89,7 @@ class CudaEngine(Closing):
         ]
         self._dtype = torch.float32 if full_precision else torch.float16
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool: Any = None
         self._steps: dict[Shape, CudaStep] = {}
         self._launches = Launches(
             self._device,
@@ -97,7 +98,7 @@ class CudaEngine(Closing):
             detections=post.detections,
             box_values=6 if self._rotated else 4,
         )
-        self._warm_up(shapes)
+        self.prepare(shapes, compile_shapes)
         precision = "fp32" if full_precision else "fp16"
         name = self._device.name.replace(" ", "-")
         self.key = f"pytorch-{name}-{precision}-cuda_ops-{self._loader.key}"
@@ -119,6 +120,22 @@ class CudaEngine(Closing):
         return self._launches.start(
             pictures, lambda good, results: self._queue(good, shape, results)
         )
+
+    @torch.inference_mode()
+    def prepare(self, shapes: Sequence[Shape], compiled: Collection[Shape] = ()) -> None:
+        """See `Engine.prepare`."""
+        wanted = frozenset(compiled)
+        if wanted and self._compiled is None:
+            self._compiled = compile_network(self._network, len(wanted))
+        kept = set(shapes) - (wanted ^ self._compile_shapes)
+        self._device.synchronize()
+        self._steps = {shape: step for shape, step in self._steps.items() if shape in kept}
+        self._compile_shapes = wanted
+        if not self._steps:  # torch gives the last graph's pool up, and takes no graph into it
+            self._pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.stream(self._stream):
+            for shape in shapes:
+                self._step(shape)
 
     def memory(self) -> tuple[int, int]:
         """Return the free bytes of the GPU's memory, and its size in bytes."""
@@ -145,12 +162,6 @@ class CudaEngine(Closing):
             done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             done.record()
         return done
-
-    @torch.inference_mode()
-    def _warm_up(self, shapes: Iterable[Shape]) -> None:
-        with torch.cuda.stream(self._stream):
-            for shape in shapes:
-                self._step(shape)
 
     def _step(self, shape: Shape) -> CudaStep:
         if shape not in self._steps:

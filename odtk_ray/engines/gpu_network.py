@@ -45,7 +45,7 @@ def fused(model: RetinaNet) -> RetinaNet:
     return fuse_relu(copy.deepcopy(model, shared))
 
 
-def compiled(model: RetinaNet, shapes: int) -> Callable[..., Any]:
+def compile_network(model: RetinaNet, shapes: int) -> Callable[..., Any]:
     """Compile the network with torch.compile, one graph per shape.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import EngineSet, plan_path
+from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, plan_path
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
@@ -30,6 +30,10 @@ class IncompatibleGpu(OdtkError):  # noqa: N818 - a state of the machine, not a 
     """
 
     node = ""
+
+
+class FullGpu(IncompatibleGpu):
+    """A GPU that could do its part, had it more free memory; others of its node may have."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,13 @@ class EngineLoader:
             make = self._tensorrt_engine if is_tensorrt_plan(path) else self._cuda_engine
             engine: CudaEngine | TensorRTEngine = make(path, sha256, kinds)
         except (CudaUnavailable, DecoderUnavailable) as error:
-            raise OdtkError(
+            raise IncompatibleGpu(
                 "a GPU of this run lacks what the run was planned with",
                 str(error),
                 "install the same packages on every node; --decoder cpu runs on every kind of GPU",
             ) from error
         if engine.decoder_key != planned:
-            raise OdtkError(
+            raise IncompatibleGpu(
                 "a worker decodes images with other software than planned",
                 f"planned {planned}, found {engine.decoder_key}",
                 "install the same packages on every node",
@@ -178,6 +182,20 @@ class EngineLoader:
             jpeg=kinds,
             expect=sha256,
         )
+
+
+def engine_module(model: str, *, gpus: bool) -> str:
+    """Return the name of the module that the engines of a model are in, as far as it is known.
+
+    Args:
+        model: path or URI, as for `EngineLoader`.
+        gpus: whether the workers own GPUs.
+    """
+    if is_onnx(model):
+        return "odtk_ray.engines.onnxruntime"
+    if is_tensorrt_plan(model) or is_engine_set(model):
+        return "odtk_ray.engines.tensorrt"
+    return "odtk_ray.engines.cuda" if gpus else "odtk_ray.engines.pytorch"
 
 
 def no_plan_error(folder: str, gpu: Gpu | None, machine: Machine) -> IncompatibleGpu:

@@ -6,7 +6,8 @@ What it computes is what `RetinaNet` computes, up to rounding. Only the modules 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,30 +36,44 @@ def fuse_relu(model: RetinaNet) -> RetinaNet:
     return model
 
 
-@torch.library.custom_op("odtk_ray::conv_relu", mutates_args=())
-def conv_relu(
+# Registered by hand: an operator of torch.library.custom_op imports torch's compiler on its first
+# call, which takes seconds.
+_OPERATORS: Any = torch.library.Library("odtk_ray", "DEF")  # type: ignore[no-untyped-call]
+_OPERATORS.define(
+    "conv_relu(Tensor x, Tensor weight, Tensor bias, SymInt[] stride, SymInt[] padding) -> Tensor"
+)
+_OPERATORS.define(
+    "conv_add_relu(Tensor x, Tensor weight, Tensor z, Tensor bias, SymInt[] stride, "
+    "SymInt[] padding) -> Tensor"
+)
+conv_relu: Callable[..., Tensor] = torch.ops.odtk_ray.conv_relu
+conv_add_relu: Callable[..., Tensor] = torch.ops.odtk_ray.conv_add_relu
+
+
+@torch.library.impl(_OPERATORS, "conv_relu", "CUDA")
+def _conv_relu(
     x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
     """Compute relu(conv(x) + bias) in one cuDNN kernel, which torch.compile takes as it is."""
     return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, (1, 1), 1)
 
 
-@conv_relu.register_fake
+@torch.library.register_fake("odtk_ray::conv_relu", lib=_OPERATORS)  # type: ignore[untyped-decorator]
 def _conv_relu_shape(
     x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
     return torch.conv2d(x, weight, bias, stride, padding)
 
 
-@torch.library.custom_op("odtk_ray::conv_add_relu", mutates_args=())
-def conv_add_relu(
+@torch.library.impl(_OPERATORS, "conv_add_relu", "CUDA")
+def _conv_add_relu(
     x: Tensor, weight: Tensor, z: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
     """Compute relu(conv(x) + bias + z), likewise."""
     return torch.cudnn_convolution_add_relu(x, weight, z, 1.0, bias, stride, padding, (1, 1), 1)
 
 
-@conv_add_relu.register_fake
+@torch.library.register_fake("odtk_ray::conv_add_relu", lib=_OPERATORS)  # type: ignore[untyped-decorator]
 def _conv_add_relu_shape(
     x: Tensor, weight: Tensor, z: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:

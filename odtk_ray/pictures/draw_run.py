@@ -1,4 +1,4 @@
-"""Draws the pictures of a finished run with their detections, in Ray tasks."""
+"""Draws the pictures of a finished run with their detections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from odtk_ray import storage
+from odtk_ray.cluster.workers import Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import ImageError, OdtkError, UsageError
@@ -55,7 +56,7 @@ def _real_path(path: str) -> str:
         return path
 
 
-def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
+def draw_run(config: InferConfig, run: RunFolder, workers: Workers) -> tuple[int, list[str]]:
     """Draw every image of a finished run into `--draw`.
 
     Returns:
@@ -64,27 +65,24 @@ def draw_run(config: InferConfig, run: RunFolder) -> tuple[int, list[str]]:
     Raises:
         OdtkError: a picture cannot be written.
     """
-    import ray
-
     folder = storage.absolute(config.draw or "")
     names = list(run.plan.outputs["category_names"])
     settings = run.plan.settings
     shown = (folder, names, config.draw_threshold, settings.preprocessing, settings.rotated)
-    task = ray.remote(num_cpus=1)(draw_shard)
     columns = run.plan.records.select(["file_name", "path"])
     targets = drawn_names(columns["file_name"].to_pylist())
     columns = columns.append_column("drawn", pa.array(targets, pa.string()))
-    parts = []
+    calls = []
     for shard in run.plan.shards:
         order = np.sort(shard.rows)
         records = columns.take(order)
         file = run.file(run.committed[shard.number])
-        parts.append(task.remote(file, records, *shown))
+        calls.append((file, records, *shown))
     try:
-        counts, problems = zip(*ray.get(parts), strict=True)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        raise OdtkError(f"cannot draw into {folder}", str(cause).strip().splitlines()[0]) from error
+        counts, problems = zip(*workers.map(draw_shard, calls), strict=True)
+    except (OdtkError, OSError) as error:
+        why = error.cause if isinstance(error, OdtkError) else str(error)
+        raise OdtkError(f"cannot draw into {folder}", why) from error
     return sum(counts), [problem for some in problems for problem in some]
 
 

@@ -1,13 +1,13 @@
-"""Reads what a run is asked for, and rejects what cannot work before Ray starts."""
+"""Reads what a run is asked for, and rejects what cannot work without its workers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
-from odtk_ray.artifacts.exported_model import ExportedModel
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.config import InferConfig
@@ -31,33 +31,64 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RunDraft:
-    """Everything that can be known about a run, and rejected, before Ray starts.
+class RunInputs:
+    """The images of a run, and what else is known without its model.
 
     Attributes:
         config: the user's settings.
-        opened: the model, and the settings that it decides.
-        settings: the settings that a resumed run must repeat.
+        digest: hash of the annotation file; empty without one.
         engine_set: the TensorRT plans, if the model is an engine set.
-        batches: least and greatest launch that the model accepts; None accepts any.
-        run: the run folder to resume; None starts a new one from the two fields below.
+        run: the run folder to resume; None starts a new one from the images below.
         dataset: the images of a new run.
-        classes: the meaning of its class indices.
     """
 
     config: InferConfig
-    opened: OpenedModel
-    settings: RunSettings
+    digest: str
     engine_set: EngineSet | None = None
-    batches: tuple[int, int] | None = None
     run: RunFolder | None = None
     dataset: Dataset | None = None
-    classes: ClassMap | None = None
 
     @property
     def threads(self) -> int | None:
         """Threads per worker, if the resumed plan or the user fixes them."""
         return self.run.plan.settings.threads if self.run else self.config.threads_per_worker
+
+    @property
+    def images_left(self) -> int:
+        """The number of images that are not done."""
+        if self.run:
+            return len(self.run.plan.records) - self.run.images_done
+        return len(self.dataset.records) if self.dataset else 0
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """The model of a run.
+
+    Attributes:
+        opened: the model, and the settings that it decides.
+        settings: the settings that a resumed run must repeat.
+        batches: least and greatest launch that the model accepts; None accepts any.
+    """
+
+    opened: OpenedModel
+    settings: RunSettings
+    batches: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class RunDraft:
+    """Everything that can be known about a run, and rejected, without its workers.
+
+    Attributes:
+        inputs: its images.
+        model: its model.
+        classes: the meaning of its class indices; None for a run that is resumed.
+    """
+
+    inputs: RunInputs
+    model: RunModel
+    classes: ClassMap | None = None
 
     def loader(self, make: EngineFactory | None, inspect: InspectMachine) -> EngineLoader:
         """Return the loader of the workers' engines; plan settings and shapes are added later.
@@ -66,83 +97,100 @@ class RunDraft:
             make: creates the engines instead.
             inspect: finds the GPU of a process.
         """
+        config, opened = self.inputs.config, self.model.opened
         return EngineLoader(
-            storage.absolute(self.config.model),  # workers have a working directory of their own
-            self.opened.model.sha256,
-            self.opened.anchors,
-            self.settings,
-            engine_set=self.engine_set,
-            fallback=self.config.fallback,
+            storage.absolute(config.model),  # workers have a working directory of their own
+            opened.model.sha256,
+            opened.anchors,
+            self.model.settings,
+            engine_set=self.inputs.engine_set,
+            fallback=config.fallback,
             inspect=inspect,
             make=make,
         )
 
-    @property
-    def local_cpus(self) -> int:
-        """CPU slots that a Ray started on this machine needs."""
-        return (self.config.workers or 1) * (self.threads or 1)
 
-
-def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
-    """Read the model, images and annotations that the user named, and reject what cannot work.
+def read_inputs(config: InferConfig, reporter: Reporter) -> RunInputs:
+    """Read the images and annotations that the user named, or the run to resume.
 
     Raises:
-        UsageError: the model, the images, the annotations or the run folder cannot be used.
+        UsageError: the images, the annotations, the run folder or the engine set cannot be used.
     """
     _give_memory_back()
+    engine_set = read_engine_set(config.model) if is_engine_set(config.model) else None
+    if config.fallback is not None and engine_set is None:
+        raise UsageError("--fallback needs an engine set", f"{config.model} is not one")
     if config.resume and RunFolder.exists(config.run_folder):
         run = RunFolder.reopen(config.run_folder)
         digest = file_digest(config.annotations) if config.annotations else ""
         if digest and digest != run.plan.settings.annotations and same_images(_find(config), run):
             reporter.note(f"{config.annotations} has changed: it is scored as it is now")
             digest = run.plan.settings.annotations
-        draft = replace(_open_model(config, digest), run=run)
-        check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
+        return RunInputs(config, digest, engine_set, run)
+    if config.resume:
+        reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
+    RunFolder.refuse_existing(config.run_folder)
+    dataset = _find(config)
+    check_drawing(config, dataset.records)
+    return RunInputs(config, dataset.digest, engine_set, dataset=dataset)
+
+
+def open_run_model(inputs: RunInputs) -> RunModel:
+    """Open the model, and draft the settings that it decides.
+
+    A checkpoint imports torch, which takes seconds and 500 MiB, in addition to the memory that
+    reading the images needs: so that comes first, and this may run beside the start of Ray.
+
+    Raises:
+        UsageError: the model cannot be used.
+    """
+    config, engine_set = inputs.config, inputs.engine_set
+    if engine_set is not None:
+        opened = resolve_settings(config, engine_set.model)
+        if config.fallback is not None:
+            _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
+        settings = fingerprint(config, opened, inputs.digest, torch_free=not config.fallback)
+        return RunModel(opened, settings, engine_set.batches)
+    with model_file(config.model) as local:
+        opened = open_model(config, local)
+        batches = read_sidecar(local).batches if is_tensorrt_plan(local) else None
+    settings = fingerprint(config, opened, inputs.digest, torch_free=batches is not None)
+    return RunModel(opened, settings, batches and (batches[0], batches[-1]))
+
+
+def is_checkpoint(config: InferConfig) -> bool:
+    """Return whether the model is a checkpoint, so that the driver imports torch to open it."""
+    exported = is_onnx(config.model) or is_tensorrt_plan(config.model)
+    return not (exported or is_engine_set(config.model))
+
+
+def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraft:
+    """Put images and model together, and reject what does not fit.
+
+    Raises:
+        UsageError: the run to resume has other settings, or the model's classes are not the file's.
+    """
+    config = inputs.config
+    if inputs.run:
+        run, draft = inputs.run, RunDraft(inputs, model)
+        check_resume(run, config, model.settings)
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
         check_text(config.output, run.plan.records, ids, names)
         see_replaced(config, run, reporter)
         return draft
-    if config.resume:
-        reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
-    RunFolder.refuse_existing(config.run_folder)
-    # Images before the model: torch takes 500 MiB, in addition to the memory that parsing needs.
-    dataset = _find(config)
-    check_drawing(config, dataset.records)
-    draft = _open_model(config, dataset.digest)
-    model = draft.opened.model
+    dataset, about = inputs.dataset, model.opened.model
+    if dataset is None:
+        raise ValueError("a new run has images")
     classes = map_classes(
-        model.classes, model.class_names, model.category_ids, dataset.categories, dataset.used
+        about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
     )
     check_text(config.output, dataset.records, classes.ids, classes.names)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
     for finding in dataset.findings:
         reporter.warn(finding.text, finding.remedy)
-    return replace(draft, dataset=dataset, classes=classes)
-
-
-def _open_model(config: InferConfig, annotations: str) -> RunDraft:
-    """Open the model, and draft the run with the settings that it decides.
-
-    Args:
-        config: the user's settings.
-        annotations: hash of the annotation file; empty without one.
-    """
-    if is_engine_set(config.model):
-        engine_set = read_engine_set(config.model)
-        opened = resolve_settings(config, engine_set.model)
-        if config.fallback is not None:
-            _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
-        settings = fingerprint(config, opened, annotations, torch_free=not config.fallback)
-        return RunDraft(config, opened, settings, engine_set, engine_set.batches)
-    if config.fallback is not None:
-        raise UsageError("--fallback needs an engine set", f"{config.model} is not one")
-    with model_file(config.model) as local:
-        opened = open_model(config, local)
-        batches = read_sidecar(local).batches if is_tensorrt_plan(local) else None
-    settings = fingerprint(config, opened, annotations, torch_free=batches is not None)
-    return RunDraft(config, opened, settings, batches=batches and (batches[0], batches[-1]))
+    return RunDraft(inputs, model, classes)
 
 
 def _check_fallback(

@@ -8,7 +8,6 @@ from typing import Any
 
 from odtk_ray import __version__
 from odtk_ray.artifacts.exported_model import is_onnx
-from odtk_ray.cluster.session import Fleet
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.engines.onnxruntime import import_onnxruntime
@@ -17,6 +16,7 @@ from odtk_ray.model.open_model import OpenedModel
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.worker.fleet import Fleet
 
 
 def fingerprint(
@@ -41,7 +41,7 @@ def fingerprint(
     if not torch_free:
         import torch
 
-        versions["torch"] = torch.__version__
+        versions["torch"] = str(torch.__version__)  # its own type would import torch elsewhere
     if is_onnx(config.model):
         versions["onnxruntime"] = import_onnxruntime().__version__
     return RunSettings(

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from odtk_ray.cluster.dispatcher import Dispatcher
-from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
-from odtk_ray.cluster.observer import Observer
-from odtk_ray.cluster.session import Fleet, choose_fleet, session
-from odtk_ray.cluster.shard_blocks import store_shards
-from odtk_ray.cluster.worker import WorkerSettings, worker_starter
+from odtk_ray.cluster.local_workers import local_workers
+from odtk_ray.cluster.workers import ShardJob, Workers, WorkersWanted
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
-from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
-from odtk_ray.run.draft_run import draft_run
+from odtk_ray.run.draft_run import (
+    RunInputs,
+    RunModel,
+    draft_run,
+    is_checkpoint,
+    open_run_model,
+    read_inputs,
+)
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import make_run_plan
@@ -33,6 +37,8 @@ from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
 from odtk_ray.storage.retry import touch
+from odtk_ray.worker.fleet import Fleet
+from odtk_ray.worker.shard_worker import WorkerSettings
 
 # If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
@@ -87,40 +93,68 @@ def infer(
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
     check_files(config)
-    draft = draft_run(config, reporter)
-    with session(config.address, draft.local_cpus) as local:
-        nodes = select_nodes(config, draft.engine_set, inspect, reporter)
-        fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=nodes.left_out)
+    inputs = read_inputs(config, reporter)
+    wanted = WorkersWanted(
+        config,
+        inputs.images_left,
+        inputs.threads,
+        inputs.engine_set,
+        inspect,
+        own_engines=make_engine is not None,
+    )
+    with open_model_beside(inputs) as opening, open_workers(wanted, reporter) as workers:
+        draft = draft_run(inputs, opening.result(), reporter)
         load = draft.loader(make_engine, inspect)
-        if draft.run:
-            run = resume_run(draft.run, fleet, reporter)
+        if inputs.run:
+            run = resume_run(inputs.run, workers.fleet, reporter)
         else:
-            plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
+            plan = make_run_plan(draft, workers, reporter, load)
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
-        # Others would have nothing to do.
-        fleet = replace(fleet, workers=min(fleet.workers, max(len(run.missing_shards()), 1)))
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:
-            run_shards(config, run, outputs, fleet, nodes, load, reporter)
+            run_shards(config, run, outputs, workers, load, reporter)
             seconds = time.monotonic() - started
-            summary = finish(config, run, outputs, fleet, seconds, before, reporter)
+            summary = finish(config, run, outputs, workers, seconds, before, reporter)
     if not config.keep_run:
         run.check_owner()
         run.remove()
     return summary
 
 
+@contextlib.contextmanager
+def open_model_beside(inputs: RunInputs) -> Iterator[Future[RunModel]]:
+    """Open the model, a checkpoint in a thread: torch takes long, and Ray can start meanwhile."""
+    if not inputs.config.local:
+        import ray  # noqa: F401 - two threads that import at once can meet half of a module
+
+    with ThreadPoolExecutor(1, thread_name_prefix="model") as thread:
+        opening = thread.submit(open_run_model, inputs)
+        if not is_checkpoint(inputs.config):
+            opening.result()  # what cannot work is refused before Ray starts
+        yield opening
+
+
+def open_workers(
+    wanted: WorkersWanted, reporter: Reporter
+) -> contextlib.AbstractContextManager[Workers]:
+    """Choose and start the workers; they end with the context."""
+    if wanted.config.local:
+        return local_workers(wanted, reporter)
+    from odtk_ray.cluster.ray_workers import ray_workers
+
+    return ray_workers(wanted, reporter)
+
+
 def run_shards(
     config: InferConfig,
     run: RunFolder,
     outputs: Outputs,
-    fleet: Fleet,
-    nodes: NodeSelection,
+    workers: Workers,
     load: EngineLoader,
     reporter: RunReporter,
 ) -> None:
-    """Start workers and have them detect until every shard of the plan is committed."""
+    """Have workers detect until every shard of the plan is committed."""
     shards = run.missing_shards()
     reporter.begin(len(run.plan.records), run.images_done)
     if shards:
@@ -135,31 +169,19 @@ def run_shards(
             inspect=load.inspect,
         )
         shapes = list(network_shapes(run.plan.records, run.plan.settings.preprocessing))
-        load = replace(load, settings=run.plan.settings, shapes=shapes)
-        dispatcher = Dispatcher(
-            worker_starter(fleet, nodes, settings, load),
-            fleet.workers,
-            store_shards(run.plan.records, shards),
-            {shard.number: shard.rows for shard in shards},
-            epoch=run.epoch,
+        job = ShardJob(
+            settings,
+            replace(load, settings=run.plan.settings, shapes=shapes),
+            run.plan.records,
+            shards,
+            run.epoch,
             commit=outputs.commit,
-            warn=reporter.warn,
-            observer=Observer(config.trace),
-            shard_timeout=config.shard_timeout,
-            room=nodes.room if fleet.elastic else None,
-            leave_out=functools.partial(leave_out, nodes, reporter),
             progress=lambda more: reporter.progress(run.images_done + more, run.images_failed),
+            trace=config.trace,
+            shard_timeout=config.shard_timeout,
         )
-        dispatcher.run(shard.number for shard in shards)
+        workers.run(job)
     reporter.end()
-
-
-def leave_out(nodes: NodeSelection, reporter: Reporter, incompatible: IncompatibleGpu) -> int:
-    """Start no more workers on the node of an incompatible GPU; return the number of GPUs left."""
-    if incompatible.node not in nodes.left_out:
-        reporter.warn(f"a node is left out: {incompatible}")
-        nodes.left_out.add(incompatible.node)
-    return nodes.room()
 
 
 def find_canary(run: RunFolder) -> str | None:
@@ -187,7 +209,7 @@ def finish(
     config: InferConfig,
     run: RunFolder,
     outputs: Outputs,
-    fleet: Fleet,
+    workers: Workers,
     seconds: float,
     before: int,
     reporter: RunReporter,
@@ -205,7 +227,7 @@ def finish(
             reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
     if config.draw:
-        drawn, problems = draw_run(config, run)
+        drawn, problems = draw_run(config, run, workers)
         files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:
             reporter.warn(
@@ -222,7 +244,7 @@ def finish(
         failed=run.images_failed,
         detected=planned - before,
         seconds=seconds,
-        fleet=fleet,
+        fleet=workers.fleet,
         files=files,
         scores=scores,
     )

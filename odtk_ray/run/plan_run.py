@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from odtk_ray.artifacts.exported_model import is_onnx
-from odtk_ray.cluster.gpu_trial import GpuTrial, try_gpus
-from odtk_ray.cluster.image_sizes import fill_sizes
-from odtk_ray.cluster.node_selection import NodeIds
+from odtk_ray.cluster.workers import Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.classes import ClassMap
 from odtk_ray.datasets.image_sources import Dataset
@@ -18,49 +15,46 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
 from odtk_ray.run.exported_size import say_exported_size
+from odtk_ray.run.missing_sizes import fill_sizes
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
+from odtk_ray.worker.gpu_trial import GpuTrial
 
 if TYPE_CHECKING:
-    from odtk_ray.cluster.session import Fleet
     from odtk_ray.reporter import Reporter
     from odtk_ray.run.draft_run import RunDraft
+    from odtk_ray.worker.fleet import Fleet
 
 
 def make_run_plan(
-    draft: RunDraft,
-    fleet: Fleet,
-    reporter: Reporter,
-    load: EngineLoader,
-    trial_nodes: Sequence[NodeIds] = ((),),
+    draft: RunDraft, workers: Workers, reporter: Reporter, load: EngineLoader
 ) -> RunPlan:
-    """Plan a new run; needs Ray, to read missing image sizes and to try a GPU.
+    """Plan a new run; needs the workers, to read missing image sizes and to try GPUs.
 
     Args:
         draft: the run as known so far.
-        fleet: the workers.
+        workers: the workers, which have been started.
         reporter: receives remarks about decisions.
         load: creates a worker's engine; no GPU is tried if the caller supplies engines.
-        trial_nodes: the nodes on which to try it, one group for each kind of GPU.
     """
-    config, dataset, classes = draft.config, draft.dataset, draft.classes
+    config, dataset, classes = draft.inputs.config, draft.inputs.dataset, draft.classes
     if dataset is None or classes is None:
         raise ValueError("a resumed run has its plan already")
-    pre = draft.settings.preprocessing
+    fleet, model, pre = workers.fleet, draft.model, draft.model.settings.preprocessing
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
     if config.batch and config.batch % fleet.workers:
         reporter.note(
             f"--batch {config.batch} over {fleet.workers} workers: launches of "
             f"{counted(launch_batch, 'image')}"
         )
-    records = fill_sizes(dataset.records, pre.exif)
+    records = fill_sizes(dataset.records, pre.exif, workers)
     say_exported_size(config, pre, records, reporter)
-    if draft.batches is not None:
-        launch_batch = _limit_to_tensorrt_plan(config, draft.batches, launch_batch, fleet, reporter)
+    if model.batches is not None:
+        launch_batch = _limit_to_tensorrt_plan(config, model.batches, launch_batch, fleet, reporter)
     settings = replace(
-        draft.settings,
-        rotated=draft.opened.model.rotated,
+        model.settings,
+        rotated=model.opened.model.rotated,
         launch_batch=launch_batch,
         threads=fleet.threads,
         device=fleet.device,
@@ -68,9 +62,10 @@ def make_run_plan(
     if is_onnx(config.model) or load.make is not None:
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus:
-        load = replace(load, shapes=list(network_shapes(records, pre)))
-        settings = _try_gpus(draft, settings, load, fleet, reporter, trial_nodes)
-        settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, reporter)
+        shapes = network_shapes(records, pre)
+        load = replace(load, settings=settings, shapes=list(shapes))
+        settings = _try_gpus(draft, load, workers, reporter)
+        settings = _choose_compiled(draft, settings, shapes, workers.fleet, reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
@@ -110,21 +105,16 @@ def _limit_to_tensorrt_plan(
 
 
 def _try_gpus(
-    draft: RunDraft,
-    settings: RunSettings,
-    load: EngineLoader,
-    fleet: Fleet,
-    reporter: Reporter,
-    trial_nodes: Sequence[NodeIds],
+    draft: RunDraft, load: EngineLoader, workers: Workers, reporter: Reporter
 ) -> RunSettings:
     """Add to the settings what the workers' GPUs can do."""
-    plan = draft.batches is not None
-    trial = GpuTrial(load, draft.config.decoder, kernels_needed=plan)
-    gpu = try_gpus(trial, settings, trial_nodes, reporter, draft.batches[0] if draft.batches else 1)
+    batches = draft.model.batches
+    trial = GpuTrial(load, draft.inputs.config.decoder, kernels_needed=batches is not None)
+    gpu = workers.agree(trial, batches[0] if batches else 1)
     for remark in gpu.remarks:
         reporter.warn(remark)
     return replace(
-        settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
+        load.settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
     )
 
 
@@ -136,7 +126,7 @@ def _choose_compiled(
     reporter: Reporter,
 ) -> RunSettings:
     """Add to the settings the network inputs that are worth compiling the network for."""
-    if draft.batches is not None or not settings.kernels:
+    if draft.model.batches is not None or not settings.kernels:
         return settings
     compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
     if compiled:

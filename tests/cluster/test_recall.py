@@ -12,14 +12,15 @@ from engines_for_tests import PixelEngine
 from synthetic import make_run_plan, picture, run_settings
 from workers_for_tests import HoldingWorker, LateWorker
 
+from odtk_ray.cluster.actor import WATCH
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
-from odtk_ray.cluster.worker import DEPTH, WATCH, ShardWork, Worker, WorkerSettings
+from odtk_ray.dispatch.worker_state import DEPTH
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
-
-pytestmark = pytest.mark.cluster
+from odtk_ray.worker.shard_worker import ShardWork, ShardWorker, WorkerSettings
 
 IMAGES = 32  # a shard
 PREP = Preprocessing(resize=32, max_size=64)
@@ -54,7 +55,7 @@ def block(tmp_path):
     return pa.Table.from_pylist(rows)
 
 
-def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(ray_session, folder, block):
+def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(folder, block):
     engine = HeldEngine()
     settings = WorkerSettings(
         run_dir=folder.path,
@@ -64,7 +65,8 @@ def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(ray_session, folder
         digest=folder.digest,
         run=run_settings(preprocessing=PREP, launch_batch=2),
     )
-    worker = Worker(settings, lambda: engine)
+    worker = ShardWorker("here")
+    worker.prepare(settings, EngineLoader("", "", "auto", settings.run, make=lambda *_: engine))
 
     def run(shard):
         work = ShardWork(shard * IMAGES, IMAGES, shard, f"1.{shard}", frozenset(), singly=False)
@@ -82,6 +84,7 @@ def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(ray_session, folder
     assert run(1).rows == IMAGES  # it may get it again
 
 
+@pytest.mark.cluster
 def test_the_driver_recalls_what_waits_and_gives_it_to_an_idle_worker(ray_session, tmp_path):
     """The first worker ends its first shard when the other one has done what waited behind it."""
     import ray
@@ -97,7 +100,8 @@ def test_the_driver_recalls_what_waits_and_gives_it_to_an_idle_worker(ray_sessio
     def start():
         kind, *arguments = next(starts)
         options = {"max_concurrency": DEPTH, "concurrency_groups": {WATCH: 1}}
-        return ray.remote(num_cpus=0, **options)(kind).remote(*arguments)
+        actor = ray.remote(num_cpus=0, **options)(kind).remote(*arguments)
+        return actor, actor.progress.remote()
 
     block, receipts = ray.put(None), []
     Dispatcher(

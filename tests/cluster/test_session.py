@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from synthetic import picture
 
-from odtk_ray.cluster.session import Fleet, choose_fleet, physical_cores, session
+from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.worker.fleet import Fleet, physical_cores
 
 
 def test_physical_cores_are_some_of_those_that_we_may_use():

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.dispatch.worker_state import Assignment, Progress, WorkerState
 from odtk_ray.records import Detections, ImageResult
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt, write_shard
+from odtk_ray.worker.shard_worker import CRASHED
 
 
 class Image(Enum):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulated_cluster import Cluster, Gpu, Image
 
-from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.errors import OdtkError
 from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.worker.shard_worker import CRASHED
 
 RAM = "/dev/shm" if os.path.isdir("/dev/shm") else None  # what is synced must not wait for a disk
 BREAKING = (Image.CRASHES, Image.HANGS)

@@ -21,12 +21,12 @@ from PIL import Image
 from synthetic import Acting, picture
 
 from odtk_ray import storage
-from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores, retry
+from odtk_ray.worker.shard_worker import CRASHED
 
 pytestmark = pytest.mark.cluster
 

@@ -20,12 +20,12 @@ from engines_for_tests import (
 from PIL import Image
 from synthetic import picture
 
-from odtk_ray.cluster.worker import CRASHED
 from odtk_ray.config import InferConfig
 from odtk_ray.dispatch import dispatch
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.worker.shard_worker import CRASHED
 
 POISON = 77
 

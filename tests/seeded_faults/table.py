@@ -64,7 +64,7 @@ FAULTS = [
     ),
     Fault(
         name="failed-counted-as-done",
-        file="odtk_ray/cluster/worker.py",
+        file="odtk_ray/worker/shard_worker.py",
         old="failed=sum(result.error is not None for _, result in pairs)",
         new="failed=len(work.skip)",
         harm="A run whose images cannot be read exits with 0 and says that none failed.",

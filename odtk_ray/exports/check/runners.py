@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import Sidecar
-from odtk_ray.cluster.session import physical_cores
 from odtk_ray.errors import ImageError, OdtkError, UsageError
 from odtk_ray.exports.check.check_export import Unavailable
 from odtk_ray.exports.check.compare_detections import ComparableDetector
 from odtk_ray.records import Detections
 from odtk_ray.settings import AnchorGeneration, Preprocessing
+from odtk_ray.worker.fleet import physical_cores
 
 if TYPE_CHECKING:
     from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine

@@ -11,7 +11,6 @@ import numpy as np
 
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision
 from odtk_ray.artifacts.sidecar import Sidecar
-from odtk_ray.cluster.image_sizes import read_sizes
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.engines.tensorrt_package import package_version
@@ -27,6 +26,7 @@ from odtk_ray.exports.tensorrt.build_plan import (
     is_strongly_typed,
 )
 from odtk_ray.exports.tensorrt.plan_source import PlanSource, plan_source
+from odtk_ray.images.image_sizes import read_sizes
 from odtk_ray.reporter import Reporter
 
 _THROUGHPUT_BATCH = 8  # what `odtk-ray infer` launches on a GPU by default

@@ -1,49 +1,31 @@
-"""One actor a worker: it turns shards of the plan into shard files."""
+"""Tries a process's GPU, prepares its engine, and turns shards into shard files."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from odtk_ray.cluster.gpu_nodes import check_gpu_type, node_id
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
-from odtk_ray.dispatch.worker_state import DEPTH, Progress
-from odtk_ray.engines.loader import IncompatibleGpu
+from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.worker_state import Progress
+from odtk_ray.engines.loader import EngineLoader, FullGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
-from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import OdtkError
+from odtk_ray.plural import counted
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.shards.sightings import sightings
-from odtk_ray.storage import read_bytes
-from odtk_ray.storage.retry import is_waiting, touch, with_retries
+from odtk_ray.storage.retry import is_waiting
+from odtk_ray.worker.gpu_trial import GpuTrial, find_abilities, is_out_of_memory, leaves_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from ray.actor import ActorHandle
-
-    from odtk_ray.cluster.node_selection import NodeSelection
-    from odtk_ray.cluster.session import Fleet
-
-# Concurrency group of the calls that must be answered while shards are running.
-WATCH = "watch"
-
-# Seconds for which a node that cannot reach storage retries before the run fails.
-_ACCESS_PATIENCE = 10.0
-_SHARED = "run folder and images must be on storage that every node sees under the same path"
-
-T = TypeVar("T")
-
-# Loads the model; it is pickled.
-MakeEngine = Callable[[], Engine[Any]]
 
 CRASHED = "crashed the worker process twice, or made it hang"
 
@@ -94,39 +76,128 @@ class ShardWork:
     singly: bool
 
 
-class Worker:
-    """The actor; after a crash the driver starts another and hands out its shards again."""
+class ShardWorker:
+    """Detects in shards, after one or two calls that make its engine ready.
 
-    def __init__(self, settings: WorkerSettings, make_engine: MakeEngine) -> None:
-        self._name = worker_name()  # first: Ray asks for it if the rest of the constructor raises
-        check_access(settings)  # before a model is loaded, which may take minutes
-        self._settings = settings
+    `try_gpu` says what its GPU can do, before the run is planned; `prepare` comes when it is. What
+    the first one made serves the second, as far as the plan agrees with it.
+
+    Args:
+        name: of the worker, for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._settings: WorkerSettings
+        self._detector: Detector | None = None
+        self._made_with: RunSettings | None = None
+        self._spoilt = False  # the process ran out of GPU memory, perhaps within a capture
         self._done: Counter[int] = Counter()
         self._tiles = 0
         self._begun: set[int] = set()
         self._recalled: set[int] = set()
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held by the shard whose files are being read
-        try:
-            check_gpu_type(settings.gpu_types, settings.inspect)
-            self._detector = Detector(
-                make_engine,
-                settings.run.preprocessing,
-                launch_batch=settings.run.launch_batch,
-                threads=settings.run.threads,
-                canary=settings.canary,
-            )
-        except IncompatibleGpu as error:
-            error.node = node_id()
-            raise
+        self._stopped = False
+        self._making = threading.Lock()  # held while an engine is made
 
-    def __repr__(self) -> str:
-        return self._name  # which Ray shows in its dashboard, lists and logs
+    def try_gpu(self, trial: GpuTrial) -> GpuAbilities | None:
+        """Find what works here, and make an engine of the largest shape with it.
+
+        Returns:
+            what the GPU can do; None if the launch does not fit in its memory: the process can only
+            be ended then.
+
+        Raises:
+            OdtkError: this GPU cannot take part, or the model cannot be used.
+        """
+        with self._making:
+            found = find_abilities(trial.decoder)
+            if trial.kernels_needed and not found.kernels:
+                raise OdtkError(
+                    "TensorRT plans need the CUDA kernels", found.remarks[0], "pip install pycuda"
+                )
+            planned = trial.load.settings
+            settings = replace(planned, kernels=found.kernels, decoder=found.decoder)
+            load = replace(trial.load, settings=settings, shapes=trial.load.shapes[:1])
+            try:
+                detector = self._make(load)
+                if load.shapes and not detector.use(lambda engine: leaves_memory(engine, load)):
+                    self._spoilt = True
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._spoilt = True
+            return None if self._spoilt else replace(found, launch_batch=settings.launch_batch)
+
+    def prepare(self, settings: WorkerSettings, load: EngineLoader) -> Progress:
+        """Make the engine that was planned ready for all planned shapes.
+
+        Args:
+            settings: of the workers.
+            load: creates the engine.
+
+        Raises:
+            FullGpu: its GPU has no room for the planned launch.
+            OdtkError: this worker cannot do what was planned.
+        """
+        with self._making:
+            self._settings = settings
+            try:
+                if self._spoilt:
+                    raise MemoryError
+                detector = self._agreed(load) or self._make(load)
+                detector.use(lambda engine: engine.prepare(load.shapes, load.settings.compiled))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise FullGpu(
+                    f"{self.name} has no memory for launches of "
+                    f"{counted(settings.run.launch_batch, 'picture')}"
+                ) from None
+            detector.canary = settings.canary
+        return self.progress()
+
+    @property
+    def _ready(self) -> Detector:
+        """The detector, once `prepare` has returned."""
+        if self._detector is None:
+            raise RuntimeError("the worker is not prepared")
+        return self._detector
+
+    def _agreed(self, load: EngineLoader) -> Detector | None:
+        """Return the detector that was made already; end one that is not as agreed."""
+        if self._detector is None or self._made_with == replace(load.settings, compiled=()):
+            return self._detector
+        self._detector.close()
+        self._detector = None
+        return None
+
+    def _make(self, load: EngineLoader) -> Detector:
+        settings = load.settings
+        self._detector = Detector(
+            load,
+            settings.preprocessing,
+            launch_batch=settings.launch_batch,
+            threads=settings.threads,
+        )
+        self._made_with = replace(settings, compiled=())
+        return self._detector
+
+    def stop(self) -> None:
+        """Have the shards that are running fail at their next launch."""
+        with self._lock:
+            self._stopped = True
+
+    def close(self) -> None:
+        """Free the engine and end its threads; no shard may be running."""
+        if self._detector is not None:
+            self._detector.close()
 
     def progress(self) -> Progress:
-        """Report the images done of the shards it holds; the first answer means "ready"."""
+        """Report the images done of the shards that it holds."""
         with self._lock:
-            return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
+            return Progress(dict(self._done), self._tiles, is_waiting(), self.name)
 
     def recall(self, shard: int) -> None:
         """Hand back a shard that has not begun: its call returns None."""
@@ -165,6 +236,8 @@ class Worker:
     ) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
+                if self._stopped:
+                    raise InterruptedError("the run was stopped")
                 self._done[work.shard] += images
 
         try:
@@ -179,7 +252,7 @@ class Worker:
                 work.shard,
                 work.attempt,
                 pairs,
-                engine=self._detector.engine_key,
+                engine=self._ready.engine_key,
                 digest=self._settings.digest,
             )
         finally:
@@ -193,7 +266,7 @@ class Worker:
             rows=len(pairs),
             failed=sum(result.error is not None for _, result in pairs),
             detections=sum(len(result.detections) for _, result in pairs),
-            engine=self._detector.engine_key,
+            engine=self._ready.engine_key,
             by_pillow=sum(result.by_pillow for _, result in pairs),
             sightings=sightings(pairs, planned),
         )
@@ -211,74 +284,9 @@ class Worker:
         run = self._settings.run
         prep, post = run.preprocessing, run.postprocessing
         if prep.tile is None:
-            return self._detector.detect(paths, on_done, on_read)
-        return detect_tiled(self._detector, paths, prep, post, on_done, on_read, self._count_tiles)
+            return self._ready.detect(paths, on_done, on_read)
+        return detect_tiled(self._ready, paths, prep, post, on_done, on_read, self._count_tiles)
 
     def _count_tiles(self, tiles: int) -> None:
         with self._lock:
             self._tiles += tiles
-
-
-def worker_name() -> str:
-    """Return a name for this process: the GPU's kind and number, and the node."""
-    import ray
-
-    context = ray.get_runtime_context()
-    gpus = context.get_accelerator_ids().get("GPU", [])
-    kind = context.get_node_labels().get("ray.io/accelerator-type", "GPU")
-    where = f"{kind} {gpus[0]}" if gpus else f"CPU {os.getpid()}"
-    return f"{where} on {socket.gethostname()}"
-
-
-def check_access(settings: WorkerSettings) -> None:
-    """Check that this node can read the run folder and the images.
-
-    Raises:
-        OdtkError: it does not; the message names the node.
-    """
-    import ray
-
-    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    node = f"node {address} ({socket.gethostname()})"
-
-    def see(path: str, what: str, read: Callable[[str], T]) -> T:
-        try:
-            return with_retries(lambda: read(path), _ACCESS_PATIENCE)
-        except (OSError, ImportError, ValueError) as error:
-            why = f"{path}: {getattr(error, 'strerror', None) or error}"
-            raise OdtkError(f"{node} cannot read the {what}", why, _SHARED) from error
-
-    if see(settings.token_file, "run folder", read_bytes).decode() != settings.token:
-        why = f"{settings.token_file} is not the file that the driver wrote"
-        raise OdtkError(f"{node} sees another run folder", why, _SHARED)
-    if settings.canary is not None:
-        see(settings.canary, "images", touch)
-
-
-def worker_starter(
-    fleet: Fleet, nodes: NodeSelection, settings: WorkerSettings, make_engine: MakeEngine
-) -> Callable[[], ActorHandle[Any]]:
-    """Return a function that starts one actor, on a GPU or on its threads' cores.
-
-    Ray neither restarts an actor nor retries its calls: the driver knows which shards a crash may
-    have affected, and gives up a worker that keeps dying, which Ray would restart for ever.
-    """
-    import ray
-
-    options: dict[str, Any] = {
-        "num_gpus": 1 if fleet.gpus else 0,
-        "num_cpus": 0 if fleet.gpus else settings.run.threads,
-        "max_restarts": 0,
-        "max_task_retries": 0,
-        "max_concurrency": DEPTH,
-        "concurrency_groups": {WATCH: 1},
-    }
-    factory: Any = ray.remote(**options)(Worker)
-
-    def start() -> ActorHandle[Any]:
-        selector = nodes.selector() if fleet.gpus else {}
-        placed = factory.options(label_selector=selector) if selector else factory
-        actor: ActorHandle[Any] = placed.remote(settings, make_engine)
-        return actor
-
-    return start

@@ -4,16 +4,15 @@ import pyarrow as pa
 import pytest
 from synthetic import make_records, picture
 
-from odtk_ray.cluster import image_sizes
-from odtk_ray.cluster.image_sizes import fill_sizes
+from odtk_ray.cluster.local_workers import LocalWorkers
+from odtk_ray.run import missing_sizes
+from odtk_ray.run.missing_sizes import fill_sizes
+from odtk_ray.worker.fleet import Fleet
 
 
-@pytest.mark.cluster
-@pytest.mark.parametrize("paths_a_task", [1000, 3])
-def test_unknown_sizes_come_from_headers_and_known_ones_stay(
-    ray_session, tmp_path, monkeypatch, paths_a_task
-):
-    monkeypatch.setattr(image_sizes, "_PATHS_A_TASK", paths_a_task)
+@pytest.mark.parametrize("paths_a_call", [1000, 3])
+def test_unknown_sizes_come_from_headers_and_known_ones_stay(tmp_path, monkeypatch, paths_a_call):
+    monkeypatch.setattr(missing_sizes, "_PATHS_A_CALL", paths_a_call)
     known, unknown = [(7, 9)] * 4, [(0, 0)] * 8
     for i in range(4, 10):
         picture(i, 20 + i, 30).save(tmp_path / f"{i}.png")
@@ -24,7 +23,7 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(
     field = records.schema.field(column)
     paths = pa.array([str(tmp_path / name) for name in names], field.type)
     records = records.set_column(column, field, paths)
-    filled = fill_sizes(records, "ignore")
+    filled = fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2)))
     assert filled.schema == records.schema
     assert filled["width"].to_pylist() == [7] * 4 + [20 + i for i in range(4, 10)] + [0, 0]
     assert filled["height"].to_pylist() == [9] * 4 + [30] * 6 + [0, 0]
@@ -32,4 +31,4 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(
 
 def test_nothing_unknown_needs_no_ray():
     records = make_records([1, 2])
-    assert fill_sizes(records, "ignore") is records
+    assert fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2))) is records

@@ -1,0 +1,153 @@
+"""The actors of a run from their start to the dispatcher: they try their GPUs before the plan."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from odtk_ray.cluster.failures import constructor_error, exit_reason, worker_error
+from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
+from odtk_ray.engines.loader import EngineLoader
+from odtk_ray.errors import OdtkError
+from odtk_ray.reporter import Reporter
+from odtk_ray.worker.gpu_trial import GpuTrial
+from odtk_ray.worker.shard_worker import WorkerSettings
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
+
+    from odtk_ray.cluster.node_selection import NodeSelection
+    from odtk_ray.dispatch.worker_state import Progress
+
+# Seconds between two looks at the answers.
+_LOOK_INTERVAL = 0.2
+# Seconds between two remarks about answers that are waited for.
+_SPEAK_INTERVAL = 60.0
+
+
+class Crew:
+    """The actors that no dispatcher has taken yet.
+
+    Args:
+        start: starts an actor.
+        nodes: the nodes that take part; those whose GPUs cannot are added to the ones left out.
+        reporter: receives remarks.
+    """
+
+    def __init__(
+        self, start: Callable[[], ActorHandle[Any]], nodes: NodeSelection, reporter: Reporter
+    ) -> None:
+        self._start, self._nodes, self._reporter = start, nodes, reporter
+        self._actors: dict[int, ActorHandle[Any]] = {}
+        self._numbers = itertools.count()
+        self._calls: dict[ObjectRef[Answer], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def recruit(self, count: int) -> None:
+        """Start actors; they import what their engines will need, and wait."""
+        for _ in range(count):
+            self._actors[next(self._numbers)] = self._start()
+
+    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
+        """Have the actors try their GPUs; return what those that take part can do.
+
+        Args:
+            trial: what they try; its settings have the launch batch that was asked for.
+            least: smallest launch batch that the model accepts.
+
+        Raises:
+            OdtkError: no GPU can take part, or the model cannot be used.
+        """
+        import ray
+
+        wanted = trial.load.settings.launch_batch
+        agreement = Agreement(self._nodes.kinds, self._actors, wanted, least)
+        self._try(list(self._actors), trial, wanted)
+        started = spoken = time.monotonic()
+        while True:
+            again = self._collect(agreement)
+            now = time.monotonic()
+            again += agreement.retries(now)
+            for worker in again:
+                self._replace(worker)
+            self._try(again, trial, agreement.batch)
+            if (agreed := agreement.settled(now)) is not None:
+                break
+            if now - spoken > _SPEAK_INTERVAL:
+                spoken = now
+                self._reporter.note(
+                    f"{now - started:.0f} s: trying what GPUs can do, or waiting for a GPU"
+                )
+        for worker, error in agreement.left_out.items():
+            ray.kill(self._actors.pop(worker))
+            self._nodes.leave_out(error, self._reporter)
+        return agreed
+
+    def take(self, settings: WorkerSettings, load: EngineLoader) -> tuple[Any, ObjectRef[Progress]]:
+        """Hand out an actor, one that has tried its GPU if there is one, or start one.
+
+        Returns:
+            the actor, and its first report, which comes when its engine is as planned.
+        """
+        best = next(iter(self._by_merit()), None)
+        actor: Any = self._start() if best is None else self._actors.pop(best)
+        return actor, actor.prepare.remote(settings, load)
+
+    def keep(self, count: int) -> None:
+        """End all but so many of the actors."""
+        import ray
+
+        for worker in self._by_merit()[count:]:
+            ray.kill(self._actors.pop(worker))  # frees its cores or GPU
+
+    def dismiss(self) -> None:
+        """End the actors that were not taken."""
+        self.keep(0)
+
+    def _by_merit(self) -> list[int]:
+        """Return the actors, first those that have tried their GPUs."""
+        late = set(self._calls.values())
+        return sorted(self._actors, key=lambda worker: (worker in late, worker))
+
+    def _try(self, workers: list[int], trial: GpuTrial, batch: int) -> None:
+        settings = replace(trial.load.settings, launch_batch=batch)
+        trial = replace(trial, load=replace(trial.load, settings=settings))
+        for worker in workers:
+            call: Any = self._actors[worker].try_for.remote(trial)
+            self._calls[call] = worker
+
+    def _collect(self, agreement: Agreement) -> list[int]:
+        """Wait briefly for answers, and pass them on; return the workers to start again."""
+        import ray
+        from ray.exceptions import RayActorError, RayError, RayTaskError
+
+        died: list[int] = []
+        done, _ = ray.wait(list(self._calls), timeout=_LOOK_INTERVAL) if self._calls else ([], [])
+        for ref in done:
+            worker, now = self._calls.pop(ref), time.monotonic()
+            try:
+                answer = ray.get(ref)
+            except RayTaskError as error:
+                raise worker_error(error) from error
+            except RayActorError as error:
+                if (cause := constructor_error(error)) is not None:
+                    raise cause from error
+                if agreement.died(worker, exit_reason(error), now):
+                    died.append(worker)
+            except RayError as error:
+                raise OdtkError("a worker cannot continue", exit_reason(error)) from error
+            else:
+                agreement.answered(worker, answer, now)
+        return died
+
+    def _replace(self, worker: int) -> None:
+        import ray
+
+        ray.kill(self._actors[worker])
+        self._actors[worker] = self._start()

@@ -1,0 +1,137 @@
+"""The one worker of a run without Ray: this process."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+from odtk_ray.cluster.failures import worker_error
+from odtk_ray.cluster.trace import Trace
+from odtk_ray.cluster.workers import ShardJob, WorkersWanted
+from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.dispatch import Dispatch
+from odtk_ray.dispatch.worker_state import DEPTH, Assignment
+from odtk_ray.engines.local_gpus import list_gpus
+from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.plural import counted
+from odtk_ray.records import WORK_COLUMNS
+from odtk_ray.reporter import Reporter
+from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.worker.fleet import Fleet, physical_cores
+from odtk_ray.worker.gpu_trial import GpuTrial
+from odtk_ray.worker.shard_worker import ShardWork, ShardWorker
+
+T = TypeVar("T")
+
+# Seconds between two reports of progress.
+_INTERVAL = 0.5
+
+
+class LocalWorkers:
+    """This process as the only worker; see `Workers`.
+
+    Its decisions are those of `dispatch`, as on Ray. What needs another process is missing: an
+    image that crashes this one ends the run, and `--resume` would meet it again.
+
+    Args:
+        fleet: one worker.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        kind = "GPU 0" if fleet.gpus else "CPU"
+        self._worker = ShardWorker(f"{kind} on {socket.gethostname()}")
+
+    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+        """See `Workers.map`; threads do it."""
+        with ThreadPoolExecutor(self.fleet.threads) as pool:
+            return [call.result() for call in [pool.submit(function, *c) for c in calls]]
+
+    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
+        """See `Workers.agree`; there is no other process for a smaller launch."""
+        found = self._worker.try_gpu(trial)
+        if found is None:
+            batch = trial.load.settings.launch_batch
+            raise OdtkError(
+                "the GPU's memory is too small",
+                f"{counted(batch, 'image')} of the largest size at once do not fit",
+                f"--batch {batch // 2}" if batch > least else "lower --resize and --max-size",
+            )
+        return found
+
+    def run(self, job: ShardJob) -> None:
+        """See `Workers.run`."""
+        trace = Trace(job.trace)
+        try:
+            said = self._worker.prepare(job.settings, job.load)
+            started = time.monotonic()
+            dispatch = Dispatch(job.rows, job.rows, 1, started)
+            dispatch.reported(dispatch.workers[0], said, started)
+            with ThreadPoolExecutor(DEPTH, thread_name_prefix="shard") as pool:
+                try:
+                    self._work(job, dispatch, pool, trace)
+                finally:
+                    self._worker.stop()
+        except (OdtkError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise worker_error(error) from error
+        finally:
+            trace.close()
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._worker.close()
+
+    def _work(
+        self, job: ShardJob, dispatch: Dispatch, pool: ThreadPoolExecutor, trace: Trace
+    ) -> None:
+        columns = job.records.select(list(WORK_COLUMNS))
+        calls: dict[Future[Receipt | None], Assignment] = {}
+        while dispatch.unfinished:
+            for assignment in dispatch.assignments(time.monotonic()):
+                shard = assignment.task.shard
+                block = columns.take(job.rows[shard])
+                attempt = f"{job.epoch}.{assignment.attempt}"
+                work = ShardWork(0, len(block), shard, attempt, frozenset(), singly=False)
+                calls[pool.submit(self._worker.run, block, work)] = assignment
+            done, _ = wait(calls, _INTERVAL, FIRST_COMPLETED)
+            for call in done:
+                assignment, receipt = calls.pop(call), call.result()
+                seconds = dispatch.finished(assignment, time.monotonic())
+                if receipt is not None and seconds is not None:
+                    trace.shard(assignment.worker, receipt, seconds)
+                    job.commit(receipt)
+            job.progress(sum(self._worker.progress().done.values()))
+
+
+@contextlib.contextmanager
+def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWorkers]:
+    """Use this process and its first GPU, or the CPU where it has none.
+
+    Raises:
+        UsageError: options contradict that.
+    """
+    config = wanted.config
+    for flag, given in {
+        "--address": config.address,
+        "--gpu-type": config.gpu_type,
+        "--workers": (config.workers or 1) > 1,
+    }.items():
+        if given:
+            raise UsageError(
+                f"--local and {flag} contradict each other", "--local is one worker, without Ray"
+            )
+    gpus = list_gpus()
+    if len(gpus) > 1:
+        reporter.note(f"--local uses one of {len(gpus)} GPUs")
+    threads = wanted.threads or (4 if gpus else physical_cores())
+    workers = LocalWorkers(Fleet(1, bool(gpus), threads))
+    try:
+        yield workers
+    finally:
+        workers.close()

@@ -1,0 +1,109 @@
+"""Workers that are Ray's actors: chosen and started before the plan, then fed by the dispatcher."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from odtk_ray.cluster.actor import actor_starter
+from odtk_ray.cluster.crew import Crew
+from odtk_ray.cluster.dispatcher import Dispatcher
+from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
+from odtk_ray.cluster.observer import Observer
+from odtk_ray.cluster.session import choose_fleet, session
+from odtk_ray.cluster.shard_blocks import store_shards
+from odtk_ray.cluster.task_map import map_on_ray
+from odtk_ray.cluster.workers import ShardJob, WorkersWanted
+from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.engines.loader import IncompatibleGpu, engine_module
+from odtk_ray.reporter import Reporter
+from odtk_ray.worker.fleet import Fleet
+from odtk_ray.worker.gpu_trial import GpuTrial
+
+T = TypeVar("T")
+
+
+class RayWorkers:
+    """The actors of a run; see `Workers`.
+
+    Args:
+        fleet: how many there should be, and of which kind.
+        nodes: the nodes that take part.
+        crew: the actors that have been started.
+        reporter: receives remarks.
+
+    Attributes:
+        fleet: how many there are.
+    """
+
+    def __init__(self, fleet: Fleet, nodes: NodeSelection, crew: Crew, reporter: Reporter) -> None:
+        self.fleet = fleet
+        self._nodes, self._crew, self._reporter = nodes, crew, reporter
+
+    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+        """See `Workers.map`."""
+        cores_taken = len(self._crew) > 0 and not self.fleet.gpus
+        return map_on_ray(function, calls, reserve=not cores_taken)
+
+    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
+        """See `Workers.agree`."""
+        trial = replace(trial, tell_kinds=bool(self._nodes.kinds))
+        before = len(self._crew)
+        agreed = self._crew.agree(trial, least)
+        left = self.fleet.workers - (before - len(self._crew))
+        self.fleet = replace(self.fleet, workers=left)
+        return agreed
+
+    def run(self, job: ShardJob) -> None:
+        """See `Workers.run`."""
+        # Others would have nothing to do.
+        self.fleet = replace(self.fleet, workers=min(self.fleet.workers, len(job.shards)))
+        self._crew.keep(self.fleet.workers)
+        Dispatcher(
+            lambda: self._crew.take(job.settings, job.load),
+            self.fleet.workers,
+            store_shards(job.records, job.shards),
+            job.rows,
+            epoch=job.epoch,
+            commit=job.commit,
+            progress=job.progress,
+            warn=self._reporter.warn,
+            observer=Observer(job.trace),
+            shard_timeout=job.shard_timeout,
+            room=self._nodes.room if self.fleet.elastic else None,
+            leave_out=self._leave_out,
+        ).run(shard.number for shard in job.shards)
+
+    def _leave_out(self, gpu: IncompatibleGpu) -> int:
+        return self._nodes.leave_out(gpu, self._reporter)
+
+
+@contextlib.contextmanager
+def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorkers]:
+    """Connect to Ray or start it, choose the workers, and start them; end them at the end.
+
+    Raises:
+        OdtkError: Ray cannot be reached or started.
+        UsageError: the cluster has no room for the workers, or no GPU of a type that was asked for.
+    """
+    config = wanted.config
+    cpus = (config.workers or 1) * (wanted.threads or 1)
+    with session(config.address, cpus) as local:
+        nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
+        fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
+        module = engine_module(config.model, gpus=fleet.gpus)
+        start = actor_starter(fleet, nodes, None if wanted.own_engines else module)
+        crew = Crew(start, nodes, reporter)
+        # A launch is the least that a worker can have to do.
+        launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
+        crew.recruit(min(fleet.workers, -(-wanted.images // launch)))
+        # It takes a second, in which the workers do not need this process.
+        threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
+        try:
+            yield RayWorkers(fleet, nodes, crew, reporter)
+        finally:
+            crew.dismiss()

@@ -1,0 +1,51 @@
+"""Many calls of one function, as Ray tasks all over the cluster."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from odtk_ray.cluster.failures import task_error
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+T = TypeVar("T")
+
+
+def map_on_ray(
+    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, reserve: bool
+) -> list[T]:
+    """Call a function with each of some arguments; return what it returned, in their order.
+
+    Args:
+        function: runs in processes of Ray's; it must not raise for what a call may meet.
+        calls: the arguments of each call.
+        reserve: whether a task reserves a core; without, it runs beside workers that have them all
+            and wait. There are never more at once than cores.
+
+    Raises:
+        OdtkError: a call raised, or its process died again and again.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    task: Any = ray.remote(num_cpus=int(reserve), scheduling_strategy="SPREAD")(function)
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cores = max(int(resources.get("CPU", 1)), 1)
+    results: dict[int, T] = {}
+    running: dict[ObjectRef[T], int] = {}
+    waiting = iter(enumerate(calls))
+    try:
+        while len(results) < len(calls):
+            for number, arguments in itertools.islice(waiting, cores - len(running)):
+                running[task.remote(*arguments)] = number
+            done, _ = ray.wait(list(running))
+            for ref in done:
+                results[running.pop(ref)] = ray.get(ref)
+    except RayError as error:
+        for ref in running:
+            ray.cancel(ref)
+        raise task_error(error) from error
+    return [results[number] for number in range(len(calls))]

@@ -1,0 +1,39 @@
+"""Picture sizes from file headers, where the annotation file has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from odtk_ray.cluster.workers import Workers
+from odtk_ray.images.image_sizes import read_sizes
+from odtk_ray.settings import ExifPolicy
+
+# A header takes 0.1 ms, and the process of a task a second to start: up to this many headers are
+# read by the driver itself, and this many by each call.
+_PATHS_A_CALL = 5000
+
+
+def fill_sizes(records: pa.Table, exif: ExifPolicy, workers: Workers) -> pa.Table:
+    """Fill in missing widths and heights from image headers; those that cannot be read stay 0.
+
+    A file without a readable header is still planned: its worker reports what is wrong.
+
+    Args:
+        records: table of RECORD_SCHEMA.
+        exif: what turns pictures.
+        workers: read the headers, if there are many.
+    """
+    widths, heights = (records[c].to_numpy().copy() for c in ("width", "height"))
+    unknown = np.flatnonzero((widths <= 0) | (heights <= 0))
+    if len(unknown) == 0:
+        return records
+    paths = records["path"].take(unknown).to_pylist()
+    groups = [(paths[i : i + _PATHS_A_CALL], exif) for i in range(0, len(paths), _PATHS_A_CALL)]
+    parts = workers.map(read_sizes, groups) if len(groups) > 1 else [read_sizes(paths, exif)]
+    sizes = np.concatenate(parts)
+    widths[unknown], heights[unknown] = sizes[:, 0], sizes[:, 1]
+    for name, column in (("width", widths), ("height", heights)):
+        position = records.schema.get_field_index(name)
+        records = records.set_column(position, records.schema.field(name), pa.array(column))
+    return records

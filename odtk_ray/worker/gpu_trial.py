@@ -1,0 +1,79 @@
+"""Finds what a worker's GPU can do: launch batch and decoder of the plan depend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.engines.loader import EngineLoader
+from odtk_ray.engines.protocol import Engine
+from odtk_ray.settings import Decoder
+
+# Share of the GPU's memory that must stay free once the largest shape is ready: for decoded
+# pictures, the graphs of the other shapes and everything else that allocates.
+_FREE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class GpuTrial:
+    """What a worker tries: kernels, decoders, and an engine of the largest planned shape.
+
+    Attributes:
+        load: creates the engine; its settings have the launch batch that is tried.
+        decoder: the decoder that the user asked for.
+        kernels_needed: whether the run cannot do without the CUDA kernels.
+        tell_kinds: whether kinds of GPUs are told apart.
+    """
+
+    load: EngineLoader
+    decoder: Decoder | None = None
+    kernels_needed: bool = False
+    tell_kinds: bool = False
+
+
+def find_abilities(decoder: Decoder | None) -> GpuAbilities:
+    """Find whether the kernels run, and which decoders work."""
+    try:
+        import cuda_ops
+
+        device = cuda_ops.Device()
+    except Exception as error:  # PyCUDA and the driver raise many types
+        remark = f"the CUDA kernels cannot be used, PyTorch computes instead: {error}"
+        return GpuAbilities(False, (), (remark,))
+    try:
+        return _decoders(device) if decoder != "cpu" else GpuAbilities(True, (), ())
+    finally:
+        device.close()
+
+
+def _decoders(device: Any) -> GpuAbilities:
+    """Open each kind of GPU decoder: their pixels differ."""
+    from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegDecoder
+
+    keys: list[str] = []
+    reasons: dict[str, None] = {}
+    for kind in JPEG_KINDS:
+        try:
+            jpeg = JpegDecoder(device, threads=1, kinds=[kind])
+            jpeg.close()
+            keys.append(jpeg.key)
+        except Exception as error:  # so do nvImageCodec and its libraries
+            reasons[str(error)] = None
+    remarks = () if keys else (f"the CPU decodes JPEGs: {'; '.join(reasons)}",)
+    return GpuAbilities(True, tuple(keys), remarks)
+
+
+def leaves_memory(engine: Engine[Any], load: EngineLoader) -> bool:
+    """Return whether an engine with its largest shape leaves enough of the GPU's memory."""
+    measured: Any = engine
+    if not load.settings.kernels:  # torch allocates when it computes
+        measured.launch([], load.shapes[0])()
+    free, total = measured.memory()
+    return bool(free >= _FREE_SHARE * total)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU's memory was too small."""
+    # By name, since neither torch nor PyCUDA need be installed.
+    return type(error).__name__ in ("OutOfMemoryError", "MemoryError")
