@@ -127,11 +127,12 @@ def plan(folder: Path) -> None:
     from odtk_ray.run.plan_run import make_run_plan
     from odtk_ray.shards.run_folder import RunFolder
     from odtk_ray.worker.fleet import Fleet
+    from odtk_ray.worker.warm_up import Needs
 
     report = Silent()
     inputs = read_inputs(settings(folder), report)
     draft = draft_run(inputs, open_run_model(inputs), report)
-    workers = LocalWorkers(Fleet(workers=1, gpus=False, threads=2))
+    workers = LocalWorkers(Fleet(workers=1, gpus=False, threads=2), Needs())
     RunFolder.create(
         settings(folder).run_folder,
         make_run_plan(draft, workers, report, draft.loader(None, inspect_machine)),

@@ -36,6 +36,7 @@ from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut_shards
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.worker.shard_worker import ShardWork, WorkerSettings
+from odtk_ray.worker.warm_up import Needs
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -72,7 +73,7 @@ class Stand(Worker):
     """An actor in the place of several workers: it looks at no picture and finds some things."""
 
     def __init__(self, settings: WorkerSettings, case: Case) -> None:
-        super().__init__()
+        super().__init__(Needs())
         load = EngineLoader("", "", "auto", settings.run, make=lambda *_: StoredEngine())
         self.prepare(settings, load)
         self._case = case

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import socket
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +16,7 @@ from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import touch, with_retries
 from odtk_ray.worker.gpu_trial import GpuTrial
 from odtk_ray.worker.shard_worker import ShardWorker, WorkerSettings
+from odtk_ray.worker.warm_up import Needs
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -40,13 +38,11 @@ class Worker(ShardWorker):
     """The actor; after a crash the driver starts another and hands out its shards again.
 
     Args:
-        needed: module that its engine will need; it is imported while the driver plans.
+        needs: what its engine will need.
     """
 
-    def __init__(self, needed: str | None = None) -> None:
-        super().__init__(worker_name())
-        self._imports = threading.Thread(target=_import, args=(needed,), daemon=True)
-        self._imports.start()
+    def __init__(self, needs: Needs) -> None:
+        super().__init__(worker_name(), needs)
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs
@@ -57,7 +53,6 @@ class Worker(ShardWorker):
         Raises:
             UsageError: the model cannot be used, on any GPU.
         """
-        self._imports.join()
         kind = ""
         try:
             if trial.tell_kinds and (gpus := trial.load.inspect().gpus):
@@ -76,19 +71,11 @@ class Worker(ShardWorker):
             OdtkError: this worker cannot.
         """
         check_access(settings)
-        self._imports.join()  # two threads that import the same can meet half of a module
         try:
             check_gpu_type(settings.gpu_types, settings.inspect)
             return super().prepare(settings, load)
         except IncompatibleGpu as error:
             raise _here(error) from None
-
-
-def _import(module: str | None) -> None:
-    if module is None:
-        return
-    with contextlib.suppress(Exception):  # `prepare` will say what is wrong with it
-        importlib.import_module(module)
 
 
 def _here(error: OdtkError) -> IncompatibleGpu:
@@ -136,7 +123,7 @@ def check_access(settings: WorkerSettings) -> None:
 
 
 def actor_starter(
-    fleet: Fleet, nodes: NodeSelection, needed: str | None
+    fleet: Fleet, nodes: NodeSelection, needs: Needs
 ) -> Callable[[], ActorHandle[Any]]:
     """Return a function that starts one actor, on a GPU or on its threads' cores.
 
@@ -146,7 +133,7 @@ def actor_starter(
     Args:
         fleet: the workers.
         nodes: those that take part.
-        needed: module that every engine needs.
+        needs: what every engine needs.
     """
     import ray
 
@@ -163,7 +150,7 @@ def actor_starter(
     def start() -> ActorHandle[Any]:
         selector = nodes.selector() if fleet.gpus else {}
         placed = factory.options(label_selector=selector) if selector else factory
-        actor: ActorHandle[Any] = placed.remote(needed)
+        actor: ActorHandle[Any] = placed.remote(needs)
         return actor
 
     return start

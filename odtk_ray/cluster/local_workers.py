@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from odtk_ray.cluster.failures import worker_error
@@ -24,6 +25,7 @@ from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.worker.fleet import Fleet, physical_cores
 from odtk_ray.worker.gpu_trial import GpuTrial
 from odtk_ray.worker.shard_worker import ShardWork, ShardWorker
+from odtk_ray.worker.warm_up import Needs
 
 T = TypeVar("T")
 
@@ -39,12 +41,13 @@ class LocalWorkers:
 
     Args:
         fleet: one worker.
+        needs: what its engine will need.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, needs: Needs) -> None:
         self.fleet = fleet
         kind = "GPU 0" if fleet.gpus else "CPU"
-        self._worker = ShardWorker(f"{kind} on {socket.gethostname()}")
+        self._worker = ShardWorker(f"{kind} on {socket.gethostname()}", needs)
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See `Workers.map`; threads do it."""
@@ -130,7 +133,9 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
     if len(gpus) > 1:
         reporter.note(f"--local uses one of {len(gpus)} GPUs")
     threads = wanted.threads or (4 if gpus else physical_cores())
-    workers = LocalWorkers(Fleet(1, bool(gpus), threads))
+    fleet = Fleet(1, bool(gpus), threads)
+    # A thread of the driver's opens the model, and imports most of what the engine needs.
+    workers = LocalWorkers(fleet, replace(wanted.needs(fleet), module=None))
     try:
         yield workers
     finally:

@@ -19,7 +19,7 @@ from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.task_map import map_on_ray
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
-from odtk_ray.engines.loader import IncompatibleGpu, engine_module
+from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.reporter import Reporter
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
@@ -95,9 +95,8 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
     with session(config.address, cpus) as local:
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
-        module = engine_module(config.model, gpus=fleet.gpus)
-        start = actor_starter(fleet, nodes, None if wanted.own_engines else module)
-        crew = Crew(start, nodes, reporter)
+        needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
+        crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
         crew.recruit(min(fleet.workers, -(-wanted.images // launch)))

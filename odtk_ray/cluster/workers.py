@@ -11,14 +11,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray.artifacts.engine_set import EngineSet
+from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.config import InferConfig
 from odtk_ray.dispatch.agreement import GpuAbilities
-from odtk_ray.engines.loader import EngineLoader
+from odtk_ray.engines.loader import EngineLoader, engine_module
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
 from odtk_ray.worker.shard_worker import WorkerSettings
+from odtk_ray.worker.warm_up import Needs
 
 T = TypeVar("T")
 
@@ -42,6 +44,20 @@ class WorkersWanted:
     engine_set: EngineSet | None
     inspect: InspectMachine
     own_engines: bool = False
+
+    def needs(self, fleet: Fleet, *, mixed: bool = False) -> Needs:
+        """Return what every engine will need.
+
+        Args:
+            fleet: the workers.
+            mixed: whether their GPUs are of several kinds.
+        """
+        if self.own_engines:
+            return Needs()
+        model = self.config.model
+        gpu = fleet.gpus and not is_onnx(model)  # ONNX Runtime has its own kernels
+        module = engine_module(model, gpus=fleet.gpus)
+        return Needs(module, gpu, self.config.decoder, mixed)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def _try_gpus(
 ) -> RunSettings:
     """Add to the settings what the workers' GPUs can do."""
     batches = draft.model.batches
-    trial = GpuTrial(load, draft.inputs.config.decoder, kernels_needed=batches is not None)
+    trial = GpuTrial(load, kernels_needed=batches is not None)
     gpu = workers.agree(trial, batches[0] if batches else 1)
     for remark in gpu.remarks:
         reporter.warn(remark)

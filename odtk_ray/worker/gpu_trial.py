@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,34 +23,39 @@ class GpuTrial:
 
     Attributes:
         load: creates the engine; its settings have the launch batch that is tried.
-        decoder: the decoder that the user asked for.
         kernels_needed: whether the run cannot do without the CUDA kernels.
         tell_kinds: whether kinds of GPUs are told apart.
     """
 
     load: EngineLoader
-    decoder: Decoder | None = None
     kernels_needed: bool = False
     tell_kinds: bool = False
 
 
-def find_abilities(decoder: Decoder | None) -> GpuAbilities:
-    """Find whether the kernels run, and which decoders work."""
+@contextlib.contextmanager
+def found_abilities(decoder: Decoder | None, *, every: bool) -> Iterator[GpuAbilities]:
+    """Find whether the kernels run and which decoders work; hold the GPU's context meanwhile.
+
+    Args:
+        decoder: the decoder that the user asked for.
+        every: whether to find all decoders that work, not only the best.
+    """
     try:
         import cuda_ops
 
         device = cuda_ops.Device()
     except Exception as error:  # PyCUDA and the driver raise many types
         remark = f"the CUDA kernels cannot be used, PyTorch computes instead: {error}"
-        return GpuAbilities(False, (), (remark,))
+        yield GpuAbilities(False, (), (remark,))
+        return
     try:
-        return _decoders(device) if decoder != "cpu" else GpuAbilities(True, (), ())
+        yield GpuAbilities(True, (), ()) if decoder == "cpu" else _decoders(device, every)
     finally:
         device.close()
 
 
-def _decoders(device: Any) -> GpuAbilities:
-    """Open each kind of GPU decoder: their pixels differ."""
+def _decoders(device: Any, every: bool) -> GpuAbilities:
+    """Open the kinds of GPU decoders, the best first: their pixels differ."""
     from odtk_ray.images.nvimagecodec import JPEG_KINDS, JpegDecoder
 
     keys: list[str] = []
@@ -60,6 +67,8 @@ def _decoders(device: Any) -> GpuAbilities:
             keys.append(jpeg.key)
         except Exception as error:  # so do nvImageCodec and its libraries
             reasons[str(error)] = None
+        if keys and not every:
+            break
     remarks = () if keys else (f"the CPU decodes JPEGs: {'; '.join(reasons)}",)
     return GpuAbilities(True, tuple(keys), remarks)
 

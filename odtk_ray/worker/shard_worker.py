@@ -22,7 +22,8 @@ from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.shards.sightings import sightings
 from odtk_ray.storage.retry import is_waiting
-from odtk_ray.worker.gpu_trial import GpuTrial, find_abilities, is_out_of_memory, leaves_memory
+from odtk_ray.worker.gpu_trial import GpuTrial, is_out_of_memory, leaves_memory
+from odtk_ray.worker.warm_up import Needs, WarmUp
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,10 +85,12 @@ class ShardWorker:
 
     Args:
         name: of the worker, for people.
+        needs: what its engine will need.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, needs: Needs) -> None:
         self.name = name
+        self._warm_up = WarmUp(needs)
         self._settings: WorkerSettings
         self._detector: Detector | None = None
         self._made_with: RunSettings | None = None
@@ -112,7 +115,7 @@ class ShardWorker:
             OdtkError: this GPU cannot take part, or the model cannot be used.
         """
         with self._making:
-            found = find_abilities(trial.decoder)
+            found = self._warm_up.abilities()
             if trial.kernels_needed and not found.kernels:
                 raise OdtkError(
                     "TensorRT plans need the CUDA kernels", found.remarks[0], "pip install pycuda"
@@ -174,6 +177,7 @@ class ShardWorker:
         return None
 
     def _make(self, load: EngineLoader) -> Detector:
+        self._warm_up.wait_for_imports()
         settings = load.settings
         self._detector = Detector(
             load,
@@ -181,6 +185,7 @@ class ShardWorker:
             launch_batch=settings.launch_batch,
             threads=settings.threads,
         )
+        self._warm_up.end()
         self._made_with = replace(settings, compiled=())
         return self._detector
 

@@ -21,6 +21,7 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.worker.shard_worker import ShardWork, ShardWorker, WorkerSettings
+from odtk_ray.worker.warm_up import Needs
 
 IMAGES = 32  # a shard
 PREP = Preprocessing(resize=32, max_size=64)
@@ -65,7 +66,7 @@ def test_a_worker_leaves_a_shard_alone_that_it_has_not_begun(folder, block):
         digest=folder.digest,
         run=run_settings(preprocessing=PREP, launch_batch=2),
     )
-    worker = ShardWorker("here")
+    worker = ShardWorker("here", Needs())
     worker.prepare(settings, EngineLoader("", "", "auto", settings.run, make=lambda *_: engine))
 
     def run(shard):

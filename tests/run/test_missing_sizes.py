@@ -8,6 +8,7 @@ from odtk_ray.cluster.local_workers import LocalWorkers
 from odtk_ray.run import missing_sizes
 from odtk_ray.run.missing_sizes import fill_sizes
 from odtk_ray.worker.fleet import Fleet
+from odtk_ray.worker.warm_up import Needs
 
 
 @pytest.mark.parametrize("paths_a_call", [1000, 3])
@@ -23,7 +24,7 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(tmp_path, monkeypat
     field = records.schema.field(column)
     paths = pa.array([str(tmp_path / name) for name in names], field.type)
     records = records.set_column(column, field, paths)
-    filled = fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2)))
+    filled = fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2), Needs()))
     assert filled.schema == records.schema
     assert filled["width"].to_pylist() == [7] * 4 + [20 + i for i in range(4, 10)] + [0, 0]
     assert filled["height"].to_pylist() == [9] * 4 + [30] * 6 + [0, 0]
@@ -31,4 +32,4 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(tmp_path, monkeypat
 
 def test_nothing_unknown_needs_no_ray():
     records = make_records([1, 2])
-    assert fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2))) is records
+    assert fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2), Needs())) is records
