@@ -10,11 +10,14 @@ import signal
 import time
 from pathlib import Path
 
-from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.agreement import Answer, GpuAbilities
+from odtk_ray.engines.loader import FullGpu
 from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.exports.check.check_export import Unavailable
+from odtk_ray.worker.shard_worker import ShardWorker
+from odtk_ray.worker.warm_up import Needs
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 A10G = Gpu("NVIDIA A10G", "8.6")
@@ -85,14 +88,28 @@ def silent(use=None):
     return found
 
 
-def limited(settings):
-    """A probe's trial on a GPU with room for so many pictures."""
-    room = int(os.environ["TEST_ROOM"])
-    if settings.launch_batch > room:
-        return None
-    return GpuAbilities(
-        True, ("nvimgcodec-0.9.0-hybrid",), (f"room {room}",), settings.launch_batch
-    )
+class LimitedWorker(ShardWorker):
+    """A worker whose GPU has room for so many pictures; things happen to it, once each."""
+
+    def __init__(self):
+        super().__init__(f"worker {os.environ['TEST_NAME']}", Needs())
+
+    def try_for(self, trial):
+        _strike(os.environ.get("TEST_TRIAL", ""))
+        wait_for = os.environ.get("TEST_WAITS_FOR")
+        while wait_for and not os.path.exists(wait_for):
+            time.sleep(0.05)
+        room, batch = int(os.environ["TEST_ROOM"]), trial.load.settings.launch_batch
+        kind = str(trial.load.inspect().gpus[0]) if trial.tell_kinds else ""
+        decoders = ("nvimgcodec-0.9.0-hybrid",)
+        found = GpuAbilities(True, decoders, (f"room {room}",), batch) if batch <= room else None
+        return Answer(self.name, kind, found)
+
+    def prepare(self, settings, load):
+        _strike(os.environ.get("TEST_PREPARE", ""))
+        if load.settings.launch_batch > int(os.environ["TEST_ROOM"]):
+            raise FullGpu(f"{self.name} has no memory for it")
+        return super().prepare(settings, load)
 
 
 def answer(kind, mark=None, content=None):

@@ -78,8 +78,12 @@ class Detector:
     def close(self) -> None:
         """Close the engine, in its own thread, and end all threads; no detection may be running."""
         self._decoders.shutdown(cancel_futures=True)
-        self._engine_thread.submit(self._engine.close).result()
+        self._engine_thread.submit(self._end_engine).result()
         self._engine_thread.shutdown()
+
+    def _end_engine(self) -> None:
+        self._engine.close()
+        del self._engine  # what belongs to this thread is freed in it
 
     def use(self, call: Callable[[Engine[Any]], T]) -> T:
         """Return what a function returns that is called with the engine, in the engine's thread."""
