@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tempfile import gettempdir
 from typing import Any
 
+from odtk_ray.cluster.private_ray import small_ray
 from odtk_ray.cluster.private_token import private_token
 from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
@@ -93,14 +94,7 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
-                ray.init(
-                    address="local",
-                    num_cpus=max(cpus, len(os.sched_getaffinity(0))),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-                )
+                _start_here(cpus)
         except Exception as error:  # Ray raises bare ones too, as where a node takes long to start
             raise _no_ray(address, error) from error
         if threading.current_thread() is threading.main_thread():
@@ -111,6 +105,21 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             yield not address
         finally:
             ray.shutdown()
+
+
+def _start_here(cpus: int) -> None:
+    """Start Ray on this machine, with the processes that a run needs."""
+    import ray
+
+    with small_ray():
+        ray.init(
+            address="local",
+            num_cpus=max(cpus, len(os.sched_getaffinity(0))),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
+        )
 
 
 def _no_ray(address: str | None, error: Exception) -> OdtkError:
