@@ -26,7 +26,7 @@ from odtk_ray.run import pipeline
 class _Session:
     """A session with nothing behind it, started here."""
 
-    def __init__(self, address, cpus):
+    def __init__(self, address, cpus, metrics_port=None):
         assert address is None
 
     def __enter__(self):
