@@ -58,6 +58,7 @@ def infer(
     local: bool = False,
     decoder: Decoder | None = None,
     address: str | None = None,
+    metrics_port: int | None = None,
     gpu_type: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     fallback: str | None = None,
@@ -121,6 +122,8 @@ def infer(
         decoder: What decodes JPEGs. Default: the GPU where it can.
         address: Address of the Ray cluster, or auto. Default: RAY_ADDRESS, else Ray is started
             here.
+        metrics_port: Port where Prometheus finds the metrics of a run that starts Ray here; it
+            starts seconds later. Default: no metrics.
         gpu_type: GPUs to use: by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all.
         wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
             of `gpu_type`. Default: do not wait.

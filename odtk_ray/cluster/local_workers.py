@@ -123,6 +123,7 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
     for flag, given in {
         "--address": config.address,
         "--gpu-type": config.gpu_type,
+        "--metrics-port": config.metrics_port,
         "--workers": (config.workers or 1) > 1,
     }.items():
         if given:

@@ -92,7 +92,7 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
     """
     config = wanted.config
     cpus = (config.workers or 1) * (wanted.threads or 1)
-    with session(config.address, cpus) as local:
+    with session(config.address, cpus, config.metrics_port) as local:
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)

@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Collection, Iterator
 from tempfile import gettempdir
 from typing import Any
 
+from odtk_ray.cluster.private_ray import small_ray
 from odtk_ray.cluster.private_token import private_token
 from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
@@ -22,27 +24,32 @@ _LOCAL_OBJECT_STORE_BYTES = 512 << 20
 
 
 @contextlib.contextmanager
-def session(address: str | None, cpus: int) -> Iterator[bool]:
+def session(address: str | None, cpus: int, metrics_port: int | None = None) -> Iterator[bool]:
     """Connect to the cluster at `address` or `RAY_ADDRESS`, or start one on this machine.
 
     Args:
         address: of a cluster; None takes `RAY_ADDRESS`, and without it starts Ray here.
         cpus: CPU slots that a cluster started here must have.
+        metrics_port: where a cluster started here offers its metrics; None starts it without.
 
     Yields:
         whether Ray was started here.
 
     Raises:
+        UsageError: there is a `metrics_port`, and Ray is not started here.
         OdtkError: the cluster does not answer, or Ray does not start.
     """
     # Ray will change this default, and warns about it in every run that reserves no GPU.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    if ray.is_initialized():  # by the calling program, which keeps its session
+    running = ray.is_initialized()
+    address = address or os.environ.get("RAY_ADDRESS")
+    if metrics_port is not None:
+        _check_metrics_port(metrics_port, ours=not running and not address)
+    if running:  # by the calling program, which keeps its session
         yield False
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         check_answers(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -51,14 +58,7 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             else:
-                ray.init(
-                    address="local",
-                    num_cpus=max(cpus, len(os.sched_getaffinity(0))),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-                )
+                _start_here(cpus, metrics_port)
         except Exception as error:  # Ray raises bare ones too, as where a node takes long to start
             raise _no_ray(address, error) from error
         if threading.current_thread() is threading.main_thread():
@@ -69,6 +69,43 @@ def session(address: str | None, cpus: int) -> Iterator[bool]:
             yield not address
         finally:
             ray.shutdown()
+
+
+def _start_here(cpus: int, metrics_port: int | None) -> None:
+    """Start Ray on this machine: with few processes, or with all of its own for its metrics."""
+    import ray
+
+    with small_ray() if metrics_port is None else contextlib.nullcontext():
+        ray.init(
+            address="local",
+            num_cpus=max(cpus, len(os.sched_getaffinity(0))),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
+            _metrics_export_port=metrics_port,
+        )
+
+
+def _check_metrics_port(port: int, *, ours: bool) -> None:
+    """Refuse a port that is in use, or where the Ray is not `ours`.
+
+    Ray itself would wait half a minute for a port, and then not say what it waited for.
+    """
+    if not ours:
+        raise UsageError(
+            "--metrics-port is for a Ray that the run starts",
+            "this run uses a cluster, which has an endpoint of its own",
+        )
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", port))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OdtkError(
+                f"cannot use port {port} for metrics", why, "give another --metrics-port"
+            ) from error
 
 
 def _no_ray(address: str | None, error: Exception) -> OdtkError:

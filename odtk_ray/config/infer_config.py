@@ -143,6 +143,11 @@ class InferConfig:
         Option("Cluster", "Address of the Ray cluster, or auto.", "ADDRESS",
                "RAY_ADDRESS, else Ray is started here"),
     ] = None
+    metrics_port: Annotated[
+        int | None,
+        Option("Cluster", "Port where Prometheus finds the metrics of a run that starts Ray here; "
+               "it starts seconds later.", "PORT", "no metrics", minimum=1_024, maximum=65_535),
+    ] = None
     gpu_type: Annotated[
         tuple[str, ...], Option("Cluster", f"GPUs to use: {GPU_TYPES}", "TYPE")
     ] = ()
