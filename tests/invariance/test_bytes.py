@@ -76,6 +76,33 @@ def test_number_of_workers(undisturbed, checkpoint, photos, annotations, tmp_pat
     assert outputs(tmp_path) == undisturbed
 
 
+def test_one_process_without_ray(undisturbed, checkpoint, photos, annotations, tmp_path, quiet):
+    infer(config(checkpoint, photos, annotations, tmp_path, 1, local=True), quiet)
+    assert outputs(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_one_process_is_stopped_and_resumed(
+    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
+):
+    """After SIGKILL by the workers of a cluster, after SIGINT by one process again."""
+    local = ("--threads-per-worker", "1", "--local")
+    start = command(checkpoint, photos, annotations, tmp_path, 1, *local, how=how)
+    stopped = subprocess.run(start, capture_output=True, check=False)
+    assert stopped.returncode == (-how if how == signal.SIGKILL else 1)
+    if how != signal.SIGKILL:
+        assert b"--resume" in stopped.stderr
+        assert b"Traceback" not in stopped.stderr
+    assert not (tmp_path / "out.json").exists()
+    workers, more = (2, ()) if how == signal.SIGKILL else (1, ("--local",))
+    resume = command(checkpoint, photos, annotations, tmp_path, workers, "--resume", *more)
+    on_head = os.environ | {"RAY_ADDRESS": head.address}
+    done = subprocess.run(resume, env=on_head, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"resuming: " in done.stderr
+    assert outputs(tmp_path) == undisturbed
+
+
 def test_tiles_of_a_rotated_model(
     ray_session, rotated_checkpoint, photos, annotations, tmp_path, quiet
 ):

@@ -1,0 +1,105 @@
+"""`odtk-ray infer --local`: without Ray, and what contradicts that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from engines_for_tests import PixelEngine
+from synthetic import Quiet, picture
+
+from odtk_ray.cli.program import cli
+from odtk_ray.config import InferConfig
+from odtk_ray.errors import OdtkError
+from odtk_ray.run import missing_sizes
+from odtk_ray.run.pipeline import infer
+
+# Neither can be imported: what is missing shows by its name.
+WITHOUT = """
+import sys
+sys.modules["ray"] = None
+from odtk_ray.cli.process import main
+main()
+"""
+
+
+@pytest.fixture
+def few(tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for seed in range(5):
+        picture(seed, 80, 60).save(folder / f"{seed}.jpg")
+    (folder / "5.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_run_needs_no_ray(checkpoint, few, tmp_path):
+    """Detection, drawing, a trace, and a file that is no picture."""
+    arguments = ["infer", checkpoint, "--images", few, "--local", "--resize", "64"]
+    arguments += ["--output", tmp_path / "out.json", "--draw", tmp_path / "drawn"]
+    arguments += ["--trace", tmp_path / "trace.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, check=False
+    )
+    assert done.returncode == 3, done.stderr.decode()
+    assert len(json.loads((tmp_path / "out.json").read_text())["images"]) == 6
+    assert len(list((tmp_path / "drawn").iterdir())) == 5
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert any(event["name"] == "shard 0" for event in events)
+
+
+def test_sizes_of_many_files_are_read_here(few, tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(missing_sizes, "_PATHS_A_CALL", 2)
+    config = InferConfig(str(checkpoint), str(few), output=(str(tmp_path / "o.json"),), local=True)
+    summary = infer(config, Quiet(), PixelEngine)
+    assert (summary.images, summary.failed) == (6, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--workers", "2"], "--workers"),
+        (["--address", "10.0.0.1:6379"], "--address"),
+        (["--gpu-type", "H100"], "--gpu-type"),
+        (["--metrics-port", "8080"], "--metrics-port"),
+    ],
+)
+def test_what_needs_ray_is_refused(checkpoint, few, flags, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["infer", str(checkpoint), "--images", str(few), "--local", *flags]
+    outcome = CliRunner().invoke(cli, arguments)
+    assert outcome.exit_code == 2
+    assert f"error: --local and {named} contradict each other" in outcome.stderr
+    assert not (tmp_path / "detections.json.run").exists()
+
+
+class Failing(PixelEngine):
+    """Fails at the third launch, as a GPU may; and then no more."""
+
+    launches = 0
+
+    def detect(self, pictures, shape):
+        Failing.launches += 1
+        if Failing.launches == 3:
+            raise RuntimeError("CUDA error: an illegal memory access\nand more")
+        return super().detect(pictures, shape)
+
+
+def test_an_engine_that_fails_ends_the_run_and_is_resumed(few, tmp_path, checkpoint, monkeypatch):
+    from odtk_ray.shards import cut_shards
+
+    monkeypatch.setattr(cut_shards, "shard_size", lambda images, launch_batch: 2)
+    config = InferConfig(str(checkpoint), str(few), output=(str(tmp_path / "o.json"),), local=True)
+    with pytest.raises(OdtkError, match="a worker failed: RuntimeError: CUDA error") as caught:
+        infer(config, Quiet(), Failing)
+    assert "--resume" in caught.value.hint
+    report = Quiet()
+    resumed = InferConfig(
+        str(checkpoint), str(few), output=(str(tmp_path / "o.json"),), local=True, resume=True
+    )
+    summary = infer(resumed, report, Failing)
+    assert summary.images == 6
+    assert 0 < summary.detected < 6
