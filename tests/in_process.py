@@ -57,13 +57,14 @@ class _Dispatcher:
         self._commit, self._observer, self._progress = commit, observer, progress
 
     def run(self, shards):
-        workers = itertools.cycle([self._start() for _ in range(self._count)])
+        workers = [self._start() for _ in range(self._count)]
+        turns = itertools.cycle(workers)
         for number, shard in enumerate(shards):
             ref = self._refs[shard]
             attempt = f"{self._epoch}.{number}"
             work = ShardWork(ref.offset, ref.length, shard, attempt, frozenset(), singly=False)
-            self._commit(next(workers).run(ref.block, work))
-            self._progress(0)
+            self._commit(next(turns).run(ref.block, work))
+            self._progress(0, sum(worker.progress().tiles for worker in workers))
         self._observer.close()
 
 

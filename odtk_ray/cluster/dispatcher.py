@@ -45,8 +45,8 @@ class Dispatcher:
         rows: record indices of each shard, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with the receipts of shards that are done, one or several at a time.
-        progress: called with the number of images done in shards that are not committed yet, at
-            least every second.
+        progress: called with the number of images done in shards that are not committed yet, and
+            of windows done by all workers, at least every second.
         warn: receives remarks about workers.
         observer: records finished shards and crashes.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
@@ -64,7 +64,7 @@ class Dispatcher:
         *,
         epoch: int,
         commit: Callable[..., object],
-        progress: Callable[[int], None],
+        progress: Callable[[int, int], None],
         warn: Callable[[str], None],
         observer: Observer,
         shard_timeout: float | None = None,
@@ -177,7 +177,7 @@ class Dispatcher:
             if receipts:
                 self._commit(*receipts)
             if done:
-                self._progress(self._dispatch.images_in_progress)
+                self._progress(self._dispatch.images_in_progress, self._dispatch.windows_done)
 
     def _end_call(self, ref: ObjectRef[Any]) -> Receipt | None:
         """Process the end of a call; return the receipt if it ended a shard."""
@@ -225,7 +225,7 @@ class Dispatcher:
         for worker in dispatch.workers:
             if worker.ready and worker.assignments and worker not in self._asked:
                 self._ask(worker)
-        self._progress(dispatch.images_in_progress)
+        self._progress(dispatch.images_in_progress, dispatch.windows_done)
         self._observer.queue(dispatch.pending)
 
     def _crashed(self, worker: WorkerState, error: Exception) -> None:

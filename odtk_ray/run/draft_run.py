@@ -27,7 +27,7 @@ from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from odtk_ray.reporter import Reporter
+    from odtk_ray.reporter import RunReporter
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RunDraft:
         return (self.config.workers or 1) * (self.threads or 1)
 
 
-def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
+def draft_run(config: InferConfig, reporter: RunReporter) -> RunDraft:
     """Read the model, images and annotations that the user named, and reject what cannot work.
 
     Raises:
@@ -96,6 +96,7 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         if digest and digest != run.plan.settings.annotations and same_images(_find(config), run):
             reporter.note(f"{config.annotations} has changed: it is scored as it is now")
             digest = run.plan.settings.annotations
+        reporter.stage("reading the model")
         draft = replace(_open_model(config, digest), run=run)
         check_resume(run, config, draft.settings)
         check_drawing(config, run.plan.records)
@@ -107,8 +108,10 @@ def draft_run(config: InferConfig, reporter: Reporter) -> RunDraft:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
     # Images before the model: torch takes 500 MiB, in addition to the memory that parsing needs.
+    reporter.stage("reading the annotations" if config.annotations else "listing the images")
     dataset = _find(config)
     check_drawing(config, dataset.records)
+    reporter.stage("reading the model")
     draft = _open_model(config, dataset.digest)
     model = draft.opened.model
     classes = map_classes(

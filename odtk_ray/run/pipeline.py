@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
@@ -15,6 +19,7 @@ from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.worker import WorkerSettings, worker_starter
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
+from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
@@ -88,6 +93,8 @@ def infer(
     """
     check_files(config)
     draft = draft_run(config, reporter)
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    reporter.stage(f"connecting to Ray at {address}" if address else "starting Ray")
     with session(config.address, draft.local_cpus) as local:
         nodes = select_nodes(config, draft.engine_set, inspect, reporter)
         fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=nodes.left_out)
@@ -96,6 +103,7 @@ def infer(
             run = resume_run(draft.run, fleet, reporter)
         else:
             plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
+            reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
         # Others would have nothing to do.
         fleet = replace(fleet, workers=min(fleet.workers, max(len(run.missing_shards()), 1)))
@@ -124,6 +132,8 @@ def run_shards(
     shards = run.missing_shards()
     reporter.begin(len(run.plan.records), run.images_done)
     if shards:
+        on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")
+        reporter.stage(f"loading the model on {on}")
         settings = WorkerSettings(
             run_dir=run.path,
             token_file=run.token_file,
@@ -148,10 +158,26 @@ def run_shards(
             shard_timeout=config.shard_timeout,
             room=nodes.room if fleet.elastic else None,
             leave_out=functools.partial(leave_out, nodes, reporter),
-            progress=lambda more: reporter.progress(run.images_done + more, run.images_failed),
+            progress=progress_teller(run, reporter),
         )
         dispatcher.run(shard.number for shard in shards)
     reporter.end()
+
+
+def progress_teller(run: RunFolder, reporter: RunReporter) -> Callable[[int, int], None]:
+    """Return a function that tells of images done beyond those committed, and of windows done."""
+    prep, total = run.plan.settings.preprocessing, 0
+    if prep.tile is not None:
+        rows = np.concatenate([shard.rows for shard in run.missing_shards()])
+        width, height = (run.plan.records[side].to_numpy()[rows] for side in ("width", "height"))
+        total = count_windows(width, height, prep.tile, prep.overlap)
+
+    def tell(images: int, windows: int) -> None:
+        if total:
+            reporter.windows(windows, total)
+        reporter.progress(run.images_done + images, run.images_failed)
+
+    return tell
 
 
 def leave_out(nodes: NodeSelection, reporter: Reporter, incompatible: IncompatibleGpu) -> int:
@@ -196,7 +222,10 @@ def finish(
     run.check_owner()
     receipts: list[Receipt] = list(run.committed.values())
     say_what_was_seen(config, run, reporter)
+    reporter.stage("writing the outputs")
     outputs.publish()
+    if config.annotations:
+        reporter.stage("scoring the detections")
     files = [*config.output, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:
         for finding in scores.findings:
@@ -205,6 +234,7 @@ def finish(
             reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
     if config.draw:
+        reporter.stage("drawing")
         drawn, problems = draw_run(config, run)
         files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:

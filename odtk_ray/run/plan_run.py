@@ -24,14 +24,14 @@ from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.session import Fleet
-    from odtk_ray.reporter import Reporter
+    from odtk_ray.reporter import Reporter, RunReporter
     from odtk_ray.run.draft_run import RunDraft
 
 
 def make_run_plan(
     draft: RunDraft,
     fleet: Fleet,
-    reporter: Reporter,
+    reporter: RunReporter,
     load: EngineLoader,
     trial_nodes: Sequence[NodeIds] = ((),),
 ) -> RunPlan:
@@ -40,7 +40,7 @@ def make_run_plan(
     Args:
         draft: the run as known so far.
         fleet: the workers.
-        reporter: receives remarks about decisions.
+        reporter: receives remarks about decisions, and what is being done.
         load: creates a worker's engine; no GPU is tried if the caller supplies engines.
         trial_nodes: the nodes on which to try it, one group for each kind of GPU.
     """
@@ -54,6 +54,7 @@ def make_run_plan(
             f"--batch {config.batch} over {fleet.workers} workers: launches of "
             f"{counted(launch_batch, 'image')}"
         )
+    reporter.stage("reading the sizes of the images")
     records = fill_sizes(dataset.records, pre.exif)
     say_exported_size(config, pre, records, reporter)
     if draft.batches is not None:
@@ -68,6 +69,7 @@ def make_run_plan(
     if is_onnx(config.model) or load.make is not None:
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus:
+        reporter.stage("trying what the GPUs can do")
         load = replace(load, shapes=list(network_shapes(records, pre)))
         settings = _try_gpus(draft, settings, load, fleet, reporter, trial_nodes)
         settings = _choose_compiled(draft, settings, network_shapes(records, pre), fleet, reporter)
