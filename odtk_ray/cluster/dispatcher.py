@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.dispatch.worker_state import Assignment, WorkerState
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
 
@@ -103,6 +105,8 @@ class Dispatcher:
             for worker in self._dispatch.workers:
                 self._start_actor(worker)
             self._work(now)
+            if self._observer.traces:
+                self._hear_moments()
         finally:
             for actor in self._actors.values():
                 ray.kill(actor)  # frees its cores or GPU
@@ -176,6 +180,7 @@ class Dispatcher:
         finally:  # finished shards count, even if another worker ends the run
             if receipts:
                 self._commit(*receipts)
+                note_moment(Moment.COMMITTED)
             if done:
                 self._progress(self._dispatch.images_in_progress, self._dispatch.windows_done)
 
@@ -227,6 +232,22 @@ class Dispatcher:
                 self._ask(worker)
         self._progress(dispatch.images_in_progress, dispatch.windows_done)
         self._observer.queue(dispatch.pending)
+
+    def _hear_moments(self) -> None:
+        """Ask the workers for the moments of their starts; some may not answer in time."""
+        import ray
+        from ray.exceptions import RayError
+
+        calls = {
+            self._actors[worker].moments.options(concurrency_group=WATCH).remote(): worker
+            for worker in self._dispatch.workers
+            if worker.ready
+        }
+        refs = list(calls)
+        answered = ray.wait(refs, num_returns=len(refs), timeout=_WATCH_INTERVAL)[0] if refs else []
+        for ref in answered:
+            with contextlib.suppress(RayError):
+                self._observer.moments(calls[ref], ray.get(ref))
 
     def _crashed(self, worker: WorkerState, error: Exception) -> None:
         """Process the loss of a worker; start another unless that is pointless."""

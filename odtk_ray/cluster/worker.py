@@ -19,6 +19,7 @@ from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.errors import OdtkError
+from odtk_ray.moments import Moment, note_moment, noted_moments, process_start
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
@@ -98,6 +99,8 @@ class Worker:
     """The actor; after a crash the driver starts another and hands out its shards again."""
 
     def __init__(self, settings: WorkerSettings, make_engine: MakeEngine) -> None:
+        note_moment(Moment.PROCESS, process_start())
+        note_moment(Moment.CALLED)
         self._name = worker_name()  # first: Ray asks for it if the rest of the constructor raises
         check_access(settings)  # before a model is loaded, which may take minutes
         self._settings = settings
@@ -119,6 +122,7 @@ class Worker:
         except IncompatibleGpu as error:
             error.node = node_id()
             raise
+        note_moment(Moment.READY)
 
     def __repr__(self) -> str:
         return self._name  # which Ray shows in its dashboard, lists and logs
@@ -127,6 +131,10 @@ class Worker:
         """Report the images done of the shards it holds; the first answer means "ready"."""
         with self._lock:
             return Progress(dict(self._done), self._tiles, is_waiting(), self._name)
+
+    def moments(self) -> dict[Moment, float]:
+        """Return when this process got how far, in seconds since 1970."""
+        return noted_moments()
 
     def recall(self, shard: int) -> None:
         """Hand back a shard that has not begun: its call returns None."""

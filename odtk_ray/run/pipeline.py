@@ -24,6 +24,7 @@ from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
+from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
@@ -91,11 +92,14 @@ def infer(
     Raises:
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
+    begin_moments()
     check_files(config)
     draft = draft_run(config, reporter)
+    note_moment(Moment.MODEL_READ)
     address = config.address or os.environ.get("RAY_ADDRESS")
     reporter.stage(f"connecting to Ray at {address}" if address else "starting Ray")
     with session(config.address, draft.local_cpus) as local:
+        note_moment(Moment.RAY_UP)
         nodes = select_nodes(config, draft.engine_set, inspect, reporter)
         fleet = choose_fleet(config.workers, draft.threads, local=local, left_out=nodes.left_out)
         load = draft.loader(make_engine, inspect)
@@ -105,6 +109,7 @@ def infer(
             plan = make_run_plan(draft, fleet, reporter, load, nodes.trial_nodes)
             reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+        note_moment(Moment.PLANNED)
         # Others would have nothing to do.
         fleet = replace(fleet, workers=min(fleet.workers, max(len(run.missing_shards()), 1)))
         before = run.images_done
