@@ -41,7 +41,7 @@ def fingerprint(
     if not torch_free:
         import torch
 
-        versions["torch"] = torch.__version__
+        versions["torch"] = str(torch.__version__)  # else unpickling it would import torch
     if is_onnx(config.model):
         versions["onnxruntime"] = import_onnxruntime().__version__
     return RunSettings(
