@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from odtk_ray.cli.run_count import RunCount
 
+# Characters of a line with room for a bar beside the figures, of which the time left comes last.
+_WIDE = 80
+
 
 class LiveLine:
     """Rewrites the last line of the terminal; what is printed meanwhile goes above it."""
@@ -30,15 +33,19 @@ class LiveLine:
         self._line.start()
 
     def show(self, count: RunCount) -> None:
-        """Show a bar, and figures beside it."""
+        """Show a bar, and figures beside it; where there is no room only the figures."""
         from rich.progress import BarColumn, TextColumn
 
-        if self._line is None or self._bar is None:
-            self.stop()
-            self._line = _make_line(TextColumn("detecting"), BarColumn(), _text(), transient=False)
-            self._bar = self._line.add_task("", total=count.all_units)
-            self._line.start()
-        self._line.update(self._bar, completed=count.units, description=_figures(count))
+        figures = _figures(count)
+        if self._line is not None and self._bar is not None:
+            self._line.update(self._bar, completed=count.units, description=figures)
+            return
+        self.stop()
+        self._line = _make_line(TextColumn("detecting"), BarColumn(), _text(), transient=False)
+        if self._line.console.width < _WIDE:
+            self._line.columns = (_text(),)
+        self._bar = self._line.add_task(figures, total=count.all_units, completed=count.units)
+        self._line.start()
 
     def stop(self) -> None:
         """Remove what is being done; a bar stays where it is."""

@@ -93,6 +93,14 @@ def test_remarks_go_above_the_live_line_and_keep_their_lines(on_screen):
     assert [line for line in lines if "starting Ray" in line and "note" in line] == []
 
 
+def test_a_narrow_window_has_the_figures_without_the_bar(on_screen, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    seen = on_screen(watch)
+    assert "10/10  1 failed" in seen
+    assert "0:00:00" in seen
+    assert "detecting" not in seen
+
+
 def test_names_on_the_live_line_are_printable(on_screen):
     def connect():
         with Console() as screen:
