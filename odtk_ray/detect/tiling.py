@@ -55,8 +55,9 @@ def count_windows(
     widths: NDArray[np.int32], heights: NDArray[np.int32], tile: int, overlap: int
 ) -> int:
     """Count the windows of pictures of these sizes in pixels; a picture without a size has one."""
-    step = tile - overlap
-    across, down = (-(-np.maximum(side - tile, 0) // step) + 1 for side in (widths, heights))
+    across, down = (
+        -(-np.maximum(side - tile, 0) // (tile - overlap)) + 1 for side in (widths, heights)
+    )
     return int(np.dot(across.astype(np.int64), down.astype(np.int64)))
 
 
