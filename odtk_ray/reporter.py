@@ -19,11 +19,17 @@ class Reporter(Protocol):
 class RunReporter(Reporter, Protocol):
     """Receives the remarks and the progress of a run."""
 
+    def stage(self, text: str) -> None:
+        """Report what the run does from now on, as "starting Ray"; comes from any thread."""
+
     def begin(self, total: int, done: int) -> None:
         """Report that detection starts; `done` images are finished by an earlier run."""
 
     def progress(self, done: int, failed: int) -> None:
         """Report how many images are done so far, and how many of those failed."""
+
+    def windows(self, done: int, total: int) -> None:
+        """Report, with `--tile`, how many of the windows that this run has to do are done."""
 
     def end(self) -> None:
         """Report that detection is over."""
@@ -43,6 +49,10 @@ class LogReporter:
         """See `Reporter`."""
         self._logger.warning(_joined(text, hint))
 
+    def stage(self, text: str) -> None:
+        """See `RunReporter`."""
+        self._logger.info("%s", text)
+
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
         self._logger.info("detecting in %d images, %d are done", total, done)
@@ -50,6 +60,10 @@ class LogReporter:
     def progress(self, done: int, failed: int) -> None:
         """See `RunReporter`."""
         self._logger.debug("%d images are done, %d failed", done, failed)
+
+    def windows(self, done: int, total: int) -> None:
+        """See `RunReporter`."""
+        self._logger.debug("%d of %d windows are done", done, total)
 
     def end(self) -> None:
         """See `RunReporter`."""

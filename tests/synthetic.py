@@ -88,6 +88,14 @@ class Quiet:
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.seen: list[tuple[int, int]] = []
+        self.stages: list[str] = []
+        self.windows_seen: list[tuple[int, int]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def windows(self, done: int, total: int) -> None:
+        self.windows_seen.append((done, total))
 
     def note(self, text: str, hint: str = "") -> None:
         self.notes.append(f"{text}\n  hint: {hint}" if hint else text)

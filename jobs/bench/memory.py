@@ -20,6 +20,7 @@ import numpy as np
 from inputs import write_model
 from measure import end_stage, machine, stage, table
 from numpy.typing import NDArray
+from silent import Silent
 
 from odtk_ray.config import InferConfig
 from odtk_ray.shards import cut_shards
@@ -178,25 +179,6 @@ def evaluate(folder: Path) -> None:
     if (scores := score_run(settings(folder), reopened(folder))) is None:
         raise RuntimeError("the run has no ground truth")
     print("\n".join(scores.metrics.lines()), file=sys.stderr)
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str, hint: str = "") -> None:
-        """Ignore it."""
-
-    def warn(self, text: str, hint: str = "") -> None:
-        """Ignore it."""
-
-    def begin(self, total: int, done: int) -> None:
-        """Ignore it."""
-
-    def progress(self, done: int, failed: int) -> None:
-        """Ignore it."""
-
-    def end(self) -> None:
-        """Ignore it."""
 
 
 STAGES = ("input", "plan", "make up shards", "merge", "evaluate")

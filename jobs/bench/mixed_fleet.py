@@ -20,6 +20,7 @@ from inputs import write_model
 from measure import load, machine
 from numpy.typing import NDArray
 from PIL import Image
+from silent import Silent
 
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.protocol import HostEngine
@@ -50,29 +51,20 @@ class SleepingEngine(HostEngine):
         return [nothing] * len(pictures)
 
 
-class Clock:
+class Clock(Silent):
     """A reporter that notes when images were done."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, int]] = []
 
-    def note(self, text: str, hint: str = "") -> None:
-        """Ignore it."""
-
     def warn(self, text: str, hint: str = "") -> None:
         """Print it, since it spoils the measurement."""
         print(f"warning: {text}")
-
-    def begin(self, total: int, done: int) -> None:
-        """Ignore it."""
 
     def progress(self, done: int, failed: int) -> None:
         """Note the time of every change."""
         if not self.seen or done != self.seen[-1][1]:
             self.seen.append((time.monotonic(), done))
-
-    def end(self) -> None:
-        """Ignore it."""
 
     def seconds(self, total: int) -> tuple[float, int]:
         """Return the seconds from the first images done to the last, and the images in between."""

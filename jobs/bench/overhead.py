@@ -27,6 +27,7 @@ import numpy as np
 from inputs import HEIGHT, WIDTH, write_model, write_pictures
 from measure import Timing, TreeCpu, load, machine, table
 from numpy.typing import NDArray
+from silent import Silent
 
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.protocol import Engine, EngineFactory, HostEngine
@@ -128,23 +129,14 @@ def plain_model(
 
 
 @dataclass
-class Stages:
+class Stages(Silent):
     """A reporter that notes when a run passes from one stage to the next."""
 
     times: list[float] = field(default_factory=list)
 
-    def note(self, text: str, hint: str = "") -> None:
-        """Ignore it."""
-
-    def warn(self, text: str, hint: str = "") -> None:
-        """Ignore it."""
-
     def begin(self, total: int, done: int) -> None:
         """Note that the run plan is written."""
         self.times.append(time.time())
-
-    def progress(self, done: int, failed: int) -> None:
-        """Ignore it."""
 
     def end(self) -> None:
         """Note that the last shard is committed."""

@@ -157,7 +157,7 @@ def dispatch(run: RunFolder, case: Case, tree: TreeCpu, profile: bool) -> dict[s
         {shard.number: shard.rows for shard in run.plan.shards},
         epoch=run.epoch,
         commit=run.commit,
-        progress=lambda _: None,
+        progress=lambda images, windows: None,
         warn=lambda text: print(text, file=sys.stderr),
         observer=Observer(None),
     )

@@ -52,7 +52,8 @@ def _print(text: str, err: bool) -> None:
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    click.echo(text, err=err, color=_wanted())
+    # By name: else click would write to the file behind the stream, into a line that is live.
+    click.echo(text, file=stream, color=_wanted())
 
 
 def _wanted() -> bool | None:

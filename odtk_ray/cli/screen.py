@@ -1,20 +1,22 @@
-"""What a run looks like: a live bar on a terminal, a line every ten seconds elsewhere."""
+"""What a run looks like: a live line on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from odtk_ray.cli.colours import echo
+from odtk_ray.cli.live_line import LiveLine
 from odtk_ray.cli.printable import cut, printable
+from odtk_ray.cli.run_count import RunCount
 from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
 
@@ -31,10 +33,11 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._total = self._before = self._done = self._failed = 0
-        self._started = self._spoken = time.monotonic()
+        self._live = LiveLine() if _can_rewrite_lines() and not quiet else None
+        self._stage = ""
+        self._count: RunCount | None = None  # while images are detected in
+        self._spoken = time.monotonic()
+        self._lock = threading.Lock()  # stages come from any thread
 
     def __enter__(self) -> Console:
         return self
@@ -45,7 +48,7 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop_bar()
+        self.end()
 
     def note(self, text: str, hint: str = "") -> None:
         """See `RunReporter`."""
@@ -61,67 +64,65 @@ class Console:
         """See `RunReporter`."""
         _remark("warning", text, hint)
 
+    def stage(self, text: str) -> None:
+        """See `RunReporter`."""
+        with self._lock:
+            self._stage = text
+            if self._count is not None and self._count.begun:
+                return  # the bar says more
+            if self._live is not None:
+                self._live.say(text)
+            else:
+                self._speak(text)
+
     def begin(self, total: int, done: int) -> None:
         """See `RunReporter`."""
-        self._total, self._before, self._done = total, done, done
-        self._started = self._spoken = time.monotonic()
-        if sys.stderr.isatty() and not self._quiet:
-            self._start_bar()
+        with self._lock:
+            self._count = RunCount(total, done)
+
+    def windows(self, done: int, total: int) -> None:
+        """See `RunReporter`."""
+        with self._lock:
+            if self._count is not None:
+                self._count.see_windows(done, total)
 
     def progress(self, done: int, failed: int) -> None:
         """See `RunReporter`."""
-        # A shard that is run again after a crash starts from zero; the bar does not go back.
-        self._done, self._failed = max(done, self._done), failed
-        if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, completed=self._done, failed=failed, rate=f"{self._rate():.1f}"
-            )
-        elif not self._quiet and time.monotonic() - self._spoken >= _LINE_INTERVAL:
-            self._spoken = time.monotonic()
-            echo(self._line(), err=True)
+        with self._lock:
+            if self._count is None:
+                return
+            self._count.see(done, failed)
+            if self._live is None:
+                self._speak(_line(self._count, self._stage))
+            elif self._count.begun:
+                self._live.show(self._count)
 
     def end(self) -> None:
         """See `RunReporter`."""
-        self._stop_bar()
+        with self._lock:
+            self._count = None
+            if self._live is not None:
+                self._live.stop()
 
-    def _rate(self) -> float:
-        return (self._done - self._before) / max(time.monotonic() - self._started, 1e-9)
+    def _speak(self, text: str) -> None:
+        """Print a line, unless another was printed lately."""
+        if not self._quiet and time.monotonic() - self._spoken >= _LINE_INTERVAL:
+            self._spoken = time.monotonic()
+            echo(text, err=True)
 
-    def _line(self) -> str:
-        rate = self._rate()
-        left = f"{(self._total - self._done) / rate:,.0f} s left" if rate else "starting"
-        return (
-            f"[{self._done:,}/{self._total:,}] {self._failed:,} failed, {rate:,.1f} img/s, {left}"
-        )
 
-    def _start_bar(self) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+def _can_rewrite_lines() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-        self._bar = Progress(
-            TextColumn("detecting"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]:,} failed"),
-            TextColumn("{task.fields[rate]} img/s"),
-            TimeRemainingColumn(),
-            console=RichConsole(stderr=True),
-        )
-        self._task = self._bar.add_task(
-            "", total=self._total, completed=self._done, failed=0, rate="-"
-        )
-        self._bar.start()
 
-    def _stop_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+def _line(count: RunCount, stage: str) -> str:
+    done = f"[{', '.join(count.parts)}]"
+    if not count.begun:
+        return f"{done} {stage}"
+    line = f"{done} {count.failed:,} failed"
+    if (left := count.seconds_left) is None:
+        return line
+    return f"{line}, {count.rate:,.1f} {count.unit}/s, {left:,.0f} s left"
 
 
 def _remark(label: str, text: str, hint: str) -> None:

@@ -12,6 +12,7 @@ from odtk_ray.dispatch.agreement import Answer
 from odtk_ray.dispatch.worker_state import DEPTH, Progress
 from odtk_ray.engines.loader import EngineLoader, IncompatibleGpu
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.moments import Moment, note_moment, noted_moments, process_start
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import touch, with_retries
 from odtk_ray.worker.gpu_trial import GpuTrial
@@ -42,10 +43,16 @@ class Worker(ShardWorker):
     """
 
     def __init__(self, needs: Needs) -> None:
+        note_moment(Moment.PROCESS, process_start())
+        note_moment(Moment.CALLED)
         super().__init__(worker_name(), needs)
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs
+
+    def moments(self) -> dict[Moment, float]:
+        """Return when this process got how far, in seconds since 1970."""
+        return noted_moments()
 
     def try_for(self, trial: GpuTrial) -> Answer:
         """Try the GPU; what speaks against it is part of the answer.

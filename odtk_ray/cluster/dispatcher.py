@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.dispatch.worker_state import Assignment, Progress, WorkerState
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.worker.shard_worker import ShardWork
@@ -51,8 +53,8 @@ class Dispatcher:
         rows: record indices of each shard, in processing order.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with the receipts of shards that are done, one or several at a time.
-        progress: called with the number of images done in shards that are not committed yet, at
-            least every second.
+        progress: called with the number of images done in shards that are not committed yet, and
+            of windows done by all workers, at least every second.
         warn: receives remarks about workers.
         observer: records finished shards and crashes.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
@@ -70,7 +72,7 @@ class Dispatcher:
         *,
         epoch: int,
         commit: Callable[..., object],
-        progress: Callable[[int], None],
+        progress: Callable[[int, int], None],
         warn: Callable[[str], None],
         observer: Observer,
         shard_timeout: float | None = None,
@@ -109,6 +111,8 @@ class Dispatcher:
             for worker in self._dispatch.workers:
                 self._start_actor(worker)
             self._work(now)
+            if self._observer.traces:
+                self._hear_moments()
         finally:
             for actor in self._actors.values():
                 ray.kill(actor)  # frees its cores or GPU
@@ -183,8 +187,9 @@ class Dispatcher:
         finally:  # finished shards count, even if another worker ends the run
             if receipts:
                 self._commit(*receipts)
+                note_moment(Moment.COMMITTED)
             if done:
-                self._progress(self._dispatch.images_in_progress)
+                self._progress(self._dispatch.images_in_progress, self._dispatch.windows_done)
 
     def _end_call(self, ref: ObjectRef[Any]) -> Receipt | None:
         """Process the end of a call; return the receipt if it ended a shard."""
@@ -235,8 +240,24 @@ class Dispatcher:
         for worker in dispatch.workers:
             if worker.ready and worker.assignments and worker not in self._asked:
                 self._ask(worker)
-        self._progress(dispatch.images_in_progress)
+        self._progress(dispatch.images_in_progress, dispatch.windows_done)
         self._observer.queue(dispatch.pending)
+
+    def _hear_moments(self) -> None:
+        """Ask the workers for the moments of their starts; some may not answer in time."""
+        import ray
+        from ray.exceptions import RayError
+
+        calls = {
+            self._actors[worker].moments.options(concurrency_group=WATCH).remote(): worker
+            for worker in self._dispatch.workers
+            if worker.ready
+        }
+        refs = list(calls)
+        answered = ray.wait(refs, num_returns=len(refs), timeout=_WATCH_INTERVAL)[0] if refs else []
+        for ref in answered:
+            with contextlib.suppress(RayError):
+                self._observer.moments(calls[ref], ray.get(ref))
 
     def _lost(self, worker: WorkerState) -> None:
         """Forget a worker's actor and its calls, and end what may be left of it."""

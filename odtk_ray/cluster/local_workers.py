@@ -18,6 +18,7 @@ from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.worker_state import DEPTH, Assignment
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.records import WORK_COLUMNS
 from odtk_ray.reporter import Reporter
@@ -109,7 +110,9 @@ class LocalWorkers:
                 if receipt is not None and seconds is not None:
                     trace.shard(assignment.worker, receipt, seconds)
                     job.commit(receipt)
-            job.progress(sum(self._worker.progress().done.values()))
+                    note_moment(Moment.COMMITTED)
+            said = self._worker.progress()
+            job.progress(sum(said.done.values()), said.tiles)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from odtk_ray.cluster.trace import Trace
 from odtk_ray.dispatch.worker_state import WorkerState
+from odtk_ray.moments import Moment
 from odtk_ray.shards.shard_file import Receipt
 
 
 class Observer:
-    """Records finished shards and crashes for the dispatcher.
+    """Records starts of workers, finished shards and crashes for the dispatcher.
 
     Ray adds `ray_` to the metrics' names; the images a second of the fleet are the rate of
     `odtk_images`.
@@ -27,6 +30,15 @@ class Observer:
         self._crashes = Counter("odtk_crashes", "Workers that died or hung.", of_worker)
         self._rate = Gauge("odtk_images_per_second", "Of each worker, lately.", of_worker)
         self._depth = Gauge("odtk_queue_depth", "Shards that no worker has yet.")
+
+    @property
+    def traces(self) -> bool:
+        """Whether there will be a trace."""
+        return self._trace.wanted
+
+    def moments(self, worker: WorkerState, noted: Mapping[Moment, float]) -> None:
+        """Record when a worker got how far, in seconds since 1970."""
+        self._trace.moments(worker, noted)
 
     def shard(self, worker: WorkerState, receipt: Receipt, seconds: float) -> None:
         """Record that a shard is done; `seconds` is the time that it took by itself."""

@@ -71,8 +71,8 @@ class ShardJob:
         shards: the shards to be done, in the order in which they are handed out.
         epoch: the driver's number, so that file names of different drivers differ.
         commit: called with the receipts of shards that are done, one or several at a time.
-        progress: called with the number of images done in shards that are not committed yet, at
-            least every second.
+        progress: called with the number of images done in shards that are not committed yet, and
+            of windows done by all workers, at least every second.
         trace: file or URI for the trace; None keeps none.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, at least 120.
@@ -84,7 +84,7 @@ class ShardJob:
     shards: list[Shard]
     epoch: int
     commit: Callable[..., object]
-    progress: Callable[[int], None]
+    progress: Callable[[int, int], None]
     trace: str | None = None
     shard_timeout: float | None = None
 

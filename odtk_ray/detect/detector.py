@@ -19,6 +19,7 @@ from odtk_ray.engines.protocol import Content, Engine, Outcome
 from odtk_ray.errors import ImageError, OdtkError
 from odtk_ray.images.image_file import read_image_file
 from odtk_ray.images.resize import input_size
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.records import Detections, ImageResult
 from odtk_ray.settings import Preprocessing
 from odtk_ray.storage.retry import read_image
@@ -142,6 +143,7 @@ class Detector:
                 rows, started = launched.popleft()
                 # The next launches are queued already, so a GPU stays busy while this waits.
                 outcomes = started.result()()
+                note_moment(Moment.DETECTED)
                 for (slot, picture), outcome in zip(rows, outcomes, strict=True):
                     results[slot] = _to_image(picture, outcome)
                 on_done(len(rows))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odtk_ray.detect.detector import Detector, attempt
 from odtk_ray.engines.protocol import Content
@@ -48,6 +49,16 @@ def cut_windows(width: int, height: int, tile: int, overlap: int) -> list[Window
     columns, rows = (_starts(length, tile, overlap) for length in (width, height))
     w, h = min(tile, width), min(tile, height)
     return [(x, y, w, h) for y in rows for x in columns]
+
+
+def count_windows(
+    widths: NDArray[np.int32], heights: NDArray[np.int32], tile: int, overlap: int
+) -> int:
+    """Count the windows of pictures of these sizes in pixels; a picture without a size has one."""
+    across, down = (
+        -(-np.maximum(side - tile, 0) // (tile - overlap)) + 1 for side in (widths, heights)
+    )
+    return int(np.dot(across.astype(np.int64), down.astype(np.int64)))
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:

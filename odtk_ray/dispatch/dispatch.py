@@ -65,6 +65,7 @@ class Dispatch:
         self._slots = workers  # of workers, those given up included
         self._timeout = shard_timeout
         self._crashes = 0  # in a row
+        self._lost_windows = 0  # done by processes that are gone
         self._seconds: deque[float] = deque(maxlen=256)  # of the last shards, for their median
         self._last_call = now
 
@@ -81,6 +82,11 @@ class Dispatch:
             held = {assignment.task.shard for assignment in worker.assignments}
             done |= {shard: images for shard, images in worker.done.items() if shard in held}
         return sum(done.values())
+
+    @property
+    def windows_done(self) -> int:
+        """Windows of tiled pictures done, as last reported; those that a crash undid count too."""
+        return self._lost_windows + sum(worker.tiles for worker in self.workers)
 
     def assignments(self, now: float) -> list[Assignment]:
         """Hand out suspects, then shards; every worker gets its first before any its second."""
@@ -170,6 +176,7 @@ class Dispatch:
         if self._crashes == CRASHES_IN_A_ROW:
             raise OdtkError("the workers crash on every shard", why, RESUME)
         worker.deaths += 1
+        self._lost_windows += worker.tiles
         for task in worker.lose():
             self._suspects.crashed(task)
         if worker.deaths < DEATHS_IN_A_ROW:

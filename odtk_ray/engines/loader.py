@@ -14,6 +14,7 @@ from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine, inspect_machine
 from odtk_ray.engines.protocol import Engine, EngineFactory
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.settings import AnchorGeneration, RunSettings
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class EngineLoader:
         from odtk_ray.engines.pytorch import PyTorchEngine
         from odtk_ray.model.checkpoint import load_checkpoint
 
+        note_moment(Moment.IMPORTED)
         return PyTorchEngine(
             load_checkpoint(path, self.anchors, expect=sha256),
             self.settings.postprocessing,
@@ -157,6 +159,7 @@ class EngineLoader:
         from odtk_ray.engines.cuda import CudaEngine
         from odtk_ray.model.checkpoint import load_checkpoint
 
+        note_moment(Moment.IMPORTED)
         settings = self.settings
         return CudaEngine(
             load_checkpoint(path, self.anchors, expect=sha256),

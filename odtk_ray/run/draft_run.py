@@ -27,7 +27,7 @@ from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from odtk_ray.reporter import Reporter
+    from odtk_ray.reporter import Reporter, RunReporter
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RunDraft:
         )
 
 
-def read_inputs(config: InferConfig, reporter: Reporter) -> RunInputs:
+def read_inputs(config: InferConfig, reporter: RunReporter) -> RunInputs:
     """Read the images and annotations that the user named, or the run to resume.
 
     Raises:
@@ -131,6 +131,7 @@ def read_inputs(config: InferConfig, reporter: Reporter) -> RunInputs:
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
+    reporter.stage("reading the annotations" if config.annotations else "listing the images")
     dataset = _find(config)
     check_drawing(config, dataset.records)
     return RunInputs(config, dataset.digest, engine_set, dataset=dataset)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from odtk_ray.cluster.local_workers import local_workers
 from odtk_ray.cluster.workers import ShardJob, Workers, WorkersWanted
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
+from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.evaluation.score_run import Scores, score_run
+from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
@@ -92,6 +97,7 @@ def infer(
     Raises:
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
+    begin_moments()
     check_files(config)
     inputs = read_inputs(config, reporter)
     wanted = WorkersWanted(
@@ -102,14 +108,19 @@ def infer(
         inspect,
         own_engines=make_engine is not None,
     )
+    reporter.stage(say_start(config))
     with open_model_beside(inputs) as opening, open_workers(wanted, reporter) as workers:
+        note_moment(Moment.RAY_UP)
+        reporter.stage("reading the model")
         draft = draft_run(inputs, opening.result(), reporter)
         load = draft.loader(make_engine, inspect)
         if inputs.run:
             run = resume_run(inputs.run, workers.fleet, reporter)
         else:
             plan = make_run_plan(draft, workers, reporter, load)
+            reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+        note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:
@@ -122,6 +133,14 @@ def infer(
     return summary
 
 
+def say_start(config: InferConfig) -> str:
+    """Say what takes the first seconds: Ray, beside which a checkpoint is read."""
+    if config.local:
+        return "reading the model"
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    return f"connecting to Ray at {address}" if address else "starting Ray"
+
+
 @contextlib.contextmanager
 def open_model_beside(inputs: RunInputs) -> Iterator[Future[RunModel]]:
     """Open the model, a checkpoint in a thread: torch takes long, and Ray can start meanwhile."""
@@ -130,6 +149,7 @@ def open_model_beside(inputs: RunInputs) -> Iterator[Future[RunModel]]:
 
     with ThreadPoolExecutor(1, thread_name_prefix="model") as thread:
         opening = thread.submit(open_run_model, inputs)
+        opening.add_done_callback(lambda _: note_moment(Moment.MODEL_READ))
         if not is_checkpoint(inputs.config):
             opening.result()  # what cannot work is refused before Ray starts
         yield opening
@@ -158,6 +178,9 @@ def run_shards(
     shards = run.missing_shards()
     reporter.begin(len(run.plan.records), run.images_done)
     if shards:
+        fleet = workers.fleet
+        on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")
+        reporter.stage(f"loading the model on {on}")
         settings = WorkerSettings(
             run_dir=run.path,
             token_file=run.token_file,
@@ -176,12 +199,28 @@ def run_shards(
             shards,
             run.epoch,
             commit=outputs.commit,
-            progress=lambda more: reporter.progress(run.images_done + more, run.images_failed),
+            progress=progress_teller(run, reporter),
             trace=config.trace,
             shard_timeout=config.shard_timeout,
         )
         workers.run(job)
     reporter.end()
+
+
+def progress_teller(run: RunFolder, reporter: RunReporter) -> Callable[[int, int], None]:
+    """Return a function that tells of images done beyond those committed, and of windows done."""
+    prep, total = run.plan.settings.preprocessing, 0
+    if prep.tile is not None:
+        rows = np.concatenate([shard.rows for shard in run.missing_shards()])
+        width, height = (run.plan.records[side].to_numpy()[rows] for side in ("width", "height"))
+        total = count_windows(width, height, prep.tile, prep.overlap)
+
+    def tell(images: int, windows: int) -> None:
+        if total:
+            reporter.windows(windows, total)
+        reporter.progress(run.images_done + images, run.images_failed)
+
+    return tell
 
 
 def find_canary(run: RunFolder) -> str | None:
@@ -218,7 +257,10 @@ def finish(
     run.check_owner()
     receipts: list[Receipt] = list(run.committed.values())
     say_what_was_seen(config, run, reporter)
+    reporter.stage("writing the outputs")
     outputs.publish()
+    if config.annotations:
+        reporter.stage("scoring the detections")
     files = [*config.output, *write_failures(config, run, reporter)]
     if (scores := score_run(config, run)) is not None:
         for finding in scores.findings:
@@ -227,6 +269,7 @@ def finish(
             reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
     if config.draw:
+        reporter.stage("drawing")
         drawn, problems = draw_run(config, run, workers)
         files.append(f"{config.draw} ({counted(drawn, 'picture')})")
         if problems:

@@ -22,20 +22,20 @@ from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 from odtk_ray.worker.gpu_trial import GpuTrial
 
 if TYPE_CHECKING:
-    from odtk_ray.reporter import Reporter
+    from odtk_ray.reporter import Reporter, RunReporter
     from odtk_ray.run.draft_run import RunDraft
     from odtk_ray.worker.fleet import Fleet
 
 
 def make_run_plan(
-    draft: RunDraft, workers: Workers, reporter: Reporter, load: EngineLoader
+    draft: RunDraft, workers: Workers, reporter: RunReporter, load: EngineLoader
 ) -> RunPlan:
     """Plan a new run; needs the workers, to read missing image sizes and to try GPUs.
 
     Args:
         draft: the run as known so far.
         workers: the workers, which have been started.
-        reporter: receives remarks about decisions.
+        reporter: receives remarks about decisions, and what is being done.
         load: creates a worker's engine; no GPU is tried if the caller supplies engines.
     """
     config, dataset, classes = draft.inputs.config, draft.inputs.dataset, draft.classes
@@ -48,6 +48,7 @@ def make_run_plan(
             f"--batch {config.batch} over {fleet.workers} workers: launches of "
             f"{counted(launch_batch, 'image')}"
         )
+    reporter.stage("reading the sizes of the images")
     records = fill_sizes(dataset.records, pre.exif, workers)
     say_exported_size(config, pre, records, reporter)
     if model.batches is not None:
@@ -62,6 +63,7 @@ def make_run_plan(
     if is_onnx(config.model) or load.make is not None:
         pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
     elif fleet.gpus:
+        reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
         shapes = network_shapes(records, pre)
         load = replace(load, settings=settings, shapes=list(shapes))
         settings = _try_gpus(draft, load, workers, reporter)

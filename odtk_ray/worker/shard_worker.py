@@ -16,6 +16,7 @@ from odtk_ray.dispatch.worker_state import Progress
 from odtk_ray.engines.loader import EngineLoader, FullGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.errors import OdtkError
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
@@ -159,6 +160,7 @@ class ShardWorker:
                     f"{counted(settings.run.launch_batch, 'picture')}"
                 ) from None
             detector.canary = settings.canary
+        note_moment(Moment.READY)
         return self.progress()
 
     @property

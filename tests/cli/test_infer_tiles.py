@@ -18,7 +18,7 @@ from test_infer import infer
 
 from odtk_ray.detect import tiling
 from odtk_ray.detect.detector import Detector
-from odtk_ray.detect.tiling import cut_windows, detect_tiled
+from odtk_ray.detect.tiling import count_windows, cut_windows, detect_tiled
 from odtk_ray.engines.protocol import HostEngine
 from odtk_ray.images import windows
 from odtk_ray.pictures.draw_detections import draw_detections
@@ -45,6 +45,18 @@ class SquareEngine(HostEngine):
             )
         box = np.array([[x.min(), y.min(), x.max(), y.max()]], np.float32)
         return Detections(np.array([len(x) / 5000], np.float32), box, np.zeros(1, np.int32))
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=3),
+    tile=st.integers(1, 200),
+    share=st.floats(0, 0.95),
+)
+def test_windows_are_counted_as_they_are_cut(sizes, tile, share):
+    overlap = int(tile * share)
+    widths, heights = np.array(sizes, np.int32).reshape(-1, 2).T
+    cut = [len(cut_windows(*size, tile, overlap)) for size in sizes]
+    assert count_windows(widths, heights, tile, overlap) == sum(cut)
 
 
 @given(

@@ -112,7 +112,7 @@ def test_the_driver_recalls_what_waits_and_gives_it_to_an_idle_worker(ray_sessio
         {shard: np.arange(IMAGES) for shard in (0, *others)},
         epoch=1,
         commit=lambda *more: receipts.extend(more),
-        progress=lambda images: None,
+        progress=lambda images, windows: None,
         warn=pytest.fail,
         observer=Observer(None),
     ).run((0, *others))

@@ -53,6 +53,18 @@ def test_workers_get_nothing_before_they_are_ready():
     assert {a.worker for a in made.assignments(2.0)} == {made.workers[1]}
 
 
+def test_windows_of_processes_that_are_gone_stay_counted():
+    made = dispatch(3, 2)
+    one, other = made.workers
+    report(made, one, 1.0, tiles=5)
+    report(made, other, 1.0, tiles=3)
+    assert made.windows_done == 8
+    made.crashed(one, "killed")
+    assert made.windows_done == 8
+    report(made, one, 2.0, tiles=2)  # of its new process
+    assert made.windows_done == 10
+
+
 def test_a_shard_counts_once_and_only_from_the_worker_that_has_it():
     made = dispatch(3, 1)
     first, second = made.assignments(1.0)

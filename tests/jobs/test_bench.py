@@ -12,6 +12,8 @@ import pytest
 from effort import long_case
 from PIL import Image
 
+from odtk_ray.moments import Moment
+
 BENCH = Path(__file__).parents[2] / "jobs" / "bench"
 
 
@@ -38,10 +40,50 @@ def test_lateness_tells_when_the_gpu_ran_dry(monkeypatch):
 
 
 def test_startup():
-    table, text = rows("startup.py", "--runs", "2")
+    table, text = rows("startup.py", "--runs", "2", "--starts", "0")
     assert " cores " in text
     assert set(table) == {"command", "odtk-ray --help", "python -c pass"}
     assert all(cell.endswith(" s") for cell in table["odtk-ray --help"])
+
+
+@pytest.mark.long
+@pytest.mark.cluster
+def test_the_time_line_of_a_start():
+    options = ("--runs", "1", "--starts", "1", "--images", "2", "--", "--threads-per-worker", "1")
+    table, text = rows("startup.py", *options)
+    heads = ("odtk-ray infer --threads-per-worker 1", "the least")
+    assert all(table[head] == ["s", "step", "all runs"] for head in heads)
+    assert {moment.value for moment in Moment} <= set(table)
+    first = float(table[Moment.DETECTED.value][0])
+    least = float(table["the results of one forward are on the host"][0])
+    assert least > 0
+    assert 0 < float(table[Moment.BEGUN.value][0]) < float(table[Moment.RAY_UP.value][0]) < first
+    assert f"on the host: {first:.2f} s; the least {least:.2f} s, " in text
+
+
+@pytest.mark.long
+@pytest.mark.cluster
+def test_ray_data():
+    _, text = rows("ray_data.py", "--images", "3", "--runs", "1", "--resize", "64")
+    assert "batch 2, 1 runs" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    ways = {line[1]: line for line in lines if line and line[0] == "3"}
+    assert set(ways) >= {"Ray Data", "odtk-ray infer"}
+    assert ways["Ray Data"][-1] == "1.00"
+    assert all(line[2].endswith(" s") for line in ways.values())
+
+
+def test_a_way_that_loses_a_picture_is_no_figure(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import ray_data
+
+    output = tmp_path / "o.parquet"
+    code = f"""import pyarrow as pa, pyarrow.parquet as pq
+pq.write_table(pa.table({{'path': ['a', 'b', 'b']}}), {str(output)!r})"""
+    with pytest.raises(RuntimeError, match="2 of 3 images are in the output"):
+        ray_data.time_command([sys.executable, "-c", code], output, 3)
+    assert ray_data.time_command([sys.executable, "-c", code], output, 2) > 0
+    assert not output.exists()  # the next run's must be its own
 
 
 @pytest.mark.long
