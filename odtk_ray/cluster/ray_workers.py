@@ -20,6 +20,7 @@ from odtk_ray.cluster.task_map import map_on_ray
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.engines.loader import IncompatibleGpu
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.reporter import Reporter
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
@@ -93,6 +94,7 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
     config = wanted.config
     cpus = (config.workers or 1) * (wanted.threads or 1)
     with session(config.address, cpus, config.metrics_port) as local:
+        note_moment(Moment.RAY_UP)
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)

@@ -110,7 +110,6 @@ def infer(
     )
     reporter.stage(say_start(config))
     with open_model_beside(inputs) as opening, open_workers(wanted, reporter) as workers:
-        note_moment(Moment.RAY_UP)
         reporter.stage("reading the model")
         draft = draft_run(inputs, opening.result(), reporter)
         load = draft.loader(make_engine, inspect)

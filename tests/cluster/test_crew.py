@@ -90,7 +90,7 @@ def run_shards(crew, folder, count, batch, workers, quiet):
         {shard: np.arange(IMAGES) + shard * IMAGES for shard in range(count)},
         epoch=run.epoch,
         commit=lambda *more: receipts.extend(more),
-        progress=lambda _: None,
+        progress=lambda *_: None,
         warn=quiet.warn,
         observer=Observer(None),
         leave_out=lambda gpu: nodes.leave_out(gpu, quiet),

@@ -34,8 +34,8 @@ def stages(config):
 def test_of_a_run_over_a_folder(config):
     assert stages(config) == [
         "listing the images",
-        "reading the model",
         "starting Ray",
+        "reading the model",
         "reading the sizes of the images",
         "writing the plan",
         "loading the model on 1 CPU worker",
@@ -59,8 +59,8 @@ def test_of_a_run_that_is_scored_and_drawn(config, tmp_path):
 def test_of_a_resumed_run(config):
     infer(replace(config, keep_run=True), Quiet(), PixelEngine)
     assert stages(replace(config, resume=True)) == [
-        "reading the model",
         "starting Ray",
+        "reading the model",
         "writing the outputs",
     ]
 
