@@ -5,6 +5,8 @@ It imports nothing heavy, so that a signal that comes early finds it in place.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from typing import NoReturn
 
@@ -27,4 +29,9 @@ def main() -> NoReturn:
         write_error("stopped")
         code = EXIT_FAILED
     stop_signals.leave(code)
-    sys.exit(streams.end(code))
+    code = streams.end(code)
+    if "torch" not in sys.modules:
+        sys.exit(code)
+    # To unload torch's libraries takes half a second more. The functions for the end are called.
+    atexit._run_exitfuncs()
+    os._exit(code)
