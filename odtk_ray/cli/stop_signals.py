@@ -5,6 +5,7 @@ The state is the process's, as signal handlers are.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from types import FrameType
@@ -14,6 +15,10 @@ from odtk_ray.cli.standard_streams import write_error
 from odtk_ray.errors import EXIT_FAILED
 
 _asked: list[int] = []  # the signals so far
+
+# Python code of the import system, and the seconds after which a signal within it comes again.
+_IMPORT_SYSTEM = importlib.__import__.__code__.co_filename
+_LATER = 0.01
 
 
 def listen() -> None:
@@ -34,6 +39,7 @@ def leave(code: int) -> None:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         os._exit(code)
 
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
@@ -50,6 +56,11 @@ def forget() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_filename == _IMPORT_SYSTEM:
+        # What is raised here may leave a lock taken, and threads that import would wait for ever.
+        signal.signal(signal.SIGALRM, lambda _, later: _stop(number, later))
+        signal.setitimer(signal.ITIMER_REAL, _LATER)
+        return
     _asked.append(number)
     if len(_asked) == 1:
         raise KeyboardInterrupt

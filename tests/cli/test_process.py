@@ -136,6 +136,39 @@ def test_a_signal_that_is_lost_in_a_destructor_can_be_sent_again():
     assert done.stderr == "warning: it could not be stopped at this moment: ask again\n"
 
 
+# A signal in the middle of the import system, where a thread holds the lock of all imports.
+IN_THE_IMPORT_SYSTEM = """
+import importlib, os, signal, sys, threading
+from odtk_ray.cli import stop_signals
+
+stop_signals.listen()
+code = importlib.__import__.__code__.co_filename
+
+def trace(frame, event, arg):
+    if frame.f_code.co_filename == code and frame.f_code.co_name == "_get_module_lock":
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return None
+
+sys.settrace(trace)
+try:
+    import decimal
+    while True:
+        signal.pause()
+except KeyboardInterrupt:
+    thread = threading.Thread(target=__import__, args=["fractions"])
+    thread.start()
+    thread.join(60)
+    print("free" if not thread.is_alive() else "locked", "decimal" in sys.modules)
+"""
+
+
+def test_a_signal_within_the_import_system_waits_for_its_end():
+    code = [sys.executable, "-c", IN_THE_IMPORT_SYSTEM]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert done.stdout == "free True\n"
+
+
 # Stops as our commands do, and has its standard input tell when the cleaning has ended.
 CLEANING = """
 import sys, time
