@@ -17,10 +17,20 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.run import missing_sizes
 from odtk_ray.run.pipeline import infer
 
-# Neither can be imported: what is missing shows by its name.
+# Ray cannot be imported.
 WITHOUT = """
 import sys
 sys.modules["ray"] = None
+from odtk_ray.cli.process import main
+main()
+"""
+
+
+# Says at its end which of the packages it has imported that a run does not need.
+LOOKING = """
+import atexit, sys
+UNNEEDED = {"ray", "torch._dynamo", "torch._inductor", "torchvision", "onnx", "tensorrt_rtx"}
+atexit.register(lambda: print("imported:", *sorted(UNNEEDED & set(sys.modules)), file=sys.stderr))
 from odtk_ray.cli.process import main
 main()
 """
@@ -49,6 +59,18 @@ def test_a_run_needs_no_ray(checkpoint, few, tmp_path):
     assert len(list((tmp_path / "drawn").iterdir())) == 5
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert any(event["name"] == "shard 0" for event in events)
+
+
+def test_nothing_is_imported_that_is_not_used(checkpoint, few, tmp_path):
+    """Each of them takes seconds, torch's compiler too."""
+    arguments = ["infer", checkpoint, "--images", few, "--local", "--resize", "64"]
+    arguments += ["--output", tmp_path / "out.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKING, *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.splitlines()[-1] == "imported:"
 
 
 def test_sizes_of_many_files_are_read_here(few, tmp_path, checkpoint, monkeypatch):
