@@ -35,7 +35,7 @@ from odtk_ray.records import ImageResult
 from odtk_ray.run.outputs import write_outputs
 from odtk_ray.shards import cut_shards
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.worker.shard_worker import ShardWork, WorkerSettings
+from odtk_ray.worker.shard_work import ShardWork, WorkerSettings
 from odtk_ray.worker.warm_up import Needs
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from odtk_ray.cli.standard_streams import write_error
 from odtk_ray.errors import EXIT_FAILED
 
 _asked: list[int] = []  # the signals so far
+_put_off: list[int] = []  # those of them that have had no effect yet
 
 # Python code of the import system, and the seconds after which a signal within it comes again.
 _IMPORT_SYSTEM = importlib.__import__.__code__.co_filename
@@ -58,7 +59,11 @@ def forget() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_code.co_filename == _IMPORT_SYSTEM:
         # What is raised here may leave a lock taken, and threads that import would wait for ever.
-        signal.signal(signal.SIGALRM, lambda _, later: _stop(number, later))
+        _put_off.append(number)
+        if len(_asked) + len(_put_off) > 2:
+            write_error("stopped")
+            os._exit(EXIT_FAILED)
+        signal.signal(signal.SIGALRM, _come_back)
         signal.setitimer(signal.ITIMER_REAL, _LATER)
         return
     _asked.append(number)
@@ -69,3 +74,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
         return
     write_error("stopped")
     os._exit(EXIT_FAILED)
+
+
+def _come_back(_: int, frame: FrameType | None) -> None:
+    """Let the signals that were put off have their effect, or put them off again."""
+    numbers = _put_off[:]
+    _put_off.clear()
+    for number in numbers:
+        _stop(number, frame)

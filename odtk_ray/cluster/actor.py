@@ -16,7 +16,8 @@ from odtk_ray.moments import Moment, note_moment, noted_moments, process_start
 from odtk_ray.storage import read_bytes
 from odtk_ray.storage.retry import touch, with_retries
 from odtk_ray.worker.gpu_trial import GpuTrial
-from odtk_ray.worker.shard_worker import ShardWorker, WorkerSettings
+from odtk_ray.worker.shard_work import WorkerSettings
+from odtk_ray.worker.shard_worker import ShardWorker
 from odtk_ray.worker.warm_up import Needs
 
 if TYPE_CHECKING:

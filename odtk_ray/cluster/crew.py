@@ -14,7 +14,7 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
 from odtk_ray.worker.gpu_trial import GpuTrial
-from odtk_ray.worker.shard_worker import WorkerSettings
+from odtk_ray.worker.shard_work import WorkerSettings
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -36,6 +36,9 @@ class Crew:
         start: starts an actor.
         nodes: the nodes that take part; those whose GPUs cannot are added to the ones left out.
         reporter: receives remarks.
+
+    Attributes:
+        left_out: number of GPUs that were tried and take no part.
     """
 
     def __init__(
@@ -44,15 +47,28 @@ class Crew:
         self._start, self._nodes, self._reporter = start, nodes, reporter
         self._actors: dict[int, ActorHandle[Any]] = {}
         self._numbers = itertools.count()
+        self._spare = 0
+        self.left_out = 0
         self._calls: dict[ObjectRef[Answer], int] = {}
 
     def __len__(self) -> int:
         return len(self._actors)
 
-    def recruit(self, count: int) -> None:
-        """Start actors; they import what their engines will need, and wait."""
+    def recruit(self, count: int, spare: int = 0) -> None:
+        """Start actors; they import what their engines will need, and wait.
+
+        Args:
+            count: how many have something to do.
+            spare: how many more the fleet has room for, in the place of those that are unfit.
+        """
         for _ in range(count):
-            self._actors[next(self._numbers)] = self._start()
+            self._start_one()
+        self._spare = spare
+
+    def _start_one(self) -> int:
+        number = next(self._numbers)
+        self._actors[number] = self._start()
+        return number
 
     def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
         """Have the actors try their GPUs; return what those that take part can do.
@@ -73,9 +89,15 @@ class Crew:
         while True:
             again = self._collect(agreement)
             now = time.monotonic()
-            again += agreement.retries(now)
-            for worker in again:
-                self._replace(worker)
+            if self._spare and agreement.wants_more(now):  # those that are unfit keep their GPUs
+                self._spare -= 1
+                again.append(another := self._start_one())
+                agreement.joined(another)
+            else:
+                unsettled = agreement.retries(now)
+                for worker in unsettled:
+                    self._replace(worker)
+                again += unsettled
             self._try(again, trial, agreement.batch)
             if (agreed := agreement.settled(now)) is not None:
                 break
@@ -84,9 +106,10 @@ class Crew:
                 self._reporter.note(
                     f"{now - started:.0f} s: trying what GPUs can do, or waiting for a GPU"
                 )
+        self.left_out = len(agreement.left_out)
         for worker, error in agreement.left_out.items():
             ray.kill(self._actors.pop(worker))
-            self._nodes.leave_out(error, self._reporter)
+            self._nodes.leave_out(error, self._reporter, f"worker {worker}")
         return agreed
 
     def take(self, settings: WorkerSettings, load: EngineLoader) -> tuple[Any, ObjectRef[Progress]]:
@@ -125,7 +148,7 @@ class Crew:
     def _collect(self, agreement: Agreement) -> list[int]:
         """Wait briefly for answers, and pass them on; return the workers to start again."""
         import ray
-        from ray.exceptions import RayActorError, RayError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
         died: list[int] = []
         done, _ = ray.wait(list(self._calls), timeout=_LOOK_INTERVAL) if self._calls else ([], [])
@@ -135,10 +158,11 @@ class Crew:
                 answer = ray.get(ref)
             except RayTaskError as error:
                 raise worker_error(error) from error
-            except RayActorError as error:
+            except (RayActorError, OutOfMemoryError) as error:
                 if (cause := constructor_error(error)) is not None:
                     raise cause from error
                 if agreement.died(worker, exit_reason(error), now):
+                    self._replace(worker)
                     died.append(worker)
             except RayError as error:
                 raise OdtkError("a worker cannot continue", exit_reason(error)) from error

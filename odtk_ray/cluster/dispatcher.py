@@ -27,7 +27,7 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.worker.shard_worker import ShardWork
+from odtk_ray.worker.shard_work import ShardWork
 
 if TYPE_CHECKING:
     from ray import ObjectRef

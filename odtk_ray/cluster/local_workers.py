@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from odtk_ray.cluster.failures import worker_error
+from odtk_ray.cluster.failures import first_line, worker_error
 from odtk_ray.cluster.trace import Trace
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
@@ -23,9 +23,11 @@ from odtk_ray.plural import counted
 from odtk_ray.records import WORK_COLUMNS
 from odtk_ray.reporter import Reporter
 from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.storage.retry import be_patient
 from odtk_ray.worker.fleet import Fleet, physical_cores
 from odtk_ray.worker.gpu_trial import GpuTrial
-from odtk_ray.worker.shard_worker import ShardWork, ShardWorker
+from odtk_ray.worker.shard_work import ShardWork
+from odtk_ray.worker.shard_worker import ShardWorker
 from odtk_ray.worker.warm_up import Needs
 
 T = TypeVar("T")
@@ -53,7 +55,14 @@ class LocalWorkers:
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See `Workers.map`; threads do it."""
         with ThreadPoolExecutor(self.fleet.threads) as pool:
-            return [call.result() for call in [pool.submit(function, *c) for c in calls]]
+            try:
+                return [call.result() for call in [pool.submit(function, *c) for c in calls]]
+            except OdtkError:
+                raise
+            except Exception as error:
+                raise OdtkError(f"{type(error).__name__}: {first_line(error)}") from error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
         """See `Workers.agree`; there is no other process for a smaller launch."""
@@ -69,21 +78,17 @@ class LocalWorkers:
 
     def run(self, job: ShardJob) -> None:
         """See `Workers.run`."""
-        trace = Trace(job.trace)
+        trace, rows, started = Trace(job.trace), job.rows, time.monotonic()
+        dispatch = Dispatch(rows, rows, 1, started)
         try:
-            said = self._worker.prepare(job.settings, job.load)
-            started = time.monotonic()
-            dispatch = Dispatch(job.rows, job.rows, 1, started)
+            with of_worker():
+                said = self._worker.prepare(job.settings, job.load)
             dispatch.reported(dispatch.workers[0], said, started)
             with ThreadPoolExecutor(DEPTH, thread_name_prefix="shard") as pool:
                 try:
                     self._work(job, dispatch, pool, trace)
                 finally:
                     self._worker.stop()
-        except (OdtkError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            raise worker_error(error) from error
         finally:
             trace.close()
 
@@ -94,18 +99,20 @@ class LocalWorkers:
     def _work(
         self, job: ShardJob, dispatch: Dispatch, pool: ThreadPoolExecutor, trace: Trace
     ) -> None:
-        columns = job.records.select(list(WORK_COLUMNS))
+        columns, rows = job.records.select(list(WORK_COLUMNS)), job.rows
         calls: dict[Future[Receipt | None], Assignment] = {}
         while dispatch.unfinished:
             for assignment in dispatch.assignments(time.monotonic()):
                 shard = assignment.task.shard
-                block = columns.take(job.rows[shard])
+                block = columns.take(rows[shard])
                 attempt = f"{job.epoch}.{assignment.attempt}"
                 work = ShardWork(0, len(block), shard, attempt, frozenset(), singly=False)
                 calls[pool.submit(self._worker.run, block, work)] = assignment
             done, _ = wait(calls, _INTERVAL, FIRST_COMPLETED)
             for call in done:
-                assignment, receipt = calls.pop(call), call.result()
+                assignment = calls.pop(call)
+                with of_worker():
+                    receipt = call.result()
                 seconds = dispatch.finished(assignment, time.monotonic())
                 if receipt is not None and seconds is not None:
                     trace.shard(assignment.worker, receipt, seconds)
@@ -113,6 +120,17 @@ class LocalWorkers:
                     note_moment(Moment.COMMITTED)
             said = self._worker.progress()
             job.progress(sum(said.done.values()), said.tiles)
+
+
+@contextlib.contextmanager
+def of_worker() -> Iterator[None]:
+    """Convert what a worker raises, as on Ray; our own errors are as they were."""
+    try:
+        yield
+    except OdtkError:
+        raise
+    except Exception as error:
+        raise worker_error(error) from error
 
 
 @contextlib.contextmanager
@@ -127,12 +145,14 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
         "--address": config.address,
         "--gpu-type": config.gpu_type,
         "--metrics-port": config.metrics_port,
+        "--shard-timeout": config.shard_timeout,
         "--workers": (config.workers or 1) > 1,
     }.items():
         if given:
             raise UsageError(
                 f"--local and {flag} contradict each other", "--local is one worker, without Ray"
             )
+    be_patient()
     gpus = list_gpus()
     if len(gpus) > 1:
         reporter.note(f"--local uses one of {len(gpus)} GPUs")

@@ -46,21 +46,23 @@ class NodeSelection:
         gpus = sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
         return gpus - len(self.unfit)
 
-    def leave_out(self, error: OdtkError, reporter: Reporter) -> int:
+    def leave_out(self, error: OdtkError, reporter: Reporter, worker: str = "") -> int:
         """Start no more workers where one could not do its part; return the number of GPUs left.
 
         Args:
             error: the reason: of a node, or of a single GPU.
             reporter: warned of it.
+            worker: which worker had the GPU, where the reason does not name it.
         """
         if isinstance(error, IncompatibleGpu) and error.node and not isinstance(error, FullGpu):
             if error.node not in self.left_out:
                 self.left_out.add(error.node)
                 reporter.warn(f"a node is left out: {error.cause}", error.hint)
             return self.room()
-        if error.what in self.unfit:  # Ray gave its GPU to another worker
+        gpu = error.what + worker
+        if gpu in self.unfit:  # Ray gave it to another worker
             return 0
-        self.unfit.add(error.what)
+        self.unfit.add(gpu)
         reporter.warn(f"a GPU is left out: {error.cause}", error.hint)
         return self.room()
 

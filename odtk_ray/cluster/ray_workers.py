@@ -53,10 +53,8 @@ class RayWorkers:
     def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
         """See `Workers.agree`."""
         trial = replace(trial, tell_kinds=bool(self._nodes.kinds))
-        before = len(self._crew)
         agreed = self._crew.agree(trial, least)
-        left = self.fleet.workers - (before - len(self._crew))
-        self.fleet = replace(self.fleet, workers=left)
+        self.fleet = replace(self.fleet, workers=self.fleet.workers - self._crew.left_out)
         return agreed
 
     def run(self, job: ShardJob) -> None:
@@ -101,7 +99,8 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
-        crew.recruit(min(fleet.workers, -(-wanted.images // launch)))
+        busy = min(fleet.workers, -(-wanted.images // launch))
+        crew.recruit(busy, spare=fleet.workers - busy)
         # It takes a second, in which the workers do not need this process.
         threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
         try:

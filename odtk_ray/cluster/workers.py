@@ -19,7 +19,7 @@ from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
-from odtk_ray.worker.shard_worker import WorkerSettings
+from odtk_ray.worker.shard_work import WorkerSettings
 from odtk_ray.worker.warm_up import Needs
 
 T = TypeVar("T")

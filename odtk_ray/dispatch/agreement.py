@@ -79,6 +79,8 @@ class Agreement:
         self._waiting = set(workers)
         self._wanted, self._least = batch, least
         self._answers: dict[int, Answer] = {}
+        self._tried = dict.fromkeys(self._waiting, batch)
+        self._late: list[int] = []  # their answers were about a larger launch than the present one
         self._deaths: dict[int, int] = {}
         self._first: float | None = None  # time of the first answer to the present try
         self.batch = batch
@@ -86,6 +88,9 @@ class Agreement:
 
     def answered(self, worker: int, answer: Answer, now: float) -> None:
         """Process an answer."""
+        if _full(answer) and self._tried[worker] > self.batch:
+            self._late.append(worker)
+            return
         self._waiting.discard(worker)
         self._answers[worker] = answer
         self._first = now if self._first is None else self._first
@@ -98,14 +103,25 @@ class Agreement:
         self.answered(worker, Answer("", "", error=OdtkError("a worker's process died", why)), now)
         return False
 
+    def joined(self, worker: int) -> None:
+        """Take in another worker, which tries `batch`."""
+        self._waiting.add(worker)
+        self._tried[worker] = self.batch
+
+    def wants_more(self, now: float) -> bool:
+        """Return whether all have answered and none can take part: another GPU may be free."""
+        return self._complete(now) and not self._late and not self._fitting()
+
     def retries(self, now: float) -> list[int]:
         """Return the workers that must be started again, to try `batch`, which is smaller then.
 
         Raises:
             OdtkError: no worker can take part, or not even the smallest launch fits anywhere.
         """
-        if not self._complete(now):
-            return []
+        late, self._late = self._late, []
+        self._tried |= dict.fromkeys(late, self.batch)
+        if late or not self._complete(now):
+            return late
         short = {a.kind for a in self._answers.values() if _full(a)} - self._fitting()
         full = [w for w, a in self._answers.items() if _full(a) and a.kind in short]
         if full and self.batch > self._least:
@@ -113,6 +129,7 @@ class Agreement:
             for worker in full:
                 del self._answers[worker]
             self._waiting.update(full)
+            self._tried |= dict.fromkeys(full, self.batch)
             self._first = None
             return full
         if not self._fitting():

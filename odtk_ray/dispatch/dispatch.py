@@ -210,8 +210,9 @@ class Dispatch:
         return False
 
     def grow(self, room: int, now: float) -> list[WorkerState]:
-        """Add workers, no more than there is room for and than shards are pending."""
-        count = max(0, min(room - self._slots, len(self._pending)))
+        """Add workers, no more than there is room for and than shards wait for none that starts."""
+        starting = sum(not worker.ready for worker in self.workers)
+        count = max(0, min(room - self._slots, len(self._pending) - starting))
         new = [WorkerState(next(self._numbers), now) for _ in range(count)]
         self._slots += count
         self.workers += new

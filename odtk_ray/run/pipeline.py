@@ -43,7 +43,7 @@ from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
 from odtk_ray.storage.retry import touch
 from odtk_ray.worker.fleet import Fleet
-from odtk_ray.worker.shard_worker import WorkerSettings
+from odtk_ray.worker.shard_work import WorkerSettings
 
 # If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
@@ -58,7 +58,7 @@ class Summary:
         detections: detections in the outputs.
         failed: images that could not be processed.
         detected: images processed by this run, the others by the one that it resumed.
-        seconds: duration, including the start of the workers.
+        seconds: duration of detection, from the published plan to the last shard.
         fleet: the workers that it ran on.
         files: the files that were written.
         scores: figures against the ground truth; None without ground truth.
@@ -149,8 +149,8 @@ def open_model_beside(inputs: RunInputs) -> Iterator[Future[RunModel]]:
     with ThreadPoolExecutor(1, thread_name_prefix="model") as thread:
         opening = thread.submit(open_run_model, inputs)
         opening.add_done_callback(lambda _: note_moment(Moment.MODEL_READ))
-        if not is_checkpoint(inputs.config):
-            opening.result()  # what cannot work is refused before Ray starts
+        if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
+            opening.result()  # what cannot work is refused before Ray starts, or nodes are awaited
         yield opening
 
 
@@ -178,7 +178,8 @@ def run_shards(
     reporter.begin(len(run.plan.records), run.images_done)
     if shards:
         fleet = workers.fleet
-        on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")
+        used = min(fleet.workers, len(shards))
+        on = counted(used, "GPU" if fleet.gpus else "CPU worker")
         reporter.stage(f"loading the model on {on}")
         settings = WorkerSettings(
             run_dir=run.path,

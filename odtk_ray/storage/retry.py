@@ -33,6 +33,20 @@ _FINAL_KINDS = (FileNotFoundError, FileExistsError, PermissionError, IsADirector
 _waiting: set[int] = set()
 
 
+# Whether nobody wants what the threads of this process wait for.
+_given_up = threading.Event()
+
+
+def give_up() -> None:
+    """Have calls that wait for storage raise what they met, now and until `be_patient`."""
+    _given_up.set()
+
+
+def be_patient() -> None:
+    """Have calls wait for storage again."""
+    _given_up.clear()
+
+
 def is_waiting() -> bool:
     """Return whether a thread of this process is waiting for storage to come back."""
     return bool(_waiting)
@@ -51,7 +65,7 @@ def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
         try:
             return call()
         except OSError as error:
-            if _is_final(error) or time.monotonic() > deadline:
+            if _is_final(error) or _given_up.is_set() or time.monotonic() > deadline:
                 raise
         _wait(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -92,7 +106,7 @@ def _await(canary: str) -> None:
         try:
             return touch(canary)
         except OSError as error:
-            if time.monotonic() > deadline:
+            if _given_up.is_set() or time.monotonic() > deadline:
                 raise OdtkError(
                     "the images cannot be read any more",
                     f"{canary}: {error.strerror or error}",
@@ -115,6 +129,6 @@ def _wait(seconds: float) -> None:
     thread = threading.get_ident()
     _waiting.add(thread)
     try:
-        time.sleep(seconds)
+        _given_up.wait(seconds)
     finally:
         _waiting.discard(thread)

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.detect.detector import Detector
@@ -14,7 +14,6 @@ from odtk_ray.detect.tiling import detect_tiled
 from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.dispatch.worker_state import Progress
 from odtk_ray.engines.loader import EngineLoader, FullGpu
-from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
@@ -22,60 +21,15 @@ from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.shards.sightings import sightings
-from odtk_ray.storage.retry import is_waiting
+from odtk_ray.storage.retry import give_up, is_waiting
 from odtk_ray.worker.gpu_trial import GpuTrial, is_out_of_memory, leaves_memory
+from odtk_ray.worker.shard_work import ShardWork, WorkerSettings
 from odtk_ray.worker.warm_up import Needs, WarmUp
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CRASHED = "crashed the worker process twice, or made it hang"
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """The settings that every worker of a run receives.
-
-    Attributes:
-        run_dir: the run folder, reachable from every node.
-        token_file: a file in the run folder, written by this run's driver.
-        token: its content.
-        canary: an image that the driver could read; None if it could not read any.
-        digest: the plan's digest, written into each shard file.
-        run: the run's settings.
-        gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
-        inspect: finds the GPU of the process.
-    """
-
-    run_dir: str
-    token_file: str
-    token: str
-    canary: str | None
-    digest: str
-    run: RunSettings
-    gpu_types: tuple[str, ...] = ()
-    inspect: InspectMachine = inspect_machine
-
-
-@dataclass(frozen=True)
-class ShardWork:
-    """The work of one call, in one argument: seven arguments took the driver twice as long.
-
-    Attributes:
-        offset: first row of the shard in its block.
-        length: number of rows.
-        shard: the shard's number.
-        attempt: distinguishes the file from those of other attempts.
-        skip: record indices that are recorded as failed, since they crash the process.
-        singly: whether images run one after the other, since together they crash it.
-    """
-
-    offset: int
-    length: int
-    shard: int
-    attempt: str
-    skip: frozenset[int]
-    singly: bool
 
 
 class ShardWorker:
@@ -93,6 +47,7 @@ class ShardWorker:
         self.name = name
         self._warm_up = WarmUp(needs)
         self._settings: WorkerSettings
+        self._planned = False  # whether `prepare` was called
         self._detector: Detector | None = None
         self._made_with: RunSettings | None = None
         self._spoilt = False  # the process ran out of GPU memory, perhaps within a capture
@@ -116,6 +71,8 @@ class ShardWorker:
             OdtkError: this GPU cannot take part, or the model cannot be used.
         """
         with self._making:
+            if self._planned:  # this call came late: the plan was made without it
+                return None
             found = self._warm_up.abilities()
             if trial.kernels_needed and not found.kernels:
                 raise OdtkError(
@@ -146,7 +103,7 @@ class ShardWorker:
             OdtkError: this worker cannot do what was planned.
         """
         with self._making:
-            self._settings = settings
+            self._settings, self._planned = settings, True
             try:
                 if self._spoilt:
                     raise MemoryError
@@ -192,12 +149,14 @@ class ShardWorker:
         return self._detector
 
     def stop(self) -> None:
-        """Have the shards that are running fail at their next launch."""
+        """Have the shards that are running fail at their next launch, or while storage is away."""
         with self._lock:
             self._stopped = True
+        give_up()
 
     def close(self) -> None:
-        """Free the engine and end its threads; no shard may be running."""
+        """Free the engine and the GPU, and end all threads; no shard may be running."""
+        self._warm_up.end()
         if self._detector is not None:
             self._detector.close()
 
@@ -243,8 +202,7 @@ class ShardWorker:
     ) -> Receipt:
         def count(images: int) -> None:
             with self._lock:
-                if self._stopped:
-                    raise InterruptedError("the run was stopped")
+                self._check_stopped()
                 self._done[work.shard] += images
 
         try:
@@ -296,4 +254,9 @@ class ShardWorker:
 
     def _count_tiles(self, tiles: int) -> None:
         with self._lock:
+            self._check_stopped()
             self._tiles += tiles
+
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise InterruptedError("the run was stopped")

@@ -75,4 +75,5 @@ class WarmUp:
                 self._abilities.set_result(found)
                 self._engine_made.wait()
         except Exception as error:
-            self._abilities.set_exception(error)
+            if not self._abilities.done():
+                self._abilities.set_exception(error)

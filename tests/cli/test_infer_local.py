@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -12,10 +13,13 @@ from engines_for_tests import PixelEngine
 from synthetic import Quiet, picture
 
 from odtk_ray.cli.program import cli
+from odtk_ray.cluster.local_workers import LocalWorkers
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
 from odtk_ray.run import missing_sizes
 from odtk_ray.run.pipeline import infer
+from odtk_ray.worker.fleet import Fleet
+from odtk_ray.worker.warm_up import Needs
 
 # Ray cannot be imported.
 WITHOUT = """
@@ -87,6 +91,7 @@ def test_sizes_of_many_files_are_read_here(few, tmp_path, checkpoint, monkeypatc
         (["--address", "10.0.0.1:6379"], "--address"),
         (["--gpu-type", "H100"], "--gpu-type"),
         (["--metrics-port", "8080"], "--metrics-port"),
+        (["--shard-timeout", "9"], "--shard-timeout"),
     ],
 )
 def test_what_needs_ray_is_refused(checkpoint, few, flags, named, tmp_path, monkeypatch):
@@ -125,3 +130,50 @@ def test_an_engine_that_fails_ends_the_run_and_is_resumed(few, tmp_path, checkpo
     summary = infer(resumed, report, Failing)
     assert summary.images == 6
     assert 0 < summary.detected < 6
+
+
+class Slow(PixelEngine):
+    """Takes its time, and counts."""
+
+    launches = 0
+
+    def detect(self, pictures, shape):
+        Slow.launches += 1
+        time.sleep(0.05)
+        return super().detect(pictures, shape)
+
+
+class Interrupting(Quiet):
+    """Is the moment of a Ctrl-C, once some windows are done."""
+
+    def windows(self, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_a_picture_in_mid_of_its_tiles(tmp_path, checkpoint):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    picture(1, 1000, 1000).save(folder / "1.png")
+    config = InferConfig(
+        str(checkpoint), str(folder), output=(str(tmp_path / "o.json"),), local=True,
+        tile=32, overlap=0, resize=32, max_size=32, batch=2,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        infer(config, Interrupting(), Slow)
+    assert 0 < Slow.launches < 256  # of 512
+
+
+def test_what_fails_among_many_calls_ends_the_others():
+    calls = []
+
+    def call(number):
+        calls.append(number)
+        if number == 3:
+            raise ValueError("no such thing")
+        time.sleep(0.02)
+
+    workers = LocalWorkers(Fleet(1, False, 1), Needs())
+    with pytest.raises(OdtkError, match="ValueError: no such thing"):
+        workers.map(call, [(number,) for number in range(100)])
+    assert len(calls) < 50

@@ -22,7 +22,7 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.worker.gpu_trial import GpuTrial
-from odtk_ray.worker.shard_worker import WorkerSettings
+from odtk_ray.worker.shard_work import WorkerSettings
 
 pytestmark = pytest.mark.cluster
 
@@ -50,12 +50,12 @@ def crew(cluster, quiet):
 
     made = []
 
-    def make(*nodes, kinds=frozenset()):
+    def make(*nodes, kinds=frozenset(), spare=0):
         for number, (room, gpu, happens) in enumerate(nodes):
             cluster.add(TEST_NAME=str(number), TEST_ROOM=str(room), **having(gpu), **happens)
         ray.init(address=cluster.address, log_to_driver=False)
         made.append(Crew(start, NodeSelection(kinds=kinds), quiet))
-        made[0].recruit(len(nodes))
+        made[0].recruit(len(nodes) - spare, spare)
         return made[0]
 
     yield make
@@ -125,6 +125,14 @@ def test_a_full_gpu_is_left_out_and_the_others_go_on(crew, tmp_path, quiet):
     assert len(made) == 0
     assert all("worker 0 has no memory" in warning for warning in quiet.warnings)
     assert len(quiet.warnings) <= 1
+
+
+def test_a_small_run_takes_another_gpu_where_its_first_is_full(crew, tmp_path, quiet):
+    """One actor is enough for it, on whichever node: only one of the three has room."""
+    made = crew((3, H100, {}), (2, H100, {}), (100, H100, {}), spare=2)
+    assert agree(made, 8).launch_batch == 8
+    assert made.left_out == len(quiet.warnings)
+    assert run_shards(made, tmp_path, 1, 8, 1, quiet) == [0]
 
 
 def test_a_slow_second_kind_is_waited_for(crew, tmp_path):

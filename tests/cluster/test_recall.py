@@ -20,7 +20,8 @@ from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.worker.shard_worker import ShardWork, ShardWorker, WorkerSettings
+from odtk_ray.worker.shard_work import ShardWork, WorkerSettings
+from odtk_ray.worker.shard_worker import ShardWorker
 from odtk_ray.worker.warm_up import Needs
 
 IMAGES = 32  # a shard

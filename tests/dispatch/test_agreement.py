@@ -172,6 +172,33 @@ def test_where_kinds_are_not_told_apart_the_first_that_fits_is_enough():
     assert agreement.settled(1.25) is not None
 
 
+def test_a_late_answer_to_a_larger_launch_is_no_answer_to_the_present_one():
+    """The second GPU was asked about eight pictures, answers when four are tried, and has room."""
+    agreement = Agreement({"A"}, range(2), 8)
+    agreement.answered(0, Answer("w0", "A"), 0.0)
+    assert agreement.retries(PATIENCE + 1) == [0]
+    assert agreement.batch == 4
+    agreement.answered(1, Answer("w1", "A"), PATIENCE + 2)
+    assert agreement.retries(PATIENCE + 2) == [1]
+    agreement.answered(0, Answer("w0", "A"), PATIENCE + 3)
+    agreement.answered(1, Answer("w1", "A", able(HARD, batch=4)), PATIENCE + 4)
+    assert agreement.retries(PATIENCE + 4) == []
+    assert agreement.settled(PATIENCE + 4).launch_batch == 4
+    assert list(agreement.left_out) == [0]
+
+
+def test_another_gpu_is_wanted_before_a_launch_is_halved_or_given_up():
+    agreement = Agreement((), [0], 8)
+    assert not agreement.wants_more(0.0)
+    agreement.answered(0, Answer("w0", ""), 1.0)
+    assert agreement.wants_more(1.0)
+    agreement.joined(1)
+    assert not agreement.wants_more(1.0)
+    agreement.answered(1, Answer("w1", "", able(HARD, batch=8)), 2.0)
+    assert agreement.retries(2.0) == []
+    assert agreement.settled(2.0).launch_batch == 8
+
+
 def test_if_nothing_works_the_first_reason_is_given():
     with pytest.raises(OdtkError, match="b1"):
         agree([Device("A", 0), Device("A", 9, broken=True)], 8)

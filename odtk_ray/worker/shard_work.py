@@ -1,0 +1,54 @@
+"""What a worker is given: settings once, then one piece of work for each shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
+from odtk_ray.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The settings that every worker of a run receives.
+
+    Attributes:
+        run_dir: the run folder, reachable from every node.
+        token_file: a file in the run folder, written by this run's driver.
+        token: its content.
+        canary: an image that the driver could read; None if it could not read any.
+        digest: the plan's digest, written into each shard file.
+        run: the run's settings.
+        gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
+        inspect: finds the GPU of the process.
+    """
+
+    run_dir: str
+    token_file: str
+    token: str
+    canary: str | None
+    digest: str
+    run: RunSettings
+    gpu_types: tuple[str, ...] = ()
+    inspect: InspectMachine = inspect_machine
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """The work of one call, in one argument: seven arguments took the driver twice as long.
+
+    Attributes:
+        offset: first row of the shard in its block.
+        length: number of rows.
+        shard: the shard's number.
+        attempt: distinguishes the file from those of other attempts.
+        skip: record indices that are recorded as failed, since they crash the process.
+        singly: whether images run one after the other, since together they crash it.
+    """
+
+    offset: int
+    length: int
+    shard: int
+    attempt: str
+    skip: frozenset[int]
+    singly: bool

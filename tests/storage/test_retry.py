@@ -1,0 +1,29 @@
+"""Waiting for storage that is away, and no longer."""
+
+from __future__ import annotations
+
+import errno
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from odtk_ray.storage import retry
+
+
+def test_who_is_not_waited_for_any_more_gives_up():
+    """A thread waits for storage that is away; its run was stopped."""
+
+    def away():
+        raise OSError(errno.EIO, "the server does not answer")
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(retry.with_retries, away, 600.0)
+        while not retry.is_waiting():
+            time.sleep(0.01)
+        retry.give_up()
+        try:
+            with pytest.raises(OSError, match="does not answer"):
+                waits.result(timeout=60)
+        finally:
+            retry.be_patient()
