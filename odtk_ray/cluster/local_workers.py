@@ -152,7 +152,6 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
             raise UsageError(
                 f"--local and {flag} contradict each other", "--local is one worker, without Ray"
             )
-    be_patient()
     gpus = list_gpus()
     if len(gpus) > 1:
         reporter.note(f"--local uses one of {len(gpus)} GPUs")
@@ -164,3 +163,4 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
         yield workers
     finally:
         workers.close()
+        be_patient()  # what comes after this run, in a program that goes on

@@ -44,8 +44,6 @@ def map_on_ray(
             done, _ = ray.wait(list(running))
             for ref in done:
                 results[running.pop(ref)] = ray.get(ref)
-    except RayError as error:
-        for ref in running:
-            ray.cancel(ref)
+    except RayError as error:  # the others end by themselves: to cancel what just ends aborts Ray
         raise task_error(error) from error
     return [results[number] for number in range(len(calls))]
