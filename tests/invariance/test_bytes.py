@@ -81,28 +81,6 @@ def test_one_process_without_ray(undisturbed, checkpoint, photos, annotations, t
     assert outputs(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_one_process_is_stopped_and_resumed(
-    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
-):
-    """After SIGKILL by the workers of a cluster, after SIGINT by one process again."""
-    local = ("--threads-per-worker", "1", "--local")
-    start = command(checkpoint, photos, annotations, tmp_path, 1, *local, how=how)
-    stopped = subprocess.run(start, capture_output=True, check=False)
-    assert stopped.returncode == (-how if how == signal.SIGKILL else 1)
-    if how != signal.SIGKILL:
-        assert b"--resume" in stopped.stderr
-        assert b"Traceback" not in stopped.stderr
-    assert not (tmp_path / "out.json").exists()
-    workers, more = (2, ()) if how == signal.SIGKILL else (1, ("--local",))
-    resume = command(checkpoint, photos, annotations, tmp_path, workers, "--resume", *more)
-    on_head = os.environ | {"RAY_ADDRESS": head.address}
-    done = subprocess.run(resume, env=on_head, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"resuming: " in done.stderr
-    assert outputs(tmp_path) == undisturbed
-
-
 def test_tiles_of_a_rotated_model(
     ray_session, rotated_checkpoint, photos, annotations, tmp_path, quiet
 ):
@@ -159,24 +137,40 @@ def command(checkpoint, photos, annotations, folder, workers, *more, how=0):
     ]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, long_case(signal.SIGTERM), signal.SIGINT])
-def test_driver_is_stopped_and_resumed_with_other_workers(
-    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
-):
-    """It has a Ray of its own; the resumed run goes to this process's."""
-    one_thread = ("--threads-per-worker", "1")
-    start = command(checkpoint, photos, annotations, tmp_path, 1, *one_thread, how=how)
+def stop_and_resume(start, resume, head, folder, how):
+    """A run that signals itself, and one that goes on; on this process's cluster, if on any."""
     stopped = subprocess.run(start, capture_output=True, check=False)
     assert stopped.returncode == (-how if how == signal.SIGKILL else 1)
     if how != signal.SIGKILL:
         assert b"--resume" in stopped.stderr
         assert b"Traceback" not in stopped.stderr
-    assert not (tmp_path / "out.json").exists()
-    resume = command(checkpoint, photos, annotations, tmp_path, 2, "--resume")
+    assert not (folder / "out.json").exists()
     on_head = os.environ | {"RAY_ADDRESS": head.address}
     done = subprocess.run(resume, env=on_head, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert b"resuming: " in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, long_case(signal.SIGTERM), signal.SIGINT])
+def test_driver_is_stopped_and_resumed_with_other_workers(
+    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
+):
+    """It has a Ray of its own; the resumed run goes to this process's."""
+    inputs = (checkpoint, photos, annotations, tmp_path)
+    start = command(*inputs, 1, "--threads-per-worker", "1", how=how)
+    stop_and_resume(start, command(*inputs, 2, "--resume"), head, tmp_path, how)
+    assert outputs(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_one_process_is_stopped_and_resumed(
+    undisturbed, head, checkpoint, photos, annotations, tmp_path, how
+):
+    """After SIGKILL by the workers of a cluster, after SIGINT by one process again."""
+    inputs = (checkpoint, photos, annotations, tmp_path)
+    start = command(*inputs, 1, "--threads-per-worker", "1", "--local", how=how)
+    workers, more = (2, ()) if how == signal.SIGKILL else (1, ("--local",))
+    stop_and_resume(start, command(*inputs, workers, "--resume", *more), head, tmp_path, how)
     assert outputs(tmp_path) == undisturbed
 
 
