@@ -92,6 +92,10 @@ struct PlanInfo {
   int classes = 0;
   bool rotated = false;
   std::string precision;                  // fp32, fp16, int8
+  std::vector<std::string> backbones;
+  std::string gpu;        // that it was built for, with its compute capability
+  std::string tensorrt;   // that built it, such as "tensorrt 8.5.2"
+  std::int64_t bytes = 0;
   std::vector<std::string> class_names;   // empty where the model has none
   std::vector<std::string> category_ids;  // of each class as JSON, a number or a quoted string
 };
@@ -146,8 +150,11 @@ class Detector {
   std::vector<Detections> detect(const std::vector<Image>& images);
 
   // Starts to detect in at most `batch()` images, so that the GPU works while the caller decodes
-  // the next ones. Launches end in the order in which they were started; two may be unfinished.
+  // the next ones. Launches end in the order in which they were started; three may be unfinished.
   Launch start(const std::vector<Image>& images);
+
+  // Throws ImageError where an image is so narrow that it would be resized to nothing.
+  void check(const Image& image) const;
 
   // Page-locked memory for images, from which uploading is fastest. Any thread may call it.
   Allocate allocator() const;
@@ -185,8 +192,9 @@ struct BuildOptions {
   std::function<bool()> stopped = [] { return false; };
 };
 
-// Builds a plan on the GPU that will run it, and its sidecar. Throws UsageError or Error.
-void build_plan(const BuildOptions& options);
+// Builds a plan on the GPU that will run it, and its sidecar. Throws UsageError or Error; nothing is
+// left behind then.
+PlanInfo build_plan(const BuildOptions& options);
 
 // Draws detections into an image, with labels where the plan names its classes.
 void draw(Image& image, const Detections& detections, const PlanInfo& info);

@@ -1,0 +1,198 @@
+// odtk_infer: detections in images, by a plan of odtk_build or `odtk-ray export`.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "benchmark.h"
+#include "command_line.h"
+#include "detect_files.h"
+#include "drawing.h"
+#include "dump.h"
+#include "files_apart.h"
+#include "images/image_list.h"
+#include "output/coco_json.h"
+#include "program.h"
+
+namespace {
+
+using odtk::CommandLine;
+using Clock = std::chrono::steady_clock;
+
+constexpr long kMost = 1'000'000;
+
+const std::vector<odtk::Option> kOptions = {
+    {"--json", "FILE", "detections as COCO JSON, as odtk-ray infer writes it"},
+    {"--draw", "DIR", "a copy of every image with its detections drawn"},
+    {"--threshold", "SCORE", "scores must be greater than this"},
+    {"--top-n", "N", "candidates kept for each pyramid level of an image"},
+    {"--nms", "IOU", "IoU above which the worse of two boxes of a class is dropped"},
+    {"--detections", "N", "detections kept for each image"},
+    {"--rotated-nms", "KIND", "own or odtk: the angles that rotated boxes are compared with"},
+    {"--batch", "N", "images in a launch (the batch that the plan was tuned for)"},
+    {"--exif", "KIND", "apply or ignore the orientation that EXIF gives (ignore)"},
+    {"--threads", "N", "threads that decode (the number of cores)"},
+    {"--dump", "DIR", "input and raw outputs of every launch, as .npy files"},
+    {"--bench", "N", "measure, going N times through the images, and write nothing"},
+    {"--gpu", "N", "number of the GPU (0)"}};
+
+// One of two words that an option takes; whether it is the second.
+bool second_word(const CommandLine& line, const std::string& option, const std::string& first,
+                 const std::string& second) {
+  const std::string word = line.text(option);
+  if (word == first || word == second) return word == second;
+  throw odtk::UsageError(option + " " + word + " is not valid", "it is " + first + " or " + second);
+}
+
+odtk::DetectorOptions detector_options(const CommandLine& line) {
+  odtk::DetectorOptions options;
+  odtk::Thresholds& wanted = options.thresholds;
+  if (line.has("--threshold")) {
+    wanted.threshold = static_cast<float>(line.number("--threshold", 0, 1));
+  }
+  if (line.has("--nms")) wanted.nms = static_cast<float>(line.number("--nms", 0, 1));
+  if (line.has("--top-n")) wanted.top_n = static_cast<int>(line.integer("--top-n", 1, kMost));
+  if (line.has("--detections")) {
+    wanted.detections = static_cast<int>(line.integer("--detections", 1, kMost));
+  }
+  if (line.has("--rotated-nms")) {
+    const bool odtks = second_word(line, "--rotated-nms", "own", "odtk");
+    wanted.rotated_nms = odtks ? odtk::RotatedNms::odtk : odtk::RotatedNms::own;
+  }
+  if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, kMost));
+  if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
+  return options;
+}
+
+unsigned thread_count(const CommandLine& line) {
+  if (line.has("--threads")) return static_cast<unsigned>(line.integer("--threads", 1, 1024));
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+void print_detections(const std::string& name, const odtk::Detections& detections,
+                      const odtk::PlanInfo& info) {
+  for (const odtk::Detection& found : detections) {
+    const bool named = found.label < static_cast<int>(info.class_names.size());
+    const std::string label = named ? info.class_names[found.label] : std::to_string(found.label);
+    std::printf("%s: %s %.3f  %.1f %.1f %.1f %.1f", name.c_str(), label.c_str(), found.score,
+                found.box[0], found.box[1], found.box[2], found.box[3]);
+    if (info.rotated) std::printf("  sin %.3f cos %.3f", found.box[4], found.box[5]);
+    std::printf("\n");
+  }
+}
+
+// Writes what was asked for, and counts.
+class Run {
+ public:
+  Run(const CommandLine& line, const odtk::PlanInfo& info, const odtk::ImageList& list,
+      odtk::ThreadPool& pool)
+      : info_(info), list_(list), shown_(isatty(STDERR_FILENO) == 1) {
+    if (line.has("--draw")) {
+      drawings_ = std::make_unique<odtk::Drawings>(line.text("--draw"), list.images, info, pool);
+    }
+    if (line.has("--json")) {
+      std::vector<odtk::ListedImage> read = list.images;
+      for (const char* ending : {"", ".json"}) {
+        const std::string plan = line.others()[0] + ending;
+        read.push_back({plan, plan});
+      }
+      odtk::check_apart("--json", {line.text("--json")}, read);
+      json_ = std::make_unique<odtk::CocoJson>(line.text("--json"), info);
+    }
+    silent_ = json_ != nullptr || drawings_ != nullptr || line.has("--dump");
+  }
+
+  void add(odtk::FileResult result) {
+    const std::string& name = list_.images[result.index].name;
+    images_++;
+    detections_ += result.detections.size();
+    if (!result.error.empty()) {
+      failed_++;
+      clear_line();
+      odtk::say(name, result.error);
+    }
+    if (json_ != nullptr) json_->add(result.index, name, result.detections);
+    if (!silent_) print_detections(name, result.detections, info_);
+    if (drawings_ != nullptr && result.error.empty()) drawings_->add(std::move(result));
+    show_progress();
+  }
+
+  int finish() {
+    if (drawings_ != nullptr) drawings_->finish();
+    if (json_ != nullptr) json_->close();
+    clear_line();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
+    char text[160];
+    std::snprintf(text, sizeof(text), "%zu images, %zu detections, %zu failed, %.1f s (%.1f images/s)",
+                  images_, detections_, failed_, seconds, static_cast<double>(images_) / seconds);
+    odtk::say("odtk_infer", text);
+    return failed_ > 0 ? odtk::kSomeFailed : odtk::kDone;
+  }
+
+ private:
+  void show_progress() {
+    if (!shown_ || !silent_ || Clock::now() - last_shown_ < std::chrono::milliseconds(200)) return;
+    last_shown_ = Clock::now();
+    std::fprintf(stderr, "\r%zu of %zu images", images_, list_.images.size());
+  }
+
+  void clear_line() {
+    if (shown_ && silent_) std::fprintf(stderr, "\r\033[K");
+  }
+
+  const odtk::PlanInfo& info_;
+  const odtk::ImageList& list_;
+  const bool shown_;
+  const Clock::time_point begun_ = Clock::now();
+  Clock::time_point last_shown_{};
+  std::unique_ptr<odtk::Drawings> drawings_;
+  std::unique_ptr<odtk::CocoJson> json_;
+  bool silent_ = false;
+  std::size_t images_ = 0, detections_ = 0, failed_ = 0;
+};
+
+int infer(int count, char** values) {
+  const CommandLine line("odtk_infer [OPTIONS] MODEL.plan IMAGE|DIR|LIST...",
+                         "Detects objects in JPEG and PNG images. Without --json, --draw and "
+                         "--dump it prints them.",
+                         kOptions, count, values);
+  if (line.helped()) return odtk::kDone;
+  if (line.others().size() < 2) {
+    throw odtk::UsageError("give a plan, and images", "", "odtk_infer model.plan DIR");
+  }
+  const odtk::DetectorOptions wanted = detector_options(line);
+  odtk::ReadOptions reading;
+  if (line.has("--exif")) reading.apply_exif = second_word(line, "--exif", "ignore", "apply");
+  const odtk::ImageList list =
+      odtk::list_images({line.others().begin() + 1, line.others().end()});
+  for (const std::string& note : list.notes) odtk::say("note", note);
+  odtk::Detector detector(line.others()[0], wanted);
+  reading.allocate = detector.allocator();
+  odtk::ThreadPool pool(thread_count(line));
+  if (line.has("--bench")) {
+    odtk::benchmark(detector, list.images, reading, pool,
+                    static_cast<int>(line.integer("--bench", 1, kMost)));
+    return odtk::kDone;
+  }
+  const std::string dump = line.text("--dump");
+  if (!dump.empty()) odtk::make_folder(dump);
+  Run run(line, detector.info(), list, pool);
+  std::function<void(std::size_t)> launched;
+  if (!dump.empty()) {
+    launched = [&](std::size_t first) { odtk::dump_tensors(dump, first, detector.tensors()); };
+  }
+  odtk::detect_files(
+      detector, list.images, reading, pool,
+      [&run](odtk::FileResult result) { run.add(std::move(result)); }, launched);
+  return run.finish();
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  return odtk::run_program([=] { return infer(count, values); });
+}

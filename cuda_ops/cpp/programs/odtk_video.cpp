@@ -1,0 +1,142 @@
+// odtk_video: a video with its detections drawn.
+
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <opencv2/imgproc.hpp>
+#include <opencv2/videoio.hpp>
+
+#include "command_line.h"
+#include "odtk.h"
+#include "program.h"
+
+namespace {
+
+constexpr std::size_t kUnfinished = 3;  // launches, as `Detector::start` allows
+
+// A frame as an image, in memory that is uploaded fastest.
+odtk::Image to_image(const cv::Mat& frame, const odtk::Allocate& allocate) {
+  odtk::Image image{frame.cols, frame.rows, allocate(std::size_t{3} * frame.cols * frame.rows)};
+  cv::Mat rgb(frame.rows, frame.cols, CV_8UC3, image.rgb.get());
+  cv::cvtColor(frame, rgb, cv::COLOR_BGR2RGB);
+  return image;
+}
+
+struct Started {
+  odtk::Launch launch;
+  std::vector<odtk::Image> frames;
+};
+
+// Draws what was found in the oldest launch's frames, and writes them.
+std::size_t write_first(std::deque<Started>& started, const odtk::PlanInfo& info,
+                        cv::VideoWriter& writer) {
+  Started first = std::move(started.front());
+  started.pop_front();
+  const std::vector<odtk::Detections> found = first.launch.finish();
+  for (std::size_t i = 0; i < found.size(); i++) {
+    odtk::Image& image = first.frames[i];
+    odtk::draw(image, found[i], info);
+    const cv::Mat rgb(image.height, image.width, CV_8UC3, image.rgb.get());
+    cv::Mat bgr;
+    cv::cvtColor(rgb, bgr, cv::COLOR_RGB2BGR);
+    writer.write(bgr);
+  }
+  return found.size();
+}
+
+std::size_t convert(cv::VideoCapture& reader, cv::VideoWriter& writer, odtk::Detector& detector) {
+  std::deque<Started> started;
+  std::vector<odtk::Image> frames;
+  std::size_t count = 0;
+  const auto start = [&] {
+    if (started.size() == kUnfinished) count += write_first(started, detector.info(), writer);
+    started.push_back({detector.start(frames), std::move(frames)});
+    frames.clear();
+  };
+  for (cv::Mat frame; reader.read(frame);) {
+    if (odtk::stop_asked()) throw odtk::Error("stopped");
+    frames.push_back(to_image(frame, detector.allocator()));
+    if (static_cast<int>(frames.size()) == detector.batch()) start();
+  }
+  if (!frames.empty()) start();
+  while (!started.empty()) count += write_first(started, detector.info(), writer);
+  return count;
+}
+
+// A file that is removed unless it is kept.
+class PartFile {
+ public:
+  // Beside the target and with its ending, which tells OpenCV the format.
+  explicit PartFile(const std::filesystem::path& target)
+      : target_(target),
+        part_(target.parent_path() / ("." + target.stem().string() + ".part" +
+                                      target.extension().string())) {}
+  ~PartFile() {
+    std::error_code ignored;
+    if (!kept_) std::filesystem::remove(part_, ignored);
+  }
+  std::string name() const { return part_.string(); }
+  void keep() {
+    std::error_code error;
+    std::filesystem::rename(part_, target_, error);
+    if (error) throw odtk::Error("cannot write " + target_.string(), error.message());
+    kept_ = true;
+  }
+
+ private:
+  const std::filesystem::path target_, part_;
+  bool kept_ = false;
+};
+
+int video(int count, char** values) {
+  const odtk::CommandLine line("odtk_video [OPTIONS] MODEL.plan IN.mp4 OUT.mp4",
+                               "Draws the detections of every frame into a copy of a video.",
+                               {{"--threshold", "SCORE", "scores must be greater than this"},
+                                {"--detections", "N", "detections kept for each frame"},
+                                {"--batch", "N", "frames in a launch (the plan's tuned batch)"},
+                                {"--gpu", "N", "number of the GPU (0)"}},
+                               count, values);
+  if (line.helped()) return odtk::kDone;
+  if (line.others().size() != 3) {
+    throw odtk::UsageError("give a plan, a video, and a name for the result", "",
+                           "odtk_video model.plan in.mp4 out.mp4");
+  }
+  const std::string source = line.others()[1], target = line.others()[2];
+  std::error_code missing;
+  if (std::filesystem::equivalent(source, target, missing)) {
+    throw odtk::UsageError(target + " is the video that is read", "", "choose another name");
+  }
+  odtk::DetectorOptions options;
+  if (line.has("--threshold")) {
+    options.thresholds.threshold = static_cast<float>(line.number("--threshold", 0, 1));
+  }
+  if (line.has("--detections")) {
+    options.thresholds.detections = static_cast<int>(line.integer("--detections", 1, 1'000'000));
+  }
+  if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, 1024));
+  if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
+  cv::VideoCapture reader(source);
+  if (!reader.isOpened()) throw odtk::UsageError("cannot read the video " + source);
+  odtk::Detector detector(line.others()[0], options);
+  const cv::Size size(static_cast<int>(reader.get(cv::CAP_PROP_FRAME_WIDTH)),
+                      static_cast<int>(reader.get(cv::CAP_PROP_FRAME_HEIGHT)));
+  PartFile part(target);
+  cv::VideoWriter writer(part.name(), cv::VideoWriter::fourcc('m', 'p', '4', 'v'),
+                         reader.get(cv::CAP_PROP_FPS), size);
+  if (!writer.isOpened()) {
+    throw odtk::UsageError("cannot write the video " + target, "OpenCV has no writer for it",
+                           "names that end in .mp4 or .avi usually work");
+  }
+  const std::size_t frames = convert(reader, writer, detector);
+  writer.release();
+  part.keep();
+  std::printf("wrote %s: %zu frames\n", target.c_str(), frames);
+  return odtk::kDone;
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  return odtk::run_program([=] { return video(count, values); });
+}

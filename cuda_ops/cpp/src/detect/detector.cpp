@@ -1,0 +1,236 @@
+// Uploads pictures on one stream while the GPU still computes the last launch on another;
+// `odtk.h` declares what is public.
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "detect/step.h"
+#include "gpu/pinned_pool.h"
+#include "images/resize.h"
+#include "model/plan_info.h"
+#include "odtk.h"
+
+namespace odtk {
+
+namespace {
+
+constexpr std::size_t kUnfinished = 3;   // launches at once, so that the GPU always has work
+constexpr std::size_t kAlignment = 256;  // bytes, of a picture in device memory
+
+// What one launch needs of its own.
+struct Slot {
+  Slot(int batch, int detections, int box_values)
+      : pictures(0), results(batch, detections, box_values) {}
+
+  gpu::DeviceBuffer pictures;
+  PinnedDetections results;
+  gpu::Event uploaded, done;
+  std::vector<Image> images;  // kept until they are uploaded
+  std::vector<double> ratios;
+};
+
+std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::size_t image_bytes(const Image& image) {
+  return std::size_t{3} * image.width * image.height;
+}
+
+gpu::PostprocessSettings settings_of(const ExportedModel& model, const Thresholds& wanted) {
+  const auto rotated_nms =
+      model.post.rotated_nms == "odtk" ? RotatedNms::odtk : RotatedNms::own;
+  return {wanted.threshold.value_or(static_cast<float>(model.post.threshold)),
+          wanted.top_n.value_or(model.post.top_n),
+          wanted.nms.value_or(static_cast<float>(model.post.nms)),
+          wanted.detections.value_or(model.post.detections),
+          wanted.rotated_nms.value_or(rotated_nms)};
+}
+
+void check_settings(const gpu::PostprocessSettings& settings, const ExportedModel& model,
+                    const Thresholds& wanted) {
+  const auto check = [](const char* name, double value, double least, double most) {
+    if (value >= least && value <= most) return;
+    throw UsageError(std::string(name) + " is out of range");
+  };
+  check("the score threshold", settings.threshold, 0, 1);
+  check("the NMS threshold", settings.nms, 0, 1);
+  check("the number of candidates (top n)", settings.top_n, 1, 1'000'000);
+  check("the number of detections", settings.detections, 1, 1'000'000);
+  if (wanted.rotated_nms && !model.rotated()) {
+    throw UsageError("rotated NMS is for rotated models", "this plan's boxes are axis-aligned");
+  }
+}
+
+int launch_batch(const std::optional<int>& wanted, const Sidecar& about) {
+  const auto [least, tuned, greatest] = about.batches;
+  if (wanted && (*wanted < least || *wanted > greatest)) {
+    throw UsageError("the plan takes no batch of " + std::to_string(*wanted),
+                     "it was built for " + std::to_string(least) + " to " +
+                         std::to_string(greatest));
+  }
+  return wanted.value_or(tuned);
+}
+
+}  // namespace
+
+struct Detector::Parts {
+  Parts(const std::string& path, const DetectorOptions& options)
+      : device(options.gpu),
+        loaded(read_sidecar(path)),
+        info(plan_info(loaded.about)),
+        batch(launch_batch(options.batch, loaded.about)),
+        settings(settings_of(loaded.about.model, options.thresholds)),
+        pinned(std::make_shared<gpu::PinnedPool>(device)) {
+    const Sidecar& about = loaded.about;
+    check_settings(settings, about.model, options.thresholds);
+    check_machine(path, about, tensorrt_version(), device.name(), device.capability());
+    plan = std::make_unique<Plan>(path, loaded.content, about);
+    loaded.content = {};  // it takes as much memory as the plan on the GPU
+    step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);
+    for (std::size_t i = 0; i < kUnfinished; i++) {
+      slots.push_back(
+          std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
+      free.push_back(slots.back().get());
+    }
+  }
+
+  std::vector<gpu::GpuPicture> upload_images(Slot& slot, const std::vector<Image>& images);
+
+  const gpu::Device device;
+  LoadedPlan loaded;
+  const PlanInfo info;
+  const int batch;
+  const gpu::PostprocessSettings settings;
+  const gpu::Stream main, upload;
+  std::unique_ptr<Plan> plan;
+  std::unique_ptr<Step> step;
+  std::shared_ptr<gpu::PinnedPool> pinned;
+  std::vector<std::unique_ptr<Slot>> slots;
+  std::deque<Slot*> free;
+};
+
+// Queues the copies of a launch's pictures; returns where they will be.
+std::vector<gpu::GpuPicture> Detector::Parts::upload_images(Slot& slot,
+                                                            const std::vector<Image>& images) {
+  std::vector<gpu::GpuPicture> pictures;
+  std::size_t bytes = 0;
+  slot.ratios.clear();
+  for (const Image& image : images) {
+    const NetworkSize size = network_size(image.width, image.height, info.height, info.width);
+    pictures.push_back({bytes, image.width, image.height, size.width, size.height});
+    slot.ratios.push_back(size.ratio);
+    bytes += aligned(image_bytes(image));
+  }
+  slot.images = images;
+  if (bytes > slot.pictures.bytes()) slot.pictures = gpu::DeviceBuffer(bytes + bytes / 4);
+  for (std::size_t i = 0; i < images.size(); i++) {
+    pictures[i].pixels += slot.pictures.address();
+    upload.upload(pictures[i].pixels, images[i].rgb.get(), image_bytes(images[i]));
+  }
+  slot.uploaded.record(upload);
+  return pictures;
+}
+
+struct Launch::State {
+  Detector::Parts* parts;
+  Slot* slot;
+};
+
+Launch::Launch(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Launch::Launch(Launch&&) noexcept = default;
+Launch& Launch::operator=(Launch&&) noexcept = default;
+
+Launch::~Launch() {
+  if (state_ == nullptr) return;
+  cudaEventSynchronize(state_->slot->done.handle());
+  state_->slot->images.clear();
+  state_->parts->free.push_back(state_->slot);
+}
+
+std::vector<Detections> Launch::finish() {
+  state_->parts->device.use();
+  Slot& slot = *state_->slot;
+  slot.done.synchronize();
+  const PinnedDetections& found = slot.results;
+  std::vector<Detections> all;
+  for (std::size_t image = 0; image < slot.images.size(); image++) {
+    const float ratio = static_cast<float>(slot.ratios[image]);
+    Detections detections;
+    for (int i = 0; i < found.detections; i++) {
+      const std::size_t row = image * found.detections + i;
+      const float score = found.scores.as<float>()[row];
+      if (!(score > 0)) continue;
+      Detection& detection = detections.emplace_back();
+      detection.score = score;
+      detection.label = found.classes.as<std::int32_t>()[row];
+      const float* box = found.boxes.as<float>() + row * found.box_values;
+      for (int k = 0; k < found.box_values; k++) {
+        detection.box[k] = k < 4 ? box[k] / ratio : box[k];
+      }
+    }
+    all.push_back(std::move(detections));
+  }
+  return all;
+}
+
+Detector::Detector(const std::string& plan, const DetectorOptions& options)
+    : parts_(std::make_unique<Parts>(plan, options)) {}
+Detector::~Detector() {
+  if (parts_ != nullptr) parts_->device.use();
+}
+Detector::Detector(Detector&&) noexcept = default;
+
+const PlanInfo& Detector::info() const { return parts_->info; }
+int Detector::batch() const { return parts_->batch; }
+
+Launch Detector::start(const std::vector<Image>& images) {
+  Parts& parts = *parts_;
+  if (static_cast<int>(images.size()) > parts.batch) {
+    throw std::logic_error("a launch has more images than the detector's batch");
+  }
+  if (parts.free.empty()) throw std::logic_error("three launches are unfinished already");
+  parts.device.use();
+  Slot& slot = *parts.free.front();
+  const auto pictures = parts.upload_images(slot, images);
+  parts.main.wait(slot.uploaded);
+  parts.step->launch(pictures, slot.results);
+  slot.done.record(parts.main);
+  parts.free.pop_front();
+  return Launch(std::unique_ptr<Launch::State>(new Launch::State{&parts, &slot}));
+}
+
+std::vector<Detections> Detector::detect(const std::vector<Image>& images) {
+  std::vector<Detections> all;
+  std::deque<Launch> launches;
+  const auto finish_first = [&] {
+    for (Detections& found : launches.front().finish()) all.push_back(std::move(found));
+    launches.pop_front();
+  };
+  for (std::size_t at = 0; at < images.size(); at += parts_->batch) {
+    const std::size_t end = std::min(images.size(), at + parts_->batch);
+    if (launches.size() == kUnfinished) finish_first();
+    launches.push_back(start({images.begin() + at, images.begin() + end}));
+  }
+  while (!launches.empty()) finish_first();
+  return all;
+}
+
+void Detector::check(const Image& image) const {
+  network_size(image.width, image.height, parts_->info.height, parts_->info.width);
+}
+
+Allocate Detector::allocator() const {
+  return [pool = parts_->pinned](std::size_t bytes) { return pool->take(bytes); };
+}
+
+std::vector<Detector::Tensor> Detector::tensors() {
+  parts_->device.use();
+  return parts_->step->tensors();
+}
+
+double Detector::network_milliseconds(int launches) {
+  parts_->device.use();
+  return parts_->step->network_milliseconds(launches);
+}
+
+}  // namespace odtk

@@ -1,0 +1,36 @@
+// A TensorRT plan in GPU memory, checked against its sidecar.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "gpu/device.h"
+#include "model/sidecar.h"
+#include "tensorrt/library.h"
+
+namespace odtk {
+
+class Plan {
+ public:
+  // `path` is for the errors; `content` is the plan's, already checked against the sidecar.
+  // Throws UsageError where it is not what the sidecar describes, Error where TensorRT refuses it.
+  Plan(const std::string& path, const std::string& content, const Sidecar& about);
+
+  // Sets the batch, and the addresses of input and outputs by name.
+  void bind(int batch, const std::map<std::string, gpu::DevicePointer>& addresses);
+
+  // Queues the network. Throws Error.
+  void queue(const gpu::Stream& stream);
+
+ private:
+  void check_engine(const std::string& path, const Sidecar& about) const;
+
+  Logger log_{false};
+  std::unique_ptr<nvinfer1::IRuntime> runtime_;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  std::unique_ptr<nvinfer1::IExecutionContext> context_;
+  int height_, width_;
+};
+
+}  // namespace odtk

@@ -1,0 +1,34 @@
+#include "tensorrt/timing_cache.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "model/files.h"
+#include "odtk.h"
+
+namespace odtk {
+
+void TimingCache::use(nvinfer1::IBuilderConfig& config) {
+  if (path_.empty()) return;
+  std::ifstream file(path_, std::ios::binary);  // a file that is not there is an empty cache
+  const std::string content((std::istreambuf_iterator<char>(file)), {});
+  cache_.reset(config.createTimingCache(content.data(), content.size()));
+  if (cache_ == nullptr || !config.setTimingCache(*cache_, false)) {
+    cache_.reset(config.createTimingCache(nullptr, 0));  // the other one was not for this GPU
+    if (cache_ != nullptr) config.setTimingCache(*cache_, false);
+  }
+}
+
+void TimingCache::keep(const nvinfer1::IBuilderConfig& config,
+                       const std::function<void(const std::string&)>& say) const {
+  if (path_.empty() || config.getTimingCache() == nullptr) return;
+  const std::unique_ptr<nvinfer1::IHostMemory> content(config.getTimingCache()->serialize());
+  if (content == nullptr) return;
+  try {
+    write_atomically(path_, content->data(), content->size());
+  } catch (const Error& error) {
+    say("timings are not saved: " + std::string(error.what()) + ": " + error.why());
+  }
+}
+
+}  // namespace odtk
