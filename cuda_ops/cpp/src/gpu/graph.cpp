@@ -35,6 +35,11 @@ Graph::~Graph() {
 
 Graph::Graph(Graph&& other) noexcept : executable_(std::exchange(other.executable_, nullptr)) {}
 
+Graph& Graph::operator=(Graph&& other) noexcept {
+  std::swap(executable_, other.executable_);
+  return *this;
+}
+
 void Graph::launch(const Stream& stream) const {
   check(cudaGraphLaunch(executable_, stream.handle()), kFailed);
 }

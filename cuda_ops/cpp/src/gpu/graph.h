@@ -15,6 +15,7 @@ class Graph {
   Graph(const Stream& stream, const std::function<void()>& queue);
   ~Graph();
   Graph(Graph&& other) noexcept;
+  Graph& operator=(Graph&& other) noexcept;
 
   void launch(const Stream& stream) const;
 

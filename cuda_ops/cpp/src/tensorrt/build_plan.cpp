@@ -223,7 +223,8 @@ PlanInfo build_plan(const BuildOptions& options) {
   about.model.set_precision(source.precision);
   about.batches = options.batches;
   about.tensorrt = tensorrt_version();
-  about.gpu = {device.name(), device.capability()};
+  about.gpu_name = device.name();
+  about.gpu_capability = device.capability();
   about.workspace = options.workspace;
   const auto plan = build(source, options, about.identity());
   about.plan_sha256 = sha256_hex(plan->data(), plan->size());
