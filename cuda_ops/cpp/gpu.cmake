@@ -104,12 +104,13 @@ add_library(odtk STATIC ${GPU_SOURCES} ${IMAGES}/kernel_images.S)
 target_include_directories(odtk PUBLIC include PRIVATE src)
 target_link_libraries(odtk PUBLIC odtk_host odtk_libraries)
 
-add_library(odtk_program STATIC programs/command_line.cpp programs/program.cpp)
+add_library(odtk_program STATIC programs/command_line.cpp programs/files_apart.cpp
+            programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)
 add_executable(odtk_build programs/odtk_build.cpp)
 target_link_libraries(odtk_build PRIVATE odtk odtk_program)
 add_executable(odtk_infer programs/odtk_infer.cpp programs/benchmark.cpp programs/detect_files.cpp
-               programs/drawing.cpp programs/dump.cpp programs/files_apart.cpp)
+               programs/drawing.cpp programs/dump.cpp)
 target_include_directories(odtk_infer PRIVATE src)
 target_link_libraries(odtk_infer PRIVATE odtk odtk_program)
 add_executable(detect example/detect.cpp)

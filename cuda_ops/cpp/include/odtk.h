@@ -97,7 +97,7 @@ struct PlanInfo {
   std::string tensorrt;   // that built it, such as "tensorrt 8.5.2"
   std::int64_t bytes = 0;
   std::vector<std::string> class_names;   // empty where the model has none
-  std::vector<std::string> category_ids;  // of each class as JSON, a number or a quoted string
+  std::vector<std::string> category_ids;  // of each class as JSON; empty where the model has none
 };
 
 // Thresholds that differ from those that the plan was exported with.

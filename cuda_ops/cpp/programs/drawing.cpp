@@ -30,10 +30,12 @@ Drawings::Drawings(const std::string& folder, const std::vector<ListedImage>& fi
                    const PlanInfo& info, ThreadPool& pool)
     : info_(info), pool_(pool) {
   std::set<fs::path> taken;
+  std::vector<std::string> read;
   for (const ListedImage& file : files) {
+    read.push_back(file.path);
     targets_.push_back(free_name(folder, file.path, taken).string());
   }
-  check_apart("--draw", targets_, files);
+  check_apart("--draw", targets_, read);
   make_folder(folder);
 }
 

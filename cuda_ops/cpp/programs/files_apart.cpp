@@ -23,13 +23,13 @@ std::pair<dev_t, ino_t> identity(const std::string& path) {
 }  // namespace
 
 void check_apart(const std::string& option, const std::vector<std::string>& outputs,
-                 const std::vector<ListedImage>& files) {
-  std::map<std::pair<dev_t, ino_t>, std::string> read;
-  for (const ListedImage& file : files) read.emplace(identity(file.path), file.path);
-  read.erase({0, 0});
+                 const std::vector<std::string>& read) {
+  std::map<std::pair<dev_t, ino_t>, std::string> files;
+  for (const std::string& path : read) files.emplace(identity(path), path);
+  files.erase({0, 0});
   for (const std::string& output : outputs) {
-    const auto found = read.find(identity(output));
-    if (found == read.end()) continue;
+    const auto found = files.find(identity(output));
+    if (found == files.end()) continue;
     throw UsageError(option + " would replace " + found->second, "it is read by this run",
                      "choose another place");
   }

@@ -4,14 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "images/image_list.h"
-
 namespace odtk {
 
-// Throws UsageError where one of the outputs is one of the files, also by another name. `option`
+// Throws UsageError where one of the outputs is a file that is read, also by another name. `option`
 // names what writes them.
 void check_apart(const std::string& option, const std::vector<std::string>& outputs,
-                 const std::vector<ListedImage>& files);
+                 const std::vector<std::string>& read);
 
 // Makes a folder if it is not there. Throws UsageError.
 void make_folder(const std::string& folder);

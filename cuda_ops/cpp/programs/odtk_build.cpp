@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "command_line.h"
+#include "files_apart.h"
 #include "odtk.h"
 #include "program.h"
 
@@ -22,6 +23,10 @@ odtk::BuildOptions parse(const odtk::CommandLine& line) {
   odtk::BuildOptions options;
   options.onnx = line.others()[0];
   options.plan = line.others()[1];
+  options.timing_cache = line.text("--timing-cache");
+  odtk::check_apart("the plan", {options.plan, options.plan + ".json"},
+                    {options.onnx, options.timing_cache});
+  odtk::check_apart("--timing-cache", {options.timing_cache}, {options.onnx});
   options.full_precision = line.has("--fp32");
   if (line.has("--batches")) {
     const auto numbers = line.integers("--batches", 1, kMostBatch);
@@ -29,7 +34,6 @@ odtk::BuildOptions parse(const odtk::CommandLine& line) {
   }
   if (line.has("--workspace")) options.workspace = line.integer("--workspace", 1, kMostMebibytes)
                                                    << 20;
-  options.timing_cache = line.text("--timing-cache");
   if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   options.verbose = line.has("--verbose");

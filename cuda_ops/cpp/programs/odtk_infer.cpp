@@ -95,11 +95,8 @@ class Run {
       drawings_ = std::make_unique<odtk::Drawings>(line.text("--draw"), list.images, info, pool);
     }
     if (line.has("--json")) {
-      std::vector<odtk::ListedImage> read = list.images;
-      for (const char* ending : {"", ".json"}) {
-        const std::string plan = line.others()[0] + ending;
-        read.push_back({plan, plan});
-      }
+      std::vector<std::string> read = {line.others()[0], line.others()[0] + ".json"};
+      for (const odtk::ListedImage& image : list.images) read.push_back(image.path);
       odtk::check_apart("--json", {line.text("--json")}, read);
       json_ = std::make_unique<odtk::CocoJson>(line.text("--json"), info);
     }
@@ -168,7 +165,7 @@ int infer(int count, char** values) {
   odtk::ReadOptions reading;
   if (line.has("--exif")) reading.apply_exif = second_word(line, "--exif", "ignore", "apply");
   const odtk::ImageList list =
-      odtk::list_images({line.others().begin() + 1, line.others().end()});
+      odtk::find_images({line.others().begin() + 1, line.others().end()});
   for (const std::string& note : list.notes) odtk::say("note", note);
   odtk::Detector detector(line.others()[0], wanted);
   reading.allocate = detector.allocator();

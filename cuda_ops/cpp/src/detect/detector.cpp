@@ -37,13 +37,11 @@ std::size_t image_bytes(const Image& image) {
 }
 
 gpu::PostprocessSettings settings_of(const ExportedModel& model, const Thresholds& wanted) {
-  const auto rotated_nms =
-      model.post.rotated_nms == "odtk" ? RotatedNms::odtk : RotatedNms::own;
   return {wanted.threshold.value_or(static_cast<float>(model.post.threshold)),
           wanted.top_n.value_or(model.post.top_n),
           wanted.nms.value_or(static_cast<float>(model.post.nms)),
           wanted.detections.value_or(model.post.detections),
-          wanted.rotated_nms.value_or(rotated_nms)};
+          wanted.rotated_nms.value_or(model.post.rotated_nms)};
 }
 
 void check_settings(const gpu::PostprocessSettings& settings, const ExportedModel& model,
@@ -76,16 +74,16 @@ int launch_batch(const std::optional<int>& wanted, const Sidecar& about) {
 struct Detector::Parts {
   Parts(const std::string& path, const DetectorOptions& options)
       : device(options.gpu),
-        loaded(read_sidecar(path)),
+        loaded(read_plan(path)),
         info(plan_info(loaded.about)),
         batch(launch_batch(options.batch, loaded.about)),
         settings(settings_of(loaded.about.model, options.thresholds)),
         pinned(std::make_shared<gpu::PinnedPool>(device)) {
     const Sidecar& about = loaded.about;
     check_settings(settings, about.model, options.thresholds);
-    check_machine(path, about, tensorrt_version(), device.name(), device.capability());
-    plan = std::make_unique<Plan>(path, loaded.content, about);
-    loaded.content = {};  // it takes as much memory as the plan on the GPU
+    check_machine(path, about, tensorrt_version(), device.kind());
+    plan = std::make_unique<Plan>(path, loaded.bytes, about);
+    loaded.bytes = {};  // it takes as much memory as the plan on the GPU
     step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);
     for (std::size_t i = 0; i < kUnfinished; i++) {
       slots.push_back(
@@ -97,7 +95,7 @@ struct Detector::Parts {
   std::vector<gpu::GpuPicture> upload_images(Slot& slot, const std::vector<Image>& images);
 
   const gpu::Device device;
-  LoadedPlan loaded;
+  PlanFile loaded;
   const PlanInfo info;
   const int batch;
   const gpu::PostprocessSettings settings;

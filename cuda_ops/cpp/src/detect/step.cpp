@@ -22,6 +22,10 @@ std::vector<std::vector<int>> tensor_shapes(const ExportedModel& model, int batc
   return shapes;
 }
 
+std::array<double, 3> channels(const std::vector<double>& values) {
+  return {values[0], values[1], values[2]};
+}
+
 std::size_t count(const std::vector<int>& shape) {
   std::size_t product = 1;
   for (const int side : shape) product *= side;
@@ -59,7 +63,7 @@ Step::Step(const gpu::Device& device, const gpu::Stream& stream, Plan& plan,
       buffers_(allocate(shapes_)),
       kernels_(device),
       preprocess_(kernels_, stream, batch, model.height, model.width,
-                  pixel_levels(model.mean, model.std)),
+                  pixel_levels(channels(model.mean), channels(model.std))),
       postprocess_(kernels_, stream, model, batch, settings, output_addresses(buffers_)) {
   std::map<std::string, gpu::DevicePointer> addresses;
   for (std::size_t i = 0; i < names_.size(); i++) addresses[names_[i]] = buffers_[i].address();

@@ -42,11 +42,10 @@ Device::Device(int number) : number_(number) {
   }
   cudaDeviceProp about{};
   check(cudaGetDeviceProperties(&about, number), "the GPU cannot be asked what it is");
-  name_ = about.name;
-  capability_ = std::to_string(about.major) + "." + std::to_string(about.minor);
+  kind_ = {about.name, std::to_string(about.major) + "." + std::to_string(about.minor)};
   if (std::make_pair(about.major, about.minor) < std::make_pair(kLeastMajor, kLeastMinor)) {
-    throw UsageError(name_ + " is too old", "it has compute capability " + capability_ +
-                                                ", and the kernels need 7.2 or more");
+    throw UsageError(kind_.name + " is too old", "it has compute capability " + kind_.capability +
+                                                     ", and the kernels need 7.2 or more");
   }
   use();
   check(cudaFree(nullptr), "the GPU cannot be used");  // makes the primary context

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "gpu/arguments.h"
+#include "model/sidecar.h"
 
 namespace odtk::gpu {
 
@@ -26,13 +27,11 @@ class Device {
   // Makes it the calling thread's device; every thread does that before it calls CUDA.
   void use() const;
 
-  const std::string& name() const { return name_; }
-  // Such as "7.2".
-  const std::string& capability() const { return capability_; }
+  const GpuKind& kind() const { return kind_; }
 
  private:
   int number_;
-  std::string name_, capability_;
+  GpuKind kind_;
 };
 
 // Device memory, not initialised, aligned to 256 bytes.

@@ -17,10 +17,10 @@ Module::Module(const char* name, const void* image, const Device& device) {
   const CUresult status = cuModuleLoadData(&module_, image);
   if (status == CUDA_ERROR_NO_BINARY_FOR_GPU || status == CUDA_ERROR_INVALID_PTX ||
       status == CUDA_ERROR_UNSUPPORTED_PTX_VERSION) {
-    std::string number = device.capability();
+    std::string number = device.kind().capability;
     number.erase(number.find('.'), 1);
     throw UsageError(std::string("the kernels of ") + name + ".cu are not for this GPU",
-                     device.name() + " has compute capability " + device.capability(),
+                     device.kind().name + " has compute capability " + device.kind().capability,
                      "build again: cmake -DODTK_ARCHITECTURES=" + number + " ...");
   }
   check(status, "the kernels cannot be loaded");

@@ -1,11 +1,11 @@
 // Resize, normalise and pad on the GPU, as cuda_ops/preprocess.py does.
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "gpu/kernels.h"
 #include "gpu/resize_tables.h"
+#include "images/pixel_levels.h"
 
 namespace odtk::gpu {
 
@@ -15,9 +15,6 @@ struct GpuPicture {
   int width, height;
   int new_width, new_height;  // after resizing, at most the batch tensor's
 };
-
-// The normalised value of each pixel value of the three channels.
-using PixelLevels = std::array<std::array<float, 256>, 3>;
 
 // Fills a batch tensor [batch, 3, height, width] of float32 from pictures of any size.
 class Preprocess {

@@ -13,11 +13,11 @@ PlanInfo plan_info(const Sidecar& about) {
   info.rotated = about.model.rotated();
   info.precision = about.model.precision;
   info.backbones = about.model.backbones;
-  info.gpu = about.gpu_name + " " + about.gpu_capability;
+  if (about.gpu) info.gpu = about.gpu->name + " " + about.gpu->capability;
   info.tensorrt = about.tensorrt;
   info.bytes = about.plan_bytes;
-  info.class_names = about.model.class_names;
-  info.category_ids = about.model.category_ids;
+  info.class_names = about.model.class_names.value_or(std::vector<std::string>());
+  info.category_ids = about.model.category_ids.value_or(std::vector<std::string>());
   return info;
 }
 

@@ -6,6 +6,7 @@
 #include <NvOnnxParser.h>
 
 #include <cstdint>
+#include <string_view>
 
 #include "gpu/device.h"
 #include "model/exported_model.h"
@@ -27,12 +28,17 @@ constexpr bool kAlwaysTyped = TRT_AT_LEAST(11, 0);
 constexpr bool kCanBeTyped = TRT_AT_LEAST(10, 12);
 
 struct Source {
-  std::string content;
-  ExportedModel model;
+  ExportedFile file;
   std::string precision;  // of the plan
 };
 
-void check_batches(const BuildOptions& options) {
+void check_options(const BuildOptions& options) {
+  constexpr std::string_view kEnding = ".plan";
+  const std::string& plan = options.plan;
+  if (plan.size() <= kEnding.size() ||
+      plan.compare(plan.size() - kEnding.size(), kEnding.size(), kEnding) != 0) {
+    throw UsageError("cannot build " + plan, "its name does not end in .plan");
+  }
   const auto [least, tuned, greatest] = options.batches;
   if (!(1 <= least && least <= tuned && tuned <= greatest)) {
     throw UsageError("--batches " + std::to_string(least) + " " + std::to_string(tuned) + " " +
@@ -47,7 +53,7 @@ void check_batches(const BuildOptions& options) {
 
 // Checks that the model's types and what was asked for go together.
 void check_precision(const Source& source, const BuildOptions& options) {
-  const ExportedModel& model = source.model;
+  const ExportedModel& model = source.file.model;
   const std::string version = tensorrt_version();
   if (model.outputs != "raw") {
     throw UsageError("a plan needs raw outputs, and this model ends in detections", "",
@@ -79,10 +85,9 @@ void check_precision(const Source& source, const BuildOptions& options) {
 }
 
 Source read_source(const BuildOptions& options) {
-  Source source;
-  source.model = read_exported(options.onnx, &source.content);
+  Source source{read_exported(options.onnx), ""};
   source.precision = options.full_precision                ? "fp32"
-                     : source.model.precision == "int8" ? "int8"
+                     : source.file.model.precision == "int8" ? "int8"
                                                            : "fp16";
   check_precision(source, options);
   return source;
@@ -123,7 +128,7 @@ void set_precision([[maybe_unused]] const nvinfer1::IBuilder& builder,
   // On by default: "FP32" would keep 10 bits.
   if (source.precision == "fp32") config.clearFlag(Flag::kTF32);
 #if !TRT_AT_LEAST(11, 0)
-  if (source.precision == "fp32" || source.model.half()) return;
+  if (source.precision == "fp32" || source.file.model.half()) return;
   if (!builder.platformHasFastFp16()) {
     throw UsageError("this GPU has no FP16", "", "--fp32 builds in FP32");
   }
@@ -164,14 +169,14 @@ void set_batches(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
   using Which = nvinfer1::OptProfileSelector;
   const Which which[] = {Which::kMIN, Which::kOPT, Which::kMAX};
   for (int i = 0; i < 3; i++) {
-    const nvinfer1::Dims4 shape(options.batches[i], 3, source.model.height, source.model.width);
+    const nvinfer1::Dims4 shape(options.batches[i], 3, source.file.model.height, source.file.model.width);
     profile->setDimensions(kInputName, which[i], shape);
   }
   config.addOptimizationProfile(profile);
 }
 
 void parse(nvonnxparser::IParser& parser, const Source& source, const Logger& log) {
-  if (parser.parse(source.content.data(), source.content.size())) return;
+  if (parser.parse(source.file.bytes.data(), source.file.bytes.size())) return;
   std::string why;
   for (int i = 0; i < parser.getNbErrors(); i++) {
     why += (i > 0 ? "; " : "") + std::string(parser.getError(i)->desc());
@@ -188,7 +193,7 @@ std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOp
 #endif
   const std::unique_ptr<nvinfer1::IBuilder> builder(nvinfer1::createInferBuilder(log));
   if (builder == nullptr) throw Error("TensorRT does not start", log.errors());
-  const bool typed = kAlwaysTyped || source.model.half();
+  const bool typed = kAlwaysTyped || source.file.model.half();
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(
       builder->createNetworkV2(network_flags(typed)));
   // The parser owns the weights that the network refers to, so it lives as long.
@@ -215,21 +220,21 @@ std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOp
 }  // namespace
 
 PlanInfo build_plan(const BuildOptions& options) {
-  check_batches(options);
+  check_options(options);
   const Source source = read_source(options);
   const gpu::Device device(options.gpu);
   Sidecar about;
-  about.model = source.model;
+  about.model = source.file.model;
   about.model.set_precision(source.precision);
   about.batches = options.batches;
   about.tensorrt = tensorrt_version();
-  about.gpu_name = device.name();
-  about.gpu_capability = device.capability();
+  about.gpu = device.kind();
   about.workspace = options.workspace;
   const auto plan = build(source, options, about.identity());
-  about.plan_sha256 = sha256_hex(plan->data(), plan->size());
-  about.plan_bytes = static_cast<std::int64_t>(plan->size());
-  write_plan_files(options.plan, plan->data(), plan->size(), to_json(about));
+  const std::string_view bytes(static_cast<const char*>(plan->data()), plan->size());
+  about.plan_sha256 = sha256_hex(bytes);
+  about.plan_bytes = static_cast<std::int64_t>(bytes.size());
+  write_plan(options.plan, bytes, about);
   return plan_info(about);
 }
 
