@@ -232,9 +232,9 @@ PlanInfo build_plan(const BuildOptions& options) {
   about.workspace = options.workspace;
   const auto plan = build(source, options, about.identity());
   const std::string_view bytes(static_cast<const char*>(plan->data()), plan->size());
-  about.plan_sha256 = sha256_hex(bytes);
+  about.plan_sha256 = sha256(bytes);
   about.plan_bytes = static_cast<std::int64_t>(bytes.size());
-  write_plan(options.plan, bytes, about);
+  write_plan(options.plan, std::string(bytes), about);
   return plan_info(about);
 }
 
