@@ -29,6 +29,7 @@ from odtk_ray.artifacts.sidecar import (
     check_sidecar,
     is_tensorrt_plan,
     parse_sidecar,
+    same_release,
     sidecar_path,
 )
 from odtk_ray.errors import UsageError
@@ -114,11 +115,16 @@ class EngineSet:
         return max(r[0] for r in ranges), min(r[-1] for r in ranges)
 
     def find(self, gpu: tuple[str, str], tensorrt: str) -> str | None:
-        """Return the key of the plan for a GPU and a TensorRT; None if there is none."""
-        for key, about in self.engines.items():
-            if (about.gpu, about.tensorrt) == (gpu, tensorrt):
-                return key
-        return None
+        """Return the key of the plan for a GPU and a TensorRT; None if there is none.
+
+        Of several plans of one release the one that this very TensorRT built is taken.
+        """
+        fitting = [
+            key
+            for key, about in self.engines.items()
+            if about.gpu == gpu and same_release(about.tensorrt, tensorrt)
+        ]
+        return min(fitting, key=lambda key: self.engines[key].tensorrt != tensorrt, default=None)
 
     def to_json(self) -> str:
         """Return the file's text; equal sets have equal texts."""

@@ -33,7 +33,7 @@ class Sidecar:
         model: what the network says about itself; its `sha256` is that of the ONNX file, its
             `precision` the plan's.
         batches: least, tuned and greatest batch.
-        tensorrt: package and version that built it and can run it.
+        tensorrt: package and version that built it; that release can run it.
         gpu: name and compute capability that it is bound to; None where it was built without.
         capabilities: compute capabilities that it was built for, without a GPU.
         workspace: bytes that a layer may use besides; None left it to TensorRT.
@@ -127,6 +127,15 @@ def check_sidecar(plan: str, content: bytes, beside: bytes, expect: str | None =
     return sidecar
 
 
+def same_release(tensorrt: str, other: str) -> bool:
+    """Return whether two TensorRTs are of one package and one version.
+
+    Three parts count. What builds plans in C++ knows no more: `tensorrt 10.3.0` and
+    `tensorrt 10.3.0.26` are the same release.
+    """
+    return tensorrt.split(".")[:3] == other.split(".")[:3]
+
+
 def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]) -> None:
     """Refuse a plan that was built for another machine, before TensorRT is asked.
 
@@ -140,7 +149,7 @@ def check_machine(plan: str, about: Sidecar, tensorrt: str, gpu: tuple[str, str]
         UsageError: TensorRT or the GPU is another one; the hint is the command that rebuilds it.
     """
     found, bound = " ".join(gpu), " ".join(about.gpu or ())
-    if tensorrt != about.tensorrt:
+    if not same_release(tensorrt, about.tensorrt):
         why = f"it was built by {about.tensorrt} and this machine has {tensorrt}"
     elif about.gpu is not None and gpu != about.gpu:
         why = f"it was built on {bound} and this machine has {found}"

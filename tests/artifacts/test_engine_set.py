@@ -89,13 +89,24 @@ def test_launches_are_those_that_every_plan_takes():
     ("gpu", "tensorrt", "found"),
     [
         (("NVIDIA A10G", "8.6"), "tensorrt 11.4.0", A10G),
+        (("NVIDIA A10G", "8.6"), "tensorrt 11.4.0.7", A10G),
         (("NVIDIA A10G", "8.6"), "tensorrt 11.4.1", None),
+        (("NVIDIA A10G", "8.6"), "tensorrt_rtx 11.4.0", None),
+        (("NVIDIA A10G", "8.6"), "", None),
         (("NVIDIA A10G", "8.7"), "tensorrt 11.4.0", None),
         (("NVIDIA A10", "8.6"), "tensorrt 11.4.0", None),
     ],
 )
 def test_a_plan_is_found_for_exactly_its_gpu_and_tensorrt(gpu, tensorrt, found):
     assert BOTH.find(gpu, tensorrt) == (found and key_of(found))
+
+
+def test_of_plans_of_one_release_the_tensorrts_own_is_taken():
+    builds = [replace(H100, tensorrt=f"tensorrt 11.4.0.{n}") for n in (5, 6, 7)]
+    engines = EngineSet.of(builds)
+    for build in builds:
+        assert engines.find(H100.gpu, build.tensorrt) == key_of(build)
+    assert engines.find(H100.gpu, "tensorrt 11.4.0.9") == key_of(builds[0])
 
 
 def edited(change):

@@ -91,6 +91,13 @@ def test_every_worker_runs_the_drivers_plan(files):
     ("about", "tensorrt", "gpu", "why"),
     [
         (ABOUT_PLAN, "tensorrt 8.6.0", GPU, None),
+        (ABOUT_PLAN, "tensorrt 8.6.0.12", GPU, None),
+        (replace(ABOUT_PLAN, tensorrt="tensorrt 8.6.0.12"), "tensorrt 8.6.0", GPU, None),
+        (replace(ABOUT_PLAN, tensorrt="tensorrt 8.6.0.12"), "tensorrt 8.6.0.13", GPU, None),
+        (ABOUT_PLAN, "tensorrt 8.6.1", GPU,
+         "built by tensorrt 8.6.0 and this machine has tensorrt 8.6.1"),
+        (ABOUT_PLAN, "tensorrt_rtx 8.6.0", GPU,
+         "built by tensorrt 8.6.0 and this machine has tensorrt_rtx 8.6.0"),
         (ABOUT_PLAN, "tensorrt 10.3.0", GPU,
          "built by tensorrt 8.6.0 and this machine has tensorrt 10.3.0"),
         (ABOUT_PLAN, "tensorrt 8.6.0", ("NVIDIA H200", "9.0"),

@@ -221,8 +221,8 @@ FAULTS = [
     Fault(
         name="plan-of-another-gpu",
         file="odtk_ray/artifacts/engine_set.py",
-        old="(about.gpu, about.tensorrt) == (gpu, tensorrt)",
-        new="about.tensorrt == tensorrt",
+        old="about.gpu == gpu and same_release(about.tensorrt, tensorrt)",
+        new="same_release(about.tensorrt, tensorrt)",
         harm="A worker of an engine set loads the plan of another kind of GPU.",
         tests=("tests/artifacts/test_engine_set.py",),
     ),
