@@ -38,8 +38,7 @@ void dump_tensors(const std::string& folder, std::size_t number,
   std::snprintf(digits, sizeof(digits), "%06zu", number);
   for (const Detector::Tensor& tensor : tensors) {
     const std::string content = npy(tensor);
-    write_atomically(folder + "/" + digits + "-" + tensor.name + ".npy", content.data(),
-                     content.size());
+    write_together({{folder + "/" + digits + "-" + tensor.name + ".npy", content}});
   }
 }
 

@@ -112,7 +112,7 @@ class Run {
       clear_line();
       odtk::say(name, result.error);
     }
-    if (json_ != nullptr) json_->add(result.index, name, result.detections);
+    if (json_ != nullptr) json_->add(static_cast<std::int64_t>(result.index), result.detections);
     if (!silent_) print_detections(name, result.detections, info_);
     if (drawings_ != nullptr && result.error.empty()) drawings_->add(std::move(result));
     show_progress();
@@ -120,7 +120,11 @@ class Run {
 
   int finish() {
     if (drawings_ != nullptr) drawings_->finish();
-    if (json_ != nullptr) json_->close();
+    if (json_ != nullptr) {
+      std::vector<std::string> names;
+      for (const odtk::ListedImage& image : list_.images) names.push_back(image.name);
+      json_->close(names);
+    }
     clear_line();
     const double seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
     char text[160];

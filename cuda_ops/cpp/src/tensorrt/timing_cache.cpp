@@ -25,7 +25,7 @@ void TimingCache::keep(const nvinfer1::IBuilderConfig& config,
   const std::unique_ptr<nvinfer1::IHostMemory> content(config.getTimingCache()->serialize());
   if (content == nullptr) return;
   try {
-    write_atomically(path_, content->data(), content->size());
+    write_together({{path_, {static_cast<const char*>(content->data()), content->size()}}});
   } catch (const Error& error) {
     say("timings are not saved: " + std::string(error.what()) + ": " + error.why());
   }
