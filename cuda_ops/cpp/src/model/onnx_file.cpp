@@ -13,7 +13,8 @@ namespace {
 // Fields of onnx.proto.
 constexpr std::uint64_t kModelGraph = 7, kModelMetadata = 14;
 constexpr std::uint64_t kEntryKey = 1, kEntryValue = 2;
-constexpr std::uint64_t kGraphInput = 11, kGraphOutput = 12;
+constexpr std::uint64_t kGraphNode = 1, kGraphInput = 11, kGraphOutput = 12;
+constexpr std::uint64_t kNodeKind = 4;
 constexpr std::uint64_t kEndName = 1;
 // ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape, TensorShapeProto.dim
 constexpr std::initializer_list<std::uint64_t> kEndDimensions = {2, 1, 2, 1};
@@ -158,6 +159,12 @@ Entries<Dimensions> graph_ends(std::string_view file) {
     }
   }
   return ends;
+}
+
+bool begins_with_cast(std::string_view file) {
+  const Wire wire(file);
+  const std::vector<Span> kinds = wire.inner(wire.all(), {kModelGraph, kGraphNode, kNodeKind});
+  return !kinds.empty() && wire.text(kinds[0]) == "Cast";
 }
 
 }  // namespace odtk

@@ -10,6 +10,7 @@
 
 #include "gpu/device.h"
 #include "model/exported_model.h"
+#include "model/onnx_file.h"
 #include "model/files.h"
 #include "model/plan_info.h"
 #include "model/sidecar.h"
@@ -30,6 +31,7 @@ constexpr bool kCanBeTyped = TRT_AT_LEAST(10, 12);
 struct Source {
   ExportedFile file;
   std::string precision;  // of the plan
+  bool half;              // whether the file has its types, of `export --half`
 };
 
 void check_options(const BuildOptions& options) {
@@ -63,16 +65,16 @@ void check_precision(const Source& source, const BuildOptions& options) {
     throw UsageError("the model is INT8 and the plan would be FP32",
                      "INT8 is decided when the checkpoint is exported");
   }
-  if (model.half() && source.precision == "fp32") {
+  if (source.half && source.precision == "fp32") {
     throw UsageError("the model is FP16 and the plan would be FP32",
-                     "its types are in the ONNX file", "export it again without --half");
+                     "--half is decided when the checkpoint is exported");
   }
-  if (model.half() && !kCanBeTyped) {
-    throw UsageError(options.onnx + " has its types in itself",
-                     version + " does not build such models, only 10.12 and later do",
-                     "export it again without --half");
+  if (source.half && !kCanBeTyped) {
+    throw UsageError(version + " does not build ONNX files of --half",
+                     "TensorRT 10.12 and later do",
+                     "export it without --half: the plan is FP16 all the same");
   }
-  if (kAlwaysTyped && source.precision == "fp16" && !model.half()) {
+  if (kAlwaysTyped && source.precision == "fp16" && !source.half) {
     throw UsageError(options.onnx + " is FP32",
                      version + " takes the types from the ONNX file",
                      "export it with --half, or build with --fp32");
@@ -85,7 +87,8 @@ void check_precision(const Source& source, const BuildOptions& options) {
 }
 
 Source read_source(const BuildOptions& options) {
-  Source source{read_exported(options.onnx), ""};
+  Source source{read_exported(options.onnx), "", false};
+  source.half = begins_with_cast(source.file.bytes);
   source.precision = options.full_precision                ? "fp32"
                      : source.file.model.precision == "int8" ? "int8"
                                                            : "fp16";
@@ -128,7 +131,7 @@ void set_precision([[maybe_unused]] const nvinfer1::IBuilder& builder,
   // On by default: "FP32" would keep 10 bits.
   if (source.precision == "fp32") config.clearFlag(Flag::kTF32);
 #if !TRT_AT_LEAST(11, 0)
-  if (source.precision == "fp32" || source.file.model.half()) return;
+  if (source.precision == "fp32" || source.half) return;
   if (!builder.platformHasFastFp16()) {
     throw UsageError("this GPU has no FP16", "", "--fp32 builds in FP32");
   }
@@ -193,7 +196,7 @@ std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOp
 #endif
   const std::unique_ptr<nvinfer1::IBuilder> builder(nvinfer1::createInferBuilder(log));
   if (builder == nullptr) throw Error("TensorRT does not start", log.errors());
-  const bool typed = kAlwaysTyped || source.file.model.half();
+  const bool typed = kAlwaysTyped || source.half;
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(
       builder->createNetworkV2(network_flags(typed)));
   // The parser owns the weights that the network refers to, so it lives as long.
