@@ -167,6 +167,9 @@ class Detector {
   };
   std::vector<Tensor> tensors();
 
+  // Bytes of the GPU's memory that plan and buffers took, the CUDA context not included.
+  std::int64_t gpu_bytes() const;
+
   // Milliseconds that the network alone takes, the median of some launches.
   double network_milliseconds(int launches);
 

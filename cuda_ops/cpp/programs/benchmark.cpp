@@ -1,5 +1,7 @@
 #include "benchmark.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -90,8 +92,14 @@ void benchmark(Detector& detector, const std::vector<ListedImage>& files,
   print_row("the network alone", detector.network_milliseconds(kLaunches) / 1000, batch);
   print_row("pictures in memory, launches queued", queued_launch(detector, pictures), batch);
   print_row("pictures in memory, one launch at a time", lone_launch(detector, pictures), batch);
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
   const double images = static_cast<double>(files.size());
   print_row("from files", median(times) * batch / images, batch);
+  std::printf("memory: %.0f MB on the GPU, of which the plan's file has %.0f; %.0f MB on the host\n",
+              static_cast<double>(detector.gpu_bytes()) / 1e6,
+              static_cast<double>(detector.info().bytes) / 1e6,
+              static_cast<double>(used.ru_maxrss) * 1024 / 1e6);
 }
 
 }  // namespace odtk

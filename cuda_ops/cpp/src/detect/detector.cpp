@@ -74,6 +74,7 @@ int launch_batch(const std::optional<int>& wanted, const Sidecar& about) {
 struct Detector::Parts {
   Parts(const std::string& path, const DetectorOptions& options)
       : device(options.gpu),
+        bytes(device.free_bytes()),
         loaded(read_plan(path)),
         info(plan_info(loaded.about)),
         batch(launch_batch(options.batch, loaded.about)),
@@ -90,11 +91,13 @@ struct Detector::Parts {
           std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
       free.push_back(slots.back().get());
     }
+    bytes -= device.free_bytes();
   }
 
   std::vector<gpu::GpuPicture> upload_images(Slot& slot, const std::vector<Image>& images);
 
   const gpu::Device device;
+  std::int64_t bytes;  // of the GPU that the rest took
   PlanFile loaded;
   const PlanInfo info;
   const int batch;
@@ -225,6 +228,8 @@ std::vector<Detector::Tensor> Detector::tensors() {
   parts_->device.use();
   return parts_->step->tensors();
 }
+
+std::int64_t Detector::gpu_bytes() const { return parts_->bytes; }
 
 double Detector::network_milliseconds(int launches) {
   parts_->device.use();

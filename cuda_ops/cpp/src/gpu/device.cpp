@@ -53,6 +53,12 @@ Device::Device(int number) : number_(number) {
 
 void Device::use() const { check(cudaSetDevice(number_), "the GPU cannot be used"); }
 
+std::int64_t Device::free_bytes() const {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "the GPU cannot be asked for its memory");
+  return static_cast<std::int64_t>(free);
+}
+
 DeviceBuffer::DeviceBuffer(std::size_t bytes) : bytes_(bytes) {
   check(cudaMalloc(&data_, bytes > 0 ? bytes : 1), "the GPU's memory is too small");
 }

@@ -28,6 +28,8 @@ class Device {
   void use() const;
 
   const GpuKind& kind() const { return kind_; }
+  // Bytes of its memory that are free.
+  std::int64_t free_bytes() const;
 
  private:
   int number_;
