@@ -11,7 +11,7 @@ import onnx
 
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.engines.onnxruntime import OnnxRuntimeEngine
-from odtk_ray.exports.tensorrt.half_types import to_half
+from odtk_ray.exports.onnx.half_types import to_half
 
 INFORMATION = json.dumps(
     {"Layers": [

@@ -18,7 +18,8 @@ README = ROOT / "README.md"
 TEXT = README.read_text()
 PYTHON_PAGE = ROOT / "docs" / "python.md"
 # Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
-# `gpu` need one, `repository` has scripts of a clone, with their own tests.
+# `gpu` need one, `jetson` has the C++ programs, `repository` has scripts of a clone, with their own
+# tests.
 COMMANDS = list(
     dict.fromkeys(
         line

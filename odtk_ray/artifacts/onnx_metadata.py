@@ -49,6 +49,15 @@ def graph_ends(data: _Bytes) -> dict[str, tuple[int | None, ...]]:
     return ends
 
 
+def begins_with_cast(data: _Bytes) -> bool:
+    """Return whether the first node of a graph is a Cast, as it is in a file of `export --half`.
+
+    Source: onnx.proto, ModelProto.graph = 7, GraphProto.node = 1, NodeProto.op_type = 4.
+    """
+    start, end = next(_inner(data, 0, len(data), 7, 1, 4), (0, 0))
+    return data[start:end] == b"Cast"
+
+
 def _inner(data: _Bytes, at: int, end: int, *path: int) -> Iterator[tuple[int, int]]:
     """Yield start and end of the fields under these numbers, one message within the other."""
     for field, start, stop in _messages(data, at, end):

@@ -37,6 +37,7 @@ _OPTIONS = (
     ("--tile", "slice-height slice-width slice-size tile-size window", "the side of a window"),
     ("--overlap", "overlap-height-ratio overlap-width-ratio tile-overlap", "in pixels"),
     ("--full-precision", "fp32 no-half noTF32", "FP16 is the default"),
+    ("--half", "fp16 amp", "for ONNX files; plans are FP16 anyway"),
     ("--calibration-images", "calib calibration-data calib-data calib-dir", "a folder of images"),
     ("--calibration-table", "calibration-cache calib-cache cache", "a file of INT8 ranges"),
     ("--workspace", "memPoolSize max-workspace-size", "in MiB"),

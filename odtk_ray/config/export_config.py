@@ -53,6 +53,11 @@ class ExportConfig:
     with_postprocess: Annotated[
         bool, Option("ONNX", "End the graph in scores, boxes and classes, not in the heads.")
     ] = False
+    half: Annotated[
+        bool,
+        Option("ONNX", "Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; "
+               "with --int8 what is not quantised is FP16.", unset="FP32"),
+    ] = False
     opset: Annotated[
         int | None,
         Option("ONNX", "Version of ONNX's operators, 13 to 17.", "N", "17", minimum=13,
@@ -165,6 +170,13 @@ class ExportConfig:
         check_wait(self.gpu_type, self.wait_for_nodes)
         if self.int8 and self.full_precision:
             raise UsageError("--int8 and --full-precision contradict each other")
+        for flag, given, why in (
+            ("--full-precision", self.full_precision, ""),
+            ("--with-postprocess", self.with_postprocess, "detections are computed in FP32"),
+            ("--opset", self.opset is not None, "FP16 files have opset 19"),
+        ):
+            if self.half and given:
+                raise UsageError(f"--half and {flag} contradict each other", why)
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -89,6 +89,7 @@ def test_unknown_options_of_infer(option, hint):
     [
         ("--imgsz", "--imgsz is --size here: height and width of the network input in pixels"),
         ("--batch", "--batch is --dynamic-batch-opts here: the batches MIN OPT MAX of a plan"),
+        ("--fp16", "--fp16 is --half here: for ONNX files; plans are FP16 anyway"),
         ("--saveEngine", "the name says the format: odtk-ray export MODEL OUTPUT, which ends in "
          ".onnx or .plan"),
     ],

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from effort import long_case
 
 import cuda_ops
 from cuda_ops import arguments, compiler, preprocess
@@ -25,11 +24,10 @@ def has_nvrtc():
 needs_compiler = pytest.mark.skipif(not (has_nvcc() or has_nvrtc()), reason="no CUDA compiler")
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("arch", ["sm_75", *(long_case(i) for i in ("sm_80", "sm_90"))])
 @pytest.mark.skipif(not has_nvcc(), reason="no nvcc")
-def test_nvcc_compiles(name, arch):
-    assert compiler._nvcc(compiler.SOURCES / f"{name}.cu", arch).startswith(b"\x7fELF")
+def test_nvcc_compiles():
+    """`test_architectures.py` has all files, for all GPUs."""
+    assert compiler._nvcc(compiler.SOURCES / "iou.cu", "sm_75").startswith(b"\x7fELF")
 
 
 @pytest.mark.parametrize("name", FILES)

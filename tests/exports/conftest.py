@@ -24,13 +24,15 @@ def _export(*arguments):
 
 @pytest.fixture(scope="session")
 def plan_models(checkpoint, rotated_checkpoint, photos, tmp_path_factory):
-    """A folder of ONNX files of 64x96 pixels: axis-aligned and turned, in FP32 and INT8."""
+    """A folder of ONNX files of 64x96 pixels: axis-aligned and turned, in FP32, FP16 and INT8."""
     folder = tmp_path_factory.mktemp("plans")
     calibration = ("--int8", "--calibration-images", photos, "--calibration-method", "max",
                    "--calibration-batches", 1)  # fmt: skip
     for name, source, more in (
         ("fp32", checkpoint, ()),
+        ("half", checkpoint, ("--half",)),
         ("int8", checkpoint, calibration),
+        ("int8_half", checkpoint, ("--half", *calibration)),
         ("ended", checkpoint, ("--with-postprocess",)),
         ("turned_fp32", rotated_checkpoint, ()),
         ("turned_int8", rotated_checkpoint, calibration),

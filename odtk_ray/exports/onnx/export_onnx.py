@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
+from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import ExportConfig, stated
@@ -23,6 +23,7 @@ from odtk_ray.exports.check.layer_precisions import LayerPrecisions, graph_layer
 from odtk_ray.exports.check.runners import open_checkpoint, open_onnx
 from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.exports.int8.ranges import check_int8, int8_ranges
+from odtk_ray.exports.onnx.half_types import to_half
 from odtk_ray.exports.onnx.write_graph import DEFAULT_OPSET, describe_export, to_onnx
 from odtk_ray.exports.output_files import check_output, write_file, writing
 from odtk_ray.exports.traced_network import trace_checkpoint
@@ -106,10 +107,9 @@ def export(config: ExportConfig, reporter: Reporter) -> Exported:
     for text in check_result.warnings():
         reporter.warn(text)
     size, written = os.path.getsize(config.output), read_exported(config.output)
-    layers = graph_layers(model, "FP32")
-    return Exported(
-        config.output, size, written, config.opset or DEFAULT_OPSET, layers, check_result
-    )
+    layers = graph_layers(model, "FP16" if config.half else "FP32")
+    opset = model.opset_import[0].version
+    return Exported(config.output, size, written, opset, layers, check_result)
 
 
 def onnx_for_plan(
@@ -144,7 +144,8 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
         config.postprocessing(),
         with_postprocess=config.with_postprocess,
     )
-    return checkpoint, replace(about, precision="int8" if config.int8 else "fp32")
+    precision: Precision = "int8" if config.int8 else "fp16" if config.half else "fp32"
+    return checkpoint, replace(about, precision=precision)
 
 
 def _network(
@@ -161,7 +162,8 @@ def _network(
             write_file(config.calibration_table, table.to_json().encode())
             reporter.note(f"wrote calibration table {config.calibration_table}")
         amax = table.amax
-    return to_onnx(network, about, config.opset or DEFAULT_OPSET, amax, config.int8_exclude)
+    model = to_onnx(network, about, config.opset or DEFAULT_OPSET, amax, config.int8_exclude)
+    return to_half(model) if config.half else model
 
 
 def check_settings(config: ExportConfig) -> None:
@@ -180,6 +182,10 @@ def check_settings(config: ExportConfig) -> None:
         check_int8(config)
     elif stated(config, _OF_INT8):
         raise UsageError("options of calibration, and --int8-exclude, need --int8")
+    if config.half and not is_onnx(config.output):
+        raise UsageError(
+            "--half is for ONNX files", hint="leave it out: plans are FP16 unless --full-precision"
+        )
     if is_onnx(config.output) and (of_plans := stated(config, _OF_PLANS)):
         raise UsageError(
             f"{flag_of(of_plans[0])} is for plans", f"{config.output} is not a .plan file"

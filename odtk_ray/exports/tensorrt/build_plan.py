@@ -1,7 +1,7 @@
 """Builds plans with TensorRT 8.5 to 11 or TensorRT for RTX; detects their differences.
 
 Two ways to a precision: where networks are strongly typed, the types are in the ONNX; before that
-the graph is FP32 and flags allow less. Neither torch nor Ray is needed.
+flags allow less than FP32. Neither torch nor Ray is needed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel, Precision
+from odtk_ray.artifacts.onnx_metadata import begins_with_cast
 from odtk_ray.engines.tensorrt_package import (
     PACKAGES,
     Interruption,
@@ -70,7 +71,12 @@ def builder_package(capabilities: Sequence[str]) -> Any:
 
 
 def is_strongly_typed(trt: Any) -> bool:
-    """Return whether the graph determines the precision: TensorRT from 10.12 on, 11, and RTX.
+    """Return whether FP32 graphs are rewritten to the plan's types: from 10.12 on, and for RTX."""
+    return not hasattr(trt.BuilderFlag, "FP16") or (_takes_types(trt) and _has_onnx())
+
+
+def _takes_types(trt: Any) -> bool:
+    """Return whether the types of a graph can decide: TensorRT from 10.12 on, 11, and RTX.
 
     10.0 to 10.11 know the flag, and NVIDIA vouches for it from 10.12 on; `build_engine_with_config`
     came in between.
@@ -78,7 +84,7 @@ def is_strongly_typed(trt: Any) -> bool:
     if not hasattr(trt.BuilderFlag, "FP16"):
         return True
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    return typed and hasattr(trt.Builder, "build_engine_with_config") and _has_onnx()
+    return typed and hasattr(trt.Builder, "build_engine_with_config")
 
 
 def _has_onnx() -> bool:
@@ -99,7 +105,7 @@ def build_plan(
     """Build a plan for the GPU of this machine, or for `capabilities`.
 
     Args:
-        onnx_file: a raw model of `odtk-ray export`, FP32 or INT8.
+        onnx_file: a raw model of `odtk-ray export`.
         about: what it says about itself.
         options: how.
         name: of the network, which the plan keeps.
@@ -112,8 +118,11 @@ def build_plan(
     """
     check_plan(about, options)
     trt = builder_package(options.capabilities)
-    typed = is_strongly_typed(trt)
-    if typed and options.precision != "fp32":
+    half = begins_with_cast(onnx_file)
+    if half:
+        _check_takes_types(trt)
+    typed = half or is_strongly_typed(trt)
+    if typed and options.precision != "fp32" and not half:
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
     interruption = Interruption()
@@ -158,11 +167,12 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
             "a plan needs raw outputs, and this model ends in detections",
             hint="export it without --with-postprocess",
         )
-    if (about.precision == "int8") != (options.precision == "int8"):
+    possible = ("fp32", "fp16") if about.precision == "fp32" else (about.precision,)
+    if options.precision not in possible:
         raise UsageError(
             f"the model is {about.precision.upper()} and the plan would be "
             f"{options.precision.upper()}",
-            "INT8 is decided when the checkpoint is exported",
+            "INT8 and --half are decided when the checkpoint is exported",
         )
 
 
@@ -260,6 +270,15 @@ def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], Non
     return Monitor()
 
 
+def _check_takes_types(trt: Any) -> None:
+    if not _takes_types(trt):
+        raise UsageError(
+            f"{trt.__name__} {trt.__version__} does not build ONNX files of --half",
+            "TensorRT 10.12 and later do",
+            "export it without --half: the plan is FP16 all the same",
+        )
+
+
 def _halve(onnx_file: bytes) -> bytes:
     try:
         import onnx
@@ -269,7 +288,7 @@ def _halve(onnx_file: bytes) -> bytes:
             str(error),
             "pip install onnx, or --full-precision",
         ) from error
-    from odtk_ray.exports.tensorrt.half_types import to_half
+    from odtk_ray.exports.onnx.half_types import to_half
 
     half: bytes = to_half(onnx.load_from_string(onnx_file)).SerializeToString()
     return half

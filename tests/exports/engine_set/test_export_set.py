@@ -227,6 +227,17 @@ def test_a_set_of_an_onnx_file_is_that_of_its_checkpoint(built, export, graph, t
     assert found.engines[key].identity == expected.engines[key].identity
 
 
+@pytest.mark.long
+@pytest.mark.cluster
+def test_a_set_of_a_half_file_is_in_fp16(export, checkpoint, tmp_path):
+    arguments = ["export", checkpoint, tmp_path / "half.onnx", "--size", 64, 96, "--half"]
+    assert CliRunner().invoke(cli, [str(a) for a in arguments]).exit_code == 0
+    output = export(tmp_path / "engines", "--gpu-type", "A10G", model=tmp_path / "half.onnx")
+    assert "78 convolutions: 78 FP16" in output
+    (about,) = read_engine_set(str(tmp_path / "engines")).engines.values()
+    assert about.model.precision == "fp16"
+
+
 def running(graph):
     """Plans run: the H100's as it should, the A10G's badly, and the Ada has no room for its own."""
 

@@ -31,6 +31,9 @@ def odtk_ray(*arguments):
     [
         (["ended.onnx"], "this model ends in detections"),
         (["int8.onnx", "--full-precision"], "the model is INT8 and the plan would be FP32"),
+        (["half.onnx", "--full-precision"], "the model is FP16 and the plan would be FP32"),
+        (["fp32.onnx", "--half"], "--half is for checkpoints: fp32.onnx was exported for 64x96"),
+        (["{checkpoint}", "--size", "64", "--half"], "--half is for ONNX files"),
         (["fp32.onnx", "--int8"], "--int8 needs a checkpoint"),
         (["fp32.onnx", "--size", "96", "96"], "--size is for checkpoints: fp32.onnx was exported "
                                               "for 64x96 in FP32 already"),

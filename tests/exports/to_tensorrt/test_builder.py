@@ -8,25 +8,15 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
-import onnx
-import onnxruntime
 import pytest
-import torch
 from click.testing import CliRunner
 from synthetic import Quiet
 
 from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.cli.program import cli
 from odtk_ray.config import ExportConfig
-from odtk_ray.errors import UsageError
 from odtk_ray.exports.image_lists import ImageLists
-from odtk_ray.exports.onnx.write_graph import describe_export, to_onnx
 from odtk_ray.exports.tensorrt.export_plan import export_plan, pixels_used
-from odtk_ray.exports.tensorrt.half_types import to_half
-from odtk_ray.exports.traced_network import trace_checkpoint
-from odtk_ray.model.checkpoint import load_checkpoint
-from odtk_ray.settings import Postprocessing
 
 SIZE = (64, 96)
 
@@ -38,7 +28,13 @@ def odtk_ray(*arguments):
 @pytest.mark.parametrize("capability", ["8.0", "8.9", "12.0"])
 @pytest.mark.parametrize(
     ("source", "flags", "precision"),
-    [("fp32", ["--full-precision"], "fp32"), ("fp32", [], "fp16"), ("int8", [], "int8")],
+    [
+        ("fp32", ["--full-precision"], "fp32"),
+        ("fp32", [], "fp16"),
+        ("half", [], "fp16"),
+        ("int8", [], "int8"),
+        ("int8_half", [], "int8"),
+    ],
 )
 def test_plans_are_built(rtx, plan_models, tmp_path, source, flags, precision, capability):
     path = tmp_path / "m.plan"
@@ -153,57 +149,21 @@ def test_the_summary_says_what_would_be_faster(rtx, plan_models, photos, tmp_pat
 
 
 def test_onnx_to_plan_needs_no_torch(rtx, plan_models, tmp_path):
-    """As on a Jetson: neither torch nor Ray, and for FP32 not even the onnx package."""
+    """As on a Jetson: neither torch nor Ray; where no type changes, no onnx package."""
     code = (
         "import sys\n"
         "for name in sys.argv.pop().split(','): sys.modules[name] = None\n"
         "from odtk_ray.cli.process import main; main()"
     )
-    for flags, blocked in (([], "torch,ray"), (["--full-precision"], "torch,ray,onnx")):
+    for source, flags, blocked in (
+        ("fp32", [], "torch,ray"),
+        ("fp32", ["--full-precision"], "torch,ray,onnx"),
+        ("int8_half", [], "torch,ray,onnx"),
+    ):
         run = subprocess.run(
-            [sys.executable, "-c", code, "export", plan_models / "fp32.onnx", tmp_path / "m.plan",
-             "--compute-capability", "8.9", *flags, blocked],
+            [sys.executable, "-c", code, "export", plan_models / f"{source}.onnx",
+             tmp_path / "m.plan", "--compute-capability", "8.9", *flags, blocked],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
         assert "wrote" in run.stdout
-
-
-@pytest.fixture(scope="module")
-def network(checkpoint):
-    loaded = load_checkpoint(checkpoint)
-    about = describe_export(loaded, SIZE, Postprocessing(), with_postprocess=False)
-    return to_onnx(trace_checkpoint(loaded), about)
-
-
-def run(model, batch):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"input_1": batch})
-
-
-def test_half_models_are_half_inside_and_float_outside(network):
-    half = to_half(network)
-    onnx.checker.check_model(half)
-    shaped = onnx.shape_inference.infer_shapes(half, strict_mode=True)
-    kinds = {v.name: v.type.tensor_type.elem_type for v in shaped.graph.value_info}
-    convs = {n.output[0] for n in half.graph.node if n.op_type == "Conv"}
-    assert {kinds[name] for name in convs} == {onnx.TensorProto.FLOAT16}
-    ends = [*half.graph.input, *half.graph.output]
-    assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
-    batch = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(2)).numpy()
-    for one, two in zip(run(network, batch), run(half, batch), strict=True):
-        assert two.dtype == np.float32
-        assert np.abs(one - two).mean() <= 5e-3 * max(1, np.abs(one).max())
-        assert one.shape == two.shape
-
-
-def test_weights_too_large_for_half_are_refused(network):
-    huge = onnx.ModelProto()
-    huge.CopyFrom(network)
-    (bias,) = (t for t in huge.graph.initializer if t.name == "cls_head.0.bias")
-    values = onnx.numpy_helper.to_array(bias) + 70_000
-    bias.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), bias.name))
-    with pytest.raises(UsageError, match=r"cls_head\.0\.bias does not fit into FP16"):
-        to_half(huge)

@@ -73,6 +73,12 @@ if not typed:
 flags = trt.NetworkDefinitionCreationFlag
 wanted = "STRONGLY_TYPED" if typed else "EXPLICIT_BATCH"
 assert builder._network_flags(trt, typed) == 1 << int(getattr(flags, wanted))
+try:
+    builder._check_takes_types(trt)
+except builder.UsageError as error:
+    assert not typed, error
+else:
+    assert typed
 log = make_logger(trt, [])
 log.log(trt.ILogger.Severity.ERROR, "x")
 monitor = builder._monitor(trt, Interruption(), print)

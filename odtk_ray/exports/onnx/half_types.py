@@ -1,4 +1,4 @@
-"""FP16 for strongly typed TensorRT: the types of an FP32 graph rewritten, without torch.
+"""FP16 in the types of the graph, for strongly typed TensorRT: an FP32 graph rewritten, no torch.
 
 Input and outputs stay float32. Everything from the first convolution to the last runs in float16;
 the sigmoid runs in float32, so that scores keep their order.
@@ -16,7 +16,7 @@ from odtk_ray.errors import UsageError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-_OPSET = 19  # the first whose QuantizeLinear takes float16
+HALF_OPSET = 19  # the first whose QuantizeLinear takes float16
 _IR_VERSION = 9
 
 
@@ -45,7 +45,7 @@ def to_half(model: ModelProto) -> ModelProto:
         nodes += _typed(node, outputs)
     _replace_nodes(graph, nodes)
     del half.opset_import[:]
-    half.opset_import.append(helper.make_opsetid("", _OPSET))
+    half.opset_import.append(helper.make_opsetid("", HALF_OPSET))
     half.ir_version = _IR_VERSION
     return half
 
@@ -79,7 +79,7 @@ def _halved(tensor: TensorProto) -> TensorProto:
         raise UsageError(
             f"{tensor.name} does not fit into FP16",
             f"its largest magnitude is {np.abs(array).max():g}",
-            "--full-precision builds in FP32",
+            "--full-precision builds plans in FP32, and ONNX files are FP32 without --half",
         )
     halved = array.astype(np.float16)
     if tensor.name.endswith("/scale"):  # a scale of 0 would divide by it
