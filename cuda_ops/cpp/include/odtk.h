@@ -2,7 +2,7 @@
 //
 //   odtk::Detector detector("model.plan");
 //   odtk::Image image = odtk::read_image("street.jpg");
-//   for (const odtk::Detection& found : detector.detect({image})[0]) ...
+//   odtk::Detections found = detector.detect({image})[0];
 //
 // Detections are the same, to the bit, as those of `odtk-ray infer model.plan --decoder cpu`.
 #pragma once

@@ -79,6 +79,9 @@ void check_precision(const Source& source, const BuildOptions& options) {
                      version + " takes the types from the ONNX file",
                      "export it with --half, or build with --fp32");
   }
+  if (options.dla_core && source.precision == "fp32") {
+    throw UsageError("DLA does not compute in FP32", "", "leave --fp32 or --dla out");
+  }
   if (options.dla_core && source.precision == "int8") {
     throw UsageError("DLA does not run this INT8 model",
                      "it takes no Quantize and Dequantize nodes",
