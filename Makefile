@@ -49,7 +49,7 @@ test-all: $(STAMP) ## run the long tests too, all runs on Ray, and more examples
 	$(BIN)/python -m pytest $(ARGS) --all
 
 test-cpp: $(STAMP) cpp-tools ## test the C++ code in cuda_ops/cpp, on x86_64 and aarch64
-	$(BIN)/python -m pytest tests/cpp --cpp
+	$(BIN)/python -m pytest tests/cpp --cpp -n 2 --dist loadfile
 
 # The code is compiled for Jetsons too, with a cross compiler and the libraries of that architecture.
 CPP_TOOLS := cmake ninja-build g++ valgrind g++-aarch64-linux-gnu qemu-user-static \

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from synthetic import ABOUT
 
 from odtk_ray.artifacts.exported_model import parse_model, read_exported
 from odtk_ray.artifacts.onnx_metadata import graph_ends, metadata_props
-from odtk_ray.artifacts.sidecar import Sidecar, parse_sidecar
+from odtk_ray.artifacts.sidecar import Sidecar, parse_sidecar, read_sidecar
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Postprocessing
 from odtk_ray.typed_json import parse_json
@@ -419,7 +420,7 @@ def test_plans_that_are_not_their_sidecars_are_refused(ask_plan, tmp_path):
 
     path.write_bytes(b"p" * 1234)
     assert refused() == ("it has 1,234 bytes and should have 4", mine)
-    path.write_bytes(b"paln")
+    path.write_bytes(b"Plan")
     assert refused() == (f"it is not the plan that {beside} describes", mine)
     beside.write_text(beside.read_text().replace("Orin", "Thor"))
     assert refused() == (f"{beside} is damaged: it was edited", f"{again}OUTPUT.plan")
@@ -427,6 +428,13 @@ def test_plans_that_are_not_their_sidecars_are_refused(ask_plan, tmp_path):
     assert refused() == (f"{beside}: No such file or directory", f"{again}OUTPUT.plan")
     path.unlink()
     assert refused() == (f"{path}: No such file or directory", f"{again}OUTPUT.plan")
+
+
+def test_a_plan_and_its_sidecar_are_what_python_reads(units, tmp_path):
+    path, about = tmp_path / "m.plan", sidecar()
+    units("write-plan", path, input=about.to_json().encode())
+    assert read_sidecar(str(path)).identity == about.identity
+    assert sorted(os.listdir(tmp_path)) == ["m.plan", "m.plan.json"]
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", "null", '{"format": 1}', '{"format": 2}'])

@@ -1,19 +1,21 @@
 #include "answers.h"
 #include "model/exported_model.h"
+#include "model/files.h"
 #include "model/onnx_file.h"
 #include "model/sidecar.h"
 #include "text/json.h"
+#include "text/numbers.h"
 #include "units.h"
 
 namespace {
 
 using odtk::Json;
-using odtk::json_number;
 using odtk::json_text;
 using odtk::JsonArray;
 using odtk::JsonObject;
 
-Json whole(long long value) { return json_number(value); }
+Json whole(std::int64_t value) { return odtk::json_whole(value); }
+Json number(double value) { return {odtk::JsonNumber{odtk::number_text(value)}}; }
 
 template <typename List, typename Convert>
 Json list_of(const List& list, const Convert& convert) {
@@ -24,7 +26,7 @@ Json list_of(const List& list, const Convert& convert) {
 
 template <typename List>
 Json numbers(const List& list) {
-  return list_of(list, [](double value) { return json_number(value); });
+  return list_of(list, number);
 }
 
 Json texts(const std::vector<std::string>& list) { return list_of(list, json_text); }
@@ -41,7 +43,7 @@ Json level_values(const odtk::ExportedLevel& level) {
 }
 
 Json post_values(const odtk::Postprocessing& post) {
-  return {JsonArray{json_number(post.threshold), whole(post.top_n), json_number(post.nms),
+  return {JsonArray{number(post.threshold), whole(post.top_n), number(post.nms),
                     whole(post.detections),
                     json_text(post.rotated_nms == odtk::RotatedNms::own ? "own" : "odtk")}};
 }
@@ -127,10 +129,17 @@ void check_plans(const Arguments&) {
   });
 }
 
+// write-plan PLAN: writes a plan and its sidecar, whose text is on standard input.
+void write_plan(const Arguments& arguments) {
+  const odtk::Sidecar about = odtk::parse_sidecar("m.plan", odtk::read_file("/dev/stdin"));
+  odtk::write_plan(arguments.at(0), "plan", about);
+}
+
 const Unit model("model", parse_models);
 const Unit exported("exported", read_models);
 const Unit onnx("onnx", read_onnx);
 const Unit sidecar("sidecar", rewrite_sidecars);
 const Unit plan("plan", check_plans);
+const Unit writing("write-plan", write_plan);
 
 }  // namespace

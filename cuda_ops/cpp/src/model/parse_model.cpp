@@ -179,7 +179,7 @@ JsonObject in_order(const JsonObject& values, const char* const (&names)[N]) {
 
 // Returns the facts as Python writes them, whatever the order in the file is.
 JsonObject ordered_facts(const JsonObject& values) {
-  JsonObject facts{{"format", json_number(static_cast<long long>(kModelFormat))}};
+  JsonObject facts{{"format", json_whole(kModelFormat)}};
   for (auto& member : in_order(values, kFields)) facts.push_back(std::move(member));
   for (auto& [name, value] : facts) {
     if (name == "post") value = {in_order(*value.get<JsonObject>(), kPostFields)};

@@ -29,21 +29,19 @@ JsonArray texts(const std::vector<std::string>& list) {
   return array;
 }
 
-Json whole(std::int64_t number) { return json_number(static_cast<long long>(number)); }
-
 // Returns what is known before the build.
 JsonObject known_facts(const Sidecar& about) {
   JsonArray batches;
-  for (int batch : about.batches) batches.push_back(whole(batch));
+  for (int batch : about.batches) batches.push_back(json_whole(batch));
   const auto& gpu = about.gpu;
   return {
-      {"format", whole(kFormat)},
+      {"format", json_whole(kFormat)},
       {"model", {model_facts(about.model)}},
       {"batches", {std::move(batches)}},
       {"tensorrt", json_text(about.tensorrt)},
       {"gpu", gpu ? Json{texts({gpu->name, gpu->capability})} : Json{}},
       {"capabilities", {texts(about.capabilities)}},
-      {"workspace", about.workspace ? whole(*about.workspace) : Json{}},
+      {"workspace", about.workspace ? json_whole(*about.workspace) : Json{}},
       {"onnx_sha256", json_text(about.model.sha256)},
   };
 }
@@ -127,7 +125,7 @@ std::string Sidecar::to_json() const {
   for (auto& [name, value] : known_facts(*this)) {
     if (name == "onnx_sha256") {  // the last one
       facts.emplace_back("plan_sha256", json_text(plan_sha256));
-      facts.emplace_back("plan_bytes", whole(plan_bytes));
+      facts.emplace_back("plan_bytes", json_whole(plan_bytes));
     }
     facts.emplace_back(name, std::move(value));
   }

@@ -114,9 +114,7 @@ double JsonNumber::value() const { return parse_number(token); }
 
 Json json_text(std::string_view text) { return {std::string(text)}; }
 
-Json json_number(long long number) { return {JsonNumber{std::to_string(number)}}; }
-
-Json json_number(double number) { return {JsonNumber{number_text(number)}}; }
+Json json_whole(std::int64_t number) { return {JsonNumber{std::to_string(number)}}; }
 
 const Json* find(const JsonObject& object, std::string_view name) {
   for (const auto& [key, value] : object) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -43,8 +44,7 @@ struct Json {
 };
 
 Json json_text(std::string_view text);
-Json json_number(long long number);
-Json json_number(double number);
+Json json_whole(std::int64_t number);
 
 // Returns the member of this name; null if there is none.
 const Json* find(const JsonObject& object, std::string_view name);

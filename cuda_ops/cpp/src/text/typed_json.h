@@ -32,7 +32,6 @@ class TypedJson {
       : json_(&json), name_(std::move(name)) {}
 
   const Json& json() const { return *json_; }
-  const std::string& name() const { return name_; }
   bool is_null() const { return json_->get<std::nullptr_t>() != nullptr; }
 
   const std::string& text() const;
