@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-faults lint bench hashes wheel clean
+.PHONY: help setup demo test test-all test-cpp cpp-tools test-faults lint bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -40,7 +40,7 @@ demo: $(STAMP) ## detect trees on real aerial photographs and draw them, into de
 	$(BIN)/python jobs/demo/run.py
 
 # Two processes with torch's threads for every core would wait for each other.
-test test-all: export OMP_NUM_THREADS ?= 1
+test test-all test-cpp: export OMP_NUM_THREADS ?= 1
 
 test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 	$(BIN)/python -m pytest $(ARGS)
@@ -48,15 +48,31 @@ test: $(STAMP) ## run the tests; ARGS="tests/ops -x" for some of them
 test-all: $(STAMP) ## run the long tests too, all runs on Ray, and more examples
 	$(BIN)/python -m pytest $(ARGS) --all
 
+test-cpp: $(STAMP) cpp-tools ## test the C++ code in cuda_ops/cpp, on x86_64 and aarch64
+	$(BIN)/python -m pytest tests/cpp --cpp
+
+# The code is compiled for Jetsons too, with a cross compiler and the libraries of that architecture.
+CPP_TOOLS := cmake ninja-build g++ valgrind g++-aarch64-linux-gnu qemu-user-static \
+  libjpeg-dev libpng-dev libjpeg-dev:arm64 libpng-dev:arm64
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+cpp-tools: ## install what test-cpp needs, by apt-get, where something is missing
+	@[ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(CPP_TOOLS) 2>/dev/null | grep -cx installed)" = $(words $(CPP_TOOLS)) ] || \
+	{ $(SUDO) dpkg --add-architecture arm64 && $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(CPP_TOOLS); }
+
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)
 
-lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, spelling
+CPP_FILES = $(shell find cuda_ops/cpp tests/cpp -name '*.cpp' -o -name '*.h')
+
+lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_structure.py
+	$(BIN)/clang-format --dry-run --Werror --style=file:cuda_ops/cpp/.clang-format $(CPP_FILES)
 	$(BIN)/codespell
 
 bench: ## say how to run the benchmarks

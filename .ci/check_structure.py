@@ -1,7 +1,7 @@
 """Checks what neither ruff nor import-linter can: `make lint` calls it.
 
-- A file has at most 300 lines, a function 40 below its signature and docstring; the exceptions and
-  their reasons are below.
+- A file has at most 300 lines, of C++ too, a function 40 below its signature and docstring; the
+  exceptions and their reasons are below.
 - No room reaches into another's private names: `from odtk_ray.model.pth import _x`, or `pth._x`.
 - A function's docstring begins with a verb. ruff's D401 finds "Returns ..."; this finds "The ...".
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("odtk_ray", "cuda_ops")
 FOLDERS = (*PACKAGES, "jobs")
+CPP_FOLDERS = ("cuda_ops/cpp", "tests/cpp")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 # What may be longer, and why.
@@ -50,6 +51,9 @@ def main() -> int:
             problems.append(f"{name}:{line}: {what} is private to {room}")
         if not name.startswith(FREE):
             problems += [f"{name}:{line}: begin with a verb: {text}" for line, text in nouns(tree)]
+    for path in sorted(p for folder in CPP_FOLDERS for p in (ROOT / folder).rglob("*")):
+        if path.suffix in (".cpp", ".h") and (lines := count_lines(path)) > LONGEST_FILE:
+            problems.append(f"{path.relative_to(ROOT)}: {lines} lines, at most {LONGEST_FILE}")
     problems += [f"{place} is no exception any more" for place in EXCEPTIONS.keys() - used]
     print("\n".join(problems) or f"structure: kept, {len(EXCEPTIONS)} exceptions have a reason")
     return bool(problems)
@@ -62,6 +66,11 @@ def too_long(name: str, text: str, tree: ast.Module) -> Iterator[tuple[str, int,
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode) and (lines := body_lines(node)) > LONGEST_FUNCTION:
             yield f"{name}:{node.name}", lines, LONGEST_FUNCTION
+
+
+def count_lines(path: Path) -> int:
+    """Count the lines of a file."""
+    return path.read_text(encoding="utf-8").count("\n")
 
 
 def body_lines(node: FunctionNode) -> int:

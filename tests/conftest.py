@@ -196,6 +196,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all", action="store_true", help="the long tests too, every run on Ray, more examples"
     )
+    parser.addoption("--cpp", action="store_true", help="tests/cpp too, which need compilers")
 
 
 def pytest_configure(config):

@@ -172,10 +172,10 @@ class Detector {
 struct BuildOptions {
   std::string onnx;
   std::string plan;
-  bool full_precision = false;  // FP32 instead of FP16; INT8 follows from the ONNX file
-  std::array<int, 3> batches{1, 1, 16};     // least, tuned, greatest
-  std::optional<std::int64_t> workspace;    // bytes that a layer may use besides
-  std::string timing_cache;                 // measured timings, read and written; empty keeps none
+  bool full_precision = false;            // FP32 instead of FP16; INT8 follows from the ONNX file
+  std::array<int, 3> batches{1, 1, 16};   // least, tuned, greatest
+  std::optional<std::int64_t> workspace;  // bytes that a layer may use besides
+  std::string timing_cache;               // measured timings, read and written; empty keeps none
   std::optional<int> dla_core;
   bool verbose = false;
   int gpu = 0;

@@ -1,0 +1,81 @@
+"""The host code of cuda_ops/cpp as a program, for two kinds of machine."""
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# How the program is built and run: for this machine with valgrind, whose exit code 9 says that it
+# found a mistake, and for Jetsons, where `char` has no sign.
+MACHINES = {
+    "x86_64": ([], "valgrind -q --error-exitcode=9 --leak-check=full"),
+    "aarch64": (
+        [
+            "-DCMAKE_SYSTEM_NAME=Linux",
+            "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+            "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
+            "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+            "-DCMAKE_EXE_LINKER_FLAGS=-static-libstdc++ -static-libgcc",
+        ],
+        "qemu-aarch64-static",
+    ),
+}
+
+
+class Units:
+    """Runs the units in tests/cpp/units.
+
+    Attributes:
+        machine: `x86_64` or `aarch64`.
+        command: the program and what it runs in.
+    """
+
+    def __init__(self, machine, command):
+        self.machine, self.command = machine, command
+
+    def run(self, unit, *arguments, **options):
+        """The process when it has ended; output and errors are bytes."""
+        command = [*self.command, unit, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, check=False, **options)
+
+    def __call__(self, unit, *arguments, **options):
+        """The output of a run that succeeds."""
+        done = self.run(unit, *arguments, **options)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout
+
+    def error(self, unit, *arguments, **options):
+        """The text of the exception that ends a run."""
+        done = self.run(unit, *arguments, **options)
+        assert done.returncode == 1, (done.returncode, done.stderr)
+        return done.stderr.decode()
+
+
+def build_units(machine):
+    """Build the program unless it is up to date, in one process at a time; return its path."""
+    folder = ROOT / "build" / f"units-{machine}"
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = ["-DODTK_UNITS=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS=-Werror"]
+    configure = ["cmake", "-G", "Ninja", "-S", ROOT / "cuda_ops" / "cpp", "-B", folder, *flags]
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in ([*configure, *MACHINES[machine][0]], ["cmake", "--build", folder]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "odtk_units"
+
+
+@pytest.fixture(scope="session", params=MACHINES)
+def units(request):
+    """The units, built for both kinds of machine."""
+    machine = request.param
+    return Units(machine, [*MACHINES[machine][1].split(), os.fspath(build_units(machine))])
+
+
+def pytest_runtest_setup(item):
+    if not item.config.getoption("--cpp"):
+        pytest.skip("C++: make test-cpp")
