@@ -1,5 +1,6 @@
 """The host code of cuda_ops/cpp as a program, for two kinds of machine."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -20,6 +21,7 @@ MACHINES = {
             "-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc",
             "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
             "-DCMAKE_EXE_LINKER_FLAGS=-static-libstdc++ -static-libgcc",
+            "-DCMAKE_CXX_FLAGS=-Werror -DODTK_WITHOUT_TO_CHARS",  # JetPack 5 has none
         ],
         "qemu-aarch64-static",
     ),
@@ -47,6 +49,29 @@ class Units:
         done = self.run(unit, *arguments, **options)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout
+
+    @contextlib.contextmanager
+    def answers(self, unit, *arguments):
+        """A function that has a unit answer one text at a time; both are bytes.
+
+        It raises ValueError with the text of an exception. Starting the program takes a second, so
+        that this is the way to ask much.
+        """
+        command = [*self.command, unit, *map(str, arguments)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+
+            def ask(text):
+                process.stdin.write(text.hex().encode() + b"\n")
+                process.stdin.flush()
+                kind, _, answer = process.stdout.readline().decode().strip().partition(" ")
+                if kind == "error":
+                    raise ValueError(bytes.fromhex(answer).decode())
+                assert kind == "answer", "the program has ended"
+                return bytes.fromhex(answer)
+
+            yield ask
+            process.stdin.close()
+            assert process.wait() == 0
 
     def error(self, unit, *arguments, **options):
         """The text of the exception that ends a run."""
