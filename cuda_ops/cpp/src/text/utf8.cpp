@@ -31,18 +31,24 @@ bool fits(unsigned first, unsigned second, Surrogates surrogates) {
   }
 }
 
+// Returns the bytes of the character that begins at an index; 0 where none does.
+std::size_t valid_length(std::string_view bytes, std::size_t at, Surrogates surrogates) {
+  const unsigned first = byte_at(bytes, at);
+  const std::size_t length = length_of(first);
+  if (at + length > bytes.size()) return 0;
+  for (std::size_t i = 1; i < length; i++) {
+    if ((byte_at(bytes, at + i) & 0xc0) != 0x80) return 0;
+  }
+  return length < 2 || fits(first, byte_at(bytes, at + 1), surrogates) ? length : 0;
+}
+
 }  // namespace
 
 std::size_t valid_utf8(std::string_view bytes, Surrogates surrogates) {
   std::size_t at = 0;
   while (at < bytes.size()) {
-    const unsigned first = byte_at(bytes, at);
-    const std::size_t length = length_of(first);
-    if (length == 0 || at + length > bytes.size()) return at;
-    for (std::size_t i = 1; i < length; i++) {
-      if ((byte_at(bytes, at + i) & 0xc0) != 0x80) return at;
-    }
-    if (length > 1 && !fits(first, byte_at(bytes, at + 1), surrogates)) return at;
+    const std::size_t length = valid_length(bytes, at, surrogates);
+    if (length == 0) break;
     at += length;
   }
   return at;
@@ -50,7 +56,11 @@ std::size_t valid_utf8(std::string_view bytes, Surrogates surrogates) {
 
 char32_t next_character(std::string_view text, std::size_t& at) {
   const unsigned first = byte_at(text, at);
-  const std::size_t length = length_of(first);
+  const std::size_t length = valid_length(text, at, Surrogates::kept);
+  if (length == 0) {
+    at++;
+    return 0xdc00 + first;
+  }
   char32_t character = length == 1 ? first : first & (0x7f >> length);
   for (std::size_t i = 1; i < length; i++) {
     character = character << 6 | (byte_at(text, at + i) & 0x3f);

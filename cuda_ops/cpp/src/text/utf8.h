@@ -13,7 +13,8 @@ enum class Surrogates { refused, kept };
 // Returns how many of the bytes, from the first on, are whole characters of UTF-8.
 std::size_t valid_utf8(std::string_view bytes, Surrogates surrogates);
 
-// Returns the character that begins at an index of valid UTF-8, and moves the index behind it.
+// Returns the character that begins at an index, and moves the index behind it. A byte that begins
+// no character of UTF-8 gives 0xdc00 plus its value, as Python's `surrogateescape` does.
 char32_t next_character(std::string_view text, std::size_t& at);
 
 // Appends a character, or a single surrogate, as UTF-8.
