@@ -188,7 +188,7 @@ struct BuildOptions {
 // Builds a plan on the GPU that will run it, and its sidecar. Throws UsageError or Error.
 void build_plan(const BuildOptions& options);
 
-// Draws detections into an image, with labels where the plan names its classes.
+// Draws detections into an image, with labels: names of classes, or their numbers without.
 void draw(Image& image, const Detections& detections, const PlanInfo& info);
 
 // Writes a JPEG (quality 90) or a PNG, by the name's ending: whole or not at all.
