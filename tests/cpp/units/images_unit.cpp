@@ -1,9 +1,6 @@
 #include <array>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 #include "images/decode_image.h"
 #include "images/pixel_levels.h"

@@ -1,7 +1,6 @@
 #include "images/exif.h"
 
 #include <cstring>
-#include <set>
 #include <string_view>
 
 namespace odtk {

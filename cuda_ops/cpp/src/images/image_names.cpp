@@ -1,7 +1,5 @@
 #include "images/image_names.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
