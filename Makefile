@@ -53,7 +53,7 @@ test-cpp: $(STAMP) cpp-tools ## test the C++ code in cuda_ops/cpp, on x86_64 and
 
 # The code is compiled for Jetsons too, with a cross compiler and the libraries of that architecture.
 CPP_TOOLS := cmake ninja-build g++ valgrind g++-aarch64-linux-gnu qemu-user-static \
-  libjpeg-dev libpng-dev libjpeg-dev:arm64 libpng-dev:arm64
+  libjpeg-dev zlib1g-dev libjpeg-dev:arm64 zlib1g-dev:arm64
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 cpp-tools: ## install what test-cpp needs, by apt-get, where something is missing

@@ -199,7 +199,7 @@ struct BuildOptions {
 // left behind then.
 PlanInfo build_plan(const BuildOptions& options);
 
-// Draws detections into an image, with labels where the plan names its classes.
+// Draws detections into an image, with labels: names of classes, or their numbers without.
 void draw(Image& image, const Detections& detections, const PlanInfo& info);
 
 // Writes a JPEG (quality 90) or a PNG, by the name's ending: whole or not at all.
