@@ -64,7 +64,7 @@ def crew(cluster, quiet):
 
 
 def agree(crew, batch, least=1):
-    return crew.agree(GpuTrial(loader(batch), tell_kinds=True), least)
+    return crew.begin_trial(GpuTrial(loader(batch), tell_kinds=True), least)()
 
 
 def run_shards(crew, folder, count, batch, workers, quiet):
