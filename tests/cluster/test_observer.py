@@ -66,7 +66,7 @@ def test_the_trace_has_the_moments_of_the_start_in_their_order(config, quiet):
         if event["ph"] == "i":
             lines[event["tid"]][Moment(event["name"])] = event["ts"]
     driver = lines.pop(0)
-    assert len(lines) == 2
+    assert len(lines) in (1, 2)  # all may be done before the second worker's process has started
     assert driver[Moment.BEGUN] == 0
     of_driver = [
         Moment.BEGUN, Moment.RAY_UP, Moment.MODEL_READ, Moment.PLANNED, Moment.COMMITTED,
