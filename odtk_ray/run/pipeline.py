@@ -145,7 +145,7 @@ def open_model_early(inputs: RunInputs) -> RunModel | None:
 
     What cannot work is refused at once then. A checkpoint is opened when the workers have been
     started: to import torch takes seconds, which they need for the same, and connecting to Ray
-    takes ten times as long beside it, since both are Python and share its lock.
+    takes more than twice as long beside it, since both are Python and share its lock.
     """
     if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
         return open_run_model(inputs)
