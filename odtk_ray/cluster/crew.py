@@ -70,21 +70,22 @@ class Crew:
         self._actors[number] = self._start()
         return number
 
-    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
-        """Have the actors try their GPUs; return what those that take part can do.
+    def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
+        """Have the actors try their GPUs; see `Workers.begin_trial`.
 
         Args:
             trial: what they try; its settings have the launch batch that was asked for.
             least: smallest launch batch that the model accepts.
-
-        Raises:
-            OdtkError: no GPU can take part, or the model cannot be used.
         """
-        import ray
-
         wanted = trial.load.settings.launch_batch
         agreement = Agreement(self._nodes.kinds, self._actors, wanted, least)
         self._try(list(self._actors), trial, wanted)
+        return lambda: self._agree(agreement, trial)
+
+    def _agree(self, agreement: Agreement, trial: GpuTrial) -> GpuAbilities:
+        """Collect answers, and have those try again that must, until the agreement stands."""
+        import ray
+
         started = spoken = time.monotonic()
         while True:
             again = self._collect(agreement)

@@ -22,7 +22,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
 
 if TYPE_CHECKING:
-    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 # Labels that Ray gives to nodes.
 NODE_LABEL = "ray.io/node-id"
@@ -121,8 +121,7 @@ def survey(
         address = str(node["NodeManagerAddress"])
         try:
             machine = ray.get(refs[i], timeout=0)
-        except RayError as error:
-            ray.cancel(refs[i], force=True)
+        except RayError as error:  # one that hangs ends with the run, and has reserved nothing
             why = first_line(task_error(error))
             reporter.warn(f"node {address} does not report its GPUs and is left out: {why}")
             continue
@@ -185,41 +184,42 @@ def _absent(
 
 @contextmanager
 def _demands() -> Iterator[Any]:
-    """Let an autoscaler know what is missing, by tasks that no node can run yet.
+    """Let an autoscaler know what is missing, by actors that no node has room for yet.
 
-    Yields a function that takes a type and returns whether it was new. Two tasks ask for each
+    Yields a function that takes a type and returns whether it was new. Two actors ask for each
     type: labels and resources are independent, and a node type may declare only one of them. If
-    it declares both, the autoscaler starts one node for both tasks.
+    it declares both, the autoscaler starts one node for both. Tasks would ask as well, but to
+    cancel one that begins at this moment aborts Ray.
     """
     import ray
 
-    refs: dict[str, list[ObjectRef[Any]]] = {}
+    asking: dict[str, list[ActorHandle[Any]]] = {}
 
     def demand(kind: str) -> bool:
-        if kind in refs:
+        if kind in asking:
             return False
-        task: Any = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(_nothing)
+        actor: Any = ray.remote(num_cpus=0, num_gpus=1)(_Demand)
         if kind.casefold() == ALL:
-            refs[kind] = [task.remote()]
+            asking[kind] = [actor.remote()]
         elif _LABEL_VALUE.fullmatch(kind):
             resource = {f"{_TYPE_RESOURCE}{kind}": 0.001}
-            refs[kind] = [
-                task.options(label_selector={_TYPE_LABEL: kind}).remote(),
-                task.options(num_gpus=0, resources=resource).remote(),
+            asking[kind] = [
+                actor.options(label_selector={_TYPE_LABEL: kind}).remote(),
+                actor.options(num_gpus=0, resources=resource).remote(),
             ]
         else:  # an exact name, which no autoscaler knows
-            refs[kind] = []
+            asking[kind] = []
         return True
 
     try:
         yield demand
     finally:
-        for ref in (ref for some in refs.values() for ref in some):
-            ray.cancel(ref)
+        for actor in (actor for some in asking.values() for actor in some):
+            ray.kill(actor)
 
 
-def _nothing() -> None:
-    """Do nothing; the task by which `_demands` asks for a node."""
+class _Demand:
+    """Does nothing; the actor by which `_demands` asks for a node."""
 
 
 def check_gpu_type(types: Collection[str], inspect: InspectMachine) -> None:

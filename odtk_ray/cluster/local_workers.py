@@ -51,6 +51,7 @@ class LocalWorkers:
         self.fleet = fleet
         kind = "GPU 0" if fleet.gpus else "CPU"
         self._worker = ShardWorker(f"{kind} on {socket.gethostname()}", needs)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="trial")
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See `Workers.map`; threads do it."""
@@ -64,17 +65,22 @@ class LocalWorkers:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
-        """See `Workers.agree`; there is no other process for a smaller launch."""
-        found = self._worker.try_gpu(trial)
-        if found is None:
-            batch = trial.load.settings.launch_batch
-            raise OdtkError(
-                "the GPU's memory is too small",
-                f"{counted(batch, 'image')} of the largest size at once do not fit",
-                f"--batch {batch // 2}" if batch > least else "lower --resize and --max-size",
-            )
-        return found
+    def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
+        """See `Workers.begin_trial`; there is no other process for a smaller launch."""
+        trying = self._thread.submit(self._worker.try_gpu, trial)
+
+        def agree() -> GpuAbilities:
+            found = trying.result()
+            if found is None:
+                batch = trial.load.settings.launch_batch
+                raise OdtkError(
+                    "the GPU's memory is too small",
+                    f"{counted(batch, 'image')} of the largest size at once do not fit",
+                    f"--batch {batch // 2}" if batch > least else "lower --resize and --max-size",
+                )
+            return found
+
+        return agree
 
     def run(self, job: ShardJob) -> None:
         """See `Workers.run`."""
@@ -93,7 +99,8 @@ class LocalWorkers:
             trace.close()
 
     def close(self) -> None:
-        """Free the engine."""
+        """Free the engine, once the trial has made it."""
+        self._thread.shutdown()
         self._worker.close()
 
     def _work(

@@ -50,12 +50,17 @@ class RayWorkers:
         cores_taken = len(self._crew) > 0 and not self.fleet.gpus
         return map_on_ray(function, calls, reserve=not cores_taken)
 
-    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
-        """See `Workers.agree`."""
+    def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
+        """See `Workers.begin_trial`."""
         trial = replace(trial, tell_kinds=bool(self._nodes.kinds))
-        agreed = self._crew.agree(trial, least)
-        self.fleet = replace(self.fleet, workers=self.fleet.workers - self._crew.left_out)
-        return agreed
+        agreed = self._crew.begin_trial(trial, least)
+
+        def agree() -> GpuAbilities:
+            found = agreed()
+            self.fleet = replace(self.fleet, workers=self.fleet.workers - self._crew.left_out)
+            return found
+
+        return agree
 
     def run(self, job: ShardJob) -> None:
         """See `Workers.run`."""

@@ -119,15 +119,16 @@ class Workers(Protocol):
             OdtkError: a call raised.
         """
 
-    def agree(self, trial: GpuTrial, least: int = 1) -> GpuAbilities:
-        """Try the GPUs; return what all of them that take part can do.
+    def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
+        """Begin to try the GPUs; calls of `map` may go on beside it.
 
         Args:
             trial: what to try; its settings have the launch batch that was asked for.
             least: smallest launch batch that the model accepts.
 
-        Raises:
-            OdtkError: no GPU can take part, or the model cannot be used.
+        Returns:
+            a function that waits for what all GPUs that take part can do; it raises an OdtkError
+            if none can, or if the model cannot be used.
         """
 
     def run(self, job: ShardJob) -> None:

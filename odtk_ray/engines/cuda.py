@@ -133,6 +133,8 @@ class CudaEngine(Closing):
         self._compile_shapes = wanted
         if not self._steps:  # torch gives the last graph's pool up, and takes no graph into it
             self._pool = torch.cuda.graph_pool_handle()
+            self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
+            torch.cuda.empty_cache()  # what others than torch allocate needs room, too
         with torch.cuda.stream(self._stream):
             for shape in shapes:
                 self._step(shape)

@@ -60,6 +60,14 @@ def input_size(width: int, height: int, prep: Preprocessing) -> tuple[int, int]:
     return prep.fit[::-1] if prep.fit else padded_size(width, height, prep.stride)
 
 
+def largest_input(prep: Preprocessing) -> tuple[int, int]:
+    """Return the (width, height) of the largest network input that any landscape picture has.
+
+    Of upright pictures it is (height, width), except with `fit`.
+    """
+    return input_size(prep.max_size, min(prep.resize, prep.max_size), prep)
+
+
 def network_sizes(
     widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], prep: Preprocessing
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
+from odtk_ray.moments import Moment, note_moment
 from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
 from odtk_ray.run.output_text import check_text
@@ -141,7 +142,7 @@ def open_run_model(inputs: RunInputs) -> RunModel:
     """Open the model, and draft the settings that it decides.
 
     A checkpoint imports torch, which takes seconds and 500 MiB, in addition to the memory that
-    reading the images needs: so that comes first, and this may run beside the start of Ray.
+    reading the images needs: so that comes first.
 
     Raises:
         UsageError: the model cannot be used.
@@ -152,12 +153,15 @@ def open_run_model(inputs: RunInputs) -> RunModel:
         if config.fallback is not None:
             _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
         settings = fingerprint(config, opened, inputs.digest, torch_free=not config.fallback)
-        return RunModel(opened, settings, engine_set.batches)
-    with model_file(config.model) as local:
-        opened = open_model(config, local)
-        batches = read_sidecar(local).batches if is_tensorrt_plan(local) else None
-    settings = fingerprint(config, opened, inputs.digest, torch_free=batches is not None)
-    return RunModel(opened, settings, batches and (batches[0], batches[-1]))
+        batches: tuple[int, int] | None = engine_set.batches
+    else:
+        with model_file(config.model) as local:
+            opened = open_model(config, local)
+            sizes = read_sidecar(local).batches if is_tensorrt_plan(local) else None
+        settings = fingerprint(config, opened, inputs.digest, torch_free=sizes is not None)
+        batches = sizes and (sizes[0], sizes[-1])
+    note_moment(Moment.MODEL_READ)
+    return RunModel(opened, settings, batches)
 
 
 def is_checkpoint(config: InferConfig) -> bool:

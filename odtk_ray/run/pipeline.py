@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,10 +107,11 @@ def infer(
         inspect,
         own_engines=make_engine is not None,
     )
+    model = open_model_early(inputs)
     reporter.stage(say_start(config))
-    with open_model_beside(inputs) as opening, open_workers(wanted, reporter) as workers:
+    with open_workers(wanted, reporter) as workers:
         reporter.stage("reading the model")
-        draft = draft_run(inputs, opening.result(), reporter)
+        draft = draft_run(inputs, model or open_run_model(inputs), reporter)
         load = draft.loader(make_engine, inspect)
         if inputs.run:
             run = resume_run(inputs.run, workers.fleet, reporter)
@@ -133,25 +133,23 @@ def infer(
 
 
 def say_start(config: InferConfig) -> str:
-    """Say what takes the first seconds: Ray, beside which a checkpoint is read."""
+    """Say what takes the first seconds: Ray, or without it the model."""
     if config.local:
         return "reading the model"
     address = config.address or os.environ.get("RAY_ADDRESS")
     return f"connecting to Ray at {address}" if address else "starting Ray"
 
 
-@contextlib.contextmanager
-def open_model_beside(inputs: RunInputs) -> Iterator[Future[RunModel]]:
-    """Open the model, a checkpoint in a thread: torch takes long, and Ray can start meanwhile."""
-    if not inputs.config.local:
-        import ray  # noqa: F401 - two threads that import at once can meet half of a module
+def open_model_early(inputs: RunInputs) -> RunModel | None:
+    """Open the model before the workers start, if that is quick or nodes are waited for.
 
-    with ThreadPoolExecutor(1, thread_name_prefix="model") as thread:
-        opening = thread.submit(open_run_model, inputs)
-        opening.add_done_callback(lambda _: note_moment(Moment.MODEL_READ))
-        if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
-            opening.result()  # what cannot work is refused before Ray starts, or nodes are awaited
-        yield opening
+    What cannot work is refused at once then. A checkpoint is opened when the workers have been
+    started: to import torch takes seconds, which they need for the same, and connecting to Ray
+    takes more than twice as long beside it, since both are Python and share its lock.
+    """
+    if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
+        return open_run_model(inputs)
+    return None
 
 
 def open_workers(

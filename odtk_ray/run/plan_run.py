@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,27 @@ from odtk_ray.cluster.workers import Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.classes import ClassMap
 from odtk_ray.datasets.image_sources import Dataset
+from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import UsageError
+from odtk_ray.images.resize import largest_input
 from odtk_ray.plural import counted
 from odtk_ray.run.exported_size import say_exported_size
-from odtk_ray.run.missing_sizes import fill_sizes
-from odtk_ray.settings import RunSettings
+from odtk_ray.run.missing_sizes import fill_sizes, workers_read_sizes
+from odtk_ray.settings import Preprocessing, RunSettings
 from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
 from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 from odtk_ray.worker.gpu_trial import GpuTrial
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from odtk_ray.reporter import Reporter, RunReporter
     from odtk_ray.run.draft_run import RunDraft
     from odtk_ray.worker.fleet import Fleet
+
+# Proportion of the sides of a network input that a folder of pictures may well have.
+_LONGEST = 2.0
 
 
 def make_run_plan(
@@ -41,38 +49,58 @@ def make_run_plan(
     config, dataset, classes = draft.inputs.config, draft.inputs.dataset, draft.classes
     if dataset is None or classes is None:
         raise ValueError("a resumed run has its plan already")
-    fleet, model, pre = workers.fleet, draft.model, draft.model.settings.preprocessing
-    launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
-    if config.batch and config.batch % fleet.workers:
-        reporter.note(
-            f"--batch {config.batch} over {fleet.workers} workers: launches of "
-            f"{counted(launch_batch, 'image')}"
-        )
+    fleet, pre = workers.fleet, draft.model.settings.preprocessing
+    settings = _settle_launches(draft, fleet, reporter)
+    load = replace(load, settings=settings)
+    # ONNX Runtime has its own kernels, and its pictures come from Pillow.
+    trying = fleet.gpus and not is_onnx(config.model) and load.make is None
+    agree = None
+    if trying and _tries_early(dataset.records, pre):
+        agree = _begin_trial(draft, load, [largest_input(pre)[::-1]], workers)
     reporter.stage("reading the sizes of the images")
     records = fill_sizes(dataset.records, pre.exif, workers)
     say_exported_size(config, pre, records, reporter)
-    if model.batches is not None:
-        launch_batch = _limit_to_tensorrt_plan(config, model.batches, launch_batch, fleet, reporter)
-    settings = replace(
-        model.settings,
-        rotated=model.opened.model.rotated,
-        launch_batch=launch_batch,
-        threads=fleet.threads,
-        device=fleet.device,
-    )
-    if is_onnx(config.model) or load.make is not None:
-        pass  # ONNX Runtime has its own kernels, and its pictures come from Pillow
-    elif fleet.gpus:
-        reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
+    if trying:
         shapes = network_shapes(records, pre)
-        load = replace(load, settings=settings, shapes=list(shapes))
-        settings = _try_gpus(draft, load, workers, reporter)
+        agree = agree or _begin_trial(draft, load, list(shapes), workers)
+        reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
+        settings = _add_abilities(settings, agree(), reporter)
         settings = _choose_compiled(draft, settings, shapes, workers.fleet, reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     launches = GPU_LAUNCHES if fleet.gpus else 1
     shards = cut_shards(records, pre, settings.launch_batch, launches)
     return RunPlan(settings, _outputs(dataset, classes), records, shards)
+
+
+def _tries_early(records: pa.Table, prep: Preprocessing) -> bool:
+    """Return whether GPUs try the largest input that is allowed, while sizes are being read.
+
+    They do where that takes long, and where pictures come near that input: launches would be made
+    smaller for nothing otherwise.
+    """
+    long, short = largest_input(prep)
+    return workers_read_sizes(records) and (bool(prep.fit) or long <= _LONGEST * short)
+
+
+def _settle_launches(draft: RunDraft, fleet: Fleet, reporter: Reporter) -> RunSettings:
+    """Add to the settings what model and workers decide before a GPU is tried."""
+    config, model = draft.inputs.config, draft.model
+    launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
+    if config.batch and config.batch % fleet.workers:
+        reporter.note(
+            f"--batch {config.batch} over {fleet.workers} workers: launches of "
+            f"{counted(launch_batch, 'image')}"
+        )
+    if model.batches is not None:
+        launch_batch = _limit_to_tensorrt_plan(config, model.batches, launch_batch, fleet, reporter)
+    return replace(
+        model.settings,
+        rotated=model.opened.model.rotated,
+        launch_batch=launch_batch,
+        threads=fleet.threads,
+        device=fleet.device,
+    )
 
 
 def _outputs(dataset: Dataset, classes: ClassMap) -> PlanOutputs:
@@ -106,17 +134,21 @@ def _limit_to_tensorrt_plan(
     return batch
 
 
-def _try_gpus(
-    draft: RunDraft, load: EngineLoader, workers: Workers, reporter: Reporter
-) -> RunSettings:
-    """Add to the settings what the workers' GPUs can do."""
+def _begin_trial(
+    draft: RunDraft, load: EngineLoader, shapes: list[tuple[int, int]], workers: Workers
+) -> Callable[[], GpuAbilities]:
+    """Begin to try the workers' GPUs with the largest of some network inputs (height, width)."""
     batches = draft.model.batches
-    trial = GpuTrial(load, kernels_needed=batches is not None)
-    gpu = workers.agree(trial, batches[0] if batches else 1)
+    trial = GpuTrial(replace(load, shapes=shapes), kernels_needed=batches is not None)
+    return workers.begin_trial(trial, batches[0] if batches else 1)
+
+
+def _add_abilities(settings: RunSettings, gpu: GpuAbilities, reporter: Reporter) -> RunSettings:
+    """Add to the settings what the workers' GPUs can do."""
     for remark in gpu.remarks:
         reporter.warn(remark)
     return replace(
-        load.settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
+        settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
     )
 
 

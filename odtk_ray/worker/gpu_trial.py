@@ -19,7 +19,7 @@ _FREE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class GpuTrial:
-    """What a worker tries: kernels, decoders, and an engine of the largest planned shape.
+    """What a worker tries: kernels, decoders, and an engine of the largest shape.
 
     Attributes:
         load: creates the engine; its settings have the launch batch that is tried.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,6 +18,7 @@ from odtk_ray.cluster.gpu_nodes import gpu_nodes
 from odtk_ray.cluster.node_selection import NodeSelection
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
+from odtk_ray.cluster.task_map import map_on_ray
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
@@ -64,7 +67,7 @@ def crew(cluster, quiet):
 
 
 def agree(crew, batch, least=1):
-    return crew.agree(GpuTrial(loader(batch), tell_kinds=True), least)
+    return crew.begin_trial(GpuTrial(loader(batch), tell_kinds=True), least)()
 
 
 def run_shards(crew, folder, count, batch, workers, quiet):
@@ -142,6 +145,15 @@ def test_a_slow_second_kind_is_waited_for(crew, tmp_path):
     made = crew((100, H100, {}), (4, A10G, {"TEST_WAITS_FOR": str(sign)}), kinds=BOTH)
     threading.Timer(3, sign.touch).start()
     assert agree(made, 8).launch_batch == 4
+
+
+def test_tasks_run_while_gpus_are_tried(crew, tmp_path):
+    """The trial waits for what the task does, and the task comes after it has begun."""
+    sign = tmp_path / "go"
+    made = crew((100, H100, {"TEST_WAITS_FOR": str(sign)}))
+    agree = made.begin_trial(GpuTrial(loader(8)))
+    map_on_ray(Path.touch, [(sign,)], reserve=True)
+    assert agree().launch_batch == 8
 
 
 def test_workers_that_die_are_started_again_in_both_phases(crew, tmp_path, quiet):

@@ -127,3 +127,9 @@ def test_a_node_is_waited_for_and_not_in_vain(fleet, quiet):
     found = find_nodes(["RTX-6000", "H100"], 300.0, simulated, report)
     assert (QUADRO,) in [n.machine.gpus for n in found]
     assert report.notes == ["waiting for a node with RTX-6000 (300 s at most)"]
+    import ray
+
+    # What asked for the node gives its GPU back; the test's timeout ends this otherwise.
+    task = ray.remote(num_gpus=1, num_cpus=0)(gpu_nodes.node_id)
+    there = task.options(label_selector={"ray.io/accelerator-type": "RTX-6000"}).remote()
+    assert ray.get(there) == next(n.id for n in found if n.kind == "RTX-6000")

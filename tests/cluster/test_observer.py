@@ -66,12 +66,12 @@ def test_the_trace_has_the_moments_of_the_start_in_their_order(config, quiet):
         if event["ph"] == "i":
             lines[event["tid"]][Moment(event["name"])] = event["ts"]
     driver = lines.pop(0)
-    assert len(lines) == 2
+    assert len(lines) in (1, 2)  # all may be done before the second worker's process has started
     assert driver[Moment.BEGUN] == 0
-    side_by_side = {driver.pop(moment) for moment in (Moment.MODEL_READ, Moment.RAY_UP)}
-    of_driver = [Moment.BEGUN, Moment.PLANNED, Moment.COMMITTED]
+    of_driver = [
+        Moment.BEGUN, Moment.RAY_UP, Moment.MODEL_READ, Moment.PLANNED, Moment.COMMITTED,
+    ]  # fmt: skip
     assert [driver[moment] for moment in of_driver] == sorted(driver.values())
-    assert max(side_by_side) <= driver[Moment.PLANNED]
     # The engine stands in for a network, so that nobody imports torch.
     of_worker = [Moment.PROCESS, Moment.CALLED, Moment.READY, Moment.DETECTED]
     for worker in lines.values():

@@ -6,6 +6,7 @@ import gc
 
 import numpy as np
 import pytest
+import torch
 from gpu_helpers import POST, PREP, agreement, detect, jpeg, raw
 
 from odtk_ray.engines.cuda import CudaEngine
@@ -99,6 +100,18 @@ def on_cpu(path, files):
 def on_gpu(engine, files):
     """What an engine finds, for each file."""
     return [o.found for at in range(0, len(files), 4) for o in detect(engine, files[at : at + 4])]
+
+
+def test_a_shape_that_was_tried_and_not_planned_keeps_no_memory(make_engine, files):
+    """Its input, and the graph's memory, many times as much."""
+    engine = make_engine(launch_batch=16, shapes=[(1024, 1024)])
+    allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    engine.prepare([(128, 256), (256, 256)])
+    batch = 16 * 3 * 2 * (1024 * 1024 - 256 * 256)  # bytes
+    assert allocated - torch.cuda.memory_allocated() >= batch
+    assert reserved - torch.cuda.memory_reserved() >= 2 * batch
+    before = [raw(o) for o in detect(engine, files[:4])]
+    assert [raw(o) for o in detect(make_engine(launch_batch=16), files[:4])] == before
 
 
 def test_a_rotated_model_finds_what_the_cpu_engine_finds(make_engine, ranked_rotated, files):

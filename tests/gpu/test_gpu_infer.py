@@ -99,6 +99,20 @@ def test_a_batch_that_does_not_fit_is_halved_before_the_first_shard(
     assert len(table) > 100
 
 
+def test_one_process_writes_the_bytes_of_one_worker(tmp_path, checkpoint, mixed):
+    written = {}
+    for name, flags in {"local": ["--local"], "ray": ["--workers", "1"]}.items():
+        (tmp_path / name).mkdir()
+        output = tmp_path / name / "out.json"
+        flags += ["--batch", "4", "--threads-per-worker", "4"]
+        done = command(checkpoint, mixed, output, (), *flags)
+        assert done.returncode == 3, done.stderr
+        failures = output.with_name("out.failures.jsonl")
+        written[name] = output.read_bytes(), failures.read_bytes()
+    assert len(json.loads(written["ray"][0])["annotations"]) > 100
+    assert written["local"] == written["ray"]
+
+
 def command(model, images, output, path=(), *options):
     """`odtk-ray infer` in a process of its own, whose modules come from `path` first."""
     paths = os.pathsep.join([*map(str, path), str(ROOT), os.environ.get("PYTHONPATH", "")])

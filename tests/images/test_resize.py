@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from odtk_ray.errors import ImageError
 from odtk_ray.images.resize import (
     input_size,
+    largest_input,
     network_size,
     network_sizes,
     padded_size,
@@ -155,6 +156,23 @@ def test_network_sizes_equal_the_scalar_functions(sizes, prep):
             assert scale == network_size(*sides, prep)[2]
         elif not (width > 0 and height > 0):
             assert math.isnan(scale)
+
+
+@examples(150)
+@given(st.lists(st.tuples(SIDES, SIDES), max_size=40), st.one_of(st.just(PREP), PREPS))
+@example([(1333, 800), (800, 1333)], PREP)
+def test_no_network_size_is_greater_than_the_largest(sizes, prep):
+    largest = largest_input(prep)
+    assert largest == prep.fit[::-1] if prep.fit else largest[0] >= largest[1]
+    table = np.array(sizes, np.int32).reshape(-1, 2)
+    for found in zip(*network_sizes(table[:, 0], table[:, 1], prep), strict=True):
+        sides = found if prep.fit else sorted(found, reverse=True)
+        assert all(side <= most for side, most in zip(sides, largest, strict=True))
+
+
+def test_the_largest_network_size_is_that_of_a_picture():
+    found = network_sizes(np.array([1333]), np.array([800]), PREP)
+    assert tuple(int(side[0]) for side in found) == largest_input(PREP) == (1408, 896)
 
 
 # ---- resizing ----------------------------------------------------------------------------------
