@@ -91,10 +91,10 @@ struct PlanInfo {
   int least_batch = 1, tuned_batch = 1, greatest_batch = 1;
   int classes = 0;
   bool rotated = false;
-  std::string precision;                  // fp32, fp16, int8
+  std::string precision;  // fp32, fp16, int8
   std::vector<std::string> backbones;
-  std::string gpu;        // that it was built for, with its compute capability
-  std::string tensorrt;   // that built it, such as "tensorrt 8.5.2"
+  std::string gpu;       // that it was built for, with its compute capability
+  std::string tensorrt;  // that built it, such as "tensorrt 8.5.2"
   std::int64_t bytes = 0;
   std::vector<std::string> class_names;   // empty where the model has none
   std::vector<std::string> category_ids;  // of each class as JSON; empty where the model has none
@@ -195,8 +195,8 @@ struct BuildOptions {
   std::function<bool()> stopped = [] { return false; };
 };
 
-// Builds a plan on the GPU that will run it, and its sidecar. Throws UsageError or Error; nothing is
-// left behind then.
+// Builds a plan on the GPU that will run it, and its sidecar. Throws UsageError or Error; nothing
+// is left behind then.
 PlanInfo build_plan(const BuildOptions& options);
 
 // Draws detections into an image, with labels: names of classes, or their numbers without.

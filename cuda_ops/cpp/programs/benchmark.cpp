@@ -96,10 +96,11 @@ void benchmark(Detector& detector, const std::vector<ListedImage>& files,
   getrusage(RUSAGE_SELF, &used);
   const double images = static_cast<double>(files.size());
   print_row("from files", median(times) * batch / images, batch);
-  std::printf("memory: %.0f MB on the GPU, of which the plan's file has %.0f; %.0f MB on the host\n",
-              static_cast<double>(detector.gpu_bytes()) / 1e6,
-              static_cast<double>(detector.info().bytes) / 1e6,
-              static_cast<double>(used.ru_maxrss) * 1024 / 1e6);
+  std::printf(
+      "memory: %.0f MB on the GPU, of which the plan's file has %.0f; %.0f MB on the host\n",
+      static_cast<double>(detector.gpu_bytes()) / 1e6,
+      static_cast<double>(detector.info().bytes) / 1e6,
+      static_cast<double>(used.ru_maxrss) * 1024 / 1e6);
 }
 
 }  // namespace odtk

@@ -35,8 +35,8 @@ std::size_t distance(const std::string& from, const std::string& to) {
 }
 
 std::string did_you_mean(const std::string& name, const std::vector<Option>& options) {
-  const auto nearest = std::min_element(
-      options.begin(), options.end(), [&name](const Option& a, const Option& b) {
+  const auto nearest =
+      std::min_element(options.begin(), options.end(), [&name](const Option& a, const Option& b) {
         return distance(name, a.name) < distance(name, b.name);
       });
   const bool near = nearest != options.end() && distance(name, nearest->name) <= 3;

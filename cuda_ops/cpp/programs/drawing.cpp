@@ -18,8 +18,8 @@ constexpr std::size_t kAhead = 4;  // drawings a thread that wait, each with its
 fs::path free_name(const fs::path& folder, const fs::path& image, std::set<fs::path>& taken) {
   fs::path name = folder / image.filename();
   for (int number = 2; !taken.insert(name).second; number++) {
-    name = folder / (image.stem().string() + "-" + std::to_string(number) +
-                     image.extension().string());
+    name = folder /
+           (image.stem().string() + "-" + std::to_string(number) + image.extension().string());
   }
   return name;
 }

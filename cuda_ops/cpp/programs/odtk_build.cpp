@@ -32,8 +32,8 @@ odtk::BuildOptions parse(const odtk::CommandLine& line) {
     const auto numbers = line.integers("--batches", 1, kMostBatch);
     for (int i = 0; i < 3; i++) options.batches[i] = static_cast<int>(numbers[i]);
   }
-  if (line.has("--workspace")) options.workspace = line.integer("--workspace", 1, kMostMebibytes)
-                                                   << 20;
+  if (line.has("--workspace"))
+    options.workspace = line.integer("--workspace", 1, kMostMebibytes) << 20;
   if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   options.verbose = line.has("--verbose");
@@ -59,8 +59,8 @@ void print_summary(const std::string& plan, const odtk::PlanInfo& info) {
               static_cast<double>(info.bytes) / 1e6, backbones.c_str(),
               info.rotated ? "rotated boxes, " : "", info.height, info.width, precision.c_str(),
               info.least_batch, info.greatest_batch, info.tuned_batch);
-  std::printf("for %s, with %s\nnext: odtk_infer %s DIR\n", info.gpu.c_str(),
-              info.tensorrt.c_str(), plan.c_str());
+  std::printf("for %s, with %s\nnext: odtk_infer %s DIR\n", info.gpu.c_str(), info.tensorrt.c_str(),
+              plan.c_str());
 }
 
 int build(int count, char** values) {

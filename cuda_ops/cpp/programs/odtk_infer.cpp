@@ -128,8 +128,9 @@ class Run {
     clear_line();
     const double seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
     char text[160];
-    std::snprintf(text, sizeof(text), "%zu images, %zu detections, %zu failed, %.1f s (%.1f images/s)",
-                  images_, detections_, failed_, seconds, static_cast<double>(images_) / seconds);
+    std::snprintf(text, sizeof(text),
+                  "%zu images, %zu detections, %zu failed, %.1f s (%.1f images/s)", images_,
+                  detections_, failed_, seconds, static_cast<double>(images_) / seconds);
     odtk::say("odtk_infer", text);
     return failed_ > 0 ? odtk::kSomeFailed : odtk::kDone;
   }
@@ -168,8 +169,7 @@ int infer(int count, char** values) {
   const odtk::DetectorOptions wanted = detector_options(line);
   odtk::ReadOptions reading;
   if (line.has("--exif")) reading.apply_exif = second_word(line, "--exif", "ignore", "apply");
-  const odtk::ImageList list =
-      odtk::find_images({line.others().begin() + 1, line.others().end()});
+  const odtk::ImageList list = odtk::find_images({line.others().begin() + 1, line.others().end()});
   for (const std::string& note : list.notes) odtk::say("note", note);
   odtk::Detector detector(line.others()[0], wanted);
   reading.allocate = detector.allocator();

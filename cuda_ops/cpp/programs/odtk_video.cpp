@@ -70,8 +70,8 @@ class PartFile {
   // Beside the target and with its ending, which tells OpenCV the format.
   explicit PartFile(const std::filesystem::path& target)
       : target_(target),
-        part_(target.parent_path() / ("." + target.stem().string() + ".part" +
-                                      target.extension().string())) {}
+        part_(target.parent_path() /
+              ("." + target.stem().string() + ".part" + target.extension().string())) {}
   ~PartFile() {
     std::error_code ignored;
     if (!kept_) std::filesystem::remove(part_, ignored);

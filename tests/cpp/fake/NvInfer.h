@@ -166,8 +166,7 @@ class IBuilder {
   bool platformHasFastFp16() const noexcept { return true; }
   bool platformHasFastInt8() const noexcept { return true; }
   int32_t getNbDLACores() const noexcept { return 2; }
-  IHostMemory* buildSerializedNetwork(INetworkDefinition& network,
-                                      IBuilderConfig& config) noexcept;
+  IHostMemory* buildSerializedNetwork(INetworkDefinition& network, IBuilderConfig& config) noexcept;
 
  private:
   ILogger& log_;

@@ -65,8 +65,8 @@ IHostMemory* IBuilder::buildSerializedNetwork(INetworkDefinition& network,
        << config.flags << "\ntactics " << config.tactics << "\nworkspace " << config.workspace
        << "\ndla " << (config.device == DeviceType::kDLA ? config.dla : -1) << "\nbatches "
        << config.profile->batches[0] << " " << config.profile->batches[1] << " "
-       << config.profile->batches[2] << "\nresizes "
-       << (floats ? "floats" : "dequantised values") << "\n";
+       << config.profile->batches[2] << "\nresizes " << (floats ? "floats" : "dequantised values")
+       << "\n";
   return new IHostMemory(plan.str());
 }
 

@@ -30,11 +30,11 @@ struct Slot {
   std::vector<double> ratios;
 };
 
-std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-std::size_t image_bytes(const Image& image) {
-  return std::size_t{3} * image.width * image.height;
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
+
+std::size_t image_bytes(const Image& image) { return std::size_t{3} * image.width * image.height; }
 
 gpu::PostprocessSettings settings_of(const ExportedModel& model, const Thresholds& wanted) {
   return {wanted.threshold.value_or(static_cast<float>(model.post.threshold)),
@@ -62,9 +62,9 @@ void check_settings(const gpu::PostprocessSettings& settings, const ExportedMode
 int launch_batch(const std::optional<int>& wanted, const Sidecar& about) {
   const auto [least, tuned, greatest] = about.batches;
   if (wanted && (*wanted < least || *wanted > greatest)) {
-    throw UsageError("the plan takes no batch of " + std::to_string(*wanted),
-                     "it was built for " + std::to_string(least) + " to " +
-                         std::to_string(greatest));
+    throw UsageError(
+        "the plan takes no batch of " + std::to_string(*wanted),
+        "it was built for " + std::to_string(least) + " to " + std::to_string(greatest));
   }
   return wanted.value_or(tuned);
 }
@@ -87,8 +87,7 @@ struct Detector::Parts {
     loaded.bytes = {};  // it takes as much memory as the plan on the GPU
     step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);
     for (std::size_t i = 0; i < kUnfinished; i++) {
-      slots.push_back(
-          std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
+      slots.push_back(std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
       free.push_back(slots.back().get());
     }
     bytes -= device.free_bytes();

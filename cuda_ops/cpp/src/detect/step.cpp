@@ -85,8 +85,7 @@ std::optional<gpu::Graph> Step::captured(const std::function<void()>& queue) con
   }
 }
 
-void Step::launch(const std::vector<gpu::GpuPicture>& pictures,
-                  const PinnedDetections& results) {
+void Step::launch(const std::vector<gpu::GpuPicture>& pictures, const PinnedDetections& results) {
   preprocess_.launch(pictures, buffers_[0].address());
   if (graph_) {
     graph_->launch(stream_);

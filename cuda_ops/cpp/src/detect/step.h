@@ -46,8 +46,8 @@ class Step {
   const gpu::Stream& stream_;
   Plan& plan_;
   const int batch_;
-  const std::vector<std::string> names_;         // input, then outputs
-  const std::vector<std::vector<int>> shapes_;   // of each, the batch included
+  const std::vector<std::string> names_;        // input, then outputs
+  const std::vector<std::vector<int>> shapes_;  // of each, the batch included
   std::vector<gpu::DeviceBuffer> buffers_;
   const gpu::Kernels kernels_;
   gpu::Preprocess preprocess_;

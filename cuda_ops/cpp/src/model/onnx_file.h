@@ -30,8 +30,8 @@ using Dimensions = std::vector<std::optional<std::uint64_t>>;
 // Returns name and dimensions of each input and output of a graph. Throws NotOnnx.
 Entries<Dimensions> graph_ends(std::string_view file);
 
-// Returns whether the first node of a graph is a Cast, as it is in a file of `export --half`. Throws
-// NotOnnx.
+// Returns whether the first node of a graph is a Cast, as it is in a file of `export --half`.
+// Throws NotOnnx.
 bool begins_with_cast(std::string_view file);
 
 }  // namespace odtk

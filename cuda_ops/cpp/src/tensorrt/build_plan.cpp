@@ -10,8 +10,8 @@
 
 #include "gpu/device.h"
 #include "model/exported_model.h"
-#include "model/onnx_file.h"
 #include "model/files.h"
+#include "model/onnx_file.h"
 #include "model/plan_info.h"
 #include "model/sidecar.h"
 #include "odtk.h"
@@ -75,8 +75,7 @@ void check_precision(const Source& source, const BuildOptions& options) {
                      "export it without --half: the plan is FP16 all the same");
   }
   if (kAlwaysTyped && source.precision == "fp16" && !source.half) {
-    throw UsageError(options.onnx + " is FP32",
-                     version + " takes the types from the ONNX file",
+    throw UsageError(options.onnx + " is FP32", version + " takes the types from the ONNX file",
                      "export it with --half, or build with --fp32");
   }
   if (options.dla_core && source.precision == "fp32") {
@@ -92,9 +91,9 @@ void check_precision(const Source& source, const BuildOptions& options) {
 Source read_source(const BuildOptions& options) {
   Source source{read_exported(options.onnx), "", false};
   source.half = begins_with_cast(source.file.bytes);
-  source.precision = options.full_precision                ? "fp32"
+  source.precision = options.full_precision                  ? "fp32"
                      : source.file.model.precision == "int8" ? "int8"
-                                                           : "fp16";
+                                                             : "fp16";
   check_precision(source, options);
   return source;
 }
@@ -175,7 +174,8 @@ void set_batches(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
   using Which = nvinfer1::OptProfileSelector;
   const Which which[] = {Which::kMIN, Which::kOPT, Which::kMAX};
   for (int i = 0; i < 3; i++) {
-    const nvinfer1::Dims4 shape(options.batches[i], 3, source.file.model.height, source.file.model.width);
+    const nvinfer1::Dims4 shape(options.batches[i], 3, source.file.model.height,
+                                source.file.model.width);
     profile->setDimensions(kInputName, which[i], shape);
   }
   config.addOptimizationProfile(profile);

@@ -12,7 +12,8 @@ constexpr std::size_t kLongest = 500;  // characters of a reason
 }  // namespace
 
 std::string tensorrt_version() {
-  // 8502 is 8.5.2, and 100300 is 10.3.0: from 10 on the major version has two more digits behind it.
+  // 8502 is 8.5.2, and 100300 is 10.3.0: from 10 on the major version has two more digits behind
+  // it.
   const int number = getInferLibVersion();
   const int major = number >= 100000 ? number / 10000 : number / 1000;
   const int rest = number - major * (number >= 100000 ? 10000 : 1000);
