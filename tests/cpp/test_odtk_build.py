@@ -181,9 +181,10 @@ def test_what_is_read_is_not_replaced(programs, graph, tmp_path):
 
 def test_a_plan_that_cannot_be_written(programs, graph, tmp_path):
     (tmp_path / "x.plan").mkdir()
-    said = programs.fails(1, "odtk_build", graph, tmp_path / "x.plan")
-    assert "error: cannot write" in said
-    assert "Is a directory" in said
+    said = programs.fails(2, "odtk_build", graph, tmp_path / "x.plan")
+    assert f"error: cannot write {tmp_path}/x.plan: it is a folder" in said
+    said = programs.fails(2, "odtk_build", graph, tmp_path / "no" / "x.plan")
+    assert "No such file or directory" in said
     assert os.listdir(tmp_path) == ["x.plan"]
 
 

@@ -266,10 +266,12 @@ def test_no_mistakes_with_memory(programs, plan, pictures, tmp_path):
     tool.fails(2, "odtk_infer", plan, pictures, "--batch", 9)
 
 
-def test_the_example(programs, plan, pictures, tmp_path):
+def test_the_example(programs, graph, plan, pictures, tmp_path):
     drawn = tmp_path / "drawn.png"
     printed = programs.ok("detect", plan, pictures / "1.png", drawn)
-    assert printed.splitlines()[0] == "class 0, score 0.90, from (0, 0) to (299, 199)"
+    x2, y2 = expected_boxes(graph, pictures / "1.png")[0, 2:]
+    first = f"class 0, score 0.90, from (0, 0) to ({x2:.0f}, {y2:.0f})"
+    assert printed.splitlines()[0] == first
     with Image.open(drawn) as image:
         assert image.size == (300, 200)
     said = programs.fails(1, "detect", plan, pictures / "2b.jpg", drawn)

@@ -1,6 +1,8 @@
 #include "drawing.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -14,26 +16,37 @@ namespace {
 
 constexpr std::size_t kAhead = 4;  // drawings a thread that wait, each with its picture
 
-// A name in the folder that no other drawing has.
-fs::path free_name(const fs::path& folder, const fs::path& image, std::set<fs::path>& taken) {
-  fs::path name = folder / image.filename();
-  for (int number = 2; !taken.insert(name).second; number++) {
-    name = folder /
-           (image.stem().string() + "-" + std::to_string(number) + image.extension().string());
+// Names in a folder, each for one image.
+class Names {
+ public:
+  explicit Names(fs::path folder) : folder_(std::move(folder)) {}
+
+  // Returns the image's name, with a number where other images have it too.
+  std::string of(const fs::path& image) {
+    const std::string stem = image.stem().string(), ending = image.extension().string();
+    std::string name = stem + ending;
+    for (int& last = numbers_[name]; !taken_.insert(name).second;) {
+      name = stem + "-" + std::to_string(last = std::max(last, 1) + 1) + ending;
+    }
+    return (folder_ / name).string();
   }
-  return name;
-}
+
+ private:
+  const fs::path folder_;
+  std::set<std::string> taken_;
+  std::map<std::string, int> numbers_;  // the last one of a name
+};
 
 }  // namespace
 
 Drawings::Drawings(const std::string& folder, const std::vector<ListedImage>& files,
                    const PlanInfo& info, ThreadPool& pool)
     : info_(info), pool_(pool) {
-  std::set<fs::path> taken;
+  Names names(folder);
   std::vector<std::string> read;
   for (const ListedImage& file : files) {
     read.push_back(file.path);
-    targets_.push_back(free_name(folder, file.path, taken).string());
+    targets_.push_back(names.of(file.path));
   }
   check_apart("--draw", targets_, read);
   make_folder(folder);

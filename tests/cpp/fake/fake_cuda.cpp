@@ -8,6 +8,7 @@
 //   FAKE_NO_GRAPH  nothing can be captured
 //   FAKE_OLD_CODE  the kernels are not for this GPU
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -115,7 +116,9 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  return *data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0, bytes);  // for what no kernel writes here
+  return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
   std::free(data);
@@ -201,16 +204,15 @@ CUresult cuModuleUnload(CUmodule module) {
 }
 
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule, const char* name) {
-  static std::vector<CUfunc_st*> all = [] {
-    std::vector<CUfunc_st*> functions;
-    for (const char* known : {"scan_float32", "select_float32", "select_rotated_float32", "nms",
-                              "nms_rotated", "nms_rotated_odtk", "preprocess_float32"}) {
-      functions.push_back(new CUfunc_st{known});
-    }
-    return functions;
-  }();
-  for (CUfunc_st* known : all) {
-    if (known->name == name) *function = known;
+  static std::array<CUfunc_st, 7> all = {{{"scan_float32"},
+                                          {"select_float32"},
+                                          {"select_rotated_float32"},
+                                          {"nms"},
+                                          {"nms_rotated"},
+                                          {"nms_rotated_odtk"},
+                                          {"preprocess_float32"}}};
+  for (CUfunc_st& known : all) {
+    if (known.name == name) *function = &known;
   }
   return *function == nullptr ? CUDA_ERROR_NOT_FOUND : CUDA_SUCCESS;
 }

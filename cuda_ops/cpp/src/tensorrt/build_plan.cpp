@@ -6,6 +6,7 @@
 #include <NvOnnxParser.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string_view>
 
 #include "gpu/device.h"
@@ -34,6 +35,18 @@ struct Source {
   bool half;              // whether the file has its types, of `export --half`
 };
 
+// Throws UsageError where a file could not be written.
+void check_writable(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    throw UsageError("cannot write " + path, "it is a folder");
+  }
+  try {
+    const FileDraft draft(path);
+  } catch (const FileError& error) {
+    throw UsageError(error.what(), error.why());
+  }
+}
+
 void check_options(const BuildOptions& options) {
   constexpr std::string_view kEnding = ".plan";
   const std::string& plan = options.plan;
@@ -41,6 +54,8 @@ void check_options(const BuildOptions& options) {
       plan.compare(plan.size() - kEnding.size(), kEnding.size(), kEnding) != 0) {
     throw UsageError("cannot build " + plan, "its name does not end in .plan");
   }
+  check_writable(plan);  // the build takes minutes
+  check_writable(sidecar_path(plan));
   const auto [least, tuned, greatest] = options.batches;
   if (!(1 <= least && least <= tuned && tuned <= greatest)) {
     throw UsageError("--batches " + std::to_string(least) + " " + std::to_string(tuned) + " " +
