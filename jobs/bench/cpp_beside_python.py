@@ -33,9 +33,8 @@ Arrays = list[NDArray[np.float32]]
 
 def preprocessing(about: Sidecar) -> Preprocessing:
     """Return what odtk-ray does to pictures for a plan."""
-    height, width = about.model.size
-    sides = {"resize": min(height, width), "max_size": max(height, width)}
-    return Preprocessing(fit=about.model.size, stride=32, **sides)
+    least, most = sorted(about.model.size)
+    return Preprocessing(fit=about.model.size, stride=32, resize=least, max_size=most)
 
 
 def make_engine(plan: str, about: Sidecar, batch: int) -> TensorRTEngine:
@@ -102,10 +101,10 @@ def main(plan: str, images: str, programs: str, batch: int, threads: int, rounds
     common = ["--batch", str(batch)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        flags = [*common, "--json", folder / "cpp.json", "--dump", folder / "dump"]
+        flags = [*common, "--json", f"{folder}/cpp.json", "--dump", f"{folder}/dump"]
         subprocess.run([program, plan, images, *flags], check=True)
         command = f"{sys.executable} -m odtk_ray infer {plan} --local --decoder cpu".split()
-        flags = [*common, "--images", images, "--output", folder / "python.json"]
+        flags = [*common, "--images", images, "--output", f"{folder}/python.json"]
         subprocess.run([*command, *flags], check=True)
         here, there = ((folder / f"{name}.json").read_bytes() for name in ("python", "cpp"))
         row = count_equal(plan, about, batch, paths, folder / "dump")

@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.records import atan2
+
 Floats = NDArray[np.float64]
 
 # Along w and h from the centre: top left, bottom left, bottom right, top right: ODTK's order.
@@ -123,7 +125,7 @@ def enclosing_box(points: Floats) -> Floats:
     middle = points.mean(axis=0)
     hull = _hull(points)
     edges = np.roll(hull, -1, axis=0) - hull
-    angles = np.arctan2(edges[:, 1], edges[:, 0])
+    angles = atan2(edges[:, 1], edges[:, 0])
     sin, cos = np.sin(angles)[:, None], np.cos(angles)[:, None]
     x, y = (points - middle).T
     along, across = x * cos + y * sin, y * cos - x * sin  # [angles, n]

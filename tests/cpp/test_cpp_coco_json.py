@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 
 import numpy as np
@@ -24,16 +23,6 @@ CLASSES = {
     "both": (("cat", "dög", "x"), (17, 'q"', 10**20)),
 }
 FORMATS = ["found.json", "found.results.json"]
-
-
-def alike_everywhere(found):
-    """The detections whose angle NumPy computes as the C library: with AVX-512 it has its own."""
-    if found.boxes.shape[1] == 4:
-        return found
-    sin, cos = found.boxes[:, 4].astype(np.float64), found.boxes[:, 5].astype(np.float64)
-    theta = np.arctan2(sin, cos)
-    same = [math.atan2(s, c) == t for s, c, t in zip(sin, cos, theta, strict=True)]
-    return Detections(found.scores[same], found.boxes[same], found.classes[same])
 
 
 def python_file(folder, name, found, names, classes, rotated):
@@ -87,7 +76,7 @@ def write_job(folder, found, names, classes, rotated, **more):
 @pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
 def test_files_have_pythons_bytes(units, tmp_path, name, rotated, classes):
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
-    found = [alike_everywhere(detections(rng, n, rotated=rotated)) for n in (0, 60, 30)] + [None]
+    found = [detections(rng, n, rotated=rotated) for n in (0, 60, 30)] + [None]
     path = tmp_path / name
     units("coco", path, write_job(tmp_path, found, NAMES, classes, rotated))
     assert path.read_bytes() == python_file(tmp_path, name, found, NAMES, classes, rotated)
@@ -109,7 +98,7 @@ def test_unusual_numbers_have_pythons_bytes(units, tmp_path):
     corners = [(0, 0, 0, 0), (-0.0, -1e-6, 1e9, 3.4e38), (-5, 7.1, -6, 7), (1e-7, 1e16, 1, 2e16)]
     boxes = np.array([[*box, *turn] for box in corners for turn in turns], np.float32)
     scores = np.array([1, 1e-7, 0.05, 5e-324] * len(turns), np.float32)
-    found = [alike_everywhere(Detections(scores, boxes, np.zeros(len(boxes), np.int32)))]
+    found = [Detections(scores, boxes, np.zeros(len(boxes), np.int32))]
     for name in FORMATS:
         path = tmp_path / name
         units("coco", path, write_job(tmp_path, found, NAMES[:1], CLASSES["ids"], True))
@@ -119,7 +108,7 @@ def test_unusual_numbers_have_pythons_bytes(units, tmp_path):
 
 def test_many_angles_have_pythons_bytes(units, tmp_path):
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
-    found, classes = [alike_everywhere(detections(rng, 3000, rotated=True))], CLASSES["neither"]
+    found, classes = [detections(rng, 3000, rotated=True)], CLASSES["neither"]
     assert len(found[0]) > 2400
     path = tmp_path / "found.results.json"
     units("coco", path, write_job(tmp_path, found, NAMES[:1], classes, True))

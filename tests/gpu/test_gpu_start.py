@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.gpu
 
 TESTS = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))}
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
 
 # A worker with a checkpoint, which tries its GPU with so many pictures in a launch, is prepared,
 # and says how that went, and which of the packages it has imported that a run does not need.
