@@ -72,7 +72,7 @@ lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_structure.py
-	$(BIN)/clang-format --dry-run --Werror --style=file:cuda_ops/cpp/.clang-format $(CPP_FILES)
+	@$(BIN)/clang-format --dry-run --Werror --style=file:cuda_ops/cpp/.clang-format $(CPP_FILES)
 	$(BIN)/codespell
 
 bench: ## say how to run the benchmarks
