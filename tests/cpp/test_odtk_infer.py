@@ -19,6 +19,8 @@ from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.images.resize import network_size
 from odtk_ray.settings import Preprocessing
 
+VALGRIND = "valgrind", "-q", "--error-exitcode=9", "--leak-check=full"
+
 
 @pytest.fixture(scope="session")
 def programs():
@@ -237,13 +239,16 @@ def test_boxes_that_are_not_finite(programs, plan, pictures, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text())["annotations"] == []
 
 
-def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
+@pytest.mark.parametrize("inside", [(), VALGRIND])
+def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path, inside):
     names = [f"{pictures}/0.jpg\n"] * 20_000
     images = tmp_path / "many.txt"
     images.write_text("".join(names))
-    out, drawn = tmp_path / "x.json", tmp_path / "drawn"
-    command = programs.command("odtk_infer", plan, images, "--json", out, "--draw", drawn)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    out, drawn, here = tmp_path / "x.json", tmp_path / "drawn", tmp_path / "here"
+    here.mkdir()
+    flags = "--json", out, "--draw", drawn, "--threads", 4
+    command = Programs(programs.folder, inside).command("odtk_infer", plan, images, *flags)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=here) as process:
         while not (drawn.exists() and os.listdir(drawn)):
             assert process.poll() is None
             time.sleep(0.01)
@@ -251,6 +256,7 @@ def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
         said = process.communicate()[1]
     assert process.returncode == 1
     assert said == "stopped\n"
+    assert os.listdir(here) == []
     assert [path.name for path in tmp_path.iterdir() if "x.json" in path.name] == []
     for path in drawn.iterdir():
         with Image.open(path) as image:
@@ -258,8 +264,7 @@ def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
 
 
 def test_no_mistakes_with_memory(programs, plan, pictures, tmp_path):
-    inside = "valgrind", "-q", "--error-exitcode=9", "--leak-check=full"
-    tool = Programs(programs.folder, inside)
+    tool = Programs(programs.folder, VALGRIND)
     flags = "--json", tmp_path / "x.json", "--draw", tmp_path / "drawn", "--threads", 2
     tool.fails(3, "odtk_infer", plan, pictures, *flags)
     tool.fails(3, "odtk_infer", plan, pictures, "--dump", tmp_path / "dump")

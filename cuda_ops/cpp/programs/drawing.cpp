@@ -54,11 +54,13 @@ Drawings::Drawings(const std::string& folder, const std::vector<ListedImage>& fi
 
 void Drawings::add(FileResult result) {
   wait_for(kAhead * pool_.threads());
-  const std::string& target = targets_[result.index];
-  drawing_.push_back(pool_.post([this, &target, result = std::move(result)]() mutable {
-    draw(result.image, result.detections, info_);
+  // It has all that it needs: a thread may still draw when an error has ended the run.
+  auto work = [&info = info_, target = targets_[result.index],
+               result = std::move(result)]() mutable {
+    draw(result.image, result.detections, info);
     write_image(target, result.image);
-  }));
+  };
+  drawing_.push_back(pool_.post(std::move(work)));
 }
 
 void Drawings::finish() { wait_for(0); }
