@@ -104,6 +104,11 @@ add_library(odtk STATIC ${GPU_SOURCES} ${IMAGES}/kernel_images.S)
 target_include_directories(odtk PUBLIC include PRIVATE src)
 target_link_libraries(odtk PUBLIC odtk_host odtk_libraries)
 
+# A project that adds this folder to its own gets the libraries alone.
+if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
+  return()
+endif()
+
 add_library(odtk_program STATIC programs/command_line.cpp programs/files_apart.cpp
             programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)

@@ -19,11 +19,6 @@ FP16, INT8, TF32, FALLBACK = 1, 2, 4, 8  # flags of the stand-in's builder
 
 
 @pytest.fixture(scope="session")
-def programs():
-    return Programs(build_programs(8))
-
-
-@pytest.fixture(scope="session")
 def programs11():
     return Programs(build_programs(11))
 

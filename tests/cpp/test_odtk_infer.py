@@ -12,26 +12,12 @@ import time
 
 import numpy as np
 import pytest
-from fakes import Programs, build_programs
+from fakes import ROOT, VALGRIND, Programs
 from PIL import Image
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.images.resize import network_size
 from odtk_ray.settings import Preprocessing
-
-VALGRIND = "valgrind", "-q", "--error-exitcode=9", "--leak-check=full"
-
-
-@pytest.fixture(scope="session")
-def programs():
-    return Programs(build_programs(8))
-
-
-@pytest.fixture(scope="session")
-def plan(programs, graph, tmp_path_factory):
-    path = tmp_path_factory.mktemp("plan") / "model.plan"
-    programs.ok("odtk_build", graph, path, "--batches", 1, 2, 4)
-    return path
 
 
 @pytest.fixture
@@ -284,8 +270,6 @@ def test_the_example(programs, graph, plan, pictures, tmp_path):
 
 
 def test_the_example_has_30_lines():
-    from fakes import ROOT
-
     lines = (ROOT / "cuda_ops/cpp/example/detect.cpp").read_text().splitlines()
     code = [line for line in lines if line.strip() and not line.strip().startswith("//")]
     assert len(code) <= 30

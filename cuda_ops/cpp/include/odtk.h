@@ -117,10 +117,10 @@ struct DetectorOptions {
 
 class Detector;
 
-// Work that was given to the GPU.
+// Work that was given to the GPU. It may outlive its detector; one that is dropped is waited for.
 class Launch {
  public:
-  // Waits, and returns the detections of each image. Call it once.
+  // Waits, and returns the detections of each image. Call it once. Throws Error.
   std::vector<Detections> finish();
 
   ~Launch();
@@ -140,20 +140,22 @@ class Detector {
   // Throws UsageError where the plan, its sidecar or a threshold cannot be used here, and Error
   // where the GPU fails.
   explicit Detector(const std::string& plan, const DetectorOptions& options = {});
-  ~Detector();
-  Detector(Detector&&) noexcept;
+  Detector(Detector&&) noexcept = default;
+  Detector& operator=(Detector&&) noexcept = default;
 
   const PlanInfo& info() const;
   int batch() const;
 
-  // Detects in any number of images.
+  // Detects in any number of images. Throws Error, and ImageError as `check` does.
   std::vector<Detections> detect(const std::vector<Image>& images);
 
   // Starts to detect in at most `batch()` images, so that the GPU works while the caller decodes
   // the next ones. Launches end in the order in which they were started; three may be unfinished.
+  // Throws as `detect` does.
   Launch start(const std::vector<Image>& images);
 
-  // Throws ImageError where an image is so narrow that it would be resized to nothing.
+  // Throws ImageError where an image has no pixels, or is so narrow that it would be resized to
+  // nothing. Any thread may call it.
   void check(const Image& image) const;
 
   // Page-locked memory for images, from which uploading is fastest. Any thread may call it.
@@ -176,7 +178,7 @@ class Detector {
  private:
   friend class Launch;
   struct Parts;
-  std::unique_ptr<Parts> parts_;
+  std::shared_ptr<Parts> parts_;  // also of its launches
 };
 
 struct BuildOptions {
