@@ -98,6 +98,49 @@ def test_thresholds(programs, plan, pictures, tmp_path):
     assert count("--top-n", 5000, "--nms", 0.3) == 8
 
 
+def test_names_of_drawings(programs, plan, pictures, tmp_path):
+    picture, longest = pictures / "0.jpg", "ü" * 125 + ".jpg"
+    found = tmp_path / "found"
+    found.mkdir()
+    for name in ("none", "old.tmp", "UP.JPG", longest):
+        (found / name).write_bytes(picture.read_bytes())
+    images = tmp_path / "names.txt"
+    images.write_text("".join(f"{found}/{name}\n" for name in os.listdir(found)))
+    programs.ok("odtk_infer", plan, images, "--draw", tmp_path / "drawn")
+    names = ["UP.JPG", "none.png", "old.tmp.png", "ü" * 105 + ".jpg"]
+    assert sorted(os.listdir(tmp_path / "drawn")) == names
+    with Image.open(tmp_path / "drawn" / "none.png") as image:
+        assert image.format == "PNG"
+
+
+def test_names_are_printed_on_one_line(programs, plan, pictures):
+    (pictures / "0.jpg").rename(pictures / "two\nlines.jpg")
+    printed = programs.ok("odtk_infer", plan, pictures / "two\nlines.jpg")
+    assert [line.split()[0] for line in printed.splitlines()] == ["two?lines.jpg:"] * 2
+
+
+def test_output_that_nobody_reads_ends_the_run(programs, plan, pictures, tmp_path):
+    images = tmp_path / "many.txt"
+    images.write_text(f"{pictures}/0.jpg\n" * 20_000)
+    command = programs.command("odtk_infer", plan, images)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert said == "error: cannot write to standard output\n"  # and no summary
+
+
+def test_messages_do_not_get_into_files(programs, plan, pictures, tmp_path):
+    for number in range(3):  # one of them would be the file's
+        out = tmp_path / f"{number}.json"
+        command = programs.command("odtk_infer", plan, pictures, "--json", out)
+        closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+        assert subprocess.run(closed, check=False).returncode == 3
+        assert len(json.loads(out.read_text())["annotations"]) == 8
+
+
 def test_prints_what_it_found(programs, plan, pictures):
     printed = programs.ok("odtk_infer", plan, pictures / "0.jpg", pictures / "3.png")
     assert [line.split()[0] for line in printed.splitlines()] == ["0.jpg:"] * 2 + ["3.png:"] * 2
@@ -126,8 +169,12 @@ def test_images_are_not_replaced(programs, plan, pictures, tmp_path):
     link.symlink_to(pictures)
     for folder in (pictures, link):
         assert "would replace" in programs.fails(2, "odtk_infer", plan, pictures, "--draw", folder)
-    for target in (plan, f"{plan}.json", pictures / "1.png"):
-        assert "would replace" in programs.fails(2, "odtk_infer", plan, pictures, "--json", target)
+    images, names = tmp_path / "names.txt", tmp_path / "names.json"
+    names.write_text(f"{pictures}/1.png\n")
+    images.symlink_to(names)
+    for target in (plan, f"{plan}.json", pictures / "1.png", names):
+        said = programs.fails(2, "odtk_infer", plan, pictures, images, "--json", target)
+        assert "would replace" in said
     assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
 
 
@@ -204,6 +251,12 @@ def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tm
         (["--rotated-nms", "mine"], "error: --rotated-nms mine is not valid: it is own or odtk"),
         (["--jsno", "x"], "hint: did you mean --json?"),
         (["--json"], "error: --json needs FILE"),
+        (["--json", "--draw", "x"], "error: --json needs FILE"),
+        (["--dump", ""], "error: --dump needs DIR"),
+        (["--draw="], "error: --draw needs DIR"),
+        (["--threshold", "-0.5"], "error: --threshold -0.5 is not valid: it must be a number from"),
+        (["--top-n", "99999999999999999999"], "is not valid: it must be a whole number from 1 to"),
+        (["-5"], "error: there is no option -5"),
     ],
 )
 def test_wrong_command_lines(programs, plan, pictures, arguments, message):
@@ -212,9 +265,13 @@ def test_wrong_command_lines(programs, plan, pictures, arguments, message):
 
 
 def test_an_output_that_cannot_be_written(programs, plan, pictures, tmp_path):
-    target = tmp_path / "no" / "folder" / "x.json"
-    said = programs.fails(1, "odtk_infer", plan, pictures, "--json", target)
-    assert "No such file or directory" in said
+    (tmp_path / "folder.json").mkdir()
+    for name, why in [
+        ("no/x.json", "No such file or directory"),
+        ("folder.json", "it is a folder"),
+    ]:
+        said = programs.fails(1, "odtk_infer", plan, pictures, "--json", tmp_path / name)
+        assert said.splitlines() == [f"error: cannot write {tmp_path / name}: {why}"]
 
 
 def test_boxes_that_are_not_finite(programs, plan, pictures, tmp_path):

@@ -6,7 +6,6 @@
 #include <NvOnnxParser.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <string_view>
 
 #include "gpu/device.h"
@@ -37,9 +36,6 @@ struct Source {
 
 // Throws UsageError where a file could not be written.
 void check_writable(const std::string& path) {
-  if (std::filesystem::is_directory(path)) {
-    throw UsageError("cannot write " + path, "it is a folder");
-  }
   try {
     const FileDraft draft(path);
   } catch (const FileError& error) {
