@@ -136,8 +136,8 @@ def test_messages_do_not_get_into_files(programs, plan, pictures, tmp_path):
     for number in range(3):  # one of them would be the file's
         out = tmp_path / f"{number}.json"
         command = programs.command("odtk_infer", plan, pictures, "--json", out)
-        closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
-        assert subprocess.run(closed, check=False).returncode == 3
+        closed = ["sh", "-c", f'exec "$@" {number}>&-', "sh", *command]
+        assert subprocess.run(closed, check=False, capture_output=True).returncode == 3
         assert len(json.loads(out.read_text())["annotations"]) == 8
 
 
