@@ -100,6 +100,9 @@ set_source_files_properties(
   "${IMAGES}/decode.fatbin;${IMAGES}/nms.fatbin;${IMAGES}/preprocess.fatbin")
 
 file(GLOB GPU_SOURCES CONFIGURE_DEPENDS src/gpu/*.cpp src/tensorrt/*.cpp src/detect/*.cpp)
+# What TensorRT 11 has no more, TensorRT 10 calls deprecated.
+set_source_files_properties(src/tensorrt/build_plan.cpp PROPERTIES COMPILE_OPTIONS
+                            -Wno-deprecated-declarations)
 add_library(odtk STATIC ${GPU_SOURCES} ${IMAGES}/kernel_images.S)
 target_include_directories(odtk PUBLIC include PRIVATE src)
 target_link_libraries(odtk PUBLIC odtk_host odtk_libraries)

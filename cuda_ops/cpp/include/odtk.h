@@ -191,7 +191,7 @@ struct BuildOptions {
   std::optional<int> dla_core;
   bool verbose = false;
   int gpu = 0;
-  // Receives what is being done.
+  // Receives what is being done; the first message comes when options and files have been checked.
   std::function<void(const std::string&)> progress = [](const std::string&) {};
   // Whether the build should end; asked now and then, from TensorRT 10 on also during the build.
   std::function<bool()> stopped = [] { return false; };

@@ -204,12 +204,12 @@ void parse(nvonnxparser::IParser& parser, const Source& source, const Logger& lo
 std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOptions& options,
                                              const std::string& name) {
   Logger log(options.verbose);
-  TimingCache timings(options.timing_cache);
 #if TRT_AT_LEAST(10, 0)
   Monitor monitor(options);
 #endif
   const std::unique_ptr<nvinfer1::IBuilder> builder(nvinfer1::createInferBuilder(log));
   if (builder == nullptr) throw Error("TensorRT does not start", log.errors());
+  TimingCache timings(options.timing_cache);
   const bool typed = kAlwaysTyped || source.half;
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(
       builder->createNetworkV2(network_flags(typed)));
@@ -247,11 +247,13 @@ PlanInfo build_plan(const BuildOptions& options) {
   about.tensorrt = tensorrt_version();
   about.gpu = device.kind();
   about.workspace = options.workspace;
+  options.progress("building for " + about.gpu->name + " with " + about.tensorrt +
+                   ": this takes minutes");
   const auto plan = build(source, options, about.identity());
   const std::string_view bytes(static_cast<const char*>(plan->data()), plan->size());
   about.plan_sha256 = sha256(bytes);
   about.plan_bytes = static_cast<std::int64_t>(bytes.size());
-  write_plan(options.plan, std::string(bytes), about);
+  write_plan(options.plan, bytes, about);
   return plan_info(about);
 }
 

@@ -24,6 +24,7 @@ std::string tensorrt_version() {
 void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept {
   try {
     if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) {
+      const std::lock_guard<std::mutex> lock(mutex_);
       if (!errors_.empty()) errors_ += "; ";
       errors_ += message;
     }
@@ -33,6 +34,7 @@ void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept
 }
 
 std::string Logger::errors() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (errors_.empty()) return "TensorRT does not say why";
   return errors_.size() <= kLongest ? errors_ : errors_.substr(errors_.size() - kLongest);
 }
