@@ -219,6 +219,14 @@ def test_a_plan_that_does_not_run_here(programs, plan, pictures, tmp_path, fakes
     assert not (tmp_path / "x.json").exists()
 
 
+def test_a_dla(programs, graph, pictures, tmp_path):
+    plan = tmp_path / "dla.plan"
+    programs.ok("odtk_build", graph, plan, "--dla", 0, "--batches", 1, 1, 1)
+    programs.ok("odtk_infer", plan, pictures / "0.jpg", "--dla", 1)
+    said = programs.fails(2, "odtk_infer", plan, pictures / "0.jpg", "--dla", 2)
+    assert "error: there is no DLA core 2: this machine has 2" in said
+
+
 def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tmp_path):
     copy = tmp_path / "copy.plan"
     beside = tmp_path / "copy.plan.json"

@@ -111,7 +111,8 @@ struct Thresholds {
 
 struct DetectorOptions {
   Thresholds thresholds;
-  std::optional<int> batch;  // images in a launch; the batch that the plan was tuned for
+  std::optional<int> batch;     // images in a launch; the batch that the plan was tuned for
+  std::optional<int> dla_core;  // that runs what was built for a DLA
   int gpu = 0;
 };
 

@@ -39,6 +39,7 @@ const std::vector<odtk::Option> kOptions = {
     {"--threads", "N", "threads that decode (the number of cores)"},
     {"--dump", "DIR", "input and raw outputs of every launch, as .npy files"},
     {"--bench", "N", "measure, going N times through the images, and write nothing"},
+    {"--dla", "CORE", "DLA core that runs what was built for one"},
     {"--gpu", "N", "number of the GPU (0)"}};
 
 // One of two words that an option takes; whether it is the second.
@@ -65,6 +66,7 @@ odtk::DetectorOptions detector_options(const CommandLine& line) {
     wanted.rotated_nms = odtks ? odtk::RotatedNms::odtk : odtk::RotatedNms::own;
   }
   if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, kMost));
+  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   return options;
 }

@@ -113,6 +113,7 @@ odtk::DetectorOptions detector_options(const odtk::CommandLine& line) {
     options.thresholds.detections = static_cast<int>(line.integer("--detections", 1, 1'000'000));
   }
   if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, 1024));
+  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   return options;
 }
@@ -134,6 +135,7 @@ int video(int count, char** values) {
                                {{"--threshold", "SCORE", "scores must be greater than this"},
                                 {"--detections", "N", "detections kept for each frame"},
                                 {"--batch", "N", "frames in a launch (the plan's tuned batch)"},
+                                {"--dla", "CORE", "DLA core that runs what was built for one"},
                                 {"--gpu", "N", "number of the GPU (0)"}},
                                count, values);
   if (line.helped()) return odtk::kDone;

@@ -85,7 +85,7 @@ struct Detector::Parts {
     const Sidecar& about = loaded.about;
     check_settings(settings, about.model, options.thresholds);
     check_machine(path, about, tensorrt_version(), device.kind());
-    plan = std::make_unique<Plan>(path, loaded.bytes, about);
+    plan = std::make_unique<Plan>(path, loaded.bytes, about, options.dla_core);
     // It takes as much memory as the plan on the GPU; a string that is only emptied keeps it.
     std::string().swap(loaded.bytes);
     step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);

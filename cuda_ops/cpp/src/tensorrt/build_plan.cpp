@@ -169,11 +169,7 @@ void set_targets(const nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& co
     config.setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, *options.workspace);
   }
   if (!options.dla_core) return;
-  const int cores = builder.getNbDLACores();
-  if (*options.dla_core < 0 || *options.dla_core >= cores) {
-    throw UsageError("there is no DLA core " + std::to_string(*options.dla_core),
-                     "this machine has " + std::to_string(cores), "leave --dla out");
-  }
+  check_dla_core(*options.dla_core, builder.getNbDLACores());
   config.setDefaultDeviceType(nvinfer1::DeviceType::kDLA);
   config.setDLACore(*options.dla_core);
   config.setFlag(nvinfer1::BuilderFlag::kGPU_FALLBACK);  // for layers that DLA does not have

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <exception>
 
+#include "odtk.h"
+
 namespace odtk {
 
 namespace {
@@ -19,6 +21,12 @@ std::string tensorrt_version() {
   const int rest = number - major * (number >= 100000 ? 10000 : 1000);
   return "tensorrt " + std::to_string(major) + "." + std::to_string(rest / 100) + "." +
          std::to_string(rest % 100);
+}
+
+void check_dla_core(int core, int cores) {
+  if (core >= 0 && core < cores) return;
+  throw UsageError("there is no DLA core " + std::to_string(core),
+                   "this machine has " + std::to_string(cores), "leave --dla out");
 }
 
 void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept {

@@ -15,6 +15,9 @@ namespace odtk {
 // The version that runs, as sidecars have it: "tensorrt 8.5.2".
 std::string tensorrt_version();
 
+// Throws UsageError where this machine has no such DLA core; it has `cores`.
+void check_dla_core(int core, int cores);
+
 // Keeps TensorRT's errors, which say why one of its calls returned nothing. TensorRT calls it from
 // threads of its own.
 class Logger : public nvinfer1::ILogger {
