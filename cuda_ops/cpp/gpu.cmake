@@ -112,6 +112,8 @@ if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
   return()
 endif()
 
+# Installed programs find a TensorRT that is not installed in the system.
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 add_library(odtk_program STATIC programs/command_line.cpp programs/files_apart.cpp
             programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)
