@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fakes import ROOT, VALGRIND, Programs
 from PIL import Image
 
 from odtk_ray.artifacts.exported_model import read_exported
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.images.resize import network_size
 from odtk_ray.settings import Preprocessing
 
@@ -243,6 +245,22 @@ def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tm
     assert "it is not the plan that" in said(content[:-1] + b"x", about)
     assert "it was edited" in said(content, about.replace('"tensorrt 8.5.2"', '"tensorrt 8.5.3"'))
     assert "is damaged" in said(content, "{")
+
+
+def test_models_that_the_kernels_cannot_decode(programs, plan, pictures, tmp_path):
+    about = read_sidecar(str(plan))
+    model, copy = about.model, tmp_path / "copy.plan"
+    copy.write_bytes(plan.read_bytes())
+
+    def said(**facts):
+        changed = replace(about, model=replace(model, **facts))
+        (tmp_path / "copy.plan.json").write_text(changed.to_json())
+        return programs.fails(2, "odtk_infer", copy, pictures)
+
+    lists = {name: getattr(model, name) * 4 for name in ("backbones", "strides", "anchor_boxes")}
+    assert "error: the model has too many backbones: with 20 levels" in said(**lists)
+    many = said(classes=1_000_000, size=(4096, 4096), class_names=None, category_ids=None)
+    assert "P3 has too many scores for an image" in many
 
 
 @pytest.mark.parametrize(

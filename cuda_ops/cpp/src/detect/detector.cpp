@@ -84,6 +84,7 @@ struct Detector::Parts {
         pinned(std::make_shared<gpu::PinnedPool>(device)) {
     const Sidecar& about = loaded.about;
     check_settings(settings, about.model, options.thresholds);
+    gpu::check_levels(about.model);
     check_machine(path, about, tensorrt_version(), device.kind());
     plan = std::make_unique<Plan>(path, loaded.bytes, about, options.dla_core);
     // It takes as much memory as the plan on the GPU; a string that is only emptied keeps it.
