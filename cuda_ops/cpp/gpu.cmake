@@ -100,10 +100,20 @@ set_source_files_properties(
   "${IMAGES}/decode.fatbin;${IMAGES}/nms.fatbin;${IMAGES}/preprocess.fatbin")
 
 file(GLOB GPU_SOURCES CONFIGURE_DEPENDS src/gpu/*.cpp src/tensorrt/*.cpp src/detect/*.cpp)
+# What TensorRT 11 has no more, TensorRT 10 calls deprecated.
+set_source_files_properties(src/tensorrt/build_plan.cpp PROPERTIES COMPILE_OPTIONS
+                            -Wno-deprecated-declarations)
 add_library(odtk STATIC ${GPU_SOURCES} ${IMAGES}/kernel_images.S)
 target_include_directories(odtk PUBLIC include PRIVATE src)
 target_link_libraries(odtk PUBLIC odtk_host odtk_libraries)
 
+# A project that adds this folder to its own gets the libraries alone.
+if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
+  return()
+endif()
+
+# Installed programs find a TensorRT that is not installed in the system.
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 add_library(odtk_program STATIC programs/command_line.cpp programs/files_apart.cpp
             programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)
@@ -119,6 +129,7 @@ target_link_libraries(detect PRIVATE odtk)
 find_package(OpenCV QUIET COMPONENTS core imgproc videoio)
 if(OpenCV_FOUND)
   add_executable(odtk_video programs/odtk_video.cpp)
+  target_include_directories(odtk_video PRIVATE src)
   target_include_directories(odtk_video SYSTEM PRIVATE ${OpenCV_INCLUDE_DIRS})
   target_link_libraries(odtk_video PRIVATE odtk odtk_program ${OpenCV_LIBS})
 else()

@@ -1,19 +1,16 @@
-"""The host code of cuda_ops/cpp as a program, for two kinds of machine."""
+"""The code of cuda_ops/cpp as programs: its host code for two kinds of machine."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
+from fakes import CPP, ROOT, VALGRIND, Programs, build, build_programs
 
-ROOT = Path(__file__).parents[2]
-
-# How the program is built and run: for this machine with valgrind, whose exit code 9 says that it
-# found a mistake, and for Jetsons, where `char` has no sign.
+# How the program is built and run: for this machine with valgrind, and for Jetsons, where `char`
+# has no sign.
 MACHINES = {
-    "x86_64": ([], "valgrind -q --error-exitcode=9 --leak-check=full"),
+    "x86_64": ([], VALGRIND),
     "aarch64": (
         [
             "-DCMAKE_SYSTEM_NAME=Linux",
@@ -23,7 +20,7 @@ MACHINES = {
             "-DCMAKE_EXE_LINKER_FLAGS=-static-libstdc++ -static-libgcc",
             "-DCMAKE_CXX_FLAGS=-Werror -DODTK_WITHOUT_TO_CHARS",  # JetPack 5 has none
         ],
-        "qemu-aarch64-static",
+        ("qemu-aarch64-static",),
     ),
 }
 
@@ -81,16 +78,10 @@ class Units:
 
 
 def build_units(machine):
-    """Build the program unless it is up to date, in one process at a time; return its path."""
+    """Build the program unless it is up to date; return its path."""
     folder = ROOT / "build" / f"units-{machine}"
-    folder.mkdir(parents=True, exist_ok=True)
     flags = ["-DODTK_UNITS=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS=-Werror"]
-    configure = ["cmake", "-G", "Ninja", "-S", ROOT / "cuda_ops" / "cpp", "-B", folder, *flags]
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in ([*configure, *MACHINES[machine][0]], ["cmake", "--build", folder]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+    build(CPP, folder, *flags, *MACHINES[machine][0])
     return folder / "odtk_units"
 
 
@@ -98,7 +89,21 @@ def build_units(machine):
 def units(request):
     """The units, built for both kinds of machine."""
     machine = request.param
-    return Units(machine, [*MACHINES[machine][1].split(), os.fspath(build_units(machine))])
+    return Units(machine, [*MACHINES[machine][1], os.fspath(build_units(machine))])
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The programs, with a stand-in of TensorRT 8.5."""
+    return Programs(build_programs(8))
+
+
+@pytest.fixture(scope="session")
+def plan(programs, graph, tmp_path_factory):
+    """A plan of axis-aligned boxes, for batches of 1 to 4, tuned for 2."""
+    path = tmp_path_factory.mktemp("plan") / "model.plan"
+    programs.ok("odtk_build", graph, path, "--batches", 1, 2, 4)
+    return path
 
 
 def pytest_runtest_setup(item):

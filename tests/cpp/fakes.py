@@ -1,4 +1,4 @@
-"""Builds the programs of cuda_ops/cpp with stand-ins of CUDA and TensorRT, and runs them."""
+"""Builds projects of CMake, and runs the programs of cuda_ops/cpp with stand-ins of a GPU."""
 
 import fcntl
 import os
@@ -6,20 +6,29 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CPP = ROOT / "cuda_ops" / "cpp"
 
 
-def build_programs(tensorrt):
-    """Build them against this major version; return their folder."""
-    folder = ROOT / "build" / f"programs-{tensorrt}"
+# Exit code 9 says that it found a mistake.
+VALGRIND = "valgrind", "-q", "--error-exitcode=9", "--leak-check=full"
+
+
+def build(source, folder, *options):
+    """Build a CMake project unless it is up to date, in one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    flags = f"-Werror -DFAKE_TENSORRT_MAJOR={tensorrt}"
-    options = ["-DODTK_FAKES=ON", "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags}"]
-    configure = ["cmake", "-G", "Ninja", "-S", ROOT / "cuda_ops" / "cpp", "-B", folder, *options]
+    configure = ["cmake", "-G", "Ninja", "-S", source, "-B", folder, *options]
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for command in (configure, ["cmake", "--build", folder]):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build_programs(tensorrt):
+    """Build them against this major version; return their folder."""
+    folder = ROOT / "build" / f"programs-{tensorrt}"
+    flags = f"-DCMAKE_CXX_FLAGS=-Werror -DFAKE_TENSORRT_MAJOR={tensorrt}"
+    build(CPP, folder, "-DODTK_FAKES=ON", "-DCMAKE_BUILD_TYPE=Debug", flags)
     return folder
 
 

@@ -35,9 +35,14 @@ def test_what_fails_leaves_no_file_and_replaces_none(units, tmp_path):
     assert text.startswith(f"cannot write {missing}: No such file or directory")
     assert old.read_text() == "old"
     text = units.error("write", folder, "text", old, "new")
-    assert text.startswith(f"cannot write {folder}: Is a directory")
+    assert text.startswith(f"cannot write {folder}: it is a folder")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = units.error("write", pipe, "text")
+    assert text.startswith(f"cannot write {pipe}: it is a pipe or a device")
+    assert pipe.is_fifo()
     assert old.read_text() == "old"
-    assert sorted(os.listdir(tmp_path)) == ["folder", "old"]
+    assert sorted(os.listdir(tmp_path)) == ["folder", "old", "pipe"]
 
 
 def test_a_full_disk_leaves_no_file(units, tmp_path):

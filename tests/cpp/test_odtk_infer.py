@@ -9,27 +9,17 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import Programs, build_programs
+from fakes import ROOT, VALGRIND, Programs
 from PIL import Image
 
 from odtk_ray.artifacts.exported_model import read_exported
+from odtk_ray.artifacts.sidecar import read_sidecar
 from odtk_ray.images.resize import network_size
 from odtk_ray.settings import Preprocessing
-
-
-@pytest.fixture(scope="session")
-def programs():
-    return Programs(build_programs(8))
-
-
-@pytest.fixture(scope="session")
-def plan(programs, graph, tmp_path_factory):
-    path = tmp_path_factory.mktemp("plan") / "model.plan"
-    programs.ok("odtk_build", graph, path, "--batches", 1, 2, 4)
-    return path
 
 
 @pytest.fixture
@@ -110,6 +100,49 @@ def test_thresholds(programs, plan, pictures, tmp_path):
     assert count("--top-n", 5000, "--nms", 0.3) == 8
 
 
+def test_names_of_drawings(programs, plan, pictures, tmp_path):
+    picture, longest = pictures / "0.jpg", "ü" * 125 + ".jpg"
+    found = tmp_path / "found"
+    found.mkdir()
+    for name in ("none", "old.tmp", "UP.JPG", longest):
+        (found / name).write_bytes(picture.read_bytes())
+    images = tmp_path / "names.txt"
+    images.write_text("".join(f"{found}/{name}\n" for name in os.listdir(found)))
+    programs.ok("odtk_infer", plan, images, "--draw", tmp_path / "drawn")
+    names = ["UP.JPG", "none.png", "old.tmp.png", "ü" * 105 + ".jpg"]
+    assert sorted(os.listdir(tmp_path / "drawn")) == names
+    with Image.open(tmp_path / "drawn" / "none.png") as image:
+        assert image.format == "PNG"
+
+
+def test_names_are_printed_on_one_line(programs, plan, pictures):
+    (pictures / "0.jpg").rename(pictures / "two\nlines.jpg")
+    printed = programs.ok("odtk_infer", plan, pictures / "two\nlines.jpg")
+    assert [line.split()[0] for line in printed.splitlines()] == ["two?lines.jpg:"] * 2
+
+
+def test_output_that_nobody_reads_ends_the_run(programs, plan, pictures, tmp_path):
+    images = tmp_path / "many.txt"
+    images.write_text(f"{pictures}/0.jpg\n" * 20_000)
+    command = programs.command("odtk_infer", plan, images)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert said == "error: cannot write to standard output\n"  # and no summary
+
+
+def test_messages_do_not_get_into_files(programs, plan, pictures, tmp_path):
+    for number in range(3):  # one of them would be the file's
+        out = tmp_path / f"{number}.json"
+        command = programs.command("odtk_infer", plan, pictures, "--json", out)
+        closed = ["sh", "-c", f'exec "$@" {number}>&-', "sh", *command]
+        assert subprocess.run(closed, check=False, capture_output=True).returncode == 3
+        assert len(json.loads(out.read_text())["annotations"]) == 8
+
+
 def test_prints_what_it_found(programs, plan, pictures):
     printed = programs.ok("odtk_infer", plan, pictures / "0.jpg", pictures / "3.png")
     assert [line.split()[0] for line in printed.splitlines()] == ["0.jpg:"] * 2 + ["3.png:"] * 2
@@ -138,8 +171,12 @@ def test_images_are_not_replaced(programs, plan, pictures, tmp_path):
     link.symlink_to(pictures)
     for folder in (pictures, link):
         assert "would replace" in programs.fails(2, "odtk_infer", plan, pictures, "--draw", folder)
-    for target in (plan, f"{plan}.json", pictures / "1.png"):
-        assert "would replace" in programs.fails(2, "odtk_infer", plan, pictures, "--json", target)
+    images, names = tmp_path / "names.txt", tmp_path / "names.json"
+    names.write_text(f"{pictures}/1.png\n")
+    images.symlink_to(names)
+    for target in (plan, f"{plan}.json", pictures / "1.png", names):
+        said = programs.fails(2, "odtk_infer", plan, pictures, images, "--json", target)
+        assert "would replace" in said
     assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
 
 
@@ -184,6 +221,14 @@ def test_a_plan_that_does_not_run_here(programs, plan, pictures, tmp_path, fakes
     assert not (tmp_path / "x.json").exists()
 
 
+def test_a_dla(programs, graph, pictures, tmp_path):
+    plan = tmp_path / "dla.plan"
+    programs.ok("odtk_build", graph, plan, "--dla", 0, "--batches", 1, 1, 1)
+    programs.ok("odtk_infer", plan, pictures / "0.jpg", "--dla", 1)
+    said = programs.fails(2, "odtk_infer", plan, pictures / "0.jpg", "--dla", 2)
+    assert "error: there is no DLA core 2: this machine has 2" in said
+
+
 def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tmp_path):
     copy = tmp_path / "copy.plan"
     beside = tmp_path / "copy.plan.json"
@@ -202,6 +247,22 @@ def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tm
     assert "is damaged" in said(content, "{")
 
 
+def test_models_that_the_kernels_cannot_decode(programs, plan, pictures, tmp_path):
+    about = read_sidecar(str(plan))
+    model, copy = about.model, tmp_path / "copy.plan"
+    copy.write_bytes(plan.read_bytes())
+
+    def said(**facts):
+        changed = replace(about, model=replace(model, **facts))
+        (tmp_path / "copy.plan.json").write_text(changed.to_json())
+        return programs.fails(2, "odtk_infer", copy, pictures)
+
+    lists = {name: getattr(model, name) * 4 for name in ("backbones", "strides", "anchor_boxes")}
+    assert "error: the model has too many backbones: with 20 levels" in said(**lists)
+    many = said(classes=1_000_000, size=(4096, 4096), class_names=None, category_ids=None)
+    assert "P3 has too many scores for an image" in many
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -216,6 +277,12 @@ def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tm
         (["--rotated-nms", "mine"], "error: --rotated-nms mine is not valid: it is own or odtk"),
         (["--jsno", "x"], "hint: did you mean --json?"),
         (["--json"], "error: --json needs FILE"),
+        (["--json", "--draw", "x"], "error: --json needs FILE"),
+        (["--dump", ""], "error: --dump needs DIR"),
+        (["--draw="], "error: --draw needs DIR"),
+        (["--threshold", "-0.5"], "error: --threshold -0.5 is not valid: it must be a number from"),
+        (["--top-n", "99999999999999999999"], "is not valid: it must be a whole number from 1 to"),
+        (["-5"], "error: there is no option -5"),
     ],
 )
 def test_wrong_command_lines(programs, plan, pictures, arguments, message):
@@ -224,9 +291,13 @@ def test_wrong_command_lines(programs, plan, pictures, arguments, message):
 
 
 def test_an_output_that_cannot_be_written(programs, plan, pictures, tmp_path):
-    target = tmp_path / "no" / "folder" / "x.json"
-    said = programs.fails(1, "odtk_infer", plan, pictures, "--json", target)
-    assert "No such file or directory" in said
+    (tmp_path / "folder.json").mkdir()
+    for name, why in [
+        ("no/x.json", "No such file or directory"),
+        ("folder.json", "it is a folder"),
+    ]:
+        said = programs.fails(1, "odtk_infer", plan, pictures, "--json", tmp_path / name)
+        assert said.splitlines() == [f"error: cannot write {tmp_path / name}: {why}"]
 
 
 def test_boxes_that_are_not_finite(programs, plan, pictures, tmp_path):
@@ -237,13 +308,16 @@ def test_boxes_that_are_not_finite(programs, plan, pictures, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text())["annotations"] == []
 
 
-def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
+@pytest.mark.parametrize("inside", [(), VALGRIND])
+def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path, inside):
     names = [f"{pictures}/0.jpg\n"] * 20_000
     images = tmp_path / "many.txt"
     images.write_text("".join(names))
-    out, drawn = tmp_path / "x.json", tmp_path / "drawn"
-    command = programs.command("odtk_infer", plan, images, "--json", out, "--draw", drawn)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    out, drawn, here = tmp_path / "x.json", tmp_path / "drawn", tmp_path / "here"
+    here.mkdir()
+    flags = "--json", out, "--draw", drawn, "--threads", 4
+    command = Programs(programs.folder, inside).command("odtk_infer", plan, images, *flags)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=here) as process:
         while not (drawn.exists() and os.listdir(drawn)):
             assert process.poll() is None
             time.sleep(0.01)
@@ -251,6 +325,7 @@ def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
         said = process.communicate()[1]
     assert process.returncode == 1
     assert said == "stopped\n"
+    assert os.listdir(here) == []
     assert [path.name for path in tmp_path.iterdir() if "x.json" in path.name] == []
     for path in drawn.iterdir():
         with Image.open(path) as image:
@@ -258,8 +333,7 @@ def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path):
 
 
 def test_no_mistakes_with_memory(programs, plan, pictures, tmp_path):
-    inside = "valgrind", "-q", "--error-exitcode=9", "--leak-check=full"
-    tool = Programs(programs.folder, inside)
+    tool = Programs(programs.folder, VALGRIND)
     flags = "--json", tmp_path / "x.json", "--draw", tmp_path / "drawn", "--threads", 2
     tool.fails(3, "odtk_infer", plan, pictures, *flags)
     tool.fails(3, "odtk_infer", plan, pictures, "--dump", tmp_path / "dump")
@@ -279,8 +353,6 @@ def test_the_example(programs, graph, plan, pictures, tmp_path):
 
 
 def test_the_example_has_30_lines():
-    from fakes import ROOT
-
     lines = (ROOT / "cuda_ops/cpp/example/detect.cpp").read_text().splitlines()
     code = [line for line in lines if line.strip() and not line.strip().startswith("//")]
     assert len(code) <= 30

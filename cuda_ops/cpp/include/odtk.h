@@ -111,16 +111,17 @@ struct Thresholds {
 
 struct DetectorOptions {
   Thresholds thresholds;
-  std::optional<int> batch;  // images in a launch; the batch that the plan was tuned for
+  std::optional<int> batch;     // images in a launch; the batch that the plan was tuned for
+  std::optional<int> dla_core;  // that runs what was built for a DLA
   int gpu = 0;
 };
 
 class Detector;
 
-// Work that was given to the GPU.
+// Work that was given to the GPU. It may outlive its detector; one that is dropped is waited for.
 class Launch {
  public:
-  // Waits, and returns the detections of each image. Call it once.
+  // Waits, and returns the detections of each image. Call it once. Throws Error.
   std::vector<Detections> finish();
 
   ~Launch();
@@ -140,20 +141,22 @@ class Detector {
   // Throws UsageError where the plan, its sidecar or a threshold cannot be used here, and Error
   // where the GPU fails.
   explicit Detector(const std::string& plan, const DetectorOptions& options = {});
-  ~Detector();
-  Detector(Detector&&) noexcept;
+  Detector(Detector&&) noexcept = default;
+  Detector& operator=(Detector&&) noexcept = default;
 
   const PlanInfo& info() const;
   int batch() const;
 
-  // Detects in any number of images.
+  // Detects in any number of images. Throws Error, and ImageError as `check` does.
   std::vector<Detections> detect(const std::vector<Image>& images);
 
   // Starts to detect in at most `batch()` images, so that the GPU works while the caller decodes
   // the next ones. Launches end in the order in which they were started; three may be unfinished.
+  // Throws as `detect` does.
   Launch start(const std::vector<Image>& images);
 
-  // Throws ImageError where an image is so narrow that it would be resized to nothing.
+  // Throws ImageError where an image has no pixels, or is so narrow that it would be resized to
+  // nothing. Any thread may call it.
   void check(const Image& image) const;
 
   // Page-locked memory for images, from which uploading is fastest. Any thread may call it.
@@ -176,7 +179,7 @@ class Detector {
  private:
   friend class Launch;
   struct Parts;
-  std::unique_ptr<Parts> parts_;
+  std::shared_ptr<Parts> parts_;  // also of its launches
 };
 
 struct BuildOptions {
@@ -189,7 +192,7 @@ struct BuildOptions {
   std::optional<int> dla_core;
   bool verbose = false;
   int gpu = 0;
-  // Receives what is being done.
+  // Receives what is being done; the first message comes when options and files have been checked.
   std::function<void(const std::string&)> progress = [](const std::string&) {};
   // Whether the build should end; asked now and then, from TensorRT 10 on also during the build.
   std::function<bool()> stopped = [] { return false; };

@@ -43,6 +43,8 @@ std::string did_you_mean(const std::string& name, const std::vector<Option>& opt
   return near ? "did you mean " + nearest->name + "?" : "--help lists the options";
 }
 
+bool is_option(const std::string& argument) { return argument.compare(0, 2, "--") == 0; }
+
 [[noreturn]] void refuse(const Option& option, const std::string& value, const std::string& why) {
   throw UsageError(option.name + " " + value + " is not valid", why);
 }
@@ -76,8 +78,11 @@ CommandLine::CommandLine(const std::string& usage, const std::string& about,
     }
     const Option& option = find(argument);
     const std::size_t wanted = count_words(option.metavar);
-    while (found.size() < wanted && i + 1 < count) found.push_back(values[++i]);
-    if (found.size() != wanted) {
+    while (found.size() < wanted && i + 1 < count && !is_option(values[i + 1])) {
+      found.push_back(values[++i]);
+    }
+    const bool empty = std::count(found.begin(), found.end(), "") != 0;
+    if (found.size() != wanted || empty) {
       throw UsageError(argument + (wanted == 0 ? " takes no value" : " needs " + option.metavar));
     }
     given_[argument] = found;

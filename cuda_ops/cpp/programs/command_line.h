@@ -15,8 +15,9 @@ struct Option {
 
 class CommandLine {
  public:
-  // Splits the arguments into options and the others. `usage` is the first line of the help.
-  // Throws UsageError where an option is unknown or its values are missing.
+  // Splits the arguments into options and the others; of an option that is repeated the last one
+  // counts. `usage` is the first line of the help. Throws UsageError where an option is unknown or
+  // its values are missing; one that begins with -- is only taken after a = sign.
   CommandLine(const std::string& usage, const std::string& about, std::vector<Option> options,
               int count, char** values);
 

@@ -15,8 +15,8 @@ namespace odtk {
 
 class Drawings {
  public:
-  // Names a file for every image, and makes the folder. Throws UsageError where a drawing would
-  // replace one of the images.
+  // Names a file for every image, and makes the folder. `info` must outlive the pool. Throws
+  // UsageError where a drawing would replace one of the images.
   Drawings(const std::string& folder, const std::vector<ListedImage>& files, const PlanInfo& info,
            ThreadPool& pool);
 

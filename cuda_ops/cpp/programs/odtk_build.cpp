@@ -37,10 +37,13 @@ odtk::BuildOptions parse(const odtk::CommandLine& line) {
   if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   options.verbose = line.has("--verbose");
-  options.progress = [](const std::string& phase) { odtk::say("odtk_build", phase); };
-  // Until it is asked for the first time nothing has been written, and before TensorRT 10 a build
-  // cannot be asked to stop.
-  odtk::end_at_once(true);
+  // From the first message until it is asked whether to stop nothing is written, and before
+  // TensorRT 10 a build cannot be asked to stop.
+  options.progress = [begun = false](const std::string& message) mutable {
+    odtk::say("odtk_build", message);
+    if (!begun) odtk::end_at_once(true);
+    begun = true;
+  };
   options.stopped = [] {
     odtk::end_at_once(false);
     return odtk::stop_asked();

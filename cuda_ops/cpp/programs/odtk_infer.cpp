@@ -17,6 +17,7 @@
 #include "images/image_list.h"
 #include "output/coco_json.h"
 #include "program.h"
+#include "text/counted.h"
 
 namespace {
 
@@ -38,6 +39,7 @@ const std::vector<odtk::Option> kOptions = {
     {"--threads", "N", "threads that decode (the number of cores)"},
     {"--dump", "DIR", "input and raw outputs of every launch, as .npy files"},
     {"--bench", "N", "measure, going N times through the images, and write nothing"},
+    {"--dla", "CORE", "DLA core that runs what was built for one"},
     {"--gpu", "N", "number of the GPU (0)"}};
 
 // One of two words that an option takes; whether it is the second.
@@ -64,6 +66,7 @@ odtk::DetectorOptions detector_options(const CommandLine& line) {
     wanted.rotated_nms = odtks ? odtk::RotatedNms::odtk : odtk::RotatedNms::own;
   }
   if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, kMost));
+  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
   return options;
 }
@@ -78,11 +81,13 @@ void print_detections(const std::string& name, const odtk::Detections& detection
   for (const odtk::Detection& found : detections) {
     const bool named = found.label < static_cast<int>(info.class_names.size());
     const std::string label = named ? info.class_names[found.label] : std::to_string(found.label);
-    std::printf("%s: %s %.3f  %.1f %.1f %.1f %.1f", name.c_str(), label.c_str(), found.score,
-                found.box[0], found.box[1], found.box[2], found.box[3]);
+    const std::string shown = odtk::on_one_line(name + ": " + label);
+    std::printf("%s %.3f  %.1f %.1f %.1f %.1f", shown.c_str(), found.score, found.box[0],
+                found.box[1], found.box[2], found.box[3]);
     if (info.rotated) std::printf("  sin %.3f cos %.3f", found.box[4], found.box[5]);
     std::printf("\n");
   }
+  odtk::check_output();
 }
 
 // Writes what was asked for, and counts.
@@ -95,7 +100,8 @@ class Run {
       drawings_ = std::make_unique<odtk::Drawings>(line.text("--draw"), list.images, info, pool);
     }
     if (line.has("--json")) {
-      std::vector<std::string> read = {line.others()[0], line.others()[0] + ".json"};
+      std::vector<std::string> read = line.others();  // the plan, and lists
+      read.push_back(line.others()[0] + ".json");
       for (const odtk::ListedImage& image : list.images) read.push_back(image.path);
       odtk::check_apart("--json", {line.text("--json")}, read);
       json_ = std::make_unique<odtk::CocoJson>(line.text("--json"), info);
@@ -127,11 +133,12 @@ class Run {
     }
     clear_line();
     const double seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
-    char text[160];
-    std::snprintf(text, sizeof(text),
-                  "%zu images, %zu detections, %zu failed, %.1f s (%.1f images/s)", images_,
-                  detections_, failed_, seconds, static_cast<double>(images_) / seconds);
-    odtk::say("odtk_infer", text);
+    char speed[80];
+    std::snprintf(speed, sizeof(speed), "%.1f s (%.1f images/s)", seconds,
+                  static_cast<double>(images_) / seconds);
+    odtk::say("odtk_infer", odtk::counted(images_, "image") + ", " +
+                                odtk::counted(detections_, "detection") + ", " +
+                                odtk::with_commas(failed_) + " failed, " + speed);
     return failed_ > 0 ? odtk::kSomeFailed : odtk::kDone;
   }
 

@@ -1,15 +1,19 @@
 // odtk_video: a video with its detections drawn.
 
+#include <unistd.h>
+
 #include <cstdio>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 
 #include "command_line.h"
+#include "files_apart.h"
+#include "model/files.h"
 #include "odtk.h"
 #include "program.h"
+#include "text/counted.h"
 
 namespace {
 
@@ -64,20 +68,31 @@ std::size_t convert(cv::VideoCapture& reader, cv::VideoWriter& writer, odtk::Det
   return count;
 }
 
-// A file that is removed unless it is kept.
+// The video while it is written: beside its target, and removed unless it is kept.
 class PartFile {
  public:
-  // Beside the target and with its ending, which tells OpenCV the format.
+  // Throws Error where the target cannot be written. OpenCV takes the format from the ending.
   explicit PartFile(const std::filesystem::path& target)
       : target_(target),
-        part_(target.parent_path() /
-              ("." + target.stem().string() + ".part" + target.extension().string())) {}
+        part_(target.parent_path() / ("." + target.stem().string() + "." +
+                                      std::to_string(getpid()) + target.extension().string())) {
+    const odtk::FileDraft tried(target.string());  // OpenCV would not say why
+  }
   ~PartFile() {
     std::error_code ignored;
     if (!kept_) std::filesystem::remove(part_, ignored);
   }
   std::string name() const { return part_.string(); }
-  void keep() {
+
+  // Moves the file to its target, if so many frames can be read: OpenCV does not say when a disk is
+  // full.
+  void keep(std::size_t frames) {
+    const cv::VideoCapture written(part_.string());
+    if (!written.isOpened() ||
+        written.get(cv::CAP_PROP_FRAME_COUNT) < static_cast<double>(frames)) {
+      throw odtk::Error("cannot write " + target_.string(), "only a part of it was written",
+                        "see that there is room on the disk");
+    }
     std::error_code error;
     std::filesystem::rename(part_, target_, error);
     if (error) throw odtk::Error("cannot write " + target_.string(), error.message());
@@ -89,24 +104,7 @@ class PartFile {
   bool kept_ = false;
 };
 
-int video(int count, char** values) {
-  const odtk::CommandLine line("odtk_video [OPTIONS] MODEL.plan IN.mp4 OUT.mp4",
-                               "Draws the detections of every frame into a copy of a video.",
-                               {{"--threshold", "SCORE", "scores must be greater than this"},
-                                {"--detections", "N", "detections kept for each frame"},
-                                {"--batch", "N", "frames in a launch (the plan's tuned batch)"},
-                                {"--gpu", "N", "number of the GPU (0)"}},
-                               count, values);
-  if (line.helped()) return odtk::kDone;
-  if (line.others().size() != 3) {
-    throw odtk::UsageError("give a plan, a video, and a name for the result", "",
-                           "odtk_video model.plan in.mp4 out.mp4");
-  }
-  const std::string source = line.others()[1], target = line.others()[2];
-  std::error_code missing;
-  if (std::filesystem::equivalent(source, target, missing)) {
-    throw odtk::UsageError(target + " is the video that is read", "", "choose another name");
-  }
+odtk::DetectorOptions detector_options(const odtk::CommandLine& line) {
   odtk::DetectorOptions options;
   if (line.has("--threshold")) {
     options.thresholds.threshold = static_cast<float>(line.number("--threshold", 0, 1));
@@ -115,23 +113,55 @@ int video(int count, char** values) {
     options.thresholds.detections = static_cast<int>(line.integer("--detections", 1, 1'000'000));
   }
   if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, 1024));
+  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
   if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
+  return options;
+}
+
+// Checks the names, before OpenCV says much about them. With others, such as a.jpg, it would write
+// a file for each frame.
+void check_names(const std::string& plan, const std::string& source, const std::string& target) {
+  const std::string ending = std::filesystem::path(target).extension().string();
+  if (ending != ".mp4" && ending != ".avi" && ending != ".mkv" && ending != ".mov") {
+    throw odtk::UsageError("cannot write the video " + target,
+                           "its name must end in .mp4, .avi, .mkv or .mov");
+  }
+  odtk::check_apart("the video", {target}, {source, plan, plan + ".json"});
+}
+
+int video(int count, char** values) {
+  const odtk::CommandLine line("odtk_video [OPTIONS] MODEL.plan IN.mp4 OUT.mp4",
+                               "Draws the detections of every frame into a copy of a video.",
+                               {{"--threshold", "SCORE", "scores must be greater than this"},
+                                {"--detections", "N", "detections kept for each frame"},
+                                {"--batch", "N", "frames in a launch (the plan's tuned batch)"},
+                                {"--dla", "CORE", "DLA core that runs what was built for one"},
+                                {"--gpu", "N", "number of the GPU (0)"}},
+                               count, values);
+  if (line.helped()) return odtk::kDone;
+  if (line.others().size() != 3) {
+    throw odtk::UsageError("give a plan, a video, and a name for the result", "",
+                           "odtk_video model.plan in.mp4 out.mp4");
+  }
+  const std::string plan = line.others()[0], source = line.others()[1], target = line.others()[2];
+  const odtk::DetectorOptions options = detector_options(line);
+  check_names(plan, source, target);
   cv::VideoCapture reader(source);
   if (!reader.isOpened()) throw odtk::UsageError("cannot read the video " + source);
-  odtk::Detector detector(line.others()[0], options);
+  odtk::Detector detector(plan, options);
   const cv::Size size(static_cast<int>(reader.get(cv::CAP_PROP_FRAME_WIDTH)),
                       static_cast<int>(reader.get(cv::CAP_PROP_FRAME_HEIGHT)));
   PartFile part(target);
   cv::VideoWriter writer(part.name(), cv::VideoWriter::fourcc('m', 'p', '4', 'v'),
                          reader.get(cv::CAP_PROP_FPS), size);
   if (!writer.isOpened()) {
-    throw odtk::UsageError("cannot write the video " + target, "OpenCV has no writer for it",
-                           "names that end in .mp4 or .avi usually work");
+    throw odtk::UsageError("cannot write the video " + target, "OpenCV has no writer for it");
   }
   const std::size_t frames = convert(reader, writer, detector);
+  if (frames == 0) throw odtk::Error("cannot read the video " + source, "it has no frames");
   writer.release();
-  part.keep();
-  std::printf("wrote %s: %zu frames\n", target.c_str(), frames);
+  part.keep(frames);
+  std::printf("wrote %s: %s\n", target.c_str(), odtk::counted(frames, "frame").c_str());
   return odtk::kDone;
 }
 

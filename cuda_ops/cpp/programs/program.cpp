@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -16,12 +17,13 @@ namespace {
 
 constexpr char kStopped[] = "stopped\n";
 
-volatile sig_atomic_t stop = 0;
-volatile sig_atomic_t at_once = 0;
+// Handlers run in any thread; without a lock they may be used there.
+std::atomic<bool> stop{false}, at_once{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 void note_signal(int) {
-  stop = 1;
-  if (at_once == 0) return;
+  stop = true;
+  if (!at_once) return;
   const ssize_t written = write(STDERR_FILENO, kStopped, sizeof(kStopped) - 1);
   (void)written;
   _exit(kFailed);
@@ -38,8 +40,16 @@ void install_handlers() {
   signal(SIGPIPE, SIG_IGN);  // writing fails instead
 }
 
+// A file that is opened must not get the number of a standard stream that is closed: messages would
+// be written into it.
+void open_standard_streams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(number, F_GETFD) < 0) open("/dev/null", O_RDONLY);
+  }
+}
+
 int report(const std::string& what, const std::string& why, const std::string& hint, int code) {
-  if (stop != 0) {
+  if (stop) {
     std::fputs(kStopped, stderr);
     return kFailed;
   }
@@ -50,23 +60,32 @@ int report(const std::string& what, const std::string& why, const std::string& h
 
 }  // namespace
 
-bool stop_asked() { return stop != 0; }
+bool stop_asked() { return stop; }
 
-void end_at_once(bool may) { at_once = may ? 1 : 0; }
+void end_at_once(bool may) { at_once = may; }
 
-void say(const std::string& label, const std::string& text) {
-  std::string shown = label + ": " + text;
-  for (char& letter : shown) {
+std::string on_one_line(std::string text) {
+  for (char& letter : text) {
     if (static_cast<unsigned char>(letter) < ' ' || letter == 127) letter = '?';
   }
-  std::fprintf(stderr, "%s\n", shown.c_str());
+  return text;
+}
+
+void say(const std::string& label, const std::string& text) {
+  std::fprintf(stderr, "%s\n", on_one_line(label + ": " + text).c_str());
+}
+
+void check_output() {
+  if (std::ferror(stdout) != 0) throw Error("cannot write to standard output");
 }
 
 int run_program(const std::function<int()>& body) {
+  open_standard_streams();
   install_handlers();
   try {
     const int code = body();
-    if (std::fflush(stdout) != 0) return report("cannot write to standard output", "", "", kFailed);
+    std::fflush(stdout);
+    check_output();
     return code;
   } catch (const Error& error) {
     return report(error.what(), error.why(), error.hint(), error.exit_code());

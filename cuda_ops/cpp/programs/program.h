@@ -19,7 +19,13 @@ bool stop_asked();
 // behind, and what runs cannot be asked to stop. False at first.
 void end_at_once(bool may);
 
-// Prints `label: text` to standard error, control characters replaced.
+// Returns a text with its control characters replaced: names of files may have any.
+std::string on_one_line(std::string text);
+
+// Prints `label: text` to standard error, on one line.
 void say(const std::string& label, const std::string& text);
+
+// Throws Error where printing to standard output has failed: it is full, or nobody reads it.
+void check_output();
 
 }  // namespace odtk

@@ -203,10 +203,13 @@ class ICudaEngine {
 class IRuntime {
  public:
   explicit IRuntime(ILogger& log) : log_(log) {}
+  int32_t getNbDLACores() const noexcept { return 2; }
+  void setDLACore(int32_t core) noexcept { dla_ = core; }
   ICudaEngine* deserializeCudaEngine(void const* data, std::size_t size) noexcept;
 
  private:
   ILogger& log_;
+  int32_t dla_ = -1;
 };
 
 inline IBuilder* createInferBuilder(ILogger& log) { return new IBuilder(log); }

@@ -77,10 +77,15 @@ ICudaEngine* IRuntime::deserializeCudaEngine(void const* data, std::size_t size)
   }
   std::istringstream plan(std::string(static_cast<char const*>(data), size));
   std::string word, name;
-  int64_t least = 0, tuned = 0, greatest = 0;
+  int64_t least = 0, tuned = 0, greatest = 0, dla = -1;
   for (; plan >> word;) {
     if (word == "name") plan >> name;
+    if (word == "dla") plan >> dla;
     if (word == "batches") plan >> least >> tuned >> greatest;
+  }
+  if (dla >= 0 && dla_ < 0) {
+    log_.log(ILogger::Severity::kERROR, "no DLA core is set");
+    return nullptr;
   }
   std::vector<std::string> tensors = {"input_1"};
   for (const char* kind : {"score_", "box_"}) {

@@ -28,6 +28,7 @@ struct Slot {
   gpu::Event uploaded, done;
   std::vector<Image> images;  // kept until they are uploaded
   std::vector<double> ratios;
+  bool busy = false;
 };
 
 std::size_t aligned(std::size_t bytes) {
@@ -46,9 +47,10 @@ gpu::PostprocessSettings settings_of(const ExportedModel& model, const Threshold
 
 void check_settings(const gpu::PostprocessSettings& settings, const ExportedModel& model,
                     const Thresholds& wanted) {
-  const auto check = [](const char* name, double value, double least, double most) {
+  const auto check = [](const char* name, double value, int least, int most) {
     if (value >= least && value <= most) return;
-    throw UsageError(std::string(name) + " is out of range");
+    throw UsageError(std::string(name) + " is out of range",
+                     "it must be from " + std::to_string(least) + " to " + std::to_string(most));
   };
   check("the score threshold", settings.threshold, 0, 1);
   check("the NMS threshold", settings.nms, 0, 1);
@@ -82,17 +84,26 @@ struct Detector::Parts {
         pinned(std::make_shared<gpu::PinnedPool>(device)) {
     const Sidecar& about = loaded.about;
     check_settings(settings, about.model, options.thresholds);
+    gpu::check_levels(about.model);
     check_machine(path, about, tensorrt_version(), device.kind());
-    plan = std::make_unique<Plan>(path, loaded.bytes, about);
-    loaded.bytes = {};  // it takes as much memory as the plan on the GPU
+    plan = std::make_unique<Plan>(path, loaded.bytes, about, options.dla_core);
+    // It takes as much memory as the plan on the GPU; a string that is only emptied keeps it.
+    std::string().swap(loaded.bytes);
     step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);
     for (std::size_t i = 0; i < kUnfinished; i++) {
       slots.push_back(std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
-      free.push_back(slots.back().get());
     }
     bytes -= device.free_bytes();
   }
 
+  ~Parts() {
+    try {
+      device.use();
+    } catch (const Error&) {  // the GPU has failed; what was on it is gone
+    }
+  }
+
+  Slot& free_slot();
   std::vector<gpu::GpuPicture> upload_images(Slot& slot, const std::vector<Image>& images);
 
   const gpu::Device device;
@@ -106,8 +117,14 @@ struct Detector::Parts {
   std::unique_ptr<Step> step;
   std::shared_ptr<gpu::PinnedPool> pinned;
   std::vector<std::unique_ptr<Slot>> slots;
-  std::deque<Slot*> free;
 };
+
+Slot& Detector::Parts::free_slot() {
+  for (const auto& slot : slots) {
+    if (!slot->busy) return *slot;
+  }
+  throw std::logic_error("three launches are unfinished already");
+}
 
 // Queues the copies of a launch's pictures; returns where they will be.
 std::vector<gpu::GpuPicture> Detector::Parts::upload_images(Slot& slot,
@@ -131,26 +148,39 @@ std::vector<gpu::GpuPicture> Detector::Parts::upload_images(Slot& slot,
   return pictures;
 }
 
+// Holds a slot, and the detector's parts, until the launch has ended.
 struct Launch::State {
-  Detector::Parts* parts;
-  Slot* slot;
+  State(std::shared_ptr<Detector::Parts> owner, Slot& taken)
+      : parts(std::move(owner)), slot(taken) {
+    slot.busy = true;
+  }
+
+  ~State() {
+    if (!ended) {  // it was dropped, or something failed while it was started
+      cudaStreamSynchronize(parts->upload.handle());
+      cudaStreamSynchronize(parts->main.handle());
+    }
+    slot.images.clear();
+    slot.busy = false;
+  }
+
+  const std::shared_ptr<Detector::Parts> parts;
+  Slot& slot;
+  bool ended = false;
 };
 
 Launch::Launch(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Launch::~Launch() = default;
 Launch::Launch(Launch&&) noexcept = default;
 Launch& Launch::operator=(Launch&&) noexcept = default;
 
-Launch::~Launch() {
-  if (state_ == nullptr) return;
-  cudaEventSynchronize(state_->slot->done.handle());
-  state_->slot->images.clear();
-  state_->parts->free.push_back(state_->slot);
-}
-
 std::vector<Detections> Launch::finish() {
-  state_->parts->device.use();
-  Slot& slot = *state_->slot;
+  if (state_ == nullptr) throw std::logic_error("a launch can be finished once");
+  const std::unique_ptr<State> state = std::move(state_);
+  state->parts->device.use();
+  Slot& slot = state->slot;
   slot.done.synchronize();
+  state->ended = true;
   const PinnedDetections& found = slot.results;
   std::vector<Detections> all;
   for (std::size_t image = 0; image < slot.images.size(); image++) {
@@ -174,11 +204,7 @@ std::vector<Detections> Launch::finish() {
 }
 
 Detector::Detector(const std::string& plan, const DetectorOptions& options)
-    : parts_(std::make_unique<Parts>(plan, options)) {}
-Detector::~Detector() {
-  if (parts_ != nullptr) parts_->device.use();
-}
-Detector::Detector(Detector&&) noexcept = default;
+    : parts_(std::make_shared<Parts>(plan, options)) {}
 
 const PlanInfo& Detector::info() const { return parts_->info; }
 int Detector::batch() const { return parts_->batch; }
@@ -188,15 +214,15 @@ Launch Detector::start(const std::vector<Image>& images) {
   if (static_cast<int>(images.size()) > parts.batch) {
     throw std::logic_error("a launch has more images than the detector's batch");
   }
-  if (parts.free.empty()) throw std::logic_error("three launches are unfinished already");
+  for (const Image& image : images) check(image);
   parts.device.use();
-  Slot& slot = *parts.free.front();
+  Slot& slot = parts.free_slot();
+  auto state = std::make_unique<Launch::State>(parts_, slot);
   const auto pictures = parts.upload_images(slot, images);
   parts.main.wait(slot.uploaded);
   parts.step->launch(pictures, slot.results);
   slot.done.record(parts.main);
-  parts.free.pop_front();
-  return Launch(std::unique_ptr<Launch::State>(new Launch::State{&parts, &slot}));
+  return Launch(std::move(state));
 }
 
 std::vector<Detections> Detector::detect(const std::vector<Image>& images) {
@@ -216,6 +242,9 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images) {
 }
 
 void Detector::check(const Image& image) const {
+  if (image.width < 1 || image.height < 1 || image.rgb == nullptr) {
+    throw ImageError("it has no pixels");
+  }
   network_size(image.width, image.height, parts_->info.height, parts_->info.width);
 }
 

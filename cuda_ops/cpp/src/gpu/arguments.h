@@ -1,7 +1,7 @@
 // The argument structures of the kernels, with the layout that cuda_ops/*.cu give them.
 //
-// cuda_ops/arguments.py and preprocess.py mirror the same structures for Python; tests/cpp compares
-// the two. Pointers are addresses in device memory.
+// cuda_ops/arguments.py and preprocess.py mirror the same structures for Python, see
+// tests/cpp/test_cpp_layouts.py; pointers are addresses in device memory.
 #pragma once
 
 #include <cstdint>

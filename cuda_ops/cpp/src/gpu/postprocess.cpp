@@ -12,6 +12,7 @@ constexpr std::size_t kCapacity = 16384;
 // Keys that a block sorts in shared memory; beside them it needs 8.2 KB of the 48 KB.
 constexpr std::size_t kSharedKeys = 4096;
 constexpr std::size_t kKeyBytes = 8;
+constexpr double kMostScores = 2147483647;  // of an image and level, by their indices
 
 const char* nms_kernel(const ExportedModel& model, RotatedNms angles) {
   if (!model.rotated()) return "nms";
@@ -25,6 +26,23 @@ std::uint32_t bits(float value) {
 }
 
 }  // namespace
+
+void check_levels(const ExportedModel& model) {
+  const auto levels = model.levels();
+  if (levels.size() > kMaxLevels) {
+    throw UsageError("the model has too many backbones",
+                     "with " + std::to_string(levels.size()) +
+                         " levels; the kernels decode at most " + std::to_string(kMaxLevels));
+  }
+  for (const ExportedLevel& level : levels) {
+    const double channels = static_cast<double>(level.anchors.size()) * model.classes;
+    if (channels * level.height * level.width > kMostScores) {
+      throw UsageError(level.label + " has too many scores for an image",
+                       "the kernels decode at most 2,147,483,647",
+                       "export the model for smaller pictures");
+    }
+  }
+}
 
 Postprocess::Sizes::Sizes(const ExportedModel& model, int batch,
                           const PostprocessSettings& settings) {

@@ -18,10 +18,15 @@ struct PostprocessSettings {
   RotatedNms rotated_nms;
 };
 
+// Throws UsageError where the kernels cannot decode a model's raw outputs: it has too many levels,
+// or too many scores for 31 bits.
+void check_levels(const ExportedModel& model);
+
 // Scores and deltas of a batch in, detections out; all device memory is allocated here.
 class Postprocess {
  public:
-  // `outputs` are the addresses of the network's raw outputs, scores of all levels first.
+  // `model` has passed `check_levels`; `outputs` are the addresses of the network's raw outputs,
+  // scores of all levels first.
   Postprocess(const Kernels& kernels, const Stream& stream, const ExportedModel& model, int batch,
               const PostprocessSettings& settings, const std::vector<DevicePointer>& outputs);
 

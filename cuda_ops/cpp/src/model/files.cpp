@@ -23,6 +23,17 @@ std::string own_tag() {
   return std::to_string(getpid()) + "-" + digits;
 }
 
+// Refuses what is there and is no file: a folder could not be replaced, at the end of all work, and
+// a pipe or a device, such as /dev/null, would be.
+std::string checked_target(std::string path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    throw FileError("cannot write " + path, path,
+                    S_ISDIR(status.st_mode) ? "it is a folder" : "it is a pipe or a device");
+  }
+  return path;
+}
+
 // Makes the names in a file's folder durable, where its file system can.
 void sync_folder_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -41,7 +52,10 @@ void sync_folder_of(const std::string& path) {
 }  // namespace
 
 FileError::FileError(const std::string& what, std::string path, int code)
-    : Error(what, std::strerror(code)), path_(std::move(path)) {}
+    : FileError(what, std::move(path), std::strerror(code)) {}
+
+FileError::FileError(const std::string& what, std::string path, const std::string& why)
+    : Error(what, why), path_(std::move(path)) {}
 
 std::string read_file(const std::string& path) {
   const auto closed = [](std::FILE* file) { std::fclose(file); };
@@ -62,7 +76,7 @@ std::string read_file(const std::string& path) {
 }
 
 FileDraft::FileDraft(std::string path)
-    : path_(std::move(path)),
+    : path_(checked_target(std::move(path))),
       part_(path_ + "." + own_tag() + ".tmp"),
       file_(std::fopen(part_.c_str(), "wbe")) {
   if (!file_) fail();

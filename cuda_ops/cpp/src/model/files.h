@@ -17,6 +17,7 @@ namespace odtk {
 class FileError : public Error {
  public:
   FileError(const std::string& what, std::string path, int code);
+  FileError(const std::string& what, std::string path, const std::string& why);
 
   const std::string& path() const { return path_; }
 
@@ -34,7 +35,8 @@ std::string read_file(const std::string& path);
 // Permissions are those of a newly made file. Where the target is a link, the link is replaced.
 class FileDraft {
  public:
-  // Creates the temporary file. Throws FileError, as all functions here do.
+  // Creates the temporary file. Throws FileError, as all functions here do, also where something
+  // that is no file is at the path.
   explicit FileDraft(std::string path);
   ~FileDraft();
   FileDraft(const FileDraft&) = delete;

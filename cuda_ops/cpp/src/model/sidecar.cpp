@@ -204,7 +204,7 @@ std::string rebuild_command(const std::string& plan, const Sidecar& about) {
   return command;
 }
 
-void write_plan(const std::string& plan, const std::string& bytes, const Sidecar& about) {
+void write_plan(const std::string& plan, std::string_view bytes, const Sidecar& about) {
   const std::string beside = about.to_json();
   write_together({{sidecar_path(plan), beside}, {plan, bytes}});
 }

@@ -69,6 +69,6 @@ void check_machine(const std::string& plan, const Sidecar& about, const std::str
 std::string rebuild_command(const std::string& plan, const Sidecar& about);
 
 // Writes a plan and its sidecar; the plan never exists without the sidecar. Throws FileError.
-void write_plan(const std::string& plan, const std::string& bytes, const Sidecar& about);
+void write_plan(const std::string& plan, std::string_view bytes, const Sidecar& about);
 
 }  // namespace odtk

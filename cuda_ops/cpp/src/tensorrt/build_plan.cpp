@@ -6,7 +6,6 @@
 #include <NvOnnxParser.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <string_view>
 
 #include "gpu/device.h"
@@ -37,9 +36,6 @@ struct Source {
 
 // Throws UsageError where a file could not be written.
 void check_writable(const std::string& path) {
-  if (std::filesystem::is_directory(path)) {
-    throw UsageError("cannot write " + path, "it is a folder");
-  }
   try {
     const FileDraft draft(path);
   } catch (const FileError& error) {
@@ -173,11 +169,7 @@ void set_targets(const nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& co
     config.setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, *options.workspace);
   }
   if (!options.dla_core) return;
-  const int cores = builder.getNbDLACores();
-  if (*options.dla_core < 0 || *options.dla_core >= cores) {
-    throw UsageError("there is no DLA core " + std::to_string(*options.dla_core),
-                     "this machine has " + std::to_string(cores), "leave --dla out");
-  }
+  check_dla_core(*options.dla_core, builder.getNbDLACores());
   config.setDefaultDeviceType(nvinfer1::DeviceType::kDLA);
   config.setDLACore(*options.dla_core);
   config.setFlag(nvinfer1::BuilderFlag::kGPU_FALLBACK);  // for layers that DLA does not have
@@ -208,12 +200,12 @@ void parse(nvonnxparser::IParser& parser, const Source& source, const Logger& lo
 std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOptions& options,
                                              const std::string& name) {
   Logger log(options.verbose);
-  TimingCache timings(options.timing_cache);
 #if TRT_AT_LEAST(10, 0)
   Monitor monitor(options);
 #endif
   const std::unique_ptr<nvinfer1::IBuilder> builder(nvinfer1::createInferBuilder(log));
   if (builder == nullptr) throw Error("TensorRT does not start", log.errors());
+  TimingCache timings(options.timing_cache);
   const bool typed = kAlwaysTyped || source.half;
   const std::unique_ptr<nvinfer1::INetworkDefinition> network(
       builder->createNetworkV2(network_flags(typed)));
@@ -251,11 +243,13 @@ PlanInfo build_plan(const BuildOptions& options) {
   about.tensorrt = tensorrt_version();
   about.gpu = device.kind();
   about.workspace = options.workspace;
+  options.progress("building for " + about.gpu->name + " with " + about.tensorrt +
+                   ": this takes minutes");
   const auto plan = build(source, options, about.identity());
   const std::string_view bytes(static_cast<const char*>(plan->data()), plan->size());
   about.plan_sha256 = sha256(bytes);
   about.plan_bytes = static_cast<std::int64_t>(bytes.size());
-  write_plan(options.plan, std::string(bytes), about);
+  write_plan(options.plan, bytes, about);
   return plan_info(about);
 }
 

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <exception>
 
+#include "odtk.h"
+
 namespace odtk {
 
 namespace {
@@ -21,9 +23,16 @@ std::string tensorrt_version() {
          std::to_string(rest % 100);
 }
 
+void check_dla_core(int core, int cores) {
+  if (core >= 0 && core < cores) return;
+  throw UsageError("there is no DLA core " + std::to_string(core),
+                   "this machine has " + std::to_string(cores), "leave --dla out");
+}
+
 void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept {
   try {
     if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) {
+      const std::lock_guard<std::mutex> lock(mutex_);
       if (!errors_.empty()) errors_ += "; ";
       errors_ += message;
     }
@@ -33,6 +42,7 @@ void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept
 }
 
 std::string Logger::errors() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (errors_.empty()) return "TensorRT does not say why";
   return errors_.size() <= kLongest ? errors_ : errors_.substr(errors_.size() - kLongest);
 }

@@ -3,6 +3,7 @@
 
 #include <NvInfer.h>
 
+#include <mutex>
 #include <string>
 
 // Whether the headers are those of this version or a later one.
@@ -14,7 +15,11 @@ namespace odtk {
 // The version that runs, as sidecars have it: "tensorrt 8.5.2".
 std::string tensorrt_version();
 
-// Keeps TensorRT's errors, which say why one of its calls returned nothing.
+// Throws UsageError where this machine has no such DLA core; it has `cores`.
+void check_dla_core(int core, int cores);
+
+// Keeps TensorRT's errors, which say why one of its calls returned nothing. TensorRT calls it from
+// threads of its own.
 class Logger : public nvinfer1::ILogger {
  public:
   // `verbose` prints all messages to standard error.
@@ -27,6 +32,7 @@ class Logger : public nvinfer1::ILogger {
 
  private:
   const bool verbose_;
+  mutable std::mutex mutex_;
   std::string errors_;
 };
 

@@ -6,10 +6,15 @@
 
 namespace odtk {
 
-Plan::Plan(const std::string& path, const std::string& content, const Sidecar& about)
+Plan::Plan(const std::string& path, const std::string& content, const Sidecar& about,
+           const std::optional<int>& dla_core)
     : height_(about.model.height), width_(about.model.width) {
   runtime_.reset(nvinfer1::createInferRuntime(log_));
   if (runtime_ == nullptr) throw Error("TensorRT does not start", log_.errors());
+  if (dla_core) {
+    check_dla_core(*dla_core, runtime_->getNbDLACores());
+    runtime_->setDLACore(*dla_core);
+  }
   engine_.reset(runtime_->deserializeCudaEngine(content.data(), content.size()));
   const std::string hint = "build it here: " + rebuild_command(path, about);
   if (engine_ == nullptr) throw Error("TensorRT cannot run " + path, log_.errors(), hint);

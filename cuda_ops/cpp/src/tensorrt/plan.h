@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "gpu/device.h"
@@ -14,8 +15,10 @@ namespace odtk {
 class Plan {
  public:
   // `path` is for the errors; `content` is the plan's, already checked against the sidecar.
-  // Throws UsageError where it is not what the sidecar describes, Error where TensorRT refuses it.
-  Plan(const std::string& path, const std::string& content, const Sidecar& about);
+  // `dla_core` runs what was built for a DLA. Throws UsageError where the plan is not what the
+  // sidecar describes, or there is no such core, and Error where TensorRT refuses it.
+  Plan(const std::string& path, const std::string& content, const Sidecar& about,
+       const std::optional<int>& dla_core);
 
   // Sets the batch, and the addresses of input and outputs by name.
   void bind(int batch, const std::map<std::string, gpu::DevicePointer>& addresses);

@@ -9,7 +9,7 @@
 
 namespace odtk {
 
-// It must outlive the builder that uses it.
+// It must outlive the configuration that uses it, and not the builder.
 class TimingCache {
  public:
   // An empty path keeps none.
