@@ -170,8 +170,12 @@ class Detector {
   };
   std::vector<Tensor> tensors();
 
-  // Bytes of the GPU's memory that plan and buffers took, the CUDA context not included.
-  std::int64_t gpu_bytes() const;
+  // Bytes of the GPU's memory, the CUDA context not included.
+  struct Memory {
+    std::int64_t used;     // by plan and buffers
+    std::int64_t working;  // of those, what the plan computes in, for its greatest batch
+  };
+  Memory memory() const;
 
   // Milliseconds that the network alone takes, the median of some launches.
   double network_milliseconds(int launches);

@@ -96,11 +96,13 @@ void benchmark(Detector& detector, const std::vector<ListedImage>& files,
   getrusage(RUSAGE_SELF, &used);
   const double images = static_cast<double>(files.size());
   print_row("from files", median(times) * batch / images, batch);
+  const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  const Detector::Memory memory = detector.memory();
   std::printf(
-      "memory: %.0f MB on the GPU, of which the plan's file has %.0f; %.0f MB on the host\n",
-      static_cast<double>(detector.gpu_bytes()) / 1e6,
-      static_cast<double>(detector.info().bytes) / 1e6,
-      static_cast<double>(used.ru_maxrss) * 1024 / 1e6);
+      "memory: %.0f MB on the GPU, of which the plan's file has %.0f and its working memory %.0f; "
+      "%.0f MB on the host\n",
+      megabytes(memory.used), megabytes(detector.info().bytes), megabytes(memory.working),
+      megabytes(used.ru_maxrss * 1024));
 }
 
 }  // namespace odtk

@@ -192,6 +192,11 @@ class ICudaEngine {
   int32_t getNbIOTensors() const noexcept { return static_cast<int32_t>(tensors_.size()); }
   char const* getIOTensorName(int32_t i) const noexcept { return tensors_[i].c_str(); }
   DataType getTensorDataType(char const*) const noexcept { return DataType::kFLOAT; }
+#if FAKE_TENSORRT_MAJOR < 11
+  std::size_t getDeviceMemorySize() const noexcept { return 1 << 20; }
+#else
+  int64_t getDeviceMemorySizeV2() const noexcept { return 1 << 20; }
+#endif
   IExecutionContext* createExecutionContext() noexcept { return new IExecutionContext(greatest_); }
 
  private:

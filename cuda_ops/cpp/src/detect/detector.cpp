@@ -257,7 +257,7 @@ std::vector<Detector::Tensor> Detector::tensors() {
   return parts_->step->tensors();
 }
 
-std::int64_t Detector::gpu_bytes() const { return parts_->bytes; }
+Detector::Memory Detector::memory() const { return {parts_->bytes, parts_->plan->working_bytes()}; }
 
 double Detector::network_milliseconds(int launches) {
   parts_->device.use();

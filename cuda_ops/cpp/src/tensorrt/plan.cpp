@@ -48,6 +48,14 @@ void Plan::bind(int batch, const std::map<std::string, gpu::DevicePointer>& addr
   }
 }
 
+std::int64_t Plan::working_bytes() const {
+#if TRT_AT_LEAST(10, 1)
+  return engine_->getDeviceMemorySizeV2();
+#else
+  return static_cast<std::int64_t>(engine_->getDeviceMemorySize());
+#endif
+}
+
 void Plan::queue(const gpu::Stream& stream) {
   if (!context_->enqueueV3(stream.handle())) {
     throw Error("TensorRT could not queue the plan", log_.errors());

@@ -23,6 +23,9 @@ class Plan {
   // Sets the batch, and the addresses of input and outputs by name.
   void bind(int batch, const std::map<std::string, gpu::DevicePointer>& addresses);
 
+  // Bytes of GPU memory that it computes in, for the greatest batch.
+  std::int64_t working_bytes() const;
+
   // Queues the network. Throws Error.
   void queue(const gpu::Stream& stream);
 
