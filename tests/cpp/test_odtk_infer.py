@@ -283,6 +283,7 @@ def test_models_that_the_kernels_cannot_decode(programs, plan, pictures, tmp_pat
         (["--threshold", "-0.5"], "error: --threshold -0.5 is not valid: it must be a number from"),
         (["--top-n", "99999999999999999999"], "is not valid: it must be a whole number from 1 to"),
         (["-5"], "error: there is no option -5"),
+        (["--bench", "2", "--json", "x.json"], "error: --bench and --json exclude each other"),
     ],
 )
 def test_wrong_command_lines(programs, plan, pictures, arguments, message):

@@ -173,6 +173,11 @@ int infer(int count, char** values) {
   if (line.others().size() < 2) {
     throw odtk::UsageError("give a plan, and images", "", "odtk_infer model.plan DIR");
   }
+  for (const char* writes : {"--json", "--draw", "--dump"}) {
+    if (!line.has("--bench") || !line.has(writes)) continue;
+    throw odtk::UsageError(std::string("--bench and ") + writes + " exclude each other",
+                           "--bench writes nothing");
+  }
   const odtk::DetectorOptions wanted = detector_options(line);
   odtk::ReadOptions reading;
   if (line.has("--exif")) reading.apply_exif = second_word(line, "--exif", "ignore", "apply");
