@@ -6,11 +6,15 @@ from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.errors import OdtkError
 
+# What Ray adds behind the reason where a process died in its actor's constructor.
+_NEVER_RAN = "The actor never ran"
+
 
 def exit_reason(error: Exception) -> str:
     """Return why an actor is gone, in one line: the last of Ray's message, which names the exit."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    reasons = [line for line in lines if not line.startswith(_NEVER_RAN)]
+    return reasons[-1] if reasons else type(error).__name__
 
 
 def worker_error(error: Exception) -> OdtkError:
