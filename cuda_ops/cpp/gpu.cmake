@@ -114,7 +114,7 @@ endif()
 
 # Installed programs find a TensorRT that is not installed in the system.
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
-add_library(odtk_program STATIC programs/command_line.cpp programs/files_apart.cpp
+add_library(odtk_program STATIC programs/command_line.cpp programs/detector_options.cpp programs/files_apart.cpp
             programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)
 add_executable(odtk_build programs/odtk_build.cpp)

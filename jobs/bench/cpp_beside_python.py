@@ -21,27 +21,13 @@ import click
 import numpy as np
 from measure import machine, table
 from numpy.typing import NDArray
+from plans import make_engine, preprocessing
 
 from odtk_ray.artifacts.sidecar import Sidecar, read_sidecar
 from odtk_ray.datasets.image_sources import find_images
 from odtk_ray.detect.detector import Detector
-from odtk_ray.engines.tensorrt import TensorRTEngine
-from odtk_ray.settings import Preprocessing
 
 Arrays = list[NDArray[np.float32]]
-
-
-def preprocessing(about: Sidecar) -> Preprocessing:
-    """Return what odtk-ray does to pictures for a plan."""
-    least, most = sorted(about.model.size)
-    return Preprocessing(fit=about.model.size, stride=32, resize=least, max_size=most)
-
-
-def make_engine(plan: str, about: Sidecar, batch: int) -> TensorRTEngine:
-    """Make Python's engine, with the CPU's decoder."""
-    return TensorRTEngine(
-        plan, preprocessing(about), about.model.post, launch_batch=batch, threads=1, jpeg=()
-    )
 
 
 def python_tensors(plan: str, about: Sidecar, batch: int, paths: list[str]) -> Iterator[Arrays]:

@@ -27,12 +27,16 @@ INPUTS = 4  # batches of noise, taken in turn
 THRESHOLD = 0.05
 
 
+def preprocessing(about: Sidecar) -> Preprocessing:
+    """Return what odtk-ray does to pictures for a plan."""
+    least, most = sorted(about.model.size)
+    return Preprocessing(fit=about.model.size, stride=32, resize=least, max_size=most)
+
+
 def make_engine(path: str, about: Sidecar, batch: int) -> TensorRTEngine:
-    """Make an engine whose pictures would be decoded by the CPU."""
-    height, width = about.model.size
-    prep = Preprocessing(fit=about.model.size, resize=min(height, width),
-                         max_size=max(height, width), stride=32)  # fmt: skip
-    return TensorRTEngine(path, prep, about.model.post, launch_batch=batch, threads=1, jpeg=())
+    """Make an engine whose pictures are decoded by the CPU."""
+    prep, post = preprocessing(about), about.model.post
+    return TensorRTEngine(path, prep, post, launch_batch=batch, threads=1, jpeg=())
 
 
 class Noise:

@@ -151,7 +151,9 @@ class Detector {
   std::vector<Detections> detect(const std::vector<Image>& images);
 
   // Starts to detect in at most `batch()` images, so that the GPU works while the caller decodes
-  // the next ones. Launches end in the order in which they were started; three may be unfinished.
+  // the next ones. Launches end in the order in which they were started; `kLaunches` may be
+  // unfinished.
+  static constexpr std::size_t kLaunches = 3;
   // Throws as `detect` does.
   Launch start(const std::vector<Image>& images);
 

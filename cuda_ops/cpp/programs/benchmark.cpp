@@ -41,7 +41,7 @@ double queued_launch(Detector& detector, const std::vector<Image>& pictures) {
   std::size_t start = 0;
   const auto turn = [&](int count) {
     for (int i = 0; i < count; i++) {
-      if (launches.size() == 3) {
+      if (launches.size() == Detector::kLaunches) {
         launches.front().finish();
         launches.pop_front();
       }

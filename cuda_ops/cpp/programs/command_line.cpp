@@ -147,4 +147,13 @@ double CommandLine::number(const std::string& name, double least, double most) c
   return number;
 }
 
+bool CommandLine::second_word(const std::string& option, const std::string& first,
+                              const std::string& second) const {
+  const std::string word = text(option);
+  if (word != first && word != second) {
+    refuse(find(option), word, "it is " + first + " or " + second);
+  }
+  return word == second;
+}
+
 }  // namespace odtk

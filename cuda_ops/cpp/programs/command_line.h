@@ -32,6 +32,10 @@ class CommandLine {
   std::vector<long> integers(const std::string& option, long least, long most) const;
   long integer(const std::string& option, long least, long most) const;
   double number(const std::string& option, double least, double most) const;
+  // Whether an option is the second of the two words that it takes. Throws UsageError where it is
+  // neither.
+  bool second_word(const std::string& option, const std::string& first,
+                   const std::string& second) const;
 
  private:
   void print_help(const std::string& usage, const std::string& about) const;

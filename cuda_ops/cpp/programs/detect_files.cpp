@@ -12,8 +12,6 @@ namespace odtk {
 
 namespace {
 
-constexpr std::size_t kUnfinished = 3;  // launches, as `Detector::start` allows
-
 FileResult read_file(const Detector& detector, const ListedImage& file, std::size_t index,
                      const ReadOptions& options) {
   FileResult result;
@@ -64,7 +62,7 @@ class Pass {
 
   void launch() {
     // What the plan computed is asked for before the next launch replaces it.
-    while (launches_.size() >= (launched_ ? 1 : kUnfinished)) finish_first();
+    while (launches_.size() >= (launched_ ? 1 : Detector::kLaunches)) finish_first();
     std::vector<Image> images;
     for (const FileResult& file : batch_) images.push_back(file.image);
     launches_.push_back({detector_.start(images), std::move(batch_)});
@@ -119,7 +117,7 @@ void detect_files(Detector& detector, const std::vector<ListedImage>& files,
                   const ReadOptions& options, ThreadPool& pool,
                   const std::function<void(FileResult)>& done,
                   const std::function<void(std::size_t)>& launched) {
-  const std::size_t ahead = kUnfinished * detector.batch() + pool.threads();
+  const std::size_t ahead = Detector::kLaunches * detector.batch() + pool.threads();
   Pass pass(detector, done, launched);
   std::deque<std::future<FileResult>> reading;
   std::size_t next = 0;

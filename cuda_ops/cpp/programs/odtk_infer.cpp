@@ -11,6 +11,7 @@
 #include "benchmark.h"
 #include "command_line.h"
 #include "detect_files.h"
+#include "detector_options.h"
 #include "drawing.h"
 #include "dump.h"
 #include "files_apart.h"
@@ -29,47 +30,10 @@ constexpr long kMost = 1'000'000;
 const std::vector<odtk::Option> kOptions = {
     {"--json", "FILE", "detections as COCO JSON, as odtk-ray infer writes it"},
     {"--draw", "DIR", "a copy of every image with its detections drawn"},
-    {"--threshold", "SCORE", "scores must be greater than this"},
-    {"--top-n", "N", "candidates kept for each pyramid level of an image"},
-    {"--nms", "IOU", "IoU above which the worse of two boxes of a class is dropped"},
-    {"--detections", "N", "detections kept for each image"},
-    {"--rotated-nms", "KIND", "own or odtk: the angles that rotated boxes are compared with"},
-    {"--batch", "N", "images in a launch (the batch that the plan was tuned for)"},
     {"--exif", "KIND", "apply or ignore the orientation that EXIF gives (ignore)"},
     {"--threads", "N", "threads that decode (the number of cores)"},
     {"--dump", "DIR", "input and raw outputs of every launch, as .npy files"},
-    {"--bench", "N", "measure, going N times through the images, and write nothing"},
-    {"--dla", "CORE", "DLA core that runs what was built for one"},
-    {"--gpu", "N", "number of the GPU (0)"}};
-
-// One of two words that an option takes; whether it is the second.
-bool second_word(const CommandLine& line, const std::string& option, const std::string& first,
-                 const std::string& second) {
-  const std::string word = line.text(option);
-  if (word == first || word == second) return word == second;
-  throw odtk::UsageError(option + " " + word + " is not valid", "it is " + first + " or " + second);
-}
-
-odtk::DetectorOptions detector_options(const CommandLine& line) {
-  odtk::DetectorOptions options;
-  odtk::Thresholds& wanted = options.thresholds;
-  if (line.has("--threshold")) {
-    wanted.threshold = static_cast<float>(line.number("--threshold", 0, 1));
-  }
-  if (line.has("--nms")) wanted.nms = static_cast<float>(line.number("--nms", 0, 1));
-  if (line.has("--top-n")) wanted.top_n = static_cast<int>(line.integer("--top-n", 1, kMost));
-  if (line.has("--detections")) {
-    wanted.detections = static_cast<int>(line.integer("--detections", 1, kMost));
-  }
-  if (line.has("--rotated-nms")) {
-    const bool odtks = second_word(line, "--rotated-nms", "own", "odtk");
-    wanted.rotated_nms = odtks ? odtk::RotatedNms::odtk : odtk::RotatedNms::own;
-  }
-  if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, kMost));
-  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
-  if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
-  return options;
-}
+    {"--bench", "N", "measure, going N times through the images, and write nothing"}};
 
 unsigned thread_count(const CommandLine& line) {
   if (line.has("--threads")) return static_cast<unsigned>(line.integer("--threads", 1, 1024));
@@ -168,7 +132,7 @@ int infer(int count, char** values) {
   const CommandLine line("odtk_infer [OPTIONS] MODEL.plan IMAGE|DIR|LIST...",
                          "Detects objects in JPEG and PNG images. Without --json, --draw and "
                          "--dump it prints them.",
-                         kOptions, count, values);
+                         odtk::with_detector_options(kOptions), count, values);
   if (line.helped()) return odtk::kDone;
   if (line.others().size() < 2) {
     throw odtk::UsageError("give a plan, and images", "", "odtk_infer model.plan DIR");
@@ -178,9 +142,9 @@ int infer(int count, char** values) {
     throw odtk::UsageError(std::string("--bench and ") + writes + " exclude each other",
                            "--bench writes nothing");
   }
-  const odtk::DetectorOptions wanted = detector_options(line);
+  const odtk::DetectorOptions wanted = odtk::detector_options(line);
   odtk::ReadOptions reading;
-  if (line.has("--exif")) reading.apply_exif = second_word(line, "--exif", "ignore", "apply");
+  if (line.has("--exif")) reading.apply_exif = line.second_word("--exif", "ignore", "apply");
   const odtk::ImageList list = odtk::find_images({line.others().begin() + 1, line.others().end()});
   for (const std::string& note : list.notes) odtk::say("note", note);
   odtk::Detector detector(line.others()[0], wanted);

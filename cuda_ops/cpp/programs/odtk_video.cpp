@@ -9,6 +9,7 @@
 #include <opencv2/videoio.hpp>
 
 #include "command_line.h"
+#include "detector_options.h"
 #include "files_apart.h"
 #include "model/files.h"
 #include "odtk.h"
@@ -16,8 +17,6 @@
 #include "text/counted.h"
 
 namespace {
-
-constexpr std::size_t kUnfinished = 3;  // launches, as `Detector::start` allows
 
 // A frame as an image, in memory that is uploaded fastest.
 odtk::Image to_image(const cv::Mat& frame, const odtk::Allocate& allocate) {
@@ -54,7 +53,8 @@ std::size_t convert(cv::VideoCapture& reader, cv::VideoWriter& writer, odtk::Det
   std::vector<odtk::Image> frames;
   std::size_t count = 0;
   const auto start = [&] {
-    if (started.size() == kUnfinished) count += write_first(started, detector.info(), writer);
+    if (started.size() == odtk::Detector::kLaunches)
+      count += write_first(started, detector.info(), writer);
     started.push_back({detector.start(frames), std::move(frames)});
     frames.clear();
   };
@@ -104,20 +104,6 @@ class PartFile {
   bool kept_ = false;
 };
 
-odtk::DetectorOptions detector_options(const odtk::CommandLine& line) {
-  odtk::DetectorOptions options;
-  if (line.has("--threshold")) {
-    options.thresholds.threshold = static_cast<float>(line.number("--threshold", 0, 1));
-  }
-  if (line.has("--detections")) {
-    options.thresholds.detections = static_cast<int>(line.integer("--detections", 1, 1'000'000));
-  }
-  if (line.has("--batch")) options.batch = static_cast<int>(line.integer("--batch", 1, 1024));
-  if (line.has("--dla")) options.dla_core = static_cast<int>(line.integer("--dla", 0, 7));
-  if (line.has("--gpu")) options.gpu = static_cast<int>(line.integer("--gpu", 0, 63));
-  return options;
-}
-
 // Checks the names, before OpenCV says much about them. With others, such as a.jpg, it would write
 // a file for each frame.
 void check_names(const std::string& plan, const std::string& source, const std::string& target) {
@@ -132,19 +118,14 @@ void check_names(const std::string& plan, const std::string& source, const std::
 int video(int count, char** values) {
   const odtk::CommandLine line("odtk_video [OPTIONS] MODEL.plan IN.mp4 OUT.mp4",
                                "Draws the detections of every frame into a copy of a video.",
-                               {{"--threshold", "SCORE", "scores must be greater than this"},
-                                {"--detections", "N", "detections kept for each frame"},
-                                {"--batch", "N", "frames in a launch (the plan's tuned batch)"},
-                                {"--dla", "CORE", "DLA core that runs what was built for one"},
-                                {"--gpu", "N", "number of the GPU (0)"}},
-                               count, values);
+                               odtk::with_detector_options({}), count, values);
   if (line.helped()) return odtk::kDone;
   if (line.others().size() != 3) {
     throw odtk::UsageError("give a plan, a video, and a name for the result", "",
                            "odtk_video model.plan in.mp4 out.mp4");
   }
   const std::string plan = line.others()[0], source = line.others()[1], target = line.others()[2];
-  const odtk::DetectorOptions options = detector_options(line);
+  const odtk::DetectorOptions options = odtk::detector_options(line);
   check_names(plan, source, target);
   cv::VideoCapture reader(source);
   if (!reader.isOpened()) throw odtk::UsageError("cannot read the video " + source);

@@ -15,7 +15,6 @@ namespace odtk {
 
 namespace {
 
-constexpr std::size_t kUnfinished = 3;   // launches at once, so that the GPU always has work
 constexpr std::size_t kAlignment = 256;  // bytes, of a picture in device memory
 
 // What one launch needs of its own.
@@ -90,7 +89,7 @@ struct Detector::Parts {
     // It takes as much memory as the plan on the GPU; a string that is only emptied keeps it.
     std::string().swap(loaded.bytes);
     step = std::make_unique<Step>(device, main, *plan, about.model, settings, batch);
-    for (std::size_t i = 0; i < kUnfinished; i++) {
+    for (std::size_t i = 0; i < kLaunches; i++) {
       slots.push_back(std::make_unique<Slot>(batch, settings.detections, info.rotated ? 6 : 4));
     }
     bytes -= device.free_bytes();
@@ -234,7 +233,7 @@ std::vector<Detections> Detector::detect(const std::vector<Image>& images) {
   };
   for (std::size_t at = 0; at < images.size(); at += parts_->batch) {
     const std::size_t end = std::min(images.size(), at + parts_->batch);
-    if (launches.size() == kUnfinished) finish_first();
+    if (launches.size() == kLaunches) finish_first();
     launches.push_back(start({images.begin() + at, images.begin() + end}));
   }
   while (!launches.empty()) finish_first();
