@@ -40,7 +40,7 @@ def test_code_names_no_page_that_is_not_there():
     sources = [f for folder in ("odtk_ray", "cuda_ops", "jobs") for f in (ROOT / folder).rglob("*")]
     for source in sources:
         if source.suffix in {".py", ".cu", ".cuh", ".sh", ".yaml", ".md"}:
-            for page in re.findall(r"docs/\w+\.md", source.read_text()):
+            for page in re.findall(r"docs/\w+\.md", source.read_text(encoding="utf-8")):
                 assert (ROOT / page).exists(), f"{source}: {page}"
 
 

@@ -90,7 +90,7 @@ def test_tables_and_docstrings_are_current():
 
 def test_pages_have_a_table_of_each_command():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    text = "".join(page.read_text() for page in pages)
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     for command, row in (("infer", "| `--top-n N`"), ("export", "| `--opset N`")):
         _, _, rest = text.partition(f"<!-- options of {command} -->")
         assert row in rest.partition("<!-- end of options -->")[0]

@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def cluster():
-    return yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
 
 
 def constraints():
     pins = {}
-    for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines():
+    for line in (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             name, version = line.split(";")[0].strip().split("==")
             pins[name] = version
@@ -215,8 +215,8 @@ def test_makefile_lists_its_targets():
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_seeded_faults_can_be_planted_and_have_their_tests(fault):
     text = changed(fault)
-    assert text != (ROOT / fault.file).read_text()
+    assert text != (ROOT / fault.file).read_text(encoding="utf-8")
     compile(text, fault.file, "exec")  # a file that cannot be imported fails any test
     for test in fault.tests:
         path, _, name = test.partition("::")
-        assert f"def {name.partition('[')[0]}" in (ROOT / path).read_text()
+        assert f"def {name.partition('[')[0]}" in (ROOT / path).read_text(encoding="utf-8")
