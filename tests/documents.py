@@ -18,7 +18,11 @@ _BLOCK = re.compile(r"^```(\S*) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def blocks(page: Path, kind: str) -> list[tuple[str, str]]:
     """Return (tag, text) of a page's blocks of a kind: ("cluster", ...) for "```sh cluster"."""
-    return [(tag, body) for found, tag, body in _BLOCK.findall(page.read_text()) if found == kind]
+    return [
+        (tag, body)
+        for found, tag, body in _BLOCK.findall(page.read_text(encoding="utf-8"))
+        if found == kind
+    ]
 
 
 def command_lines(text: str) -> list[str]:
@@ -29,7 +33,7 @@ def command_lines(text: str) -> list[str]:
 
 def prose(page: Path) -> str:
     """Return a page without its blocks of code."""
-    return _BLOCK.sub("", page.read_text())
+    return _BLOCK.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> list[str]:
