@@ -4,6 +4,8 @@
   exceptions and their reasons are below.
 - No room reaches into another's private names: `from odtk_ray.model.pth import _x`, or `pth._x`.
 - A function's docstring begins with a verb. ruff's D401 finds "Returns ..."; this finds "The ...".
+- Files of text are read and written as UTF-8, never in the encoding of the process (ruff's PLW1514
+  finds `open`, and paths only where it knows that they are paths).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("odtk_ray", "cuda_ops")
 FOLDERS = (*PACKAGES, "jobs")
+OTHER_FOLDERS = ("tests", ".ci")
 CPP_FOLDERS = ("cuda_ops/cpp", "tests/cpp")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
@@ -51,6 +54,12 @@ def main() -> int:
             problems.append(f"{name}:{line}: {what} is private to {room}")
         if not name.startswith(FREE):
             problems += [f"{name}:{line}: begin with a verb: {text}" for line, text in nouns(tree)]
+    for path in sorted(
+        p for folder in (*FOLDERS, *OTHER_FOLDERS) for p in (ROOT / folder).rglob("*.py")
+    ):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        name = path.relative_to(ROOT).as_posix()
+        problems += [f'{name}:{line}: say encoding="utf-8"' for line in without_encoding(tree)]
     for path in sorted(p for folder in CPP_FOLDERS for p in (ROOT / folder).rglob("*")):
         if path.suffix in (".cpp", ".h") and (lines := count_lines(path)) > LONGEST_FILE:
             problems.append(f"{path.relative_to(ROOT)}: {lines} lines, at most {LONGEST_FILE}")
@@ -89,6 +98,17 @@ def nouns(tree: ast.Module) -> Iterator[tuple[int, str]]:
             first = (ast.get_docstring(node) or "").partition("\n")[0]
             if first.split(" ")[0] in NO_VERBS:
                 yield node.lineno, first
+
+
+def without_encoding(tree: ast.Module) -> Iterator[int]:
+    """Yield the lines of calls of `read_text` and `write_text` that name no encoding."""
+    arguments = {"read_text": 0, "write_text": 1}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            others = arguments.get(node.func.attr)
+            named = any(keyword.arg == "encoding" for keyword in node.keywords)
+            if others is not None and len(node.args) <= others and not named:
+                yield node.lineno
 
 
 def is_property(decorator: ast.expr) -> bool:

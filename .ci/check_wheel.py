@@ -67,7 +67,7 @@ def check_demo(folder: Path) -> None:
 
 def check_detections(path: Path) -> None:
     """Check that the file has plausible detections of trees in both photographs."""
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     images = {image["id"] for image in content["images"]}
     require(len(images) == 2, f"images: {content['images']}")
     found = content["annotations"]

@@ -75,7 +75,7 @@ def read_table(
         UsageError: it is no list of such detections, or of other images or categories.
     """
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             rows = json.load(file)
         image = [images[id_text(row["image_id"])] for row in rows]
         category = [categories[id_text(row["category_id"])] for row in rows]

@@ -164,7 +164,10 @@ def annotations(photos, tmp_path_factory) -> Path:
             )
     categories = [{"id": i, "name": n} for i, n in ((9, "nine"), (5, "five"), (7, "seven"))]
     path = tmp_path_factory.mktemp("annotations") / "boxes.json"
-    path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+    path.write_text(
+        json.dumps({"images": images, "annotations": boxes, "categories": categories}),
+        encoding="utf-8",
+    )
     return path
 
 

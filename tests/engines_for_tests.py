@@ -131,12 +131,12 @@ class HangingOnceEngine(PixelEngine):
 
     def detect(self, pictures, shape):
         if not os.path.exists(self._marker):
-            open(self._marker, "x").close()
+            open(self._marker, "x", encoding="utf-8").close()
             if self._seconds is None:
                 os.kill(os.getpid(), signal.SIGSTOP)
             else:
                 time.sleep(self._seconds)
-                open(f"{self._marker}-outlived", "x").close()
+                open(f"{self._marker}-outlived", "x", encoding="utf-8").close()
         return super().detect(pictures, shape)
 
 
@@ -152,7 +152,7 @@ class GatheringEngine(PixelEngine):
     def detect(self, pictures, shape):
         self._launches += 1
         if self._launches == 1:
-            open(os.path.join(self._folder, str(os.getpid())), "w").close()
+            open(os.path.join(self._folder, str(os.getpid())), "w", encoding="utf-8").close()
         if self._launches == 2:
             while len(os.listdir(self._folder)) < self._count:
                 time.sleep(0.05)
@@ -164,7 +164,7 @@ def limited_factory(marker, size, path, settings):
     import resource
 
     if not os.path.exists(marker):
-        open(marker, "x").close()
+        open(marker, "x", encoding="utf-8").close()
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     return PixelEngine(path, settings)
 

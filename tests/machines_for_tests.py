@@ -63,7 +63,7 @@ def _strike(what):
     if not os.path.exists(file):
         return
     if kind == "hang":
-        Path(file).write_text(str(os.getpid()))
+        Path(file).write_text(str(os.getpid()), encoding="utf-8")
         while os.path.exists(file):
             time.sleep(0.1)
         return
@@ -117,7 +117,7 @@ def answer(kind, mark=None, content=None):
     import ray
 
     if kind == "failing":
-        Path(mark).write_text(str(os.getpid()))
+        Path(mark).write_text(str(os.getpid()), encoding="utf-8")
         raise OdtkError(f"{len(content)} bytes are too many")
     if kind == "where":
         context = ray.get_runtime_context()
@@ -126,13 +126,13 @@ def answer(kind, mark=None, content=None):
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "tidy":
         try:
-            Path(mark).write_text("here")
+            Path(mark).write_text("here", encoding="utf-8")
             while True:
                 time.sleep(0.1)
         finally:
             os.unlink(mark)
     if kind == "deaf":
-        Path(mark).write_text(str(os.getpid()))
+        Path(mark).write_text(str(os.getpid()), encoding="utf-8")
         ctypes.CDLL(None).sleep(600)
     if kind == "bug":
         return 1 / 0

@@ -44,13 +44,13 @@ def user_folder(tmp_path_factory, checkpoint, rotated_checkpoint):
         "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [5, 5, 30, 30]}],
         "categories": [{"id": i, "name": f"class {i}"} for i in (1, 2, 3)],
     }
-    (folder / "instances.json").write_text(json.dumps(document))
+    (folder / "instances.json").write_text(json.dumps(document), encoding="utf-8")
     (folder / "turned.pth").write_bytes(rotated_checkpoint.read_bytes())
     document["annotations"][0]["bbox"] = [5, 5, 30, 30, 0.3]
     for name in ("turned.json", "opencv.json"):
-        (folder / name).write_text(json.dumps(document))
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
     (folder / "labelTxt").mkdir()
-    (folder / "labelTxt" / "1.txt").write_text("5 5 34 5 34 34 5 34 ship 0\n")
+    (folder / "labelTxt" / "1.txt").write_text("5 5 34 5 34 34 5 34 ship 0\n", encoding="utf-8")
     return folder
 
 

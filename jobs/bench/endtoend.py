@@ -54,7 +54,7 @@ def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -
 
 def coco_sizes() -> list[tuple[int, int]]:
     """Return (width, height) of the COCO API's 100 example images."""
-    images = json.loads(SIZES_FILE.read_text())["images"]
+    images = json.loads(SIZES_FILE.read_text(encoding="utf-8"))["images"]
     return [(image["width"], image["height"]) for image in images]
 
 
@@ -99,7 +99,7 @@ def odtk_run(folder: Path, name: str, count: int, batch: int) -> float:
     detect_files(scheme, paths[: 2 * batch], batch, PREP.resize, PREP.max_size)
     started = time.perf_counter()
     rows = detect_files(scheme, paths[:count], batch, PREP.resize, PREP.max_size)
-    (folder / "odtk.json").write_text(json.dumps({"annotations": rows}))
+    (folder / "odtk.json").write_text(json.dumps({"annotations": rows}), encoding="utf-8")
     return count / (time.perf_counter() - started)
 
 

@@ -122,7 +122,7 @@ def time_run(case: Case) -> Times:
     started = time.time()
     _run(command, os.environ | caches)
     end = time.time()
-    found = json.loads(trace.read_text())
+    found = json.loads(trace.read_text(encoding="utf-8"))
     before = found["otherData"]["begun"] - started
     times: Times = {}
     for event in found["traceEvents"]:

@@ -138,13 +138,13 @@ class TracedRun:
 
 def read_trace(path: Path, batch: int) -> WorkerTrace:
     """Read one worker's trace."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     spans = sorted(tuple(line[2:4]) for line in lines)
     gaps = [max(0.0, b[0] - a[1]) for a, b in itertools.pairwise(spans)]
     longest = [f"{gaps[i]:.0f} ms at {i}" for i in np.argsort(gaps)[::-1][:4]]
     whole = spans[-1][1] - spans[0][0]
     return WorkerTrace(
-        start=json.loads(path.with_suffix(".start").read_text()),
+        start=json.loads(path.with_suffix(".start").read_text(encoding="utf-8")),
         first_read=lines[0][0],
         first_done=min(line[1] for line in lines),
         seconds=whole / 1e3,

@@ -92,7 +92,7 @@ def main(data: str, output: str, seed: int) -> None:
     names = [f"{stem}.png" for stem in STEMS]
     photographs = read_photographs(Path(data) / "trees.json", Path(data) / "photos", names)
     content = write(photographs, Path(output) / "tiles", seed)
-    (Path(output) / "tiles.json").write_text(json.dumps(content))
+    (Path(output) / "tiles.json").write_text(json.dumps(content), encoding="utf-8")
     click.echo(f"{len(content['images'])} pictures with {len(content['annotations'])} boxes")
 
 

@@ -66,7 +66,7 @@ def main(data: str, output: str, images: int, seed: int) -> None:
         for index in range(images)
     )
     content = coco_content(scenes, folder)
-    (Path(output) / "scenes.json").write_text(json.dumps(content))
+    (Path(output) / "scenes.json").write_text(json.dumps(content), encoding="utf-8")
     click.echo(f"{images} pictures with {len(content['annotations'])} boxes")
 
 

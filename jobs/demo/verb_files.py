@@ -50,7 +50,7 @@ def write_files(wheel: Path, folder: Path) -> None:
     content = coco_file(folder, {f"{stem}.jpg": boxes[f"{stem}.png"] for stem in STEMS})
     images = [image | {"license": LICENSE["id"]} for image in content["images"]]
     content |= {"info": INFO, "licenses": [LICENSE], "images": images}
-    (folder / "trees.json").write_text(as_lines(content))
+    (folder / "trees.json").write_text(as_lines(content), encoding="utf-8")
 
 
 def as_lines(content: dict[str, Any]) -> str:

@@ -73,4 +73,6 @@ def _text(raw: _Dropping) -> io.TextIOWrapper:
     """Open it for text; what its encoding lacks is written as escapes."""
     buffered = io.BufferedWriter(raw)
     lines = raw.fileno() == 2 or raw.isatty()
-    return io.TextIOWrapper(buffered, errors="backslashreplace", line_buffering=lines)
+    return io.TextIOWrapper(
+        buffered, encoding="locale", errors="backslashreplace", line_buffering=lines
+    )

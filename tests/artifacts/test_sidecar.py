@@ -26,7 +26,7 @@ def sidecars(tmp_path):
             capabilities=(), plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan),
         )  # fmt: skip
         (tmp_path / f"{name}.plan").write_bytes(plan)
-        (tmp_path / f"{name}.plan.json").write_text(found[name].to_json())
+        (tmp_path / f"{name}.plan.json").write_text(found[name].to_json(), encoding="utf-8")
     return found
 
 
@@ -61,7 +61,7 @@ def test_a_plan_that_was_cut_off_is_refused(tmp_path, sidecars):
 
 def test_an_edited_sidecar_is_refused(tmp_path, sidecars):
     beside = tmp_path / "small.plan.json"
-    beside.write_text(beside.read_text().replace("H100", "A100"))
+    beside.write_text(beside.read_text(encoding="utf-8").replace("H100", "A100"), encoding="utf-8")
     with pytest.raises(UsageError, match="is damaged"):
         read_sidecar(str(tmp_path / "small.plan"))
 
@@ -85,7 +85,9 @@ def test_an_edited_sidecar_is_refused(tmp_path, sidecars):
 )
 def test_what_a_sidecar_cannot_say_is_named(tmp_path, sidecars, changes, message):
     beside = tmp_path / "small.plan.json"
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | changes))
+    beside.write_text(
+        json.dumps(json.loads(beside.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
     with pytest.raises(UsageError, match=message):
         read_sidecar(str(tmp_path / "small.plan"))
 
@@ -100,5 +102,5 @@ def test_other_texts_are_refused(tmp_path, sidecars, text):
 def test_numbers_stay_as_they_were_written(tmp_path, sidecars):
     """A program may give 0 where a float is declared: the sidecar's hash is of that text."""
     about = replace(sidecars["small"], model=replace(ABOUT, post=replace(ABOUT.post, threshold=0)))
-    (tmp_path / "small.plan.json").write_text(about.to_json())
+    (tmp_path / "small.plan.json").write_text(about.to_json(), encoding="utf-8")
     assert read_sidecar(str(tmp_path / "small.plan")).identity == about.identity

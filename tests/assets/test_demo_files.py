@@ -12,7 +12,9 @@ import odtk_ray.assets
 
 ASSETS = Path(odtk_ray.assets.__file__).parent
 ROWS = re.findall(
-    r"^\| `(\S+)` \| ([\d,]+) \| `(\w{64})` \|$", (ASSETS / "README.md").read_text(), re.M
+    r"^\| `(\S+)` \| ([\d,]+) \| `(\w{64})` \|$",
+    (ASSETS / "README.md").read_text(encoding="utf-8"),
+    re.M,
 )
 
 
@@ -50,10 +52,10 @@ def test_annotations_are_those_of_the_photographs():
 
 
 def test_annotations_name_their_licences():
-    document = json.loads((ASSETS / "trees.json").read_text())
+    document = json.loads((ASSETS / "trees.json").read_text(encoding="utf-8"))
     licences = {entry["id"]: entry["url"] for entry in document["licenses"]}
     assert {licences[image["license"]] for image in document["images"]} == {
         "https://creativecommons.org/publicdomain/zero/1.0/"
     }
     assert "NEON" in document["info"]["contributor"]
-    assert "Copyright (c) 2019, Ben Weinstein" in (ASSETS / "README.md").read_text()
+    assert "Copyright (c) 2019, Ben Weinstein" in (ASSETS / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ def terminal():
     seen = bytearray()
     reader = threading.Thread(target=_read, args=(master, seen))
     reader.start()
-    with open(slave, "w") as file:
+    with open(slave, "w", encoding="utf-8") as file:
         yield file, seen
     reader.join()
     os.close(master)

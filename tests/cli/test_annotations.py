@@ -54,7 +54,7 @@ def rotated_file(path, **changes):
         "categories": [{"id": 3, "name": "ship"}, {"id": 4, "name": "storage tank"}],
         "annotations": annotations,
     }
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(document), encoding="utf-8")
     return document
 
 
@@ -173,8 +173,8 @@ def test_pictures_that_a_run_would_refuse_are_wrong(folder, name, words):
     document["images"][1]["file_name"] = name
     # Two on the picture that is wrong: images are counted, not annotations.
     document["annotations"].append(document["annotations"][1] | {"id": 20})
-    (folder / "a.json").write_text(json.dumps(document))
-    (folder / "note.png").write_text("text")
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "note.png").write_text("text", encoding="utf-8")
     (folder / "link.png").symlink_to("/etc/hostname")
     outcome = doctor(folder)
     assert outcome.exit_code == 1, outcome.output
@@ -196,7 +196,7 @@ def test_entries_that_are_no_objects_are_wrong(folder):
     document = rotated_file(folder / "a.json")
     document["images"].append("2.png")
     document["annotations"] += [None, 3]
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
     outcome = doctor(folder)
     assert outcome.exit_code == 1
     assert 'entry is not an object: 3 entries, the first is "2.png" in `images`' in outcome.stdout
@@ -220,7 +220,7 @@ def test_pictures_that_are_too_large_to_be_decoded_are_read_around_the_box(folde
     box = [10_000, 10_000, 100, 100, 0.5]
     outline = [corners(np.array([box])).ravel().tolist()]
     document["annotations"][0] |= {"bbox": box, "segmentation": outline}
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
     outcome = doctor(folder)
     assert outcome.exit_code == 0, outcome.output
     tile = np.asarray(Image.open(folder / "sheet.png"))[:360, :360]
@@ -272,7 +272,7 @@ def test_a_sheet_replaces_no_input_and_has_a_place(folder, sheet, words):
 )
 def test_files_that_cannot_be_examined(folder, text, words):
     if text is not None:
-        (folder / "a.json").write_text(text)
+        (folder / "a.json").write_text(text, encoding="utf-8")
     outcome = doctor(folder)
     assert outcome.exit_code == 2
     assert words in outcome.stderr
@@ -317,7 +317,7 @@ def test_whatever_a_file_holds_is_a_finding_and_no_failure(folder, rotated, data
             document[name][1][key] = data.draw(fields[key], label=key)
         if data.draw(st.integers(0, 9)) == 9:
             document[name][data.draw(st.integers(0, 1))] = data.draw(VALUES)
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
     path = str(folder / "a.json")
     with warnings.catch_warnings(), contextlib.suppress(UsageError):
         warnings.simplefilter("error")
@@ -366,7 +366,7 @@ def same_shapes(one, other, error):
 def test_to_dota_and_back(folder):
     before = rotated_file(folder / "a.json", iscrowd=1)
     assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
-    lines = (folder / "labels" / "1.txt").read_text().splitlines()
+    lines = (folder / "labels" / "1.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1
     *numbers, name, difficult = lines[0].split()
     assert (name, difficult) == ("storage-tank", "1")
@@ -379,7 +379,7 @@ def test_to_dota_and_back(folder):
     outcome = run("convert", folder / "labels", folder / "b.json", "--images", folder)
     assert outcome.exit_code == 0, outcome.output
     assert "2 images, 3 annotations" in outcome.stdout
-    after = json.loads((folder / "b.json").read_text())
+    after = json.loads((folder / "b.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in after["images"]] == ["0.png", "1.png"]
     assert after["images"][0]["width"] == 120
     assert [c["name"] for c in after["categories"]] == ["ship", "storage-tank"]
@@ -392,11 +392,11 @@ def test_headers_difficult_and_shapes_that_are_no_rectangles(folder):
     labels = folder / "labels"
     labels.mkdir()
     (labels / "0.txt").write_text(
-        "imagesource:GoogleEarth\ngsd:0.146\n\n10 10 50 12 48 30 9 28 plane\n"
+        "imagesource:GoogleEarth\ngsd:0.146\n\n10 10 50 12 48 30 9 28 plane\n", encoding="utf-8"
     )
-    (labels / "1.txt").write_text("")
+    (labels / "1.txt").write_text("", encoding="utf-8")
     assert run("convert", labels, folder / "b.json", "--images", folder).exit_code == 0
-    document = json.loads((folder / "b.json").read_text())
+    document = json.loads((folder / "b.json").read_text(encoding="utf-8"))
     (entry,) = document["annotations"]
     assert entry["segmentation"] == [[10, 10, 50, 12, 48, 30, 9, 28]]
     quad = shapely.Polygon(np.reshape(entry["segmentation"][0], (-1, 2)))
@@ -410,13 +410,13 @@ def test_detections_become_a_file_for_each_class(folder):
     document = rotated_file(folder / "a.json")
     for n, entry in enumerate(document["annotations"]):
         entry["score"] = 0.5 + n / 8
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
     assert run("convert", folder / "a.json", folder / "found").exit_code == 0
     assert sorted(p.name for p in (folder / "found").iterdir()) == [
         "Task1_ship.txt",
         "Task1_storage-tank.txt",
     ]
-    first, second = (folder / "found" / "Task1_ship.txt").read_text().splitlines()
+    first, second = (folder / "found" / "Task1_ship.txt").read_text(encoding="utf-8").splitlines()
     assert first.split()[:2] == ["0", "0.5"]
     assert second.split()[:2] == ["0", "0.75"]
     assert len(first.split()) == 10
@@ -427,16 +427,16 @@ def test_other_angles_and_back(folder, convention):
     before = rotated_file(folder / "a.json")
     there, back = folder / "there.json", folder / "back.json"
     assert run("convert", folder / "a.json", there, "--to", convention).exit_code == 0
-    middle = json.loads(there.read_text())["annotations"]
+    middle = json.loads(there.read_text(encoding="utf-8"))["annotations"]
     centre = np.array(middle[0]["bbox"][:2])
     np.testing.assert_allclose(centre, [30 + 20, 20 + 5])
     theta = middle[0]["bbox"][4]
     assert (math.radians(theta) if convention == "opencv" else theta) == pytest.approx(0.5)
     for entry in middle:
         del entry["segmentation"]
-    there.write_text(json.dumps(before | {"annotations": middle}))
+    there.write_text(json.dumps(before | {"annotations": middle}), encoding="utf-8")
     assert run("convert", there, back, "--from", convention).exit_code == 0
-    same_shapes(before, json.loads(back.read_text()), 1e-6)
+    same_shapes(before, json.loads(back.read_text(encoding="utf-8")), 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ def test_what_cannot_be_converted(folder, monkeypatch, source, target, words):
     for name, files in {"labels": {}, "bad": {"0": "\n1 2 3\n"}, "lost": {"x": ""}}.items():
         (folder / name).mkdir()
         for stem, text in files.items():
-            (folder / name / f"{stem}.txt").write_text(text)
+            (folder / name / f"{stem}.txt").write_text(text, encoding="utf-8")
     rotated_file(folder / "a.json")
     rotated_file(folder / "boxless.json", bbox=[1, 2], segmentation=None)
     outcome = run("convert", source, target)
@@ -472,7 +472,7 @@ def test_two_images_of_one_name_are_not_merged(folder, names):
     document = rotated_file(folder / "a.json")
     for entry, name in zip(document["images"], names, strict=True):
         entry["file_name"] = name
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
     outcome = run("convert", folder / "a.json", folder / "labels")
     assert outcome.exit_code == 2, outcome.output
     assert f"{names[0]} and {names[1]} would have the same name in DOTA" in outcome.stderr
@@ -493,11 +493,14 @@ SQUARE = "10 10 50 10 50 30 10 30"
 def test_only_images_are_images_of_labels(folder):
     labels = labels_of(folder, f"{SQUARE} plane\n")
     for name in ("0.json", "0.xml", "0.zzz"):
-        (folder / name).write_text("no image")
+        (folder / name).write_text("no image", encoding="utf-8")
     (folder / "0.tif").mkdir()
     outcome = run("convert", labels, folder / "b.json", "--images", folder)
     assert outcome.exit_code == 0, outcome.output
-    assert json.loads((folder / "b.json").read_text())["images"][0]["file_name"] == "0.png"
+    assert (
+        json.loads((folder / "b.json").read_text(encoding="utf-8"))["images"][0]["file_name"]
+        == "0.png"
+    )
     picture(0, 60, 50).save(folder / "0.JPG")
     outcome = run("convert", labels, folder / "b.json", "--images", folder)
     assert outcome.exit_code == 2, outcome.output
@@ -540,11 +543,11 @@ def test_bbox_and_segmentation_complete_each_other(folder, changes, note):
     outcome = run("convert", folder / "a.json", folder / "b.json")
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stdout.splitlines()[1:] == ([note] if note else [])
-    after = json.loads((folder / "b.json").read_text())
+    after = json.loads((folder / "b.json").read_text(encoding="utf-8"))
     same_shapes(before, after, 1e-6)
     assert all(type(v) is float for a in after["annotations"] for v in a["segmentation"][0])
     assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
-    *numbers, _, _ = (folder / "labels" / "1.txt").read_text().split()
+    *numbers, _, _ = (folder / "labels" / "1.txt").read_text(encoding="utf-8").split()
     given = shapely.Polygon(np.reshape(np.array(numbers, float), (4, 2)))
     assert given.symmetric_difference(shapes(before)[1]).area < 0.1
 
@@ -552,7 +555,7 @@ def test_bbox_and_segmentation_complete_each_other(folder, changes, note):
 def test_an_upright_box_without_an_outline_stays(folder):
     rotated_file(folder / "a.json", bbox=BOX, segmentation=None)
     assert run("convert", folder / "a.json", folder / "b.json").exit_code == 0
-    entry = json.loads((folder / "b.json").read_text())["annotations"][1]
+    entry = json.loads((folder / "b.json").read_text(encoding="utf-8"))["annotations"][1]
     assert entry["bbox"] == [*BOX, 0]
     assert entry["segmentation"] == corners(np.array([[*BOX, 0]])).reshape(1, 8).tolist()
 
@@ -578,11 +581,11 @@ def test_annotations_that_no_label_can_have(folder, recwarn, changes, words):
 
 def test_ids_take_the_place_of_categories_that_a_file_has_not(folder):
     document = rotated_file(folder / "a.json")
-    (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
+    (folder / "a.json").write_text(json.dumps(document | {"categories": []}), encoding="utf-8")
     assert run("convert", folder / "a.json", folder / "labels").exit_code == 0
-    assert (folder / "labels" / "1.txt").read_text().split()[8] == "4"
+    assert (folder / "labels" / "1.txt").read_text(encoding="utf-8").split()[8] == "4"
     document["annotations"][1]["category_id"] = "storage\ttank"
-    (folder / "a.json").write_text(json.dumps(document | {"categories": []}))
+    (folder / "a.json").write_text(json.dumps(document | {"categories": []}), encoding="utf-8")
     outcome = run("convert", folder / "a.json", folder / "again")
     assert "cannot be a class in DOTA" in outcome.stderr
 
@@ -612,7 +615,7 @@ def test_boxes_of_less_than_a_pixel_can_be_read_back(folder, convention, sides):
     assert run("convert", folder / "a.json", there, "--to", convention).exit_code == 0
     outcome = run("convert", there, back, "--from", convention)
     assert outcome.exit_code == 0, outcome.output
-    entry = json.loads(back.read_text())["annotations"][1]
+    entry = json.loads(back.read_text(encoding="utf-8"))["annotations"][1]
     assert sorted(entry["bbox"][2:4]) == pytest.approx(sorted(abs(v - 1) + 1 for v in sides))
     outlines = corners(np.array([entry["bbox"], [60, 50, *sides, 0.3]]))
     one, other = ({tuple(p) for p in outline.round(6).tolist()} for outline in outlines)
@@ -626,7 +629,7 @@ def changed(folder, change, *, scores=(0.5, 0.5, 0.5)):
         if score is not None:
             entry["score"] = score
     change(document)
-    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "a.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def naming(table, **values):
@@ -670,7 +673,7 @@ def test_labels_may_have_what_results_may_not(folder):
     picture(1, 120, 100).save(folder / "my photo.png")
     assert run("convert", folder / "a.json", folder / "new").exit_code == 0
     assert run("convert", folder / "new", folder / "b.json", "--images", folder).exit_code == 0
-    after = json.loads((folder / "b.json").read_text())
+    after = json.loads((folder / "b.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in after["images"]] == ["0.png", "my photo.png"]
     assert [category["name"] for category in after["categories"]] == ["ship", "ship/tank"]
 
@@ -687,11 +690,11 @@ def test_detections_and_labels_are_not_mixed(folder, scores):
 @pytest.mark.parametrize("target", ["b.json", "new"])
 def test_a_list_of_results_is_no_source(folder, target):
     results = folder / "found.results.json"
-    results.write_text(json.dumps(rotated_file(folder / "a.json")["annotations"]))
+    results.write_text(json.dumps(rotated_file(folder / "a.json")["annotations"]), encoding="utf-8")
     outcome = run("convert", results, folder / target)
     assert outcome.exit_code == 2, outcome.output
     assert "take infer's .json output" in outcome.stderr
-    results.write_text("{")
+    results.write_text("{", encoding="utf-8")
     assert "hint" not in run("convert", results, folder / target).stderr
 
 
@@ -703,9 +706,9 @@ def test_what_else_a_file_has_is_copied(folder):
         "nothing": None,
     }
     document = rotated_file(folder / "a.json")
-    (folder / "a.json").write_text(json.dumps({"version": 3} | document | others))
+    (folder / "a.json").write_text(json.dumps({"version": 3} | document | others), encoding="utf-8")
     assert run("convert", folder / "a.json", folder / "b.json", "--to", "le90").exit_code == 0
-    after = json.loads((folder / "b.json").read_text())
+    after = json.loads((folder / "b.json").read_text(encoding="utf-8"))
     del document["annotations"]
     assert {key: value for key, value in after.items() if key != "annotations"} == (
         {"version": 3} | document | others
@@ -716,7 +719,9 @@ def test_what_else_a_file_has_is_copied(folder):
 @pytest.mark.parametrize("value", [{}, {"id": 1}, 7, None, [7]])
 @pytest.mark.parametrize("target", ["b.json", "new"])
 def test_tables_that_are_no_lists(folder, key, value, target):
-    (folder / "a.json").write_text(json.dumps(rotated_file(folder / "a.json") | {key: value}))
+    (folder / "a.json").write_text(
+        json.dumps(rotated_file(folder / "a.json") | {key: value}), encoding="utf-8"
+    )
     outcome = run("convert", folder / "a.json", folder / target)
     assert outcome.exit_code == 2, outcome.output
     assert f"its `{key}` is not a list of objects" in outcome.stderr

@@ -41,7 +41,7 @@ def infer(checkpoint, tmp_path, *arguments):
 
 
 def failures(tmp_path):
-    lines = (tmp_path / "out.failures.jsonl").read_text().splitlines()
+    lines = (tmp_path / "out.failures.jsonl").read_text(encoding="utf-8").splitlines()
     return {failure["file_name"]: failure["error"] for failure in map(json.loads, lines)}
 
 
@@ -60,7 +60,10 @@ def test_headers_that_claim_anything_are_failed_rows(runs, checkpoint, tmp_path,
     words = ("too large", "damaged", "left out", "file ends before its pixels", "not an image")
     assert not [error for error in failed.values() if not any(word in error for word in words)]
     assert not any("can only be read with --tile" in error for error in failed.values() if tile)
-    assert len(json.loads((tmp_path / "out.json").read_text())["images"]) == len(HEADERS) + 1
+    assert (
+        len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"])
+        == len(HEADERS) + 1
+    )
 
 
 def test_lines_that_name_no_image_are_failed_rows(runs, checkpoint, tmp_path):
@@ -81,7 +84,7 @@ def test_lines_that_name_no_image_are_failed_rows(runs, checkpoint, tmp_path):
         "junk.png": "not an image, or its header is damaged",
     }
     lines = ["nosuch://bucket/x.png", "../" + tmp_path.name + "/good.png", *expected]
-    (tmp_path / "list.txt").write_text("\ufeff" + "\n".join(lines))
+    (tmp_path / "list.txt").write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, "--images", tmp_path / "list.txt")
     assert outcome.exit_code == 3
     assert failures(tmp_path) == expected
@@ -104,7 +107,7 @@ def test_sources_without_an_image_fail_before_anything_starts(
     checkpoint, tmp_path, monkeypatch, source, message
 ):
     monkeypatch.setattr("odtk_ray.run.pipeline.open_workers", None)  # Ray would be started by it
-    (tmp_path / "notes.txt").write_text("Dear all,\nthis is no list.\n")
+    (tmp_path / "notes.txt").write_text("Dear all,\nthis is no list.\n", encoding="utf-8")
     (tmp_path / "utf16.txt").write_text("good.png\n", encoding="utf-16")
     (tmp_path / "model.pth").write_bytes(b"PK\3\4" + bytes(300))
     os.mkfifo(tmp_path / "pipe.png")

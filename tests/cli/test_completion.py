@@ -26,7 +26,9 @@ def folder(tmp_path, monkeypatch):
     for name in ("model.pth", "model.onnx"):
         (tmp_path / name).write_bytes(b"")
     program = tmp_path / "bin" / "odtk-ray"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c {shlex.quote(PROGRAM)} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c {shlex.quote(PROGRAM)} "$@"\n', encoding="utf-8"
+    )
     program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
@@ -111,7 +113,7 @@ def test_bash_itself(folder, words, expected):
 def test_fish_itself(folder):
     script = folder / "home" / ".config" / "fish" / "completions" / "odtk-ray.fish"
     script.parent.mkdir(parents=True)
-    script.write_text(CliRunner().invoke(cli, ["completion", "fish"]).stdout)
+    script.write_text(CliRunner().invoke(cli, ["completion", "fish"]).stdout, encoding="utf-8")
 
     def completed(line):
         command = ["fish", "-c", f"complete --do-complete {shlex.quote(line)}"]

@@ -61,7 +61,7 @@ def test_files_are_those_of_the_package(tmp_path):
 
 def test_what_is_there_stays(tmp_path):
     first = demo(tmp_path)
-    (tmp_path / "detections.json").write_text("of a run")
+    (tmp_path / "detections.json").write_text("of a run", encoding="utf-8")
     before = listing(tmp_path)
     again = demo(tmp_path)
     assert again.exit_code == 0
@@ -114,7 +114,7 @@ def test_a_link_to_the_same_bytes_is_kept(tmp_path):
 
 
 def test_the_folder_of_photographs_is_a_file(tmp_path):
-    (tmp_path / "photographs").write_text("mine")
+    (tmp_path / "photographs").write_text("mine", encoding="utf-8")
     outcome = demo(tmp_path)
     assert outcome.exit_code == 2
     assert outcome.stderr == f"error: cannot write to {tmp_path}/photographs: it is not a folder\n"
@@ -135,13 +135,13 @@ def test_the_folder_of_photographs_is_a_file(tmp_path):
 )
 def test_no_folder_to_write_to(tmp_path, monkeypatch, folder, message):
     monkeypatch.chdir(tmp_path)
-    Path("file").write_text("mine")
+    Path("file").write_text("mine", encoding="utf-8")
     outcome = demo(folder)
     assert outcome.exit_code == 2
     assert outcome.stdout == ""
     assert outcome.stderr.splitlines()[0] == f"error: {message}"
     assert os.listdir() == ["file"]
-    assert Path("file").read_text() == "mine"
+    assert Path("file").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -196,11 +196,11 @@ def test_the_printed_line_finds_trees(runs, tmp_path, monkeypatch, folder):
     assert program == "odtk-ray"
     outcome = run(*arguments, "--threads-per-worker", "1")
     assert outcome.exit_code == 0, outcome.output
-    figures = json.loads(Path(folder, "detections.metrics.json").read_text())
+    figures = json.loads(Path(folder, "detections.metrics.json").read_text(encoding="utf-8"))
     # docs/demo_model.md: AP50 of 0.383 on these JPEGs, 0.404 on the PNGs that they were made of.
     # At --resize 400 it has 0.26 or less on each.
     assert figures["stats"]["AP50"] == pytest.approx(0.383, abs=0.03)
-    found = json.loads(Path(folder, "detections.json").read_text())["annotations"]
+    found = json.loads(Path(folder, "detections.json").read_text(encoding="utf-8"))["annotations"]
     good = {image: 0 for image in (1, 2)}
     for entry in found:
         good[entry["image_id"]] += entry["score"] >= 0.3

@@ -142,7 +142,7 @@ def test_info_of_an_exported_model(ended):
 
 
 def detected(path):
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     return sorted(
         (row["image_id"], row["category_id"], *np.round(row["bbox"], 1), round(row["score"], 3))
         for row in document["annotations"]
@@ -239,9 +239,9 @@ def test_rotated_models_run_like_their_checkpoint(
         outcome = odtk_ray("infer", *arguments, *common, "--output", folder / "d.json")
         assert outcome.exit_code == 0, outcome.output
         assert "the same by exact polygons, without pixels:" in outcome.stdout
-        metrics = json.loads((folder / "d.metrics.json").read_text())
+        metrics = json.loads((folder / "d.metrics.json").read_text(encoding="utf-8"))
         figures[name] = [*metrics["stats"].values(), *metrics["exact"]["stats"].values()]
-        found = json.loads((folder / "d.json").read_text())["annotations"]
+        found = json.loads((folder / "d.json").read_text(encoding="utf-8"))["annotations"]
         for row in found:
             outline = corners(np.array([row["bbox"]])).ravel().tolist()
             assert row["segmentation"] == [outline]
@@ -264,7 +264,7 @@ def test_angles_are_compared_as_asked(runs, turned, photos, tmp_path):
         outcome = odtk_ray("infer", turned[0] / "raw.onnx", *common, "--rotated-nms", kind,
                            "--output", tmp_path / "d.json")  # fmt: skip
         assert outcome.exit_code == 0, outcome.output
-        found[kind] = json.loads((tmp_path / "d.json").read_text())["annotations"]
+        found[kind] = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))["annotations"]
     assert found["own"] != found["odtk"]
     outcome = odtk_ray("infer", turned[0] / "ended.onnx", "--images", photos,
                        "--rotated-nms", "odtk")  # fmt: skip

@@ -28,7 +28,7 @@ def given(tmp_path):
             ],
         }
         path = tmp_path / "in" / "a.json"
-        path.write_text(json.dumps(document))
+        path.write_text(json.dumps(document), encoding="utf-8")
         return "--images", tmp_path / "in", "--annotations", path
 
     return flags
@@ -39,14 +39,19 @@ def test_ids_of_any_length(runs, checkpoint, given, tmp_path, number):
     table = tmp_path / "out.parquet"
     outcome = infer(checkpoint, tmp_path, *given(number, number), "--output", table)
     assert outcome.exit_code == 0, outcome.stderr
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert {row["image_id"] for row in document["annotations"]} == {number}
     assert document["images"][0]["id"] == document["categories"][0]["id"] == number
     fits = number < 2**63
     wanted = {int(number) if fits else str(number)}
     assert set(pq.read_table(table)["image_id"].to_pylist()) == wanted
     assert wanted <= set(pq.read_table(table)["category_id"].to_pylist())
-    assert json.loads((tmp_path / "out.metrics.json").read_text())["classes"][0]["boxes"] == 1
+    assert (
+        json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))["classes"][0][
+            "boxes"
+        ]
+        == 1
+    )
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
@@ -63,5 +68,5 @@ def test_half_characters_in_json_and_on_the_screen(runs, checkpoint, given, tmp_
     outcome = infer(checkpoint, tmp_path, *given(image=HALF, name=HALF))
     assert outcome.exit_code == 0, outcome.stderr
     assert "tree\\ud800" in outcome.stdout
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert document["categories"][0]["name"] == document["images"][0]["id"] == HALF

@@ -49,10 +49,10 @@ def few(tmp_path):
 
 
 def test_folder_without_annotations(runs, checkpoint, few, tmp_path):
-    (few / "notes.md").write_text("no image")
+    (few / "notes.md").write_text("no image", encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, "--images", few)
     assert outcome.exit_code == 0
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in document["images"]] == ["0.jpg", "1.jpg", "2.jpg"]
     assert {row["category_id"] for row in document["annotations"]} <= {0, 1, 2}
     assert "categories" not in document
@@ -95,13 +95,13 @@ def test_annotations_give_the_figures_of_pycocotools(
     twelve = capsys.readouterr().out.splitlines()
     assert outcome.stdout.splitlines()[:12] == twelve
     assert "class" in outcome.stdout.splitlines()[13]
-    metrics = json.loads((tmp_path / "out.metrics.json").read_text())
+    metrics = json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert [row["name"] for row in metrics["classes"]] == ["nine", "five", "seven"]
     assert metrics["images_left_out"] == 0
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert {row["category_id"] for row in document["annotations"]} <= {9, 5, 7}
-    assert document["images"] == json.loads(annotations.read_text())["images"]
+    assert document["images"] == json.loads(annotations.read_text(encoding="utf-8"))["images"]
     assert "in the order of the file: 0 = 9 nine, 1 = 5 five, 2 = 7 seven" in outcome.stderr
 
 
@@ -122,8 +122,10 @@ def test_nothing_detected_is_written_and_scored(runs, checkpoint, photos, annota
         checkpoint, tmp_path, "--images", photos, "--annotations", annotations, "--threshold", "1"
     )
     assert outcome.exit_code == 0
-    assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
-    assert json.loads((tmp_path / "out.metrics.json").read_text())["stats"]["AP"] == 0
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"] == []
+    assert (
+        json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))["stats"]["AP"] == 0
+    )
 
 
 def test_batch_is_shared_and_its_remainder_is_said(runs, checkpoint, few, tmp_path):
@@ -167,10 +169,10 @@ def test_a_good_run_says_nothing_but_our_own_lines(checkpoint, few, tmp_path):
 @pytest.mark.parametrize("source", ["few/*.jpg", "few/list.txt", "file://{}/few", "few/1.jpg"])
 def test_kinds_of_sources(runs, checkpoint, few, tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
-    (few / "list.txt").write_text("0.jpg\n2.jpg\n")
+    (few / "list.txt").write_text("0.jpg\n2.jpg\n", encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, "--images", source.format(tmp_path))
     assert outcome.exit_code == 0
-    images = json.loads((tmp_path / "out.json").read_text())["images"]
+    images = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]
     expected = {"few/list.txt": ["0.jpg", "2.jpg"], "few/1.jpg": ["1.jpg"]}
     everything = ["0.jpg", "1.jpg", "2.jpg"]
     assert [image["file_name"] for image in images] == expected.get(source, everything)
@@ -181,7 +183,7 @@ def test_kinds_of_sources(runs, checkpoint, few, tmp_path, monkeypatch, source):
 
 def bad_files(folder):
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.png").write_text("this is no picture")
+    (folder / "text.png").write_text("this is no picture", encoding="utf-8")
     buffer = io.BytesIO()
     picture(1, 200, 200).save(buffer, "JPEG")
     (folder / "truncated.jpg").write_bytes(buffer.getvalue()[:-600])
@@ -195,7 +197,10 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(runs, checkpoint, few
     bad_files(few)
     outcome = infer(checkpoint, tmp_path, "--images", few, "--resize", "800", "--max-size", "1333")
     assert outcome.exit_code == 3
-    failures = [json.loads(x) for x in (tmp_path / "out.failures.jsonl").read_text().splitlines()]
+    failures = [
+        json.loads(x)
+        for x in (tmp_path / "out.failures.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert {f["file_name"]: f["error"] for f in failures} == {
         "bomb.png": "too large: 15000x15000 is more than the limit of 178000000 pixels "
         "(--max-pixels; --tile reads TIFFs of any size)",
@@ -209,7 +214,7 @@ def test_bad_pictures_are_failed_rows_and_the_rest_is_done(runs, checkpoint, few
     assert "10 images" in outcome.stdout
     assert "5 failed" in outcome.stdout
     assert "warning: 5 images failed, first bomb.png: too large: 15000x15000" in outcome.stderr
-    document = json.loads((tmp_path / "out.json").read_text())
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert len(document["images"]) == 10
     # At the small size the 20,000x50 picture becomes too narrow as well: six failures.
     assert infer(checkpoint, tmp_path, "--images", few, "--max-failures", "6").exit_code == 0
@@ -231,27 +236,29 @@ def test_a_ground_truth_that_is_mended_is_scored_without_detecting_again(
     ray_session, checkpoint, photos, annotations, tmp_path
 ):
     """What is wrong with the annotations shows when the detections are there: they are kept."""
-    truth = json.loads(annotations.read_text())
+    truth = json.loads(annotations.read_text(encoding="utf-8"))
     last = truth.pop("annotations")  # planning passes over it unparsed
     broken = tmp_path / "truth.json"
     whole = json.dumps(truth)[:-1] + f', "annotations": {json.dumps(last)}' + "}"
-    broken.write_text(whole.replace('"bbox": [', '"bbox": [nothing, ', 1))
+    broken.write_text(whole.replace('"bbox": [', '"bbox": [nothing, ', 1), encoding="utf-8")
     given = ("--images", photos, "--annotations", broken)
     outcome = infer(checkpoint, tmp_path, *given)
     assert outcome.exit_code == 1
     assert "continue with --resume" in outcome.stderr
     detections = (tmp_path / "out.json").read_bytes()
     assert not (tmp_path / "out.metrics.json").exists()
-    broken.write_text(whole)
+    broken.write_text(whole, encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, *given, "--resume")
     assert outcome.exit_code == 0, outcome.stderr
     assert "truth.json has changed: it is scored as it is now" in outcome.stderr
     assert (tmp_path / "out.json").read_bytes() == detections
-    assert json.loads((tmp_path / "out.metrics.json").read_text())["images"] == len(truth["images"])
-    broken.write_text(whole.replace('"file_name": "', '"file_name": "./', 1))
+    assert json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))["images"] == len(
+        truth["images"]
+    )
+    broken.write_text(whole.replace('"file_name": "', '"file_name": "./', 1), encoding="utf-8")
     again = ("--keep-run", "--output", tmp_path / "again.json")
     assert infer(checkpoint, tmp_path, *given, *again).exit_code == 0
-    broken.write_text(whole)
+    broken.write_text(whole, encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, *given, *again, "--resume")
     assert "annotations differs" in outcome.stderr  # the images are others
 
@@ -268,7 +275,7 @@ def test_failed_and_missing_images_are_left_out_of_the_figures(
         ],
         "categories": [{"id": i, "name": str(i)} for i in (1, 2, 3)],
     }
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     given = ("--images", few, "--annotations", tmp_path / "a.json")
     refused = infer(checkpoint, tmp_path, *given)
     assert refused.exit_code == 2
@@ -278,7 +285,7 @@ def test_failed_and_missing_images_are_left_out_of_the_figures(
     outcome = infer(checkpoint, Path(), *given, "--allow-missing")
     assert outcome.exit_code == 3
     assert outcome.stdout.splitlines()[-1] == "wrote out.json, out.failures.jsonl, out.metrics.json"
-    metrics = json.loads((tmp_path / "out.metrics.json").read_text())
+    metrics = json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))
     assert metrics["images"] == 1
     assert metrics["images_failed"] == 1
     assert metrics["images_missing"] == 1
@@ -293,7 +300,7 @@ def test_turned_pictures_are_noticed(runs, checkpoint, tmp_path):
     exif[0x0112] = 6  # stored on its side: rotate by 90 degrees to see it upright
     picture(5, 80, 60).save(folder / "a.jpg", exif=exif)
     document = {"images": [{"id": 1, "file_name": "a.jpg", "width": 60, "height": 80}]}
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     given = ("--images", folder, "--annotations", tmp_path / "a.json")
     ignored = infer(checkpoint, tmp_path, *given)
     assert "(orientation 6, width and height are swapped in the annotation file)" in ignored.stderr
@@ -375,7 +382,7 @@ def test_unusable_checkpoints(checkpoint, few, tmp_path, monkeypatch, kind, word
 def test_wrong_usage(checkpoint, few, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "void").mkdir()
-    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
     outcome = run("infer", checkpoint, "--images", "few", *arguments)
     assert outcome.exit_code == 2
     assert outcome.stderr.startswith("error: ")
@@ -402,9 +409,9 @@ CATEGORIES = [{"id": i, "name": f"class {i}"} for i in (4, 5, 6)]
 )
 def test_unusable_annotations(checkpoint, few, tmp_path, monkeypatch, document, words):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "few.pth").write_text("outside")
+    (tmp_path / "few.pth").write_text("outside", encoding="utf-8")
     (few / "link.jpg").symlink_to(tmp_path / "few.pth")
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     outcome = infer(checkpoint, tmp_path, "--images", few, "--annotations", "a.json")
     assert outcome.exit_code == 2
     assert words in outcome.stderr
@@ -450,14 +457,14 @@ def test_a_full_disk_loses_nothing(runs, checkpoint, photos, annotations, tmp_pa
     if mounted.returncode:
         pytest.skip("this container may not mount")
     try:
-        (small / "out.json").write_text("of an earlier run")
+        (small / "out.json").write_text("of an earlier run", encoding="utf-8")
         given = ("--images", photos, "--run-dir", tmp_path / "run")
         outcome = run("infer", checkpoint, *SMALL, *given, "--output", small / "out.json")
         assert outcome.exit_code == 1
         assert "No space left on device" in outcome.stderr
         assert "--resume" in outcome.stderr
         assert os.listdir(small) == ["out.json"]
-        assert (small / "out.json").read_text() == "of an earlier run"
+        assert (small / "out.json").read_text(encoding="utf-8") == "of an earlier run"
         # The run folder itself on a full disk: nothing is planned, nothing half-planned stays.
         with contextlib.suppress(OSError), open(small / "filler", "wb", buffering=0) as filler:
             while True:
@@ -470,7 +477,7 @@ def test_a_full_disk_loses_nothing(runs, checkpoint, photos, annotations, tmp_pa
         subprocess.run(["/bin/mount", "-o", "remount,size=64m", str(small)], check=True)
         again = run("infer", checkpoint, *SMALL, *given, "--output", small / "out.json", "--resume")
         assert again.exit_code == 0
-        assert len(json.loads((small / "out.json").read_text())["images"]) == 26
+        assert len(json.loads((small / "out.json").read_text(encoding="utf-8"))["images"]) == 26
     finally:
         subprocess.run(["/bin/umount", str(small)], check=True)
 

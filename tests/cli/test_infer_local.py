@@ -59,9 +59,9 @@ def test_a_run_needs_no_ray(checkpoint, few, tmp_path):
         [sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, check=False
     )
     assert done.returncode == 3, done.stderr.decode()
-    assert len(json.loads((tmp_path / "out.json").read_text())["images"]) == 6
+    assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]) == 6
     assert len(list((tmp_path / "drawn").iterdir())) == 5
-    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    events = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     assert any(event["name"] == "shard 0" for event in events)
 
 

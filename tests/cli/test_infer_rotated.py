@@ -30,7 +30,7 @@ def turned(request, rotated_checkpoint, photos, annotations, tmp_path_factory):
     given = ("--images", photos, "--annotations", annotations, "--nms", "0.3")
     with runs_anywhere(request):
         assert infer(rotated_checkpoint, folder, *given).exit_code == 0
-    document = json.loads((folder / "out.json").read_text())
+    document = json.loads((folder / "out.json").read_text(encoding="utf-8"))
     rng, kept = np.random.default_rng(5), []
     for entry in document["annotations"]:
         box = entry["bbox"] + rng.normal(0, [2, 2, 2, 2, 0.1])
@@ -39,7 +39,10 @@ def turned(request, rotated_checkpoint, photos, annotations, tmp_path_factory):
             more = {"id": len(kept) + 1, "area": box[2] * box[3], "iscrowd": 0}
             kept.append(entry | more | {"bbox": box.tolist(), "segmentation": [outline]})
     path = folder / "turned.json"
-    path.write_text(json.dumps(json.loads(annotations.read_text()) | {"annotations": kept}))
+    path.write_text(
+        json.dumps(json.loads(annotations.read_text(encoding="utf-8")) | {"annotations": kept}),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -65,13 +68,13 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
     capsys.readouterr()
     evaluation.summarize()
     assert said.splitlines()[:12] == capsys.readouterr().out.splitlines()
-    metrics = json.loads((folder / "out.metrics.json").read_text())
+    metrics = json.loads((folder / "out.metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["stats"].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert list(metrics["exact"]["stats"]) == list(metrics["stats"])
     # Many boxes reach out of their picture, where masks end and polygons do not.
     assert metrics["exact"]["stats"]["AP50"] > metrics["stats"]["AP50"] > 0.02
     assert "the same by exact polygons, without pixels:" in said
-    document = json.loads((folder / "out.json").read_text())
+    document = json.loads((folder / "out.json").read_text(encoding="utf-8"))
     assert len(document["annotations"]) > 100
     for row in document["annotations"]:
         outline = corners(np.array([row["bbox"]])).ravel().tolist()
@@ -87,8 +90,8 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
 def test_ground_truth_that_lacks_things_is_scored_alike(
     runs, rotated_checkpoint, photos, turned, scored, tmp_path
 ):
-    expected = json.loads((scored[0] / "out.metrics.json").read_text())
-    document = json.loads(turned.read_text())
+    expected = json.loads((scored[0] / "out.metrics.json").read_text(encoding="utf-8"))
+    document = json.loads(turned.read_text(encoding="utf-8"))
     for n, entry in enumerate(document["annotations"]):
         if n % 3 == 0:
             del entry["segmentation"], entry["area"]
@@ -99,10 +102,10 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     far = {"id": 9999, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]}
     document["annotations"].append(document["annotations"][0] | far)
     lacking = tmp_path / "lacking.json"
-    lacking.write_text(json.dumps(document))
+    lacking.write_text(json.dumps(document), encoding="utf-8")
     outcome = infer(rotated_checkpoint, tmp_path, "--images", photos, "--annotations", lacking)
     assert outcome.exit_code == 0
-    found = json.loads((tmp_path / "out.metrics.json").read_text())
+    found = json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))
     assert found == expected
     assert (tmp_path / "out.json").exists()
     assert (
@@ -135,7 +138,9 @@ def test_info_says_that_a_model_is_rotated(rotated_checkpoint):
 def test_odtks_suppression_on_demand(runs, rotated_checkpoint, photos, turned, scored, tmp_path):
     given = ("--images", photos, "--annotations", turned, "--rotated-nms", "odtk")
     assert infer(rotated_checkpoint, tmp_path, *given).exit_code == 0
-    own, odtk = (json.loads((f / "out.json").read_text()) for f in (scored[0], tmp_path))
+    own, odtk = (
+        json.loads((f / "out.json").read_text(encoding="utf-8")) for f in (scored[0], tmp_path)
+    )
     assert own["images"] == odtk["images"]
     assert own["annotations"] != odtk["annotations"]
 

@@ -143,9 +143,9 @@ def test_a_picture_that_fits_into_a_tile_is_detected_as_ever(
     model = rotated_checkpoint if rotated else checkpoint
     given_ = ("--images", photos, "--limit", "6")
     assert infer(model, tmp_path, *given_).exit_code == 0
-    whole = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    whole = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]
     assert infer(model, tmp_path, *given_, "--tile", "200").exit_code == 0
-    tiled = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    tiled = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]
     assert len(whole) == len(tiled) > 20
     for a, b in zip(whole, tiled, strict=True):
         assert (a["image_id"], a["category_id"]) == (b["image_id"], b["category_id"])
@@ -180,10 +180,10 @@ def test_large_tiffs_are_read_by_windows(runs, checkpoint, rotated_checkpoint, t
     outcome = infer(model, tmp_path, *given_, "--max-pixels", "50000", *draw)
     assert outcome.exit_code == 3
     assert sorted(os.listdir(tmp_path / "drawn")) == ["a.tif.png", "c.png"]
-    failures = (tmp_path / "out.failures.jsonl").read_text().splitlines()
+    failures = (tmp_path / "out.failures.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["file_name"] for line in failures] == ["b.png"]
     assert "too large: 400x300" in failures[0]
-    document = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]
     by_windows = [row["bbox"] for row in document if row["image_id"] == 0]
     assert len(by_windows) > 100  # more than one tile may have
     assert max(box[0] for box in by_windows) > 250
@@ -196,7 +196,7 @@ def test_large_tiffs_are_read_by_windows(runs, checkpoint, rotated_checkpoint, t
     assert (np.asarray(drawn) != np.asarray(large.reduce(2))).any(axis=2).mean() > 0.2
     # decoded as a whole, the same picture gives the same detections
     assert infer(model, tmp_path, *given_).exit_code == 0
-    document = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]
     assert [row["bbox"] for row in document if row["image_id"] == 0] == by_windows
     assert [row["bbox"] for row in document if row["image_id"] == 1] == by_windows
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
         for n, name in enumerate(("a.jpg", "b.jpg", "c.png"))
     ]
     document = {"images": images, "categories": [{"id": 1}, {"id": 2}, {"id": 3}]}
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     return made
 
 

@@ -160,7 +160,7 @@ def test_doctor(tmp_path, monkeypatch):
         "annotations": [{"id": EVIL, "image_id": 1, "category_id": EVIL, "bbox": [0, 0, -1, 2]}],
         "categories": [{"id": EVIL, "name": EVIL}, {"id": 2, "name": "x" * 5000}],
     }
-    (tmp_path / "evil\x1b[2J.json").write_text(json.dumps(document))
+    (tmp_path / "evil\x1b[2J.json").write_text(json.dumps(document), encoding="utf-8")
     outcome = CliRunner().invoke(cli, ["doctor", "--annotations", "evil\x1b[2J.json"])
     assert outcome.exit_code == 1
     assert outcome.stdout.startswith(r"evil\x1b[2J.json: 1 image")
@@ -181,7 +181,7 @@ def test_a_run_keeps_the_names_in_its_files(runs, checkpoint, tmp_path, monkeypa
                          "area": 400, "iscrowd": 0}],
         "categories": categories,
     }  # fmt: skip
-    (tmp_path / "truth.json").write_text(json.dumps(document))
+    (tmp_path / "truth.json").write_text(json.dumps(document), encoding="utf-8")
     given = ["infer", checkpoint, "--images", folder, "--annotations", tmp_path / "truth.json"]
     given += ["--resize", "64", "--threads-per-worker", "1", "--output", tmp_path / "out.json"]
     outcome = CliRunner().invoke(cli, list(map(str, given)))
@@ -189,10 +189,10 @@ def test_a_run_keeps_the_names_in_its_files(runs, checkpoint, tmp_path, monkeypa
     assert not obeyed(outcome.stdout + outcome.stderr)
     assert r"first bad\x1b]0;x\x07.png: not an image" in outcome.stderr
     assert max(map(len, outcome.stdout.splitlines())) < 400
-    written = json.loads((tmp_path / "out.json").read_text())
+    written = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in written["images"]] == names
     assert written["categories"] == categories
-    failed = json.loads((tmp_path / "out.failures.jsonl").read_text())
+    failed = json.loads((tmp_path / "out.failures.jsonl").read_text(encoding="utf-8"))
     assert failed["file_name"] == names[1]
 
 

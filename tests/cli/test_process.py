@@ -36,7 +36,7 @@ COMMANDS = pytest.mark.parametrize("line", ["help", "version", "info", "completi
 
 @COMMANDS
 def test_a_full_disk_behind_standard_output_is_said(line):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, FULL)
 
@@ -72,7 +72,7 @@ def test_files_never_get_what_a_closed_stream_was_to_have(tmp_path):
     shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", code]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     subprocess.run(shell, cwd=tmp_path, check=False, env=os.environ | {"PYTHONPATH": path})
-    assert (tmp_path / "file").read_text() == ""
+    assert (tmp_path / "file").read_text(encoding="utf-8") == ""
 
 
 # The command line, which is sent a signal as a module begins to be imported. What it raises there

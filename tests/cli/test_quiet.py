@@ -34,7 +34,7 @@ def photos(tmp_path):
                          "area": 900, "iscrowd": 0}],
         "categories": [{"id": i, "name": f"class {i}"} for i in (1, 2, 3)],
     }  # fmt: skip
-    (tmp_path / "truth.json").write_text(json.dumps(document))
+    (tmp_path / "truth.json").write_text(json.dumps(document), encoding="utf-8")
     return folder
 
 

@@ -54,7 +54,7 @@ def plans(checkpoint, tmp_path_factory):
         build_into(str(folder), about, "t", lambda _, m=machine: m, unable, source)
         keys[gpu] = key_of(about)
     engines = EngineSet.of(read_plan_and_sidecar(str(folder), key) for key in keys.values())
-    (folder / SET_FILE).write_text(engines.to_json())
+    (folder / SET_FILE).write_text(engines.to_json(), encoding="utf-8")
     return folder, keys
 
 
@@ -120,7 +120,7 @@ def by_cpu(head, checkpoint, images, tmp_path_factory):
         fit=SIZE,
     )
     infer(fitted, Quiet(), PixelEngine)
-    return json.loads(Path(fitted.output[0]).read_text())
+    return json.loads(Path(fitted.output[0]).read_text(encoding="utf-8"))
 
 
 def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
@@ -137,7 +137,7 @@ def test_each_gpu_runs_its_own_plan_and_others_are_left_out(
         f"2 GPUs left out: {plans[0]} has no plan for {ADA} with tensorrt_rtx"
     )
     assert f"--gpu-type '{ADA.name}' builds it" in warning
-    assert json.loads(Path(config.output[0]).read_text()) == by_cpu
+    assert json.loads(Path(config.output[0]).read_text(encoding="utf-8")) == by_cpu
 
 
 @pytest.mark.long
@@ -245,7 +245,7 @@ def test_a_run_is_resumed_with_the_same_set_only(
     smaller = tmp_path / "engines"
     smaller.mkdir()
     about = read_plan_and_sidecar(str(plans[0]), plans[1][H100])
-    (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json())
+    (smaller / SET_FILE).write_text(EngineSet.of([about]).to_json(), encoding="utf-8")
     resumed = replace(config, resume=True)
     with pytest.raises(UsageError, match="model differs"):
         run(replace(resumed, model=str(smaller)), Quiet(), signs)

@@ -113,7 +113,9 @@ def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, qui
         mark = tmp_path / f"pid{number}"
         arguments = [sys.executable, "-c", _DRIVER, cluster.address, nodes[0], str(mark)]
         with subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": _PATHS}) as driver:
-            while not (mark.exists() and mark.read_text()):  # the test's timeout ends this
+            while not (
+                mark.exists() and mark.read_text(encoding="utf-8")
+            ):  # the test's timeout ends this
                 assert driver.poll() is None
                 time.sleep(0.1)
             driver.kill()
@@ -128,7 +130,9 @@ def test_failed_calls_end_although_much_was_sent(nodes, quiet, tmp_path):
     call = Call("one", nodes[:1], ("failing", str(mark)))
     found = run_on_nodes(answer, [call], "failing", quiet, bytes(1_000_000))
     assert str(found["one"]) == "1000000 bytes are too many"
-    while os.path.exists(f"/proc/{mark.read_text()}"):  # the test's timeout ends this
+    while os.path.exists(
+        f"/proc/{mark.read_text(encoding='utf-8')}"
+    ):  # the test's timeout ends this
         time.sleep(0.1)
 
 
@@ -145,13 +149,13 @@ def test_calls_end_with_the_driver_and_may_clean_up(nodes, tmp_path, quiet, monk
 
     def stop(text):
         assert text.endswith("asking, or waiting for a GPU: tidy, deaf")
-        if all(mark.exists() and mark.read_text() for mark in marks):
+        if all(mark.exists() and mark.read_text(encoding="utf-8") for mark in marks):
             raise Impatient
 
     monkeypatch.setattr(quiet, "note", stop)
     with pytest.raises(Impatient):
         run_on_nodes(answer, calls, "asking", quiet)
-    deaf = int(marks[1].read_text())
+    deaf = int(marks[1].read_text(encoding="utf-8"))
     assert not marks[0].exists()
     while os.path.exists(f"/proc/{deaf}"):  # the test's timeout ends this
         time.sleep(0.1)

@@ -39,7 +39,7 @@ def config(ray_session, checkpoint, tmp_path):
 
 def test_the_trace_has_every_shard_once_and_names_the_workers(config, quiet):
     infer(config, quiet, PixelEngine)
-    with open(config.trace) as stream:
+    with open(config.trace, encoding="utf-8") as stream:
         events = json.load(stream)["traceEvents"]
     shards = [event for event in events if event["ph"] == "X"]
     assert sum(event["args"]["images"] for event in shards) == 100
@@ -58,7 +58,7 @@ def test_the_trace_has_every_shard_once_and_names_the_workers(config, quiet):
 def test_the_trace_has_the_moments_of_the_start_in_their_order(config, quiet):
     before = time.time()
     infer(config, quiet, PixelEngine)
-    with open(config.trace) as stream:
+    with open(config.trace, encoding="utf-8") as stream:
         trace = json.load(stream)
     assert before <= trace["otherData"]["begun"] <= time.time()
     lines = defaultdict(dict)

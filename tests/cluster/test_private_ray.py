@@ -132,7 +132,9 @@ def names(said: dict) -> list[str]:
     ids=["small", "another Ray's agents", "runtime environments", "nothing is as in this Ray"],
 )
 def test_a_private_ray_works_and_takes_its_processes_with_it(folder, hide, environment, expected):
-    (folder / "hook.py").write_text("def unchanged(environment):\n    return environment\n")
+    (folder / "hook.py").write_text(
+        "def unchanged(environment):\n    return environment\n", encoding="utf-8"
+    )
     program, said = start(folder, hide, **environment)
     # Ray may start workers before anybody asks, one a CPU.
     idle = ["ray::IDLE", "worker"] if _REST[0] in expected else []

@@ -17,7 +17,7 @@ def build(source, folder, *options):
     """Build a CMake project unless it is up to date, in one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     configure = ["cmake", "-G", "Ninja", "-S", source, "-B", folder, *options]
-    with open(folder / "lock", "w") as lock:
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for command in (configure, ["cmake", "--build", folder]):
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -67,7 +67,7 @@ def write_job(folder, found, names, classes, rotated, **more):
         "file_names": names,
     }
     path = folder / "job.json"
-    path.write_text(json.dumps(job | more))
+    path.write_text(json.dumps(job | more), encoding="utf-8")
     return path
 
 
@@ -119,9 +119,9 @@ def test_many_angles_have_pythons_bytes(units, tmp_path):
 def test_nothing_is_left_of_a_file_that_is_not_finished(units, tmp_path):
     found = [detections(np.random.default_rng(0), 3)]
     job = write_job(tmp_path, found, NAMES[:1], CLASSES["both"], False, stopped=True)
-    (tmp_path / "found.json").write_text("before")
+    (tmp_path / "found.json").write_text("before", encoding="utf-8")
     assert units.error("coco", tmp_path / "found.json", job).startswith("stopped")
-    assert (tmp_path / "found.json").read_text() == "before"
+    assert (tmp_path / "found.json").read_text(encoding="utf-8") == "before"
     assert sorted(os.listdir(tmp_path)) == ["found.json", "job.json"]
 
 

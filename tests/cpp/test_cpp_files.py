@@ -8,9 +8,9 @@ import pytest
 
 def test_files_are_written_and_replaced(units, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    two.write_text("before")
+    two.write_text("before", encoding="utf-8")
     units("write", one, "first", two, "second")
-    assert (one.read_text(), two.read_text()) == ("first", "second")
+    assert (one.read_text(encoding="utf-8"), two.read_text(encoding="utf-8")) == ("first", "second")
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
     umask = os.umask(0)
     os.umask(umask)
@@ -19,21 +19,21 @@ def test_files_are_written_and_replaced(units, tmp_path):
 
 def test_a_link_is_replaced_and_a_name_needs_no_folder(units, tmp_path):
     target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("kept")
+    target.write_text("kept", encoding="utf-8")
     link.symlink_to(target)
     units("write", "link", "new", cwd=tmp_path)
-    assert (target.read_text(), link.read_text()) == ("kept", "new")
+    assert (target.read_text(encoding="utf-8"), link.read_text(encoding="utf-8")) == ("kept", "new")
     assert not link.is_symlink()
 
 
 def test_what_fails_leaves_no_file_and_replaces_none(units, tmp_path):
     old, folder = tmp_path / "old", tmp_path / "folder"
-    old.write_text("old")
+    old.write_text("old", encoding="utf-8")
     folder.mkdir()
     missing = tmp_path / "missing" / "file"
     text = units.error("write", old, "new", missing, "text")
     assert text.startswith(f"cannot write {missing}: No such file or directory")
-    assert old.read_text() == "old"
+    assert old.read_text(encoding="utf-8") == "old"
     text = units.error("write", folder, "text", old, "new")
     assert text.startswith(f"cannot write {folder}: it is a folder")
     pipe = tmp_path / "pipe"
@@ -41,7 +41,7 @@ def test_what_fails_leaves_no_file_and_replaces_none(units, tmp_path):
     text = units.error("write", pipe, "text")
     assert text.startswith(f"cannot write {pipe}: it is a pipe or a device")
     assert pipe.is_fifo()
-    assert old.read_text() == "old"
+    assert old.read_text(encoding="utf-8") == "old"
     assert sorted(os.listdir(tmp_path)) == ["folder", "old", "pipe"]
 
 

@@ -48,7 +48,7 @@ def folder(tmp_path):
     for name in [*names.split(), "really.heic", "not a name.JPEG"]:
         (folder / name).write_bytes(picture)
     for name in ("one.txt", "two.txt", "README", ".hidden", "a.json", "b.xml", "c.xml", "d.xml"):
-        (folder / name).write_text("text")
+        (folder / name).write_text("text", encoding="utf-8")
     (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (folder / "sub.jpg").mkdir()
     return folder
@@ -93,7 +93,7 @@ def test_one_file(units, folder):
 
 
 def test_several_arguments_in_their_order(units, folder, tmp_path):
-    (tmp_path / "list.txt").write_text("pictures/ä.jpg\n# comment\n")
+    (tmp_path / "list.txt").write_text("pictures/ä.jpg\n# comment\n", encoding="utf-8")
     names, paths, notes = listed(units, folder / "b.jpg", tmp_path / "list.txt", folder)
     assert names[:4] == ["b.jpg", "pictures/ä.jpg", "A.JPG", "Z.tiff"]
     assert len(names) == len(paths) == 14
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_refused(units, tmp_path):
     refuse(units, tmp_path / "none")
     (tmp_path / "empty").mkdir()
     refuse(units, tmp_path / "empty")
-    (tmp_path / "empty" / "text.txt").write_text("x")
+    (tmp_path / "empty" / "text.txt").write_text("x", encoding="utf-8")
     refuse(units, tmp_path / "empty")
     (tmp_path / "nothing").symlink_to("none")
     refuse(units, tmp_path / "nothing")

@@ -356,7 +356,7 @@ def test_edited_sidecars_are_judged_as_in_python(ask_sidecar, facts):
 def write_plan(folder, about, plan=b"plan"):
     path = folder / "my m.plan"
     path.write_bytes(plan)
-    (folder / "my m.plan.json").write_text(about.to_json())
+    (folder / "my m.plan.json").write_text(about.to_json(), encoding="utf-8")
     return path
 
 
@@ -422,7 +422,7 @@ def test_plans_that_are_not_their_sidecars_are_refused(ask_plan, tmp_path):
     assert refused() == ("it has 1,234 bytes and should have 4", mine)
     path.write_bytes(b"Plan")
     assert refused() == (f"it is not the plan that {beside} describes", mine)
-    beside.write_text(beside.read_text().replace("Orin", "Thor"))
+    beside.write_text(beside.read_text(encoding="utf-8").replace("Orin", "Thor"), encoding="utf-8")
     assert refused() == (f"{beside} is damaged: it was edited", f"{again}OUTPUT.plan")
     beside.unlink()
     assert refused() == (f"{beside}: No such file or directory", f"{again}OUTPUT.plan")

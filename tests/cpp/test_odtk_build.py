@@ -46,7 +46,7 @@ def int8_graph(graph, tmp_path):
 def plan_lines(path):
     """What the builder was told, by name."""
     rows = (line.rpartition(" ") if "batches" not in line else line.partition(" ")
-            for line in path.read_text().splitlines())  # fmt: skip
+            for line in path.read_text(encoding="utf-8").splitlines())  # fmt: skip
     return {name: value for name, _, value in rows}
 
 
@@ -60,7 +60,7 @@ def test_writes_plan_and_the_sidecar_that_python_writes(programs, graph, tmp_pat
     content = plan.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     about = replace(about, plan_sha256=sha256, plan_bytes=len(content))
-    assert (tmp_path / "model.plan.json").read_text() == about.to_json()
+    assert (tmp_path / "model.plan.json").read_text(encoding="utf-8") == about.to_json()
     assert read_sidecar(str(plan)) == about
     assert plan_lines(plan) == {
         "name": about.identity,
@@ -190,12 +190,12 @@ def test_timings_are_kept(programs, graph, tmp_path):
     cache, plan = tmp_path / "timings", tmp_path / "x.plan"
     flags = graph, plan, "--timing-cache", cache
     programs.ok("odtk_build", *flags)
-    assert cache.read_text() == "timed\n"
+    assert cache.read_text(encoding="utf-8") == "timed\n"
     programs.ok("odtk_build", *flags)
-    assert cache.read_text() == "timed\ntimed\n"
-    cache.write_text("of another GPU")
+    assert cache.read_text(encoding="utf-8") == "timed\ntimed\n"
+    cache.write_text("of another GPU", encoding="utf-8")
     programs.ok("odtk_build", *flags)
-    assert cache.read_text() == "timed\n"
+    assert cache.read_text(encoding="utf-8") == "timed\n"
     done = programs.run("odtk_build", graph, plan, "--timing-cache", tmp_path / "no" / "folder")
     assert done.returncode == 0  # the plan took minutes
     assert "timings are not saved: cannot write" in done.stderr

@@ -59,7 +59,7 @@ def test_detections_of_all_pictures(programs, graph, plan, pictures, tmp_path):
     lines = said.splitlines()
     assert lines[0] == "2b.jpg: not an image, or its header is damaged"
     assert lines[1].startswith("odtk_infer: 5 images, 8 detections, 1 failed, ")
-    found = json.loads(out.read_text())
+    found = json.loads(out.read_text(encoding="utf-8"))
     names = ["0.jpg", "1.png", "2.jpg", "2b.jpg", "3.png"]
     assert [(row["id"], row["file_name"]) for row in found["images"]] == list(enumerate(names))
     last = read_exported(graph).classes - 1
@@ -92,7 +92,7 @@ def test_the_batch_and_graphs_change_nothing(programs, plan, pictures, tmp_path,
 def test_thresholds(programs, plan, pictures, tmp_path):
     def count(*flags):
         programs.fails(3, "odtk_infer", plan, pictures, "--json", tmp_path / "x.json", *flags)
-        return len(json.loads((tmp_path / "x.json").read_text())["annotations"])
+        return len(json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["annotations"])
 
     assert count("--threshold", 0.5) == 4  # the others have 0.5, which is not greater
     assert count("--threshold", 0.95) == 0
@@ -107,7 +107,7 @@ def test_names_of_drawings(programs, plan, pictures, tmp_path):
     for name in ("none", "old.tmp", "UP.JPG", longest):
         (found / name).write_bytes(picture.read_bytes())
     images = tmp_path / "names.txt"
-    images.write_text("".join(f"{found}/{name}\n" for name in os.listdir(found)))
+    images.write_text("".join(f"{found}/{name}\n" for name in os.listdir(found)), encoding="utf-8")
     programs.ok("odtk_infer", plan, images, "--draw", tmp_path / "drawn")
     names = ["UP.JPG", "none.png", "old.tmp.png", "ü" * 105 + ".jpg"]
     assert sorted(os.listdir(tmp_path / "drawn")) == names
@@ -123,7 +123,7 @@ def test_names_are_printed_on_one_line(programs, plan, pictures):
 
 def test_output_that_nobody_reads_ends_the_run(programs, plan, pictures, tmp_path):
     images = tmp_path / "many.txt"
-    images.write_text(f"{pictures}/0.jpg\n" * 20_000)
+    images.write_text(f"{pictures}/0.jpg\n" * 20_000, encoding="utf-8")
     command = programs.command("odtk_infer", plan, images)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
@@ -140,7 +140,7 @@ def test_messages_do_not_get_into_files(programs, plan, pictures, tmp_path):
         command = programs.command("odtk_infer", plan, pictures, "--json", out)
         closed = ["sh", "-c", f'exec "$@" {number}>&-', "sh", *command]
         assert subprocess.run(closed, check=False, capture_output=True).returncode == 3
-        assert len(json.loads(out.read_text())["annotations"]) == 8
+        assert len(json.loads(out.read_text(encoding="utf-8"))["annotations"]) == 8
 
 
 def test_prints_what_it_found(programs, plan, pictures):
@@ -172,7 +172,7 @@ def test_images_are_not_replaced(programs, plan, pictures, tmp_path):
     for folder in (pictures, link):
         assert "would replace" in programs.fails(2, "odtk_infer", plan, pictures, "--draw", folder)
     images, names = tmp_path / "names.txt", tmp_path / "names.json"
-    names.write_text(f"{pictures}/1.png\n")
+    names.write_text(f"{pictures}/1.png\n", encoding="utf-8")
     images.symlink_to(names)
     for target in (plan, f"{plan}.json", pictures / "1.png", names):
         said = programs.fails(2, "odtk_infer", plan, pictures, images, "--json", target)
@@ -232,12 +232,15 @@ def test_a_dla(programs, graph, pictures, tmp_path):
 def test_plans_that_are_not_what_their_sidecar_says(programs, plan, pictures, tmp_path):
     copy = tmp_path / "copy.plan"
     beside = tmp_path / "copy.plan.json"
-    content, about = plan.read_bytes(), (plan.parent / "model.plan.json").read_text()
+    content, about = (
+        plan.read_bytes(),
+        (plan.parent / "model.plan.json").read_text(encoding="utf-8"),
+    )
 
     def said(changed, description):
         copy.write_bytes(changed)
         if description is not None:
-            beside.write_text(description)
+            beside.write_text(description, encoding="utf-8")
         return programs.fails(2, "odtk_infer", copy, pictures)
 
     assert "copy.plan.json: No such file or directory" in said(content, None)
@@ -254,7 +257,7 @@ def test_models_that_the_kernels_cannot_decode(programs, plan, pictures, tmp_pat
 
     def said(**facts):
         changed = replace(about, model=replace(model, **facts))
-        (tmp_path / "copy.plan.json").write_text(changed.to_json())
+        (tmp_path / "copy.plan.json").write_text(changed.to_json(), encoding="utf-8")
         return programs.fails(2, "odtk_infer", copy, pictures)
 
     lists = {name: getattr(model, name) * 4 for name in ("backbones", "strides", "anchor_boxes")}
@@ -306,14 +309,14 @@ def test_boxes_that_are_not_finite(programs, plan, pictures, tmp_path):
     fakes = {"FAKE_NAN": "1"}
     said = programs.fails(3, "odtk_infer", plan, pictures, *flags, fakes=fakes)
     assert said.count("the model gave boxes that are not finite") == 4
-    assert json.loads((tmp_path / "x.json").read_text())["annotations"] == []
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["annotations"] == []
 
 
 @pytest.mark.parametrize("inside", [(), VALGRIND])
 def test_ctrl_c_leaves_no_output(programs, plan, pictures, tmp_path, inside):
     names = [f"{pictures}/0.jpg\n"] * 20_000
     images = tmp_path / "many.txt"
-    images.write_text("".join(names))
+    images.write_text("".join(names), encoding="utf-8")
     out, drawn, here = tmp_path / "x.json", tmp_path / "drawn", tmp_path / "here"
     here.mkdir()
     flags = "--json", out, "--draw", drawn, "--threads", 4
@@ -354,6 +357,6 @@ def test_the_example(programs, graph, plan, pictures, tmp_path):
 
 
 def test_the_example_has_30_lines():
-    lines = (ROOT / "cuda_ops/cpp/example/detect.cpp").read_text().splitlines()
+    lines = (ROOT / "cuda_ops/cpp/example/detect.cpp").read_text(encoding="utf-8").splitlines()
     code = [line for line in lines if line.strip() and not line.strip().startswith("//")]
     assert len(code) <= 30

@@ -122,13 +122,15 @@ def layout(file, *more, **structures):
 )
 def test_structures_are_laid_out_as_the_kernels_expect(tmp_path, file, structures):
     source = tmp_path / "layout.cu"
-    source.write_text(layout(file, **structures))
+    source.write_text(layout(file, **structures), encoding="utf-8")
     compiler._compile(source, "sm_80")
 
 
 @needs_compiler
 def test_a_structure_that_is_laid_out_in_another_way_does_not_compile(tmp_path):
     source = tmp_path / "layout.cu"
-    source.write_text(layout("iou", 'static_assert(sizeof(IouArgs) == 1, "size");'))
+    source.write_text(
+        layout("iou", 'static_assert(sizeof(IouArgs) == 1, "size");'), encoding="utf-8"
+    )
     with pytest.raises(cuda_ops.CudaUnavailable):
         compiler._compile(source, "sm_80")

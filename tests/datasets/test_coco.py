@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 def write(folder, **document):
     path = folder.parent / "coco.json"
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(document), encoding="utf-8")
     return str(path)
 
 
@@ -178,7 +178,7 @@ def test_names_that_stay_inside_are_fine(folder, name, scheme):
 )
 def test_unusable_files(folder, text, message):
     path = folder.parent / "coco.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=message):
         read_coco(str(path), str(folder))
 
@@ -242,6 +242,6 @@ def test_annotations_that_are_no_objects_are_said(folder):
 
 def test_annotations_that_break_off_are_said(folder):
     path = folder.parent / "coco.json"
-    path.write_text('{"images": [], "annotations": [{"id": 1 "image_id": 2}]}')
+    path.write_text('{"images": [], "annotations": [{"id": 1 "image_id": 2}]}', encoding="utf-8")
     with pytest.raises(OdtkError, match="cannot score against"):
         read_truth(str(path), {}, {})

@@ -14,7 +14,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 
 
 def worked():
-    table = PAGE.read_text().split("| ODTK | OpenCV | le90 | DOTA corners |\n")[1].split("\n\n")[0]
+    table = (
+        PAGE.read_text(encoding="utf-8")
+        .split("| ODTK | OpenCV | le90 | DOTA corners |\n")[1]
+        .split("\n\n")[0]
+    )
     return [
         [[float(v) for v in cell.split(",")] for cell in line.strip("|").split("|")]
         for line in table.splitlines()[1:]
@@ -40,7 +44,7 @@ def test_worked_numbers(row):
 
 
 def test_the_drawing_shows_the_box_of_0_3():
-    drawing = (PAGE.parent / "theta.svg").read_text()
+    drawing = (PAGE.parent / "theta.svg").read_text(encoding="utf-8")
     points = re.findall(r'polygon points="([^"]+)"', drawing)[1]
     x, y = np.array([p.split(",") for p in points.split()], float).T
     expected = next(row[3] for row in worked() if row[0][4] == 0.3)

@@ -20,7 +20,7 @@ DOCUMENT = {
 def source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(DOCUMENT))
+    path.write_text(json.dumps(DOCUMENT), encoding="utf-8")
     return path
 
 

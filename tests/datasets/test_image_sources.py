@@ -69,7 +69,9 @@ def test_a_path_with_brackets_is_a_path(tmp_path):
 
 def test_list_file(tree, tmp_path):
     listing = tree / "list.txt"
-    listing.write_text(f"b.jpg\n\n# a comment\n{tmp_path}/other.png\ns3://bucket/key.jpg\n")
+    listing.write_text(
+        f"b.jpg\n\n# a comment\n{tmp_path}/other.png\ns3://bucket/key.jpg\n", encoding="utf-8"
+    )
     found = find_images(str(listing))
     assert found.records["path"].to_pylist() == [
         str(tree / "b.jpg"),
@@ -243,7 +245,7 @@ def test_ambiguous_file_uris_are_one_sentence(tmp_path, uri, why):
 )
 def test_nothing_to_do_is_said(tmp_path, source, message):
     (tmp_path / "only_text").mkdir()
-    (tmp_path / "only_text" / "a.txt").write_text("x")
+    (tmp_path / "only_text" / "a.txt").write_text("x", encoding="utf-8")
     (tmp_path / "void").mkdir()
     path = tmp_path / source if source else tmp_path / "void"
     with pytest.raises(UsageError, match=message):

@@ -33,7 +33,7 @@ def said(tmp_path):
 
     def both(content, rotated=False):
         path = tmp_path / "a.json"
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         dataset = read_coco(str(path), str(tmp_path))
         images = {text: n for n, text in enumerate(dataset.records["image_id"].to_pylist())}
         places = {id_text(c["id"]): n for n, c in enumerate(dataset.categories)}

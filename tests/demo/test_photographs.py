@@ -42,7 +42,7 @@ def test_read_photographs_and_cut(tmp_path):
             {"image_id": 3, "category_id": 2, "bbox": [0, 0, 1, 1]},
         ],
     }
-    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    (tmp_path / "boxes.json").write_text(json.dumps(content), encoding="utf-8")
     a, b = read_photographs(tmp_path / "boxes.json", tmp_path, ["a.png", "b.png"])
     assert (a.image.mode, a.image.size, b.image.mode, b.image.size) == (
         ("RGB", (40, 30), "RGB", (8, 6))

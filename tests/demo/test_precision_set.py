@@ -34,7 +34,7 @@ def data(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{name}.png")
         images.append({"id": number, "file_name": f"{name}.png"})
     content = {"images": images, "annotations": annotations}
-    (tmp_path / "trees.json").write_text(json.dumps(content))
+    (tmp_path / "trees.json").write_text(json.dumps(content), encoding="utf-8")
     return tmp_path
 
 
@@ -42,7 +42,7 @@ def make(job, data, output, seed=0):
     arguments = ["--data", str(data), "--output", str(output), "--seed", str(seed)]
     result = CliRunner().invoke(job.main, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    return json.loads((output / "tiles.json").read_text())
+    return json.loads((output / "tiles.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("length", [40, 41, 79, 80, 81, 110, 400])

@@ -34,7 +34,7 @@ def make(jobs, data, output, *options):
     arguments = ["--data", str(data), "--output", str(output), "--images", "4", *options]
     result = CliRunner().invoke(jobs["rotated_set"].main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return json.loads((output / "scenes.json").read_text())
+    return json.loads((output / "scenes.json").read_text(encoding="utf-8"))
 
 
 def test_no_held_out_photograph_is_trained_on(jobs):
@@ -108,7 +108,7 @@ def results(content, turn=0.0):
 
 def judge(jobs, tmp_path, rows):
     path = tmp_path / "found.results.json"
-    path.write_text(json.dumps(rows))
+    path.write_text(json.dumps(rows), encoding="utf-8")
     arguments = [str(path), "--annotations", str(tmp_path / "set" / "scenes.json")]
     return CliRunner().invoke(jobs["rotated_report"].main, arguments)
 
@@ -156,7 +156,7 @@ def test_the_report_without_detections_and_without_angles(jobs, data, tmp_path):
 )
 def test_annotations_that_cannot_be_used_are_one_sentence(jobs, tmp_path, job, content, words):
     results, annotations = tmp_path / "found.json", tmp_path / "a.json"
-    results.write_text("[]")
+    results.write_text("[]", encoding="utf-8")
     annotations.write_bytes(content)
     found = [str(results)] * (1 if job == "rotated_report" else 2)
     given = [*found, "--annotations", str(annotations)]

@@ -60,7 +60,7 @@ def test_coco_file_reads_sizes_from_the_pictures_and_numbers_everything(tmp_path
         "empty.png": voc(),
     }
     path = tmp_path / "trees.json"
-    path.write_text(json.dumps(demo.coco_file(tmp_path, annotations)))
+    path.write_text(json.dumps(demo.coco_file(tmp_path, annotations)), encoding="utf-8")
     coco = COCO(str(path))
     assert coco.loadCats(coco.getCatIds()) == [{"id": 1, "name": "tree"}]
     images = {image["file_name"]: image for image in coco.loadImgs(coco.getImgIds())}
@@ -169,7 +169,7 @@ def test_tiles_carry_their_boxes(tmp_path):
         (tmp_path / "photos" / f"{stem}.png").write_bytes(png(500, 400))
     boxes = {f"{stem}.png": voc(("Tree", 451, 11, 470, 40)) for stem in demo.STEMS}
     whole = demo.coco_file(tmp_path / "photos", boxes)
-    (tmp_path / "trees.json").write_text(json.dumps(whole))
+    (tmp_path / "trees.json").write_text(json.dumps(whole), encoding="utf-8")
     tiles = demo.cut_tiles(tmp_path / "trees.json", tmp_path / "photos", tmp_path / "tiles")
     assert len(tiles["images"]) == 8  # two of each photograph
     # x 451 to 470 counted from 1 is 450 and 20 wide; the second tile begins at 100.

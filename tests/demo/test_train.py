@@ -81,7 +81,7 @@ def data(tmp_path):
             for i in range(5)
         ]
     content = {"images": images, "annotations": annotations}
-    (tmp_path / "trees.json").write_text(json.dumps(content))
+    (tmp_path / "trees.json").write_text(json.dumps(content), encoding="utf-8")
     return tmp_path
 
 
@@ -129,7 +129,10 @@ def test_shapes_learn_and_are_judged(data, tmp_path, monkeypatch):
     trainer.export(tmp_path / "model.pth")
     log = job.Log(tmp_path / "log.jsonl")
     log.figures(1, model.judge(str(tmp_path / "model.pth"), final=True))
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [row.get("class") for row in rows] == [None, *models_names()]
     assert all(row["resize"] == 640 and 0 <= row["AP50"] <= 1 for row in rows)
     assert {"AP", "AP50", "AP75", "AP50 unturned", "angle error"} <= set(rows[0])
@@ -179,7 +182,9 @@ def test_two_processes_continue_a_training(data, start):
     before = begun.model.state_dict()["cls_head.0.weight"]
     assert not torch.equal(training["state_dict"]["cls_head.0.weight"], before)
     assert load_checkpoint(output).class_names == ("tree",)
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [(row["iteration"], row["resize"]) for row in log] == [
         (2, 800),
         (3, 800),

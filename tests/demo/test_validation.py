@@ -120,4 +120,4 @@ def test_the_files_that_ship(name):
     assert (checkpoint.class_names, checkpoint.rotated) == SHIPPED[name]
     assert checkpoint.dtype == "float16"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert digest in path.with_name("README.md").read_text()
+    assert digest in path.with_name("README.md").read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ def test_files_of_a_wheel(wheel, tmp_path):
         assert abs(pixels[..., 1:] - 60 * i).max() < 12
         assert b"of the PNG" not in data
         assert b"Exif" not in data
-    content = json.loads((folder / "trees.json").read_text())
+    content = json.loads((folder / "trees.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in content["images"]] == names
     # xmin 1, ymin 2, xmax 20 or 30, ymax 8, all inclusive: 20 or 30 wide, 7 high.
     assert [a["bbox"] for a in content["annotations"]] == [[0, 1, 20, 7], [0, 1, 30, 7]]

@@ -306,7 +306,7 @@ class CheckedDriver:
         """Write a share of what a commit writes."""
         fresh = {r.shard: r for r in reversed(receipts) if r.shard not in self.run.committed}
         text = "".join(json.dumps(asdict(receipt)) + "\n" for receipt in fresh.values())
-        with Path(self.run.path, "commits.jsonl").open("a") as stream:
+        with Path(self.run.path, "commits.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(text[: math.ceil(share * len(text))])
 
     def check_reason(self, error: OdtkError):

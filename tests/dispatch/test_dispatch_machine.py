@@ -189,7 +189,7 @@ def check_results(folder, images, unlucky):
 
     Unless two accidents happened to a worker while it probed the same image.
     """
-    lines = Path(folder, "commits.jsonl").read_text().splitlines()
+    lines = Path(folder, "commits.jsonl").read_text(encoding="utf-8").splitlines()
     run = RunFolder.reopen(folder)
     run.take_over()
     assert sorted(json.loads(line)["shard"] for line in lines) == list(range(len(run.plan.shards)))

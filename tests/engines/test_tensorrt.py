@@ -239,7 +239,7 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
     """A whole run of a plan, its network replaced, where torch and onnx cannot be imported."""
     code = tmp_path / "code"
     code.mkdir()
-    (code / "sitecustomize.py").write_text(BLOCKED)
+    (code / "sitecustomize.py").write_text(BLOCKED, encoding="utf-8")
     script = (
         "import sys, torch_free\n"
         "import odtk_ray.engines.tensorrt, odtk_ray.engines.loader\n"
@@ -257,7 +257,8 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
         "    settings = {'output': (output,), 'workers': 1, 'threads_per_worker': 1}\n"
         "    config = InferConfig(plan, images, **settings)\n"
         "    summary = infer(config, Quiet(), PixelEngine)\n"
-        "    print(summary.images, summary.failed)\n"
+        "    print(summary.images, summary.failed)\n",
+        encoding="utf-8",
     )
     tests = Path(__file__).parents[1]
     paths = [code, tests, tests.parent]
@@ -269,5 +270,5 @@ def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.split() == ["26", "0"]
-    found = json.loads((tmp_path / "d.json").read_text())
+    found = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
     assert len(found["annotations"]) == 26

@@ -87,8 +87,10 @@ def assert_equal(metrics, reference):
 
 @pytest.fixture(scope="module")
 def example():
-    dataset = json.loads((DATA / "instances_val2014_100.json").read_text())
-    found = json.loads((DATA / "instances_val2014_fakebbox100_results.json").read_text())
+    dataset = json.loads((DATA / "instances_val2014_100.json").read_text(encoding="utf-8"))
+    found = json.loads(
+        (DATA / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8")
+    )
     return dataset, found
 
 

@@ -71,7 +71,7 @@ def find_truth(photos, tmp_path_factory):
         path = tmp_path_factory.mktemp("truth") / "truth.json"
         categories = [{"id": i, "name": str(i)} for i in range(3)]
         path.write_text(json.dumps({"images": images, "annotations": annotations,
-                                    "categories": categories}))  # fmt: skip
+                                    "categories": categories}), encoding="utf-8")  # fmt: skip
         return path
 
     return find

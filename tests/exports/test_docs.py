@@ -18,7 +18,7 @@ from odtk_ray.images.decode_image import load_picture
 from odtk_ray.records import Detections
 from odtk_ray.settings import Preprocessing
 
-TEXT = (Path(__file__).parents[2] / "docs" / "export_onnx.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "export_onnx.md").read_text(encoding="utf-8")
 DECODING, ROTATED_IOU, SUPPRESSION = re.findall(
     r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
 )

@@ -166,7 +166,7 @@ def test_a_node_that_is_lost_in_mid_build(cluster, export, tmp_path):
     lost = cluster.add(kind="A10G", **having(A10G, build=f"hang:{mark}"))
 
     def lose():
-        while not mark.read_text():
+        while not mark.read_text(encoding="utf-8"):
             time.sleep(0.05)
         cluster.remove(lost)
 
@@ -190,9 +190,9 @@ def start(cluster, graph, folder):
 
 
 def wait_for(mark):
-    while not mark.read_text():
+    while not mark.read_text(encoding="utf-8"):
         time.sleep(0.05)
-    return int(mark.read_text())
+    return int(mark.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, long_case(signal.SIGTERM)])

@@ -105,7 +105,7 @@ def test_an_image_that_hangs_every_worker_is_found(ray_session, checkpoint, tmp_
     config = setup_run(checkpoint, tmp_path, folder, shard_timeout=15)
     summary = infer(config, quiet, functools.partial(HangingEngine, POISON))
     assert summary.failed == 1
-    failures = (Path(f"{config.output[0][:-5]}.failures.jsonl")).read_text()
+    failures = (Path(f"{config.output[0][:-5]}.failures.jsonl")).read_text(encoding="utf-8")
     assert '"file_name": "1.png"' in failures
     assert CRASHED in failures
 

@@ -55,7 +55,9 @@ def images(tmp_path):
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (folder / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @pytest.mark.cluster

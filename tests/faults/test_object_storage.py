@@ -69,7 +69,9 @@ def test_everything_in_a_bucket_gives_the_bytes_of_local_files(
     assert summary.failed == 0
     same_outputs(remote, local)
     metrics = json.loads(storage.read_bytes(f"{s3.url}/results/out.metrics.json"))
-    assert metrics == json.loads(Path(local.output[0]).with_name("out.metrics.json").read_text())
+    assert metrics == json.loads(
+        Path(local.output[0]).with_name("out.metrics.json").read_text(encoding="utf-8")
+    )
     assert len(storage.list_files(f"{s3.url}/drawn", recursive=False).names) == 26
     names = storage.list_files(f"{s3.url}/results", recursive=True).names
     assert sorted(names) == sorted(["out.metrics.json", *OUTPUTS])  # the run folder is gone

@@ -63,7 +63,7 @@ def test_runs(without_cluster, checkpoint, images, tmp_path, data):
         made.unlink(missing_ok=True)
     with one_sentence():
         infer(config, Quiet(), PixelEngine)
-        json.loads(output.read_text())
+        json.loads(output.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("rotated", [False, True])

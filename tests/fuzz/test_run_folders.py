@@ -99,11 +99,11 @@ def test_files_of_two_runs(good, tmp_path, data):
 def test_edits_whose_hashes_are_right(good, tmp_path, data):
     """As a program would write them that knows the format."""
     with copy_of(good, tmp_path) as path:
-        document = edited(data.draw, json.loads((path / "plan.json").read_text()))
+        document = edited(data.draw, json.loads((path / "plan.json").read_text(encoding="utf-8")))
         with contextlib.suppress(TypeError, ValueError):
-            (path / "plan.json").write_text(json.dumps(document))
+            (path / "plan.json").write_text(json.dumps(document), encoding="utf-8")
         digest = hashlib.sha256((path / "plan.json").read_bytes()).hexdigest()
-        (path / "epoch-0001").write_text(f"{'0' * 32}-{digest}")
+        (path / "epoch-0001").write_text(f"{'0' * 32}-{digest}", encoding="utf-8")
         with one_sentence():
             resume(path)
 
@@ -113,6 +113,8 @@ def test_edits_whose_hashes_are_right(good, tmp_path, data):
 def test_names_and_epochs(good, tmp_path, data):
     with copy_of(good, tmp_path) as path:
         digits = data.draw(st.integers(0, 10**23).map(str) | st.text("0123456789²٣", max_size=30))
-        (path / f"epoch-{digits}").write_text(str(data.draw(VALUES)).replace("\ud800", ""))
+        (path / f"epoch-{digits}").write_text(
+            str(data.draw(VALUES)).replace("\ud800", ""), encoding="utf-8"
+        )
         with one_sentence():
             resume(path)

@@ -68,7 +68,10 @@ def test_bad_files_fail_alike_with_both_decoders(ray_gpu, codec, tmp_path, check
         summaries[decoder] = quiet.notes
     assert any("the CPU decoded 2 images" in note for note in summaries["gpu"])
     assert not any("the CPU decoded" in note for note in summaries["cpu"])
-    gpu, cpu = ((tmp_path / name / "out.failures.jsonl").read_text() for name in ("gpu", "cpu"))
+    gpu, cpu = (
+        (tmp_path / name / "out.failures.jsonl").read_text(encoding="utf-8")
+        for name in ("gpu", "cpu")
+    )
     assert "truncated" in gpu
     assert gpu == cpu
 
@@ -93,7 +96,9 @@ def test_a_batch_that_does_not_fit_is_halved_before_the_first_shard(
     del taken
     torch.cuda.empty_cache()
     assert summary.failed == 2
-    plan = json.loads((tmp_path / "big" / "out.parquet.run" / "plan.json").read_text())
+    plan = json.loads(
+        (tmp_path / "big" / "out.parquet.run" / "plan.json").read_text(encoding="utf-8")
+    )
     assert plan["settings"]["launch_batch"] < 256
     assert sum("do not fit in GPU memory" in warning for warning in quiet.warnings) == 1
     assert len(table) > 100
@@ -128,7 +133,7 @@ def test_without_pycuda_torch_computes_and_says_so_once(tmp_path, spread, mixed)
     """PyCUDA cannot be imported in this run: a whole run of the same command, the same boxes."""
     shadow = tmp_path / "shadow"
     shadow.mkdir()
-    (shadow / "pycuda.py").write_text("raise ImportError('hidden')")
+    (shadow / "pycuda.py").write_text("raise ImportError('hidden')", encoding="utf-8")
     found = {}
     for name, path in (("torch", [shadow]), ("kernels", [])):
         output = tmp_path / f"{name}.parquet"

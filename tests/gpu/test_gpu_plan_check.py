@@ -130,7 +130,7 @@ def test_plans_write_rotated_detections(built, tmp_path):
     finally:
         ray.shutdown()
     assert outcome.exit_code == 0, outcome.output
-    found = json.loads((tmp_path / "d.json").read_text())["annotations"]
+    found = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))["annotations"]
     assert len({row["image_id"] for row in found}) == 5
     for row in found:
         outline = corners(np.array([row["bbox"]])).ravel().tolist()

@@ -37,7 +37,7 @@ def of_folder(folder: Path) -> str:
 
 def of_lines(path: Path) -> str:
     """Of JSON lines: of a failed image that it failed, without message and absolute path."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return of_value([_without(row, "error", "path") | {"failed": "error" in row} for row in rows])
 
 
@@ -46,12 +46,14 @@ def of_sidecar(path: Path) -> str:
 
     What plans are made of is in it, by hashes.
     """
-    return of_value(_without(json.loads(path.read_text()), "plan_sha256", "plan_bytes"))
+    return of_value(
+        _without(json.loads(path.read_text(encoding="utf-8")), "plan_sha256", "plan_bytes")
+    )
 
 
 def of_engines(path: Path) -> str:
     """Of an engine set's table: its plans as in `of_sidecar`."""
-    table = json.loads(path.read_text())
+    table = json.loads(path.read_text(encoding="utf-8"))
     plans = {k: _without(v, "plan_sha256", "plan_bytes") for k, v in table["engines"].items()}
     return of_value(table | {"engines": plans})
 
@@ -81,7 +83,7 @@ def of_plan(path: Path, *stems: str, left_out: tuple[str, ...] = ()) -> str:
         stems: as in `of_run_folder`.
         left_out: further settings.
     """
-    plan = json.loads(_relative(path.read_text(), stems))
+    plan = json.loads(_relative(path.read_text(encoding="utf-8"), stems))
     settings = _without(plan["settings"], "versions", *left_out)
     return of_value(_without(plan, "records") | {"settings": settings})
 
@@ -89,7 +91,7 @@ def of_plan(path: Path, *stems: str, left_out: tuple[str, ...] = ()) -> str:
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The receipts of what is committed, in order, without a line that is being written."""
     paths: Iterable[Path] = [folder / JOURNAL, *sorted(folder.glob(JOURNAL_OBJECTS))]
-    text = "".join(path.read_text() for path in paths if path.exists())
+    text = "".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 

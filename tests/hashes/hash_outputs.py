@@ -63,9 +63,9 @@ def main(
     click.echo("\n".join(markdown(table)))
     if target:
         document = {"environment": environment(), "hashes": table}
-        Path(target).write_text(json.dumps(document, indent=1) + "\n")
+        Path(target).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if before:
-        earlier = json.loads(Path(before).read_text())
+        earlier = json.loads(Path(before).read_text(encoding="utf-8"))
         earlier["hashes"] = {k: v for k, v in earlier["hashes"].items() if k in wanted}
         lines = differences(earlier, {"environment": environment(), "hashes": table})
         click.echo("\n".join(["", *lines]) if lines else f"\nnothing differs from {before}")

@@ -130,10 +130,10 @@ def _make_odd(folder: Path) -> None:
     _save(picture.resize((240, 3)), pictures / "flat.png")
     whole = (pictures / "plain.jpg").read_bytes()
     (pictures / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
-    (pictures / "words.jpg").write_text("no picture at all\n" * 20)
+    (pictures / "words.jpg").write_text("no picture at all\n" * 20, encoding="utf-8")
     (pictures / "empty.png").write_bytes(b"")
-    (pictures / "notes.txt").write_text("beside the pictures\n")
-    (pictures / "table.csv").write_text("a,b\n1,2\n")
+    (pictures / "notes.txt").write_text("beside the pictures\n", encoding="utf-8")
+    (pictures / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
 
 
 def _save(picture: Image.Image, path: Path, **options: Any) -> tuple[int, int]:
@@ -161,4 +161,4 @@ def _write_truth(path: Path, files: list[tuple[str, tuple[int, int], Boxes]]) ->
         "categories": [{"id": 4, "name": "tree"}],
         "annotations": annotations,
     }
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")

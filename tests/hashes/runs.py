@@ -175,7 +175,9 @@ def _infer(
         TreeError: it failed, or found so little that its outputs say nothing.
     """
     tree.odtk_ray(*_arguments(run, model, flags, outputs), code=code)
-    found = len(json.loads((tree.work / run / "out.json").read_text())["annotations"])
+    found = len(
+        json.loads((tree.work / run / "out.json").read_text(encoding="utf-8"))["annotations"]
+    )
     if found < _LEAST:
         raise TreeError(f"{run}: {found} detections in out.json, {_LEAST} or more are needed")
     return {name: _file(tree, f"{run}/{name}") for name in outputs}

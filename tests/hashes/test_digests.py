@@ -48,7 +48,7 @@ def test_a_run_folder_is_the_same_wherever_it_lies(tmp_path):
 
 
 def written(path, text):
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -40,7 +40,7 @@ def draw_scenes(folder: str) -> None:
     style = part("Style")()
     scenes = [part("draw_scene")(photographs, style, _SEED, index) for index in range(_SCENES)]
     content = part("coco_content")(scenes, pictures)
-    (Path(folder) / "scenes.json").write_text(json.dumps(content))
+    (Path(folder) / "scenes.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def run_engine_set(folder: str, images: str) -> None:

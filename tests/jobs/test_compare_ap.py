@@ -24,7 +24,7 @@ def rows(found):
 
 def run(folder, a, b, *options):
     for name, content in (("a", a), ("b", b), ("truth", TRUTH)):
-        (folder / f"{name}.json").write_text(json.dumps(content))
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     paths = [str(folder / "a.json"), str(folder / "b.json")]
     arguments = [*paths, "--annotations", str(folder / "truth.json"), *options]
     return CliRunner().invoke(job.main, arguments)

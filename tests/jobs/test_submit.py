@@ -56,7 +56,7 @@ def server(tmp_path_factory):
     address = f"http://127.0.0.1:{jobs}"
     listing = [RAY, "job", "list", "--address", address]
     while subprocess.run(listing, check=False, env=environment, capture_output=True).returncode:
-        assert process.poll() is None, (folder / "log").read_text()
+        assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
         time.sleep(1)
     yield address, environment | {"HEAD": f"127.0.0.1:{port}"}
     process.terminate()
@@ -130,7 +130,7 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
         running = subprocess.Popen(first, env=environment, stdout=sink, stderr=sink)
     journal = Path(f"{output}.run") / "plan.json"
     while not journal.exists():  # the test's timeout ends this
-        assert running.poll() is None, log.read_text()
+        assert running.poll() is None, log.read_text(encoding="utf-8")
         time.sleep(0.05)
     stop = [RAY, "job", "stop", "--address", address, "first"]
     subprocess.run(stop, env=environment, check=True, capture_output=True)
@@ -140,7 +140,7 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
         [*submit, "--", *line], check=False, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(output.read_text().splitlines()) == 40
+    assert len(output.read_text(encoding="utf-8").splitlines()) == 40
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,16 @@ def test_a_job_without_output_needs_a_folder_that_stays(folder, named):
 def test_the_cluster_of_own_machines_is_accepted_by_ray():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    text = (ROOT / "jobs" / "cluster" / "on_prem.yaml").read_text()
+    text = (ROOT / "jobs" / "cluster" / "on_prem.yaml").read_text(encoding="utf-8")
     validate_config(prepare_config(yaml.safe_load(text)))
 
 
 def test_the_rayjob_calls_the_command_with_flags_that_there_are():
     from odtk_ray.cli.program import cli
 
-    document = yaml.safe_load((ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text())
+    document = yaml.safe_load(
+        (ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text(encoding="utf-8")
+    )
     program, verb, *arguments = document["spec"]["entrypoint"].split()
     assert (program, verb) == ("odtk-ray", "infer")
     context = cli.commands["infer"].make_context("infer", arguments)
@@ -203,7 +205,7 @@ def test_the_script_for_engines_submits_an_export_of_a_set(tmp_path, flags, type
     from odtk_ray.cli.program import cli
 
     show = tmp_path / "show"
-    show.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    show.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
     show.chmod(0o755)
     script = ROOT / "jobs" / "build_engines.sh"
     line = [str(script), "http://head:8265", "/shared/model.pth", "s3://bucket/engines", *flags]

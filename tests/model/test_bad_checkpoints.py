@@ -190,7 +190,7 @@ def test_what_is_not_used_is_not_read(tmp_path, small):
 
 
 def bytes_read():
-    return int(Path("/proc/self/io").read_text().split()[1])
+    return int(Path("/proc/self/io").read_text(encoding="utf-8").split()[1])
 
 
 def test_a_file_system_that_maps_no_files_is_read(tmp_path, small, monkeypatch):

@@ -70,7 +70,7 @@ def test_odtk_json_has_the_bytes_of_json_dump(tmp_path, ids):
         "images": [json.loads(e) for e in run.plan.records["entry"].to_pylist()],
         "categories": CATEGORIES,
     }
-    assert path.read_text() == json.dumps(document, indent=4)
+    assert path.read_text(encoding="utf-8") == json.dumps(document, indent=4)
 
 
 def rounded(row):
@@ -100,18 +100,18 @@ def test_rotated_boxes_in_all_formats(tmp_path):
     assert len(expected) > 40
     options = {"categories": CATEGORIES, "rotated": True}
     _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, **options)
-    document = json.loads(odtk.read_text())
-    assert odtk.read_text() == json.dumps(document, indent=4)
+    document = json.loads(odtk.read_text(encoding="utf-8"))
+    assert odtk.read_text(encoding="utf-8") == json.dumps(document, indent=4)
     assert [list(row) for row in document["annotations"]] == [list(row) for row in expected]
     assert [rounded(row) for row in document["annotations"]] == expected
-    assert [rounded(row) for row in json.loads(coco.read_text())] == expected
+    assert [rounded(row) for row in json.loads(coco.read_text(encoding="utf-8"))] == expected
     from_lines = [
         rounded({"image_id": line["image_id"]} | found)
-        for line in map(json.loads, lines.read_text().splitlines())
+        for line in map(json.loads, lines.read_text(encoding="utf-8").splitlines())
         for found in line["detections"]
     ]
     assert from_lines == expected
-    with open(table, newline="") as stream:
+    with open(table, encoding="utf-8", newline="") as stream:
         from_csv = [[float(row[k]) for k in BOX_COLUMNS] for row in csv.DictReader(stream)]
     assert np.round(from_csv, 9).tolist() == [row["bbox"] for row in expected]
     columns = pq.read_table(parquet).to_pydict()
@@ -129,11 +129,15 @@ def test_nothing_detected_is_written_too(tmp_path):
     results = make_results(5, failed=range(5))
     run, (odtk, coco, lines, table, parquet) = write(tmp_path, list(range(5)), results)
     images = [json.loads(e) for e in run.plan.records["entry"].to_pylist()]
-    assert odtk.read_text() == json.dumps({"annotations": [], "images": images}, indent=4)
-    assert json.loads(coco.read_text()) == []
-    assert len(table.read_text().splitlines()) == 1
+    assert odtk.read_text(encoding="utf-8") == json.dumps(
+        {"annotations": [], "images": images}, indent=4
+    )
+    assert json.loads(coco.read_text(encoding="utf-8")) == []
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 1
     assert pq.read_table(parquet).num_rows == 0
-    assert [json.loads(line)["error"] for line in lines.read_text().splitlines()] == ["broken"] * 5
+    assert [
+        json.loads(line)["error"] for line in lines.read_text(encoding="utf-8").splitlines()
+    ] == ["broken"] * 5
 
 
 def test_all_formats_hold_the_same_detections(tmp_path):
@@ -142,18 +146,18 @@ def test_all_formats_hold_the_same_detections(tmp_path):
     _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, categories=CATEGORIES)
     expected = expected_rows(ids, results)
     assert len(expected) > 50
-    assert json.loads(odtk.read_text())["annotations"] == expected
-    assert json.loads(coco.read_text()) == [
+    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == expected
+    assert json.loads(coco.read_text(encoding="utf-8")) == [
         {k: row[k] for k in ("image_id", "category_id", "bbox", "score")} for row in expected
     ]
     from_lines = [
         {"image_id": line["image_id"]} | found
-        for line in map(json.loads, lines.read_text().splitlines())
+        for line in map(json.loads, lines.read_text(encoding="utf-8").splitlines())
         for found in line["detections"]
     ]
     assert from_lines == [dict(row) for row in expected]
-    assert len(lines.read_text().splitlines()) == 40
-    with open(table, newline="") as stream:
+    assert len(lines.read_text(encoding="utf-8").splitlines()) == 40
+    with open(table, encoding="utf-8", newline="") as stream:
         from_csv = [
             (r["image_id"], int(r["category_id"]), float(r["score"]), float(r["width"]))
             for r in csv.DictReader(stream)
@@ -179,12 +183,12 @@ def test_ids_beyond_64_bits_are_text_in_parquet(tmp_path):
     results = make_results(3, seed=1)
     _, (odtk, _, _, table, parquet) = write(tmp_path, ids, results, categories=big)
     expected = expected_rows(ids, results, [c["id"] for c in big])
-    assert json.loads(odtk.read_text())["annotations"] == expected
+    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == expected
     columns = pq.read_table(parquet).to_pydict()
     for name in ("image_id", "category_id"):
         texts = [str(row[name]) for row in expected]
         assert columns[name] == texts
-        with open(table, newline="") as stream:
+        with open(table, encoding="utf-8", newline="") as stream:
             assert [row[name] for row in csv.DictReader(stream)] == texts
 
 
@@ -227,10 +231,10 @@ def test_plain_results_are_what_load_res_takes(tmp_path):
 def test_outputs_appear_together_or_not_at_all(tmp_path):
     run = make_run(tmp_path / "run", list(range(10)), make_results(10))
     good, bad = tmp_path / "good.json", tmp_path / "gone" / "bad.csv"
-    good.write_text("of an earlier run")
+    good.write_text("of an earlier run", encoding="utf-8")
     with pytest.raises(OdtkError, match="cannot write the outputs"):
         write_outputs(InferConfig("m.pth", output=(str(good), str(bad))), run)
-    assert good.read_text() == "of an earlier run"
+    assert good.read_text(encoding="utf-8") == "of an earlier run"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["good.json", "run"]
 
 
@@ -238,7 +242,7 @@ def test_failures_are_listed_and_an_old_list_goes(tmp_path, quiet):
     config = InferConfig("m.pth", output=(str(tmp_path / "a.json"),))
     run = make_run(tmp_path / "run", ["x", "y", "z"], make_results(3, failed={1}))
     (path,) = write_failures(config, run, quiet)
-    assert [json.loads(line) for line in Path(path).read_text().splitlines()] == [
+    assert [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()] == [
         {"image_id": "y", "file_name": "000001.jpg", "path": "/data/000001.jpg", "error": "broken"}
     ]
     good = make_run(tmp_path / "run2", ["x"], make_results(1))

@@ -155,7 +155,10 @@ def test_a_link_out_of_the_folder_is_refused(config, tmp_path, what):
 def test_lists_are_not_looked_at(config, tmp_path):
     """There a stamp would cost a request for each image."""
     listed = tmp_path / "images.txt"
-    listed.write_text("".join(f"{path}\n" for path in sorted(Path(config.images).rglob("*.png"))))
+    listed.write_text(
+        "".join(f"{path}\n" for path in sorted(Path(config.images).rglob("*.png"))),
+        encoding="utf-8",
+    )
     config = replace(config, images=str(listed), recursive=False)
     run(config)
     assert not Path(config.run_folder, "stamps.parquet").exists()

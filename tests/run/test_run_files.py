@@ -70,9 +70,9 @@ def test_an_output_is_a_plain_new_file_or_an_earlier_output(folder):
     (folder / "folder.json").mkdir()
     os.mkfifo(folder / "pipe.json")
     (folder / "link.json").symlink_to("nowhere.json")
-    (folder / "old.json").write_text('{"annotations": []}')
+    (folder / "old.json").write_text('{"annotations": []}', encoding="utf-8")
     (folder / "photo.json").write_bytes(b"\x89PNG\r\n\x1a\n rest")
-    (folder / "file").write_text("")
+    (folder / "file").write_text("", encoding="utf-8")
     for name, why in (
         ("folder.json", "it is a folder"),
         ("pipe.json", "pipe, device or socket"),
@@ -102,16 +102,16 @@ def test_side_files_have_the_stem_of_the_first_output():
 def test_somebody_elses_file_in_the_place_of_a_side_file_is_kept(folder):
     for name in ("out.metrics.json", "out.failures.jsonl"):
         for content in ("my notes", '{"lr": 0.1}', "[" * 100_000, ""):
-            (folder / name).write_text(content)
+            (folder / name).write_text(content, encoding="utf-8")
             with pytest.raises(UsageError, match="not from an earlier run"):
                 check_files(config(output=("out.json",)))
-            assert (folder / name).read_text() == content
+            assert (folder / name).read_text(encoding="utf-8") == content
         (folder / name).unlink()
 
 
 def test_side_files_of_an_earlier_run_may_be_replaced(folder):
     metrics = {"stats": {}, "images_failed": 0, "images_missing": 0, "images_left_out": 0}
-    (folder / "out.metrics.json").write_text(json.dumps(metrics, indent=2))
+    (folder / "out.metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
     failure = {"image_id": 0, "file_name": "a.jpg", "path": "/a.jpg", "error": "truncated"}
-    (folder / "out.failures.jsonl").write_text(f"{json.dumps(failure)}\n" * 3)
+    (folder / "out.failures.jsonl").write_text(f"{json.dumps(failure)}\n" * 3, encoding="utf-8")
     check_files(config(output=("out.json",)))

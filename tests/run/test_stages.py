@@ -50,7 +50,7 @@ def test_of_a_run_that_is_scored_and_drawn(config, tmp_path):
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [9, 9, 30, 30],
                          "area": 900, "iscrowd": 0}],
         "categories": [{"id": i, "name": f"class {i}"} for i in (1, 2, 3)],
-    }))  # fmt: skip
+    }), encoding="utf-8")  # fmt: skip
     seen = stages(replace(config, annotations=str(truth), draw=str(tmp_path / "drawn")))
     assert seen[0] == "reading the annotations"
     assert seen[-3:] == ["writing the outputs", "scoring the detections", "drawing"]

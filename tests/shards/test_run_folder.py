@@ -62,7 +62,7 @@ def test_the_first_of_two_lines_of_the_journal_wins(tmp_path):
     """Two drivers may write at the same time, before the older one sees that it is."""
     run = make_run(tmp_path / "run", list(range(40)), make_results(40))
     second = attempt_shard(run, run.plan.shards[0], make_results(40, seed=9), "2.1")
-    with open(tmp_path / "run" / "commits.jsonl", "a") as journal:
+    with open(tmp_path / "run" / "commits.jsonl", "a", encoding="utf-8") as journal:
         journal.write(json.dumps(asdict(second)) + "\n")
     again = reopened(run.path)
     assert again.committed == run.committed
@@ -115,7 +115,9 @@ def test_of_drivers_that_start_together_one_owns_the_folder(tmp_path, monkeypatc
         list(pool.map(RunFolder.take_over, drivers))
     drivers.sort(key=lambda driver: driver.epoch)
     assert [driver.epoch for driver in drivers] == [2, 3, 4, 5]
-    assert [Path(d.token_file).read_text() for d in drivers] == [d.token for d in drivers]
+    assert [Path(d.token_file).read_text(encoding="utf-8") for d in drivers] == [
+        d.token for d in drivers
+    ]
     for older in drivers[:-1]:
         with pytest.raises(OdtkError, match="taken over"):
             older.check_owner()
@@ -185,7 +187,7 @@ def test_shard_files_say_what_they_are_and_nothing_of_time_or_host(tmp_path):
 
 def test_plan_json_is_readable(tmp_path):
     make_run(tmp_path / "run", [1, 2], make_results(2))
-    document = json.loads((tmp_path / "run" / "plan.json").read_text())
+    document = json.loads((tmp_path / "run" / "plan.json").read_text(encoding="utf-8"))
     assert document["settings"]["launch_batch"] == 4
 
 
@@ -193,9 +195,9 @@ def test_plan_json_is_readable(tmp_path):
 
 
 def edit(path, change):
-    document = json.loads(path.read_text())
+    document = json.loads(path.read_text(encoding="utf-8"))
     change(document)
-    path.write_text(json.dumps(document, indent=1))
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def copy_plan(path, other):
@@ -341,7 +343,7 @@ def test_a_journal_that_does_not_fit_the_plan_is_refused(tmp_path, changes, mess
     path = tmp_path / "run"
     run = make_run(path, list(range(200)), make_results(200))
     line = json.dumps(asdict(run.committed[0]) | changes)
-    (path / "commits.jsonl").write_text(line + "\n")
+    (path / "commits.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(UsageError, match="line 1 of its journal does not fit its plan") as error:
         reopened(str(path))
     assert message in str(error.value)

@@ -13,7 +13,7 @@ from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts, named
 @pytest.fixture
 def truth(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "truth.json").write_text("{}")
+    (tmp_path / "truth.json").write_text("{}", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     return tmp_path / "truth.json"
 

@@ -51,7 +51,7 @@ def read_photographs(annotations: Path, folder: Path, names: Sequence[str]) -> l
         KeyError: a name is not in the file.
         OSError: a file cannot be read.
     """
-    content = json.loads(annotations.read_text())
+    content = json.loads(annotations.read_text(encoding="utf-8"))
     ids = {image["file_name"]: image["id"] for image in content["images"]}
     photographs = []
     for name in names:

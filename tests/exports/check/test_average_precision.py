@@ -117,9 +117,9 @@ def test_annotations_need_images_and_boxes(trained, photos, truth, tmp_path):
     assert outcome.exit_code == 2
     assert "--calibration-annotations needs images" in outcome.output
     bare = tmp_path / "bare.json"
-    content = json.loads(truth.read_text())
+    content = json.loads(truth.read_text(encoding="utf-8"))
     del content["annotations"]
-    bare.write_text(json.dumps(content))
+    bare.write_text(json.dumps(content), encoding="utf-8")
     outcome = odtk_ray("export", *flags, bare, "--check-images", photos)
     assert outcome.exit_code == 2
     assert "has no ground truth" in outcome.output

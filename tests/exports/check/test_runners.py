@@ -164,6 +164,6 @@ def test_a_plan_of_another_tensorrt_is_not_opened(plan, tmp_path):
     about = dataclasses.replace(read_sidecar(plan), tensorrt="tensorrt_of_old 5.1")
     copy = str(tmp_path / "m.plan")
     Path(copy).write_bytes(Path(plan).read_bytes())
-    Path(sidecar_path(copy)).write_text(about.to_json())
+    Path(sidecar_path(copy)).write_text(about.to_json(), encoding="utf-8")
     with pytest.raises(Unavailable, match="tensorrt_of_old"), open_tensorrt_plan(copy, about, 4):
         pass

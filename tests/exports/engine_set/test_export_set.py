@@ -132,7 +132,7 @@ def test_a_rerun_builds_only_what_is_missing_or_damaged(copied, export):
     content[-1] ^= 1
     paths[1].write_bytes(content)
     os.unlink(f"{paths[2]}.json")
-    (copied / "engines.json").write_text("{")
+    (copied / "engines.json").write_text("{", encoding="utf-8")
     output = export(copied, "--gpu-type", "all")
     assert states(output) == dict(zip(ALL, ("built", "built", "built", "kept"), strict=True))
     assert "engines.json is written again: engines.json is damaged" in output
@@ -187,9 +187,9 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
     assert [about.model.precision for about in engines] == ["int8"] * 2
     expected = hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest()
     assert [about.model.sha256 for about in engines] == [expected] * 2
-    content = json.loads(table.read_text())
+    content = json.loads(table.read_text(encoding="utf-8"))
     content["amax"] = {name: 2 * value for name, value in content["amax"].items()}
-    table.write_text(json.dumps(content))
+    table.write_text(json.dumps(content), encoding="utf-8")
     assert set(states(export(folder, *types)).values()) == {"built"}
 
 
@@ -305,7 +305,7 @@ def test_each_plan_is_checked_where_it_was_built(
 )
 def test_refusals_write_nothing(export, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert message in export(*flags, code=2)
     assert os.listdir(tmp_path) == ["file"]
 

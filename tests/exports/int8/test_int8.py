@@ -115,7 +115,7 @@ def test_a_table_says_what_it_was_made_from(table, checkpoint):
     assert content.size == SIZE
     assert content.model == load_checkpoint(checkpoint).sha256
     assert len(content.images) == len(content.names) == 4
-    assert json.loads(table.read_text())["amax"] == content.amax
+    assert json.loads(table.read_text(encoding="utf-8"))["amax"] == content.amax
 
 
 def test_a_table_is_reused_without_images(table, checkpoint, tmp_path):
@@ -127,7 +127,7 @@ def test_a_table_is_reused_without_images(table, checkpoint, tmp_path):
 
 
 def test_a_table_is_read_where_nobody_may_write(table, checkpoint, tmp_path):
-    with open(table) as file:
+    with open(table, encoding="utf-8") as file:
         there = f"/proc/self/fd/{file.fileno()}"
         outcome = export(checkpoint, tmp_path / "m.onnx", "--calibration-table", there)
     assert outcome.exit_code == 0, outcome.output
@@ -227,7 +227,7 @@ def test_workers_add_up_to_the_same_table(ray_session, checkpoint, images, tmp_p
             "--calibration-batches", 3, "--calibration-table", path, *more,
         )  # fmt: skip
         assert outcome.exit_code == 0, outcome.output
-        texts.append(path.read_text())
+        texts.append(path.read_text(encoding="utf-8"))
     ranges = [json.loads(text)["amax"] for text in texts]
     assert ranges[0].keys() == ranges[1].keys()
     for key, value in ranges[0].items():  # another number of threads moves the last bits
@@ -268,7 +268,7 @@ def test_refusals_write_nothing(
     table, checkpoint, images, tmp_path, monkeypatch, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
-    content = json.loads(table.read_text())
+    content = json.loads(table.read_text(encoding="utf-8"))
     less = dict(list(content["amax"].items())[1:])
     key = next(iter(content["amax"]))
     for name, text in {
@@ -280,7 +280,7 @@ def test_refusals_write_nothing(
         "less": json.dumps(content | {"amax": less}),
         "nan": json.dumps(content | {"amax": {**less, key: float("nan")}}),
     }.items():
-        (tmp_path / f"{name}.json").write_text(text)
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
     before = sorted(os.listdir(tmp_path))
     outcome = export(checkpoint, "m.onnx", *(a.format(images=images) for a in arguments))
     assert outcome.exit_code == 2, outcome.output

@@ -96,7 +96,7 @@ def test_the_file_is_the_rewritten_graph_and_says_so(plan_models, plain, half, p
 def found(path):
     """Detections of each image."""
     rows: dict[int, list] = {}
-    for row in json.loads(path.read_text())["annotations"]:
+    for row in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
         rows.setdefault(row["image_id"], []).append(row)
     return {
         image: Detections(

@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_old_plan_and_its_sidecar(rtx, plan_models, tmp_p
     flags = ("--compute-capability", "8.9")
     path, beside = tmp_path / "m.plan", tmp_path / "m.plan.json"
     path.write_bytes(b"old")
-    beside.write_text("old too")
+    beside.write_text("old too", encoding="utf-8")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_the_old_plan_and_its_sidecar(rtx, plan_models, tmp_p
     assert outcome.exit_code == 1
     assert f"cannot write {path}: File too large" in outcome.output
     assert sorted(os.listdir(tmp_path)) == ["m.plan", "m.plan.json"]
-    assert (path.read_bytes(), beside.read_text()) == (b"old", "old too")
+    assert (path.read_bytes(), beside.read_text(encoding="utf-8")) == (b"old", "old too")
 
 
 @pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
@@ -154,7 +154,7 @@ def test_damaged_plans_are_refused(rtx, plan_models, tmp_path):
     outcome = odtk_ray("export", plan_models / "fp32.onnx", plan, "--compute-capability", "8.9")
     assert outcome.exit_code == 0, outcome.output
     beside = Path(f"{plan}.json")
-    content, text = plan.read_bytes(), beside.read_text()
+    content, text = plan.read_bytes(), beside.read_text(encoding="utf-8")
     facts = json.loads(text)
 
     def refused(message):
@@ -167,13 +167,13 @@ def test_damaged_plans_are_refused(rtx, plan_models, tmp_path):
     refused("it is not the plan")
     plan.write_bytes(content)
     for broken in ("{", "[]", json.dumps(facts | {"batches": [1, 2, 64]}), "{}"):
-        beside.write_text(broken)
+        beside.write_text(broken, encoding="utf-8")
         refused("is damaged")
-    beside.write_text(json.dumps(facts | {"format": 2}))
+    beside.write_text(json.dumps(facts | {"format": 2}), encoding="utf-8")
     refused("its format is 2")
     beside.unlink()
     refused("No such file")
-    beside.write_text(text)
+    beside.write_text(text, encoding="utf-8")
     assert read_sidecar(str(plan)).identity == facts["identity"]
 
 

@@ -196,12 +196,12 @@ print("\\n".join(export_plan(config, Quiet(), opened).lines()))
 
 def test_the_check_and_ap_need_no_torch(rtx, photos, annotations, tmp_path):
     """Only the GPU is missing; numpy stands in for it."""
-    document = json.loads(annotations.read_text())
+    document = json.loads(annotations.read_text(encoding="utf-8"))
     document["categories"] = [{"id": i, "name": n} for i, n in ((3, "cat"), ("b", "dög"))]
     for entry in document["annotations"]:
         entry["category_id"] = 3
     truth = tmp_path / "truth.json"
-    truth.write_text(json.dumps(document))
+    truth.write_text(json.dumps(document), encoding="utf-8")
     tests = Path(__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, photos, truth],

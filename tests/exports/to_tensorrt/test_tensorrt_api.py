@@ -101,7 +101,9 @@ def stubs(tmp_path_factory):
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("stubs")
     source = folder / "stub.c"
-    source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in SYMBOLS))
+    source.write_text(
+        "\n".join(f"void *{name}(void) {{ return 0; }}" for name in SYMBOLS), encoding="utf-8"
+    )
     for major in (8, 10, 11):
         for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers"):
             name = f"lib{library}.so.{major}"
