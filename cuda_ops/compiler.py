@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
@@ -94,6 +95,12 @@ def _nvrtc(source: Path, arch: str) -> bytes:
     library = _load_nvrtc()
     if library is None:
         raise CudaUnavailable("no libnvrtc was found")
+    # NVRTC 11 leaves the thread that calls it in the C locale, where Python opens files as ASCII.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_call_nvrtc, library, source, arch).result()
+
+
+def _call_nvrtc(library: ctypes.CDLL, source: Path, arch: str) -> bytes:
     program = ctypes.c_void_p()
     text = source.read_bytes()
     options = [f"--gpu-architecture={arch}", *_OPTIONS, f"--include-path={source.parent}"]

@@ -194,8 +194,10 @@ def test_timings_are_kept(programs, graph, tmp_path):
     programs.ok("odtk_build", *flags)
     assert cache.read_text(encoding="utf-8") == "timed\ntimed\n"
     cache.write_text("of another GPU", encoding="utf-8")
-    programs.ok("odtk_build", *flags)
-    assert cache.read_text(encoding="utf-8") == "timed\n"
+    done = programs.run("odtk_build", *flags)
+    assert done.returncode == 0
+    assert f"timings are not saved: {cache} has none of this GPU and version" in done.stderr
+    assert cache.read_text(encoding="utf-8") == "of another GPU"
     done = programs.run("odtk_build", graph, plan, "--timing-cache", tmp_path / "no" / "folder")
     assert done.returncode == 0  # the plan took minutes
     assert "timings are not saved: cannot write" in done.stderr

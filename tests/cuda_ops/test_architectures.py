@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import re
 import subprocess
 import sys
@@ -73,7 +74,9 @@ def test_the_oldest_nvrtc_compiles(old_nvrtc, monkeypatch, name, arch):
     monkeypatch.setattr(compiler, "_nvrtc_names", lambda: iter([old_nvrtc]))
     monkeypatch.setattr(compiler, "_nvrtc_bytes", logged)
     monkeypatch.setattr(compiler, "_OPTIONS", (*compiler._OPTIONS, VERBOSE))
+    encoding = locale.getencoding()
     check(compiler._nvrtc(compiler.SOURCES / f"{name}.cu", arch), logs[-1], 0)
+    assert locale.getencoding() == encoding  # this NVRTC leaves its thread in the C locale
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -233,9 +233,13 @@ def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> 
     content = b""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         content = file.read()
-    # A cache of another GPU or version is refused by TensorRT; then it starts a new one.
-    if not config.set_timing_cache(config.create_timing_cache(content), False):
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+    known = config.create_timing_cache(content)
+    if known is None or not config.set_timing_cache(known, False):
+        # Timings of another GPU or version, or no timings at all: whose they are is not known.
+        say(f"timings are not saved: {path} has none of this GPU and version of TensorRT; "
+            "delete it, or name another file")  # fmt: skip
+        yield
+        return
     yield
     try:
         with writing(path) as part, open(part, "wb") as file:

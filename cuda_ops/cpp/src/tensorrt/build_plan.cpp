@@ -219,7 +219,7 @@ std::unique_ptr<nvinfer1::IHostMemory> build(const Source& source, const BuildOp
   set_precision(*builder, *config, source);
   set_targets(*builder, *config, options);
   set_batches(*builder, *config, source, options);
-  timings.use(*config);
+  timings.use(*config, options.progress);
 #if TRT_AT_LEAST(10, 0)
   config->setProgressMonitor(&monitor);
 #endif

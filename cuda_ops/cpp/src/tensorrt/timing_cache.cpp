@@ -8,20 +8,23 @@
 
 namespace odtk {
 
-void TimingCache::use(nvinfer1::IBuilderConfig& config) {
+void TimingCache::use(nvinfer1::IBuilderConfig& config,
+                      const std::function<void(const std::string&)>& say) {
   if (path_.empty()) return;
   std::ifstream file(path_, std::ios::binary);  // a file that is not there is an empty cache
   const std::string content((std::istreambuf_iterator<char>(file)), {});
   cache_.reset(config.createTimingCache(content.data(), content.size()));
+  // Timings of another GPU or version, or no timings at all: whose they are is not known.
   if (cache_ == nullptr || !config.setTimingCache(*cache_, false)) {
-    cache_.reset(config.createTimingCache(nullptr, 0));  // the other one was not for this GPU
-    if (cache_ != nullptr) config.setTimingCache(*cache_, false);
+    cache_.reset();
+    say("timings are not saved: " + path_ +
+        " has none of this GPU and version of TensorRT; delete it, or name another file");
   }
 }
 
 void TimingCache::keep(const nvinfer1::IBuilderConfig& config,
                        const std::function<void(const std::string&)>& say) const {
-  if (path_.empty() || config.getTimingCache() == nullptr) return;
+  if (cache_ == nullptr || config.getTimingCache() == nullptr) return;
   const std::unique_ptr<nvinfer1::IHostMemory> content(config.getTimingCache()->serialize());
   if (content == nullptr) return;
   try {

@@ -15,8 +15,9 @@ class TimingCache {
   // An empty path keeps none.
   explicit TimingCache(const std::string& path) : path_(path) {}
 
-  // Gives a build the timings of the file, if they are of this GPU and version.
-  void use(nvinfer1::IBuilderConfig& config);
+  // Gives a build the timings of the file, or says that they are of another GPU or version; such a
+  // file is left as it is.
+  void use(nvinfer1::IBuilderConfig& config, const std::function<void(const std::string&)>& say);
 
   // Writes the timings, those of the build among them; says why where that fails, since the plan
   // itself took minutes.
