@@ -152,13 +152,13 @@ def open_run_model(inputs: RunInputs) -> RunModel:
         opened = resolve_settings(config, engine_set.model)
         if config.fallback is not None:
             _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
-        settings = fingerprint(config, opened, inputs.digest, torch_free=not config.fallback)
+        settings = fingerprint(config, opened, inputs.digest)
         batches: tuple[int, int] | None = engine_set.batches
     else:
         with model_file(config.model) as local:
             opened = open_model(config, local)
             sizes = read_sidecar(local).batches if is_tensorrt_plan(local) else None
-        settings = fingerprint(config, opened, inputs.digest, torch_free=sizes is not None)
+        settings = fingerprint(config, opened, inputs.digest)
         batches = sizes and (sizes[0], sizes[-1])
     note_moment(Moment.MODEL_READ)
     return RunModel(opened, settings, batches)
