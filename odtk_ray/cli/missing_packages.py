@@ -11,8 +11,8 @@ _INSTALLED_AS = {"PIL": "pillow"}
 _NAMES = {"torch": "PyTorch", "ray": "Ray"}
 
 _REMEDIES = {
-    "torch": "export it to ONNX where PyTorch is, --with-postprocess to run that file here, without "
-    "to build a plan; or pip install torch",
+    "torch": "export it to ONNX where PyTorch is, --with-postprocess to run that file here, and "
+    "without to build a plan; or pip install torch",
     "ray": "infer --local needs none, nor does an export without --workers, --address and "
     "--gpu-type; or pip install 'ray[data,default]'",
 }

@@ -6,18 +6,19 @@ planes: one array for each number of a box, [4, P] or [6, P].
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Planes = NDArray[Any]  # float32 or float64, [4, P]; rotated [6, P]
+Values: TypeAlias = NDArray[np.floating[Any]]
+Planes: TypeAlias = Values  # float32 or float64, [4, P]; rotated [6, P]
 
 _SIDES = np.array([-1, 1, 1, -1])[:, None]  # signs of the corners, once around the box
 _EDGES = np.array([-1, -1, 1, 1])[:, None]
 
 
-def box_iou(worse: Planes, better: Planes) -> NDArray[Any]:
+def box_iou(worse: Planes, better: Planes) -> Values:
     """Compute the IoU of paired boxes; see `ops.boxes.iou`.
 
     Args:
@@ -29,11 +30,11 @@ def box_iou(worse: Planes, better: Planes) -> NDArray[Any]:
     """
     sides = np.minimum(worse[2:], better[2:]) - np.maximum(worse[:2], better[:2]) + 1
     width, height = np.maximum(sides, 0)
-    inter: NDArray[Any] = width * height
+    inter: Values = width * height
     return inter / (_areas(worse) + _areas(better) - inter)
 
 
-def rotated_iou(better: Planes, worse: Planes) -> NDArray[Any]:
+def rotated_iou(better: Planes, worse: Planes) -> Values:
     """Compute the exact IoU of paired rotated boxes; see `ops.rotated.rotated_iou`.
 
     Args:
@@ -54,7 +55,7 @@ def rotated_iou(better: Planes, worse: Planes) -> NDArray[Any]:
     return _over_union(common, 4 * half_w1 * half_h1, 4 * half_w2 * half_h2)
 
 
-def same_angle_iou(better: Planes, worse: Planes) -> NDArray[Any]:
+def same_angle_iou(better: Planes, worse: Planes) -> Values:
     """Compute the IoU of ODTK's rotated NMS; see `ops.rotated.same_angle_iou`.
 
     Args:
@@ -71,18 +72,18 @@ def same_angle_iou(better: Planes, worse: Planes) -> NDArray[Any]:
     return _over_union(common, 4 * half_w1 * half_h1, 4 * half_w2 * half_h2)
 
 
-def _areas(boxes: Planes) -> NDArray[Any]:
+def _areas(boxes: Planes) -> Values:
     x1, y1, x2, y2 = boxes
-    area: NDArray[Any] = (x2 - x1 + 1) * (y2 - y1 + 1)
+    area: Values = (x2 - x1 + 1) * (y2 - y1 + 1)
     return area
 
 
-def _half_sides(boxes: Planes) -> NDArray[Any]:
-    sides: NDArray[Any] = np.maximum(boxes[2:4] - boxes[:2], 0) / 2
+def _half_sides(boxes: Planes) -> Values:
+    sides: Values = np.maximum(boxes[2:4] - boxes[:2], 0) / 2
     return sides
 
 
-def _turned_offset(better: Planes, worse: Planes) -> tuple[NDArray[Any], NDArray[Any]]:
+def _turned_offset(better: Planes, worse: Planes) -> tuple[Values, Values]:
     """Compute the vector between the boxes' centres, in the frame of the worse one."""
     ends = better[:4] - worse[:4]
     right, down = (ends[:2] + ends[2:]) / 2
@@ -90,15 +91,14 @@ def _turned_offset(better: Planes, worse: Planes) -> tuple[NDArray[Any], NDArray
     return right * cos + down * sin, down * cos - right * sin
 
 
-def _shared(distance: NDArray[Any], half1: NDArray[Any], half2: NDArray[Any]) -> NDArray[Any]:
+def _shared(distance: Values, half1: Values, half2: Values) -> Values:
     """Compute the common length of two intervals whose centres are `distance` apart."""
     ends = np.minimum(distance + half1, half2) - np.maximum(distance - half1, -half2)
-    return np.maximum(ends, 0)
+    length: Values = np.maximum(ends, 0)
+    return length
 
 
-def _covered(
-    x: NDArray[Any], y: NDArray[Any], half_w: NDArray[Any], half_h: NDArray[Any]
-) -> NDArray[Any]:
+def _covered(x: Values, y: Values, half_w: Values, half_h: Values) -> Values:
     """Compute the area of polygons, corners [4, P], inside |x| <= half_w, |y| <= half_h."""
     x_next, y_next = np.roll(x, -1, axis=0), np.roll(y, -1, axis=0)
     run, rise = x_next - x, y_next - y
@@ -114,17 +114,15 @@ def _covered(
     height, mean = high - low, low_in
     np.divide(inside + above - below, height, out=mean, where=height > 0)
     parts = (mean + half_h) * (stop - start)
-    area: NDArray[Any] = np.abs(parts[0] + parts[1] + parts[2] + parts[3])
+    area: Values = np.abs(parts[0] + parts[1] + parts[2] + parts[3])
     return area
 
 
-def _clamp(values: NDArray[Any], limit: NDArray[Any]) -> NDArray[Any]:
+def _clamp(values: Values, limit: Values) -> Values:
     return np.maximum(np.minimum(values, limit), -limit)
 
 
-def _over_union(
-    common: NDArray[Any], area1: NDArray[Any], area2: NDArray[Any]
-) -> NDArray[Any]:
+def _over_union(common: Values, area1: Values, area2: Values) -> Values:
     common = np.minimum(common, np.minimum(area1, area2))  # rounding may exceed it
     iou = np.zeros_like(common)
     union = area1 + area2 - common

@@ -183,7 +183,5 @@ def _suppress(parts: Sequence[Detections], post: Postprocessing) -> Detections:
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("scores", "boxes", "classes")
     ]
-    kept = survivors(
-        Detections(*columns), threshold=post.nms, own_angles=post.rotated_nms == "own"
-    )
+    kept = survivors(Detections(*columns), threshold=post.nms, own_angles=post.rotated_nms == "own")
     return Detections(*(column[kept] for column in columns))

@@ -1,4 +1,4 @@
-"""The sweep over the boxes of all tiles keeps what `ops.nms` keeps, and its IoUs are those of `ops`."""
+"""The sweep over the boxes of all tiles keeps what `ops.nms` keeps, by the IoUs of `ops`."""
 
 import math
 
@@ -52,7 +52,7 @@ def assert_same(found, **options):
     count=st.integers(0, 80),
     classes=st.sampled_from([1, 4]),
     rotated=st.booleans(),
-    threshold=st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+    threshold=st.sampled_from([0.1, 0.5, 0.9]),
     own_angles=st.booleans(),
 )
 @examples(150)
