@@ -201,3 +201,14 @@ def test_what_is_said_where_one_is_needed(
     assert advice.startswith("  hint: ")
     assert hint in advice
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.long
+def test_a_calibration_in_this_process_needs_no_ray(checkpoint, photos, tmp_path):
+    without_ray = Blocking(tmp_path, ("ray",))
+    done = without_ray.odtk_ray(
+        *("export", checkpoint, tmp_path / "int8.onnx", "--size", "64", "--int8"),
+        *("--calibration-images", photos, "--calibration-batches", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "INT8" in done.stdout

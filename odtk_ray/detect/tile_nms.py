@@ -34,7 +34,7 @@ def survivors(found: Detections, *, threshold: float, own_angles: bool = True) -
     order = np.argsort(-found.scores, kind="stable")
     pairs = _suppressions(found.boxes[order], found.classes[order], threshold, own_angles)
     alive = np.ones(len(order), bool)
-    for winner, loser in pairs.T.tolist():
+    for winner, loser in zip(*pairs.tolist(), strict=True):
         if alive[winner]:  # all that could remove it came before
             alive[loser] = False
     return order[alive]

@@ -51,7 +51,7 @@ class JpegDecoder:
     def __init__(
         self, device: cuda_ops.Device, threads: int, kinds: Sequence[JpegKind] = JPEG_KINDS
     ) -> None:
-        self._codec = _import_codec()
+        self._codec = import_codec()
         self._device = device
         self._decoder: Any = None
         self._params = self._codec.DecodeParams(
@@ -115,7 +115,12 @@ def _probe_file() -> bytes:
     return buffer.getvalue()
 
 
-def _import_codec() -> ModuleType:
+def import_codec() -> ModuleType:
+    """Import nvImageCodec, whichever of its packages is installed.
+
+    Raises:
+        DecoderUnavailable: none is, or it cannot be loaded.
+    """
     try:
         with hold_lines(_FOREIGN):
             from nvidia import nvimgcodec
