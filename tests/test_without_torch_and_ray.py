@@ -156,6 +156,21 @@ def test_verbs_without_a_model(blocking, turned_truth, tmp_path, verb):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_scores_rotated_boxes_is_missed_before_the_run(
+    blocking, rotated_checkpoint, turned_truth, tmp_path
+):
+    model, output = tmp_path / "turned.onnx", tmp_path / "found.json"
+    arguments = ["export", rotated_checkpoint, model, "--size", "64", "--with-postprocess"]
+    assert CliRunner().invoke(cli, list(map(str, arguments))).exit_code == 0
+    arguments = ["infer", model, "--images", turned_truth.parent, "--local", "--output", output]
+    done = blocking.odtk_ray(*arguments, "--annotations", turned_truth)
+    assert done.returncode == 2
+    assert "pip install pycocotools" in done.stderr
+    assert not (tmp_path / "found.json.run").exists()
+    done = blocking.odtk_ray(*arguments)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def turned_truth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("turned_truth")

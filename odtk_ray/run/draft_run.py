@@ -180,6 +180,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     if inputs.run:
         run, draft = inputs.run, RunDraft(inputs, model)
         check_resume(run, config, model.settings)
+        _check_scoring(model, has_truth=run.plan.outputs["has_truth"])
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
         check_text(config.output, run.plan.records, ids, names)
         see_replaced(config, run, reporter)
@@ -187,6 +188,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     dataset, about = inputs.dataset, model.opened.model
     if dataset is None:
         raise ValueError("a new run has images")
+    _check_scoring(model, has_truth=dataset.has_truth)
     classes = map_classes(
         about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
     )
@@ -196,6 +198,12 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     for finding in dataset.findings:
         reporter.warn(finding.text, finding.remedy)
     return RunDraft(inputs, model, classes)
+
+
+def _check_scoring(model: RunModel, *, has_truth: bool) -> None:
+    """Import the package that scores rotated boxes: it would be missed after all detections."""
+    if has_truth and model.opened.model.rotated:
+        import pycocotools  # noqa: F401
 
 
 def _check_fallback(
