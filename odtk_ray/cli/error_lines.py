@@ -11,6 +11,7 @@ import traceback
 import click
 
 from odtk_ray.cli.colours import echo
+from odtk_ray.cli.missing_packages import explain_missing
 from odtk_ray.cli.stop_signals import asked_to_stop
 from odtk_ray.errors import EXIT_FAILED, EXIT_USAGE, OdtkError, UsageError
 
@@ -51,8 +52,8 @@ def _described(error: BaseException, resumable: bool) -> tuple[str, str, str, in
         hint = f"{_KEPT} when the cause is gone" if resumable else ""
         return f"{error.strerror or error}{where}", "", hint, EXIT_FAILED
     if isinstance(error, ModuleNotFoundError):
-        what = f"this needs the Python package {error.name}, which is missing"
-        return what, "", f"pip install {error.name}", EXIT_USAGE
+        what, hint = explain_missing(error)
+        return what, "", hint, EXIT_USAGE
     cause = getattr(error, "cause", None) or error  # of a Ray task; its text is a stack
     first = (str(cause).strip() or "no message").splitlines()[0]
     hint = "this is a defect of odtk-ray; --debug shows where it happened"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.detect.detector import Detector, attempt
+from odtk_ray.detect.tile_nms import survivors
 from odtk_ray.engines.protocol import Content
 from odtk_ray.errors import ImageError
 from odtk_ray.images.decode_image import Decoded
@@ -178,17 +179,9 @@ def _moved(found: Detections, x: int, y: int) -> Detections:
 
 def _suppress(parts: Sequence[Detections], post: Postprocessing) -> Detections:
     """Apply NMS once to the detections of all tiles, in pixels of the picture, without a limit."""
-    import torch
-
-    from odtk_ray.ops.sparse_nms import sparse_nms
-
     columns = [
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("scores", "boxes", "classes")
     ]
-    kept = sparse_nms(
-        *map(torch.from_numpy, columns),
-        threshold=post.nms,
-        own_angles=post.rotated_nms == "own",
-    ).numpy()
+    kept = survivors(Detections(*columns), threshold=post.nms, own_angles=post.rotated_nms == "own")
     return Detections(*(column[kept] for column in columns))

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.jetson import jetson_release
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 
@@ -30,10 +31,15 @@ def import_tensorrt(*names: str) -> Any:
             return __import__(name)
         except ImportError as error:
             reasons.append(str(error))
-    raise UsageError(
-        "TensorRT plans need TensorRT",
-        "; ".join(reasons),
-        "pip install tensorrt, or tensorrt-rtx for GeForce and RTX cards",
+    raise UsageError("TensorRT plans need TensorRT", "; ".join(reasons), _how_to_install())
+
+
+def _how_to_install() -> str:
+    if jetson_release() is None:
+        return "pip install tensorrt, or tensorrt-rtx for GeForce and RTX cards"
+    return (
+        "sudo apt-get install python3-libnvinfer; a virtual environment sees it if it was made "
+        "with --system-site-packages"
     )
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import cuda_ops
+from odtk_ray.jetson import jetson_release
 
 JpegKind = Literal["hardware", "hybrid"]
 
@@ -50,7 +51,7 @@ class JpegDecoder:
     def __init__(
         self, device: cuda_ops.Device, threads: int, kinds: Sequence[JpegKind] = JPEG_KINDS
     ) -> None:
-        self._codec = _import_codec()
+        self._codec = import_codec()
         self._device = device
         self._decoder: Any = None
         self._params = self._codec.DecodeParams(
@@ -96,7 +97,8 @@ class JpegDecoder:
         (image,) = self.decode([_probe_file()])
         self._device.synchronize()
         if image is None:
-            raise RuntimeError("it decodes no picture (is nvidia-nvjpeg installed?)")
+            source = "JetPack's CUDA" if _on_jetpack_6() else "nvidia-nvjpeg"
+            raise RuntimeError(f"it decodes no picture (is {source} installed?)")
 
     def _open(self, data: bytes) -> Any:
         try:
@@ -113,14 +115,31 @@ def _probe_file() -> bytes:
     return buffer.getvalue()
 
 
-def _import_codec() -> ModuleType:
+def import_codec() -> ModuleType:
+    """Import nvImageCodec, whichever of its packages is installed.
+
+    Raises:
+        DecoderUnavailable: none is, or it cannot be loaded.
+    """
     try:
         with hold_lines(_FOREIGN):
             from nvidia import nvimgcodec
     except ImportError as error:
-        raise DecoderUnavailable(f"nvImageCodec cannot be imported ({error})") from error
+        package = "tegra-cu12" if _on_jetpack_6() else "cu13[nvjpeg]"
+        raise DecoderUnavailable(
+            f"nvImageCodec cannot be imported ({error}): pip install 'nvidia-nvimgcodec-{package}'"
+        ) from error
     codec: ModuleType = nvimgcodec
     return codec
+
+
+def _on_jetpack_6() -> bool:
+    """Return whether this is a Jetson with CUDA 12, which has an nvImageCodec of its own.
+
+    With CUDA 13, from release 38 on, it takes that of servers.
+    """
+    release = jetson_release()
+    return release is not None and release < 38
 
 
 @contextlib.contextmanager

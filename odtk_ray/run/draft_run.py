@@ -152,13 +152,13 @@ def open_run_model(inputs: RunInputs) -> RunModel:
         opened = resolve_settings(config, engine_set.model)
         if config.fallback is not None:
             _check_fallback(config, config.fallback, opened.anchors, engine_set.model)
-        settings = fingerprint(config, opened, inputs.digest, torch_free=not config.fallback)
+        settings = fingerprint(config, opened, inputs.digest)
         batches: tuple[int, int] | None = engine_set.batches
     else:
         with model_file(config.model) as local:
             opened = open_model(config, local)
             sizes = read_sidecar(local).batches if is_tensorrt_plan(local) else None
-        settings = fingerprint(config, opened, inputs.digest, torch_free=sizes is not None)
+        settings = fingerprint(config, opened, inputs.digest)
         batches = sizes and (sizes[0], sizes[-1])
     note_moment(Moment.MODEL_READ)
     return RunModel(opened, settings, batches)
@@ -180,6 +180,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     if inputs.run:
         run, draft = inputs.run, RunDraft(inputs, model)
         check_resume(run, config, model.settings)
+        _check_scoring(model, has_truth=run.plan.outputs["has_truth"])
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
         check_text(config.output, run.plan.records, ids, names)
         see_replaced(config, run, reporter)
@@ -187,6 +188,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     dataset, about = inputs.dataset, model.opened.model
     if dataset is None:
         raise ValueError("a new run has images")
+    _check_scoring(model, has_truth=dataset.has_truth)
     classes = map_classes(
         about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
     )
@@ -196,6 +198,12 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     for finding in dataset.findings:
         reporter.warn(finding.text, finding.remedy)
     return RunDraft(inputs, model, classes)
+
+
+def _check_scoring(model: RunModel, *, has_truth: bool) -> None:
+    """Import the package that scores rotated boxes: it would be missed after all detections."""
+    if has_truth and model.opened.model.rotated:
+        import pycocotools  # noqa: F401
 
 
 def _check_fallback(

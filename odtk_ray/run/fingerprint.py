@@ -7,28 +7,31 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
 from odtk_ray import __version__
-from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.image_sources import Dataset
 from odtk_ray.engines.onnxruntime import import_onnxruntime
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open_model import OpenedModel
+from odtk_ray.model.open_model import Model, OpenedModel
 from odtk_ray.reporter import Reporter
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.worker.fleet import Fleet
 
 
-def fingerprint(
-    config: InferConfig, opened: OpenedModel, annotations: str, *, torch_free: bool
-) -> RunSettings:
+def fingerprint(config: InferConfig, opened: OpenedModel, annotations: str) -> RunSettings:
     """Return the settings that a resumed run must repeat, so that its outputs have the same bytes.
+
+    Only packages that compute have their version in it, installed or not: a run that was begun
+    without torch goes on where torch is. A TensorRT plan names its own TensorRT.
 
     Args:
         config: the user's settings.
         opened: the model, and the settings that it decides.
         annotations: hash of the annotation file; empty without one.
-        torch_free: whether TensorRT plans run, which need no torch and one TensorRT version each.
+
+    Raises:
+        UsageError: a package that computes is missing.
     """
     import PIL
     from PIL import features
@@ -38,12 +41,10 @@ def fingerprint(
         "pillow": PIL.__version__,
         "jpeg": str(features.version("jpg")),
     }
-    if not torch_free:
-        import torch
-
-        versions["torch"] = str(torch.__version__)  # its own type would import torch elsewhere
     if is_onnx(config.model):
         versions["onnxruntime"] = import_onnxruntime().__version__
+    if _computes_with_torch(config, opened.model):
+        versions["torch"] = _torch_version(config.model)
     return RunSettings(
         model=opened.model.sha256,
         annotations=annotations,
@@ -58,6 +59,25 @@ def fingerprint(
         postprocessing=opened.postprocessing,
         versions=versions,
     )
+
+
+def _computes_with_torch(config: InferConfig, model: Model) -> bool:
+    """Return whether torch is the network, or decodes what comes out of it."""
+    if config.fallback is not None or not isinstance(model, ExportedModel):
+        return True
+    return is_onnx(config.model) and model.outputs == "raw"
+
+
+def _torch_version(model: str) -> str:
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError(
+            f"{os.path.basename(model)} needs PyTorch, which decodes its raw outputs",
+            str(error),
+            "export it again, with --with-postprocess; or pip install torch",
+        ) from error
+    return str(torch.__version__)  # its own type would import torch elsewhere
 
 
 def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> None:

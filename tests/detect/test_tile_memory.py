@@ -22,7 +22,6 @@ from odtk_ray.settings import Postprocessing, Preprocessing
 from odtk_ray.images import windows
 from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
-import odtk_ray.ops.sparse_nms  # torch, before the clock starts
 
 def mebibytes(name):
     status = Path("/proc/self/status").read_text().splitlines()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from blocked_packages import Blocking
 from click.testing import CliRunner
 from synthetic import ABOUT
 
@@ -30,7 +28,22 @@ ABOUT_PLAN = Sidecar(
     model=replace(ABOUT, precision="fp16"), batches=(1, 4, 8), tensorrt="tensorrt 8.6.0",
     gpu=GPU, capabilities=(),
 )  # fmt: skip
-BLOCKED = "import sys\nfor name in ('torch', 'torchvision', 'onnx'): sys.modules[name] = None\n"
+WITHOUT_TORCH = ("torch", "torchvision", "onnx")
+
+# A whole run of a plan, its network replaced.
+RUN_PLAN = """
+import json, sys
+import odtk_ray.run.plan_run as planning
+from engines_for_tests import PixelEngine
+from odtk_ray.config import InferConfig
+from odtk_ray.run.pipeline import infer
+from synthetic import Quiet
+plan, images, output, more = sys.argv[1:]
+planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted
+config = InferConfig(plan, images, output=(output,), threads_per_worker=1, **json.loads(more))
+summary = infer(config, Quiet(), PixelEngine)
+print(summary.images, summary.failed)
+"""
 
 
 def odtk_ray(*arguments):
@@ -235,40 +248,18 @@ def test_rotated_detections_have_six_numbers():
     assert outcome.found.boxes.tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_nothing_of_a_run_needs_torch(files, photos, tmp_path):
-    """A whole run of a plan, its network replaced, where torch and onnx cannot be imported."""
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "sitecustomize.py").write_text(BLOCKED, encoding="utf-8")
-    script = (
-        "import sys, torch_free\n"
-        "import odtk_ray.engines.tensorrt, odtk_ray.engines.loader\n"
-        "assert sys.modules['torch'] is None\n"
-        "torch_free.main(*sys.argv[1:])\n"
-    )
-    (code / "torch_free.py").write_text(
-        "import odtk_ray.run.plan_run as planning\n"
-        "from engines_for_tests import PixelEngine\n"
-        "from odtk_ray.config import InferConfig\n"
-        "from odtk_ray.run.pipeline import infer\n"
-        "from synthetic import Quiet\n"
-        "def main(plan, images, output):\n"
-        "    planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted\n"
-        "    settings = {'output': (output,), 'workers': 1, 'threads_per_worker': 1}\n"
-        "    config = InferConfig(plan, images, **settings)\n"
-        "    summary = infer(config, Quiet(), PixelEngine)\n"
-        "    print(summary.images, summary.failed)\n",
-        encoding="utf-8",
-    )
-    tests = Path(__file__).parents[1]
-    paths = [code, tests, tests.parent]
-    run = subprocess.run(
-        [sys.executable, "-c", script, files / "m.plan", photos, tmp_path / "d.json"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)),
-                          "RAY_worker_niceness": "0"},
-        capture_output=True, text=True, check=False, cwd=tests.parent,
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [({"workers": 1}, WITHOUT_TORCH), ({"local": True}, (*WITHOUT_TORCH, "ray"))],
+    ids=["workers", "local"],
+)
+def test_nothing_of_a_run_needs_torch(files, photos, tmp_path, more, missing):
+    """Where torch and onnx cannot be imported, and for --local where Ray cannot be either."""
+    blocking = Blocking(tmp_path, missing)
+    output = tmp_path / "d.json"
+    assert blocking.python("-c", "import odtk_ray.engines.tensorrt").returncode == 0
+    run = blocking.python("-c", RUN_PLAN, files / "m.plan", photos, output, json.dumps(more))
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.split() == ["26", "0"]
-    found = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    found = json.loads(output.read_text(encoding="utf-8"))
     assert len(found["annotations"]) == 26

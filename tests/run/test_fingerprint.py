@@ -15,7 +15,7 @@ from odtk_ray.run.fingerprint import fingerprint
 def test_settings_travel_without_torch(checkpoint):
     """Its version is no plain string: a worker would import torch before it could do anything."""
     config = InferConfig(str(checkpoint))
-    settings = fingerprint(config, open_model(config, str(checkpoint)), "", torch_free=False)
+    settings = fingerprint(config, open_model(config, str(checkpoint)), "")
     assert settings.versions["torch"] == torch.__version__
     words = (word for _, word, _ in pickletools.genops(pickle.dumps(settings)))
     assert [word for word in words if str(word).startswith("torch.")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import __version__, storage
@@ -114,11 +115,11 @@ def _calibrate(
 ) -> dict[str, Histogram]:
     side = _batch_size(config)
     batches = [sample.paths[i : i + side] for i in range(0, len(sample.paths), side)]
+    asked = config.workers is not None or config.address is not None
+    if not (asked or "RAY_ADDRESS" in os.environ or _has_ray()):
+        return collect(network, config.input_size, batches, "cuda" if _has_gpu() else "cpu")
     import ray
 
-    asked = config.workers is not None or config.address is not None
-    if not asked and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
-        return collect(network, config.input_size, batches, "cuda" if _has_gpu() else "cpu")
     # Workers have a working directory of their own.
     model = (storage.absolute(config.model), config.anchors, sha256, config.input_size)
     with session(config.address, config.workers or 1) as local:
@@ -134,6 +135,12 @@ def _calibrate(
         except ray.exceptions.RayError as error:
             raise task_error(error) from error
     return {key: sum((part[key] for part in parts), Histogram.empty()) for key in parts[0]}
+
+
+def _has_ray() -> bool:
+    """Return whether this process is connected to Ray, which is not imported for that."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _has_gpu() -> bool:
