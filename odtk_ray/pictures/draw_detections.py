@@ -16,7 +16,7 @@ Rectangle = tuple[float, float, float, float]  # x1, y1, x2, y2, inclusive
 
 _GOLDEN = (math.sqrt(5) - 1) / 2  # steps of this share of a circle never repeat and spread evenly
 _TONES = ((0.80, 1.00), (0.90, 0.88), (0.55, 1.00))  # saturation and value, one class after another
-_HALO = (0, 0, 0, 110)  # a soft dark edge, so that every colour shows on every background
+HALO = (0, 0, 0, 110)  # a soft dark edge, so that every colour shows on every background
 _LABEL_ALPHA = 215
 _LEAST_FONT = 9  # pixels; smaller text cannot be read
 _LONGEST = 28  # characters of a name
@@ -32,6 +32,7 @@ def draw_detections(
     labels: Sequence[str],
     classes: NDArray[np.integer],
     corners: NDArray[np.floating] | None = None,
+    line_width: int | None = None,
 ) -> Image.Image:
     """Draw detections into a copy of a picture, the best on top.
 
@@ -42,9 +43,11 @@ def draw_detections(
         picture: of mode RGB or L; others are drawn by way of RGB, which drops transparency.
         boxes_xyxy: float [n, 4], pixels, inclusive corners; cut off at the picture's edges.
         scores: float [n].
-        labels: name of each class; a class beyond them is shown by its number.
+        labels: name of each class, which may be empty; a class beyond them is `class` and its
+            number.
         classes: int [n], class index, which also gives the colour.
         corners: float [n, 4, 2], the outlines of rotated boxes; `boxes_xyxy` then encloses them.
+        line_width: pixels; None lets it grow with the picture.
 
     Returns:
         a new picture of the same size and mode.
@@ -53,13 +56,13 @@ def draw_detections(
     pen = ImageDraw.Draw(canvas, "RGBA")
     boxes, shown = _visible(boxes_xyxy, picture.size)
     order = shown[np.argsort(-scores[shown], kind="stable")]
-    line = max(1, round(math.sqrt(picture.width * picture.height) / 320))
+    line = line_width or usual_width(picture.size)
     for i in reversed(order):
         color = class_color(int(classes[i]))
         if corners is None:
             _draw_box(pen, boxes[i], color, line)
         else:
-            _draw_outline(pen, _cut(corners[i], picture.size), color, line)
+            _draw_outline(pen, visible_edges(corners[i], picture.size), color, line)
 
     names = [_name(labels, int(classes[i])) for i in order]
     sizes = _font_sizes(names, picture.size)
@@ -71,6 +74,11 @@ def draw_detections(
                 _draw_label(pen, where, text, size, class_color(int(classes[i])))
                 break
     return canvas.convert(picture.mode)
+
+
+def usual_width(size: tuple[int, int]) -> int:
+    """Return the width of lines in a picture of this width and height, in pixels."""
+    return max(1, round(math.sqrt(size[0] * size[1]) / 320))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -136,14 +144,21 @@ def _visible(
 def _draw_box(pen: ImageDraw.ImageDraw, box: NDArray[np.float64], color: Color, line: int) -> None:
     x1, y1, x2, y2 = (int(value) for value in box)
     line = max(1, min(line, min(x2 - x1, y2 - y1) // 8))  # a small box stays open in the middle
-    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_HALO, width=line + 2)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=HALO, width=line + 2)
     pen.rectangle((x1, y1, x2, y2), outline=color, width=line)
 
 
-def _cut(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Clip a polygon's edges [n, 2] to the picture's surroundings, [m, 2, 2]: ends may be far away.
+def visible_edges(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Clip a polygon's edges to the picture's surroundings: their ends may be far away.
 
     Liang and Barsky's clipping, to the picture and a margin that hides the cut.
+
+    Args:
+        corners: float [n, 2], once around, pixels.
+        size: width and height of the picture.
+
+    Returns:
+        float64 [m, 2, 2], the ends of the edges that may be seen.
     """
     start = corners.astype(np.float64)
     along = np.roll(start, -1, axis=0) - start
@@ -162,13 +177,13 @@ def _cut(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.flo
 def _draw_outline(
     pen: ImageDraw.ImageDraw, edges: NDArray[np.float64], color: Color, line: int
 ) -> None:
-    for width, fill in ((line + 2, _HALO), (line, color)):
+    for width, fill in ((line + 2, HALO), (line, color)):
         for edge in edges.reshape(-1, 4).tolist():
             pen.line(edge, fill=fill, width=width)
 
 
 def _name(labels: Sequence[str], index: int) -> str:
-    name = labels[index] if 0 <= index < len(labels) else str(index)
+    name = labels[index] if 0 <= index < len(labels) else f"class {index}"
     name = " ".join(name.split())
     return name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
 
