@@ -9,6 +9,7 @@ from odtk_ray.config.common import (
     MAX_SECONDS,
     MAX_WORKERS,
     Anchors,
+    ClassNames,
     ModelPath,
     RotatedBbox,
     WaitForNodes,
@@ -74,6 +75,7 @@ class InferConfig:
     overlap: Annotated[int, setting(Preprocessing, "overlap")] = Preprocessing.overlap
 
     anchors: Anchors = "auto"
+    classes: ClassNames = None
     rotated_bbox: RotatedBbox = False
     full_precision: Annotated[
         bool,
@@ -120,8 +122,8 @@ class InferConfig:
     ] = None
     crops: Annotated[
         str | None,
-        Option("Output", "Folder for a picture of every detection with --draw-threshold or more, "
-               "DIR/IMAGE/NUMBER-CLASS.", "DIR"),
+        Option("Output", "Folder for a picture of each detection, DIR/IMAGE/NUMBER-CLASS.",
+               "DIR"),
     ] = None
     crop_margin: Annotated[
         int,

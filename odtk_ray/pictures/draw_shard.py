@@ -24,7 +24,6 @@ from odtk_ray.images.image_file import read_image_file
 from odtk_ray.images.windows import open_windowed, read_reduced
 from odtk_ray.pictures.crops import crop_name, crop_window
 from odtk_ray.pictures.draw_detections import draw_detections
-from odtk_ray.pictures.draw_truth import draw_truth
 from odtk_ray.pictures.drawn_names import KEPT_FORMATS
 from odtk_ray.records import to_bbox
 from odtk_ray.settings import Preprocessing
@@ -165,20 +164,16 @@ def _drawing(
     picture: _Picture, found: _Found, truth: Outlines, wanted: PicturesWanted
 ) -> Image.Image:
     image, factor = picture.whole()
-    drawing = draw_detections(
+    return draw_detections(
         image,
         found.boxes / factor,
         found.scores,
         wanted.names if len(wanted.names) > 1 else [""],  # one class alone needs no name
         found.classes,
         None if found.outlines is None else found.outlines / factor,
+        [(index, np.reshape(ring, (-1, 2)) / factor) for index, ring in truth],
         wanted.line_width,
     )
-    if not truth:
-        return drawing
-    labels, rings = zip(*truth, strict=True)
-    outlines = [np.reshape(ring, (-1, 2)) / factor for ring in rings]
-    return draw_truth(drawing, outlines, labels, wanted.line_width)
 
 
 def _cut(picture: _Picture, found: _Found, drawn: str, folder: str, wanted: PicturesWanted) -> int:

@@ -60,6 +60,7 @@ def _reads(config: InferConfig) -> list[NamedFile]:
         *named("--fallback", config.fallback),
         *named("--annotations", config.annotations),
         *named("--images", config.images),
+        *named("--classes", config.classes),
     ]
 
 

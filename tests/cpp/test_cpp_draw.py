@@ -5,7 +5,8 @@ import pytest
 from picture_files import saved, scene
 from PIL import Image
 
-from odtk_ray.pictures.draw_detections import class_color, draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
+from odtk_ray.pictures.strokes import class_color
 
 
 def lines(detections):
