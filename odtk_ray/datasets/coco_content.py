@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from odtk_ray import storage
-from odtk_ray.datasets.ground_truth import read_box
+from odtk_ray.datasets.ground_truth import read_box, read_number
 from odtk_ray.datasets.json_stream import scan
 from odtk_ray.datasets.polygons import read_rings
 from odtk_ray.datasets.rotated_boxes import Floats, corners, enclosing_box, from_opencv
@@ -51,6 +51,7 @@ class Content:
     others: dict[str, Any] = field(default_factory=dict)
 
 
+_OUTSIDE = "detections outside the picture, with negative sides, are left out"
 _BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
 _OUTLINE_FROM_BOX = "segmentation is not a polygon (a mask?): using the corners of bbox"
 
@@ -83,7 +84,11 @@ def read_content(path: str, convention: Convention) -> Content:
     def annotations() -> Iterator[dict[str, Any]]:
         with storage.open_input(path) as stream:
             for chunk in scan(stream, ("annotations",)):
-                yield from (_to_odtk(item, convention, path, notes) for item in chunk.items)
+                for item in chunk.items:
+                    if _is_outside(item):
+                        notes[_OUTSIDE] += 1
+                    else:
+                        yield _to_odtk(item, convention, path, notes)
 
     return Content(images, categories, annotations(), notes, others)
 
@@ -100,6 +105,19 @@ def _no_list(path: str, key: str) -> UsageError:
     return UsageError(
         f"{path} is not a usable COCO annotation file", f"its `{key}` is not a list of objects"
     )
+
+
+def _is_outside(entry: Any) -> bool:
+    """Return whether an entry is a detection whose sides are negative.
+
+    A detector clamps boxes to the picture: those of what it found beyond the border end before they
+    begin. ODTK writes them, and so does `infer`.
+    """
+    if not isinstance(entry, dict) or "score" not in entry:
+        return False
+    box = entry.get("bbox")
+    sides = [read_number(value) for value in box[2:4]] if isinstance(box, list) else []
+    return any(side is not None and side < 0 for side in sides)
 
 
 def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str]) -> dict[str, Any]:

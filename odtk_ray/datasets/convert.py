@@ -163,7 +163,8 @@ def _write(conversion: Conversion, content: Content) -> tuple[str, Counter[str]]
     if kind == "dota":
         done = write_dota(target, content.images, content.categories, content.annotations)
     elif kind == "cvat":
-        done = write_cvat(target, BoxReader(content).by_image())
+        reader = BoxReader(content)
+        done = write_cvat(target, reader.by_image(), reader.names)
     elif kind == "labelstudio":
         prefix = "" if conversion.images == "." else conversion.images
         done = write_label_studio(target, BoxReader(content).by_image(), prefix)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from xml.sax.saxutils import quoteattr
+from collections.abc import Iterable, Sequence
+from xml.sax.saxutils import escape, quoteattr
 
 from odtk_ray import storage
 from odtk_ray.datasets.image_boxes import ImageBoxes
@@ -19,13 +19,28 @@ from odtk_ray.plural import counted
 # XML 1.0 has no way to write these.
 _IMPOSSIBLE = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_LABEL = """        <label>
+          <name>{}</name>
+          <attributes>
+            <attribute>
+              <name>score</name>
+              <mutable>False</mutable>
+              <input_type>text</input_type>
+              <default_value></default_value>
+              <values></values>
+            </attribute>
+          </attributes>
+        </label>
+"""
 
-def write_cvat(target: str, images: Iterable[ImageBoxes]) -> str:
+
+def write_cvat(target: str, images: Iterable[ImageBoxes], labels: Sequence[str]) -> str:
     """Write an `image` with its `box`es for each image; the score is an attribute.
 
     Args:
         target: file to write.
         images: the boxes by image.
+        labels: names of the classes, which a task in CVAT must have.
 
     Returns:
         what was written, in words.
@@ -37,7 +52,10 @@ def write_cvat(target: str, images: Iterable[ImageBoxes]) -> str:
     number = found = 0
     with storage.writing(target) as part, open(part, "w", encoding="utf-8") as stream:
         stream.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
-        stream.write("  <version>1.1</version>\n")
+        stream.write("  <version>1.1</version>\n  <meta>\n    <task>\n      <labels>\n")
+        for label in labels:
+            stream.write(_LABEL.format(escape(_checked(label))))
+        stream.write("      </labels>\n    </task>\n  </meta>\n")
         for number, image in enumerate(images, 1):
             found += len(image.boxes)
             stream.write(_image(number - 1, image))
@@ -69,6 +87,10 @@ def _boxes(image: ImageBoxes) -> Iterable[str]:
 
 
 def _quoted(text: str) -> str:
+    return quoteattr(_checked(text))
+
+
+def _checked(text: str) -> str:
     if _IMPOSSIBLE.search(text):
         raise UsageError(f"{text!a} cannot be written to CVAT", "XML cannot hold its characters")
-    return quoteattr(text)
+    return text

@@ -79,6 +79,9 @@ class BoxReader:
     Args:
         content: of the file.
 
+    Attributes:
+        names: of the classes.
+
     Raises:
         UsageError: an image has no usable `file_name`, or there are two of one id.
     """
@@ -91,7 +94,7 @@ class BoxReader:
                 raise UsageError(f"image {image.get('id')} has no usable file_name")
             if self._rows.setdefault(id_text(image.get("id")), row) != row:
                 raise UsageError(f"two images have the id {image.get('id')}")
-        self._names = [str(c.get("name", f"class {c.get('id')}")) for c in content.categories]
+        self.names = [str(c.get("name", f"class {c.get('id')}")) for c in content.categories]
         self._classes = {id_text(c.get("id")): i for i, c in enumerate(content.categories)}
 
     def by_image(self) -> Iterator[ImageBoxes]:
@@ -117,7 +120,7 @@ class BoxReader:
             yield self._boxes(row, np.array([label for _, label, _, _ in rows]), table)
 
     def _boxes(self, row: int, labels: NDArray[np.int64], table: Floats) -> ImageBoxes:
-        names = [self._names[label] for label in labels.tolist()]
+        names = [self.names[label] for label in labels.tolist()]
         return ImageBoxes(self._content.images[row], table[:, :5], names, table[:, 5])
 
     def _all(self) -> Iterator[tuple[int, int, list[float], float]]:

@@ -29,8 +29,8 @@ def write_label_studio(target: str, images: Iterable[ImageBoxes], prefix: str) -
         target: file to write.
         images: the boxes by image.
         prefix: what stands before the file names in `data.image`, such as
-            `/data/local-files/?d=photos/`; names are quoted as in URLs behind it. If it is empty
-            they stay as they are.
+            `/data/local-files/?d=photos`; names follow a `/` (or a `=`), quoted as in URLs. If it
+            is empty they stay as they are.
 
     Returns:
         what was written, in words.
@@ -49,7 +49,8 @@ def write_label_studio(target: str, images: Iterable[ImageBoxes], prefix: str) -
 
 
 def _task(image: ImageBoxes, prefix: str) -> dict[str, Any]:
-    name = prefix + quote(image.name) if prefix else image.name
+    joint = "" if prefix.endswith(("/", "=")) else "/"
+    name = f"{prefix}{joint}{quote(image.name)}" if prefix else image.name
     prediction: dict[str, Any] = {"model_version": _MODEL, "result": _results(image)}
     scores = image.scores[~np.isnan(image.scores)]
     if len(scores):

@@ -7,7 +7,6 @@ ModelTransformation, and the keys in GeoKeyDirectory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ from PIL import TiffImagePlugin
 from odtk_ray import storage
 from odtk_ray.errors import ImageError
 from odtk_ray.images.decode_image import open_image
+
+Floats = NDArray[np.float64]
 
 _SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
 _MODEL_TYPE, _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1024, 1025, 2048, 3072
@@ -34,12 +35,12 @@ class Georeference:
         epsg: code of the coordinate system.
     """
 
-    transform: NDArray[np.float64]
+    transform: Floats
     epsg: int
 
-    def locate(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def locate(self, points: Floats) -> Floats:
         """Return the coordinates of points [n, 2] of the picture, float64 [n, 2]."""
-        located: NDArray[np.float64] = points @ self.transform[:, :2].T + self.transform[:, 2]
+        located: Floats = points @ self.transform[:, :2].T + self.transform[:, 2]
         return located
 
 
@@ -53,29 +54,36 @@ def read_georeference(path: str) -> Georeference:
     with storage.open_input(path) as stream, open_image(stream) as image:
         if not isinstance(image, TiffImagePlugin.TiffImageFile):
             raise ImageError("it is no TIFF")
-        tags = {tag: image.tag_v2.get(tag) for tag in (_SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS)}
-    keys = _short_keys(tags[_KEYS])
-    transform = _transform(tags)
+        try:
+            scale, tie, matrix = (_numbers(image, t) for t in (_SCALE, _TIEPOINT, _TRANSFORMATION))
+            keys = _short_keys(_numbers(image, _KEYS))
+        except Exception as error:  # damaged tags can hold anything
+            raise ImageError("its georeference is damaged") from error
+    transform = _transform(scale, tie, matrix)
     if keys.get(_RASTER_TYPE) == _IS_POINT:
         transform[:, 2] -= transform[:, :2].sum(axis=1) / 2
+    if not np.isfinite(transform).all():
+        raise ImageError("its georeference is damaged")
     return Georeference(transform, _epsg(keys))
 
 
-def _transform(tags: dict[int, Any]) -> NDArray[np.float64]:
-    scale, tie, matrix = tags[_SCALE], tags[_TIEPOINT], tags[_TRANSFORMATION]
-    if matrix is not None and len(matrix) == 16:
-        rows = np.array(matrix, np.float64).reshape(4, 4)[:2]
-        return rows[:, [0, 1, 3]]
-    if scale is None or tie is None or len(tie) != 6:
+def _numbers(image: TiffImagePlugin.TiffImageFile, tag: int) -> Floats:
+    """Return the numbers of a tag; none where there is no such tag."""
+    return np.array(image.tag_v2.get(tag, ()), np.float64).reshape(-1)
+
+
+def _transform(scale: Floats, tie: Floats, matrix: Floats) -> Floats:
+    if len(matrix) == 16:
+        return matrix.reshape(4, 4)[:2, [0, 1, 3]]
+    if len(scale) < 2 or len(tie) != 6:
         raise ImageError("it has no georeference of a scale and a tie point, or of a matrix")
     (across, down), (column, row), (east, north) = scale[:2], tie[:2], tie[3:5]
     return np.array([[across, 0, east - column * across], [0, -down, north + row * down]])
 
 
-def _short_keys(directory: Any) -> dict[int, int]:
-    """Return the keys whose value stands in the directory itself."""
-    entries = np.array(directory or (), np.int64)
-    entries = entries[: len(entries) // 4 * 4].reshape(-1, 4)[1:]
+def _short_keys(directory: Floats) -> dict[int, int]:
+    """Return the keys whose value stands in the directory itself, after its header."""
+    entries = directory[: len(directory) // 4 * 4].astype(np.int64).reshape(-1, 4)[1:]
     return {key: value for key, where, _, value in entries.tolist() if where == 0}
 
 
