@@ -40,6 +40,7 @@ def infer(
     tile: int | None = None,
     overlap: int = 0,
     anchors: AnchorGeneration = "auto",
+    classes: str | None = None,
     rotated_bbox: bool = False,
     full_precision: bool = False,
     compile: CompileMode = "auto",
@@ -51,6 +52,10 @@ def infer(
     output: Sequence[str] = (DEFAULT_OUTPUT,),
     draw: str | None = None,
     draw_threshold: float = 0.3,
+    draw_truth: bool = False,
+    line_width: int | None = None,
+    crops: str | None = None,
+    crop_margin: int = 0,
     trace: str | None = None,
     batch: int | None = None,
     workers: int | None = None,
@@ -95,6 +100,7 @@ def infer(
         overlap: Width in pixels of what neighbouring windows share.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
+        classes: File with the names of the model's classes, one a line. Default: the model's.
         rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
             it has.
         full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
@@ -112,7 +118,11 @@ def infer(
             pycocotools' loadRes), .jsonl, .csv, .parquet.
         draw: Folder for the pictures with boxes, labels and scores; those beyond `max_pixels` are
             drawn smaller.
-        draw_threshold: Lowest score that is drawn.
+        draw_threshold: Lowest score that is drawn or cut out.
+        draw_truth: Draw the objects of `annotations` too, in dashes.
+        line_width: Width of the lines that are drawn. Default: grows with the picture.
+        crops: Folder for a picture of each detection, DIR/IMAGE/NUMBER-CLASS.
+        crop_margin: Width of what crops have around their boxes.
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
         batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
             worker.
@@ -156,6 +166,7 @@ def export(
     *,
     size: tuple[int, int] | None = None,
     anchors: AnchorGeneration = "auto",
+    classes: str | None = None,
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
     half: bool = False,
@@ -199,6 +210,7 @@ def export(
         size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
+        classes: File with the names of the model's classes, one a line. Default: the model's.
         rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
             it has.
         with_postprocess: End the graph in scores, boxes and classes, not in the heads.

@@ -26,6 +26,11 @@ Anchors: TypeAlias = Annotated[
     Option("Model", "Anchors that a checkpoint was trained with: legacy are those of ODTK before "
            "March 2020; auto recognises them."),
 ]  # fmt: skip
+ClassNames: TypeAlias = Annotated[
+    str | None,
+    Option("Model", "File with the names of the model's classes, one a line.", "FILE",
+           "the model's"),
+]  # fmt: skip
 RotatedBbox: TypeAlias = Annotated[
     bool,
     Option("Model", "Require a model of rotated boxes; not needed, since its file says which boxes "

@@ -8,6 +8,7 @@ from odtk_ray.config.common import (
     MAX_LAUNCH,
     MAX_WORKERS,
     Anchors,
+    ClassNames,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -48,6 +49,7 @@ class ExportConfig:
     ] = None
 
     anchors: Anchors = "auto"
+    classes: ClassNames = None
     rotated_bbox: RotatedBbox = False
 
     with_postprocess: Annotated[

@@ -9,6 +9,7 @@ from odtk_ray.config.common import (
     MAX_SECONDS,
     MAX_WORKERS,
     Anchors,
+    ClassNames,
     ModelPath,
     RotatedBbox,
     WaitForNodes,
@@ -20,6 +21,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.plural import counted
 from odtk_ray.settings import (
+    MAX_SIDE,
     CompileMode,
     Decoder,
     ExifPolicy,
@@ -73,6 +75,7 @@ class InferConfig:
     overlap: Annotated[int, setting(Preprocessing, "overlap")] = Preprocessing.overlap
 
     anchors: Anchors = "auto"
+    classes: ClassNames = None
     rotated_bbox: RotatedBbox = False
     full_precision: Annotated[
         bool,
@@ -105,8 +108,28 @@ class InferConfig:
                "--max-pixels are drawn smaller.", "DIR"),
     ] = None
     draw_threshold: Annotated[
-        float, Option("Output", "Lowest score that is drawn.", "SCORE", minimum=0, maximum=1)
+        float,
+        Option("Output", "Lowest score that is drawn or cut out.", "SCORE", minimum=0, maximum=1),
     ] = 0.3
+    draw_truth: Annotated[
+        bool,
+        Option("Output", "Draw the objects of --annotations too, in dashes."),
+    ] = False
+    line_width: Annotated[
+        int | None,
+        Option("Output", "Width of the lines that are drawn.", "PIXELS", "grows with the picture",
+               minimum=1, maximum=1_000),
+    ] = None
+    crops: Annotated[
+        str | None,
+        Option("Output", "Folder for a picture of each detection, DIR/IMAGE/NUMBER-CLASS.",
+               "DIR"),
+    ] = None
+    crop_margin: Annotated[
+        int,
+        Option("Output", "Width of what crops have around their boxes.", "PIXELS", minimum=0,
+               maximum=MAX_SIDE),
+    ] = 0
     trace: Annotated[
         str | None,
         Option("Output", "File for a timeline of the run, for chrome://tracing or Perfetto.",
@@ -179,7 +202,17 @@ class InferConfig:
     def __post_init__(self) -> None:
         check_options(self)
         check_wait(self.gpu_type, self.wait_for_nodes)
+        self._check_pictures()
         self.preprocessing()  # which checks that --overlap fits --tile
+
+    def _check_pictures(self) -> None:
+        """Refuse options of pictures that are not written."""
+        if self.draw_truth and (self.draw is None or self.annotations is None):
+            raise UsageError("--draw-truth needs --draw and --annotations")
+        if self.line_width is not None and self.draw is None:
+            raise UsageError("--line-width needs --draw")
+        if self.crop_margin and self.crops is None:
+            raise UsageError("--crop-margin needs --crops")
 
     def preprocessing(self) -> Preprocessing:
         """Return how pictures become network input where the model does not say."""

@@ -59,31 +59,45 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     Returns:
         None where there is no ground truth.
     """
-    rotated = run.plan.settings.rotated
-    if config.annotations is None or not run.plan.outputs["has_truth"]:
+    if (read := read_run_truth(config, run)) is None:
         return None
-    ids: list[str] = run.plan.records["image_id"].to_pylist()
-    categories = [
-        Category(entry["id"], str(entry.get("name", entry["id"])))
-        for entry in run.plan.outputs["categories"] or []
-    ]
-    truth, findings = read_truth(
-        config.annotations,
-        {text: index for index, text in enumerate(ids)},
-        {id_text(category.id): i for i, category in enumerate(categories)},
-        rotated,
-        partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
-    )
+    truth, findings = read
+    rotated, categories = run.plan.settings.rotated, _categories(run)
     overlaps: list[Overlap] = [BoxOverlap(truth)]
     if rotated:
         overlaps = [MaskOverlap(truth, _sizes(run)), PolygonOverlap(truth)]
-    ranks = image_ranks(ids)
+    ranks = image_ranks(run.plan.records["image_id"].to_pylist())
     evaluators = [CocoEvaluator(truth, categories, ranks, overlap) for overlap in overlaps]
     positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merge_shards(run):
         _add(evaluators, rows, positions)
     results = [evaluator.result() for evaluator in evaluators]
     return Scores(results[0], results[1] if rotated else None, findings, crowded(truth))
+
+
+def read_run_truth(config: InferConfig, run: RunFolder) -> tuple[GroundTruth, list[Finding]] | None:
+    """Read the ground truth of a run's images; its indices are those of the run's records.
+
+    Returns:
+        it, and what is wrong with it; None where there is none.
+    """
+    if config.annotations is None or not run.plan.outputs["has_truth"]:
+        return None
+    ids: list[str] = run.plan.records["image_id"].to_pylist()
+    return read_truth(
+        config.annotations,
+        {text: index for index, text in enumerate(ids)},
+        {id_text(category.id): i for i, category in enumerate(_categories(run))},
+        run.plan.settings.rotated,
+        partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
+    )
+
+
+def _categories(run: RunFolder) -> list[Category]:
+    return [
+        Category(entry["id"], str(entry.get("name", f"class {entry['id']}")))
+        for entry in run.plan.outputs["categories"] or []
+    ]
 
 
 def crowded(truth: GroundTruth) -> str:

@@ -19,7 +19,8 @@ from odtk_ray.evaluation.score_run import Scores
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.run.output_columns import are_integers
-from odtk_ray.run.output_formats import OutputContext, make_writer
+from odtk_ray.run.output_formats import make_writer
+from odtk_ray.run.output_writer import OutputContext
 from odtk_ray.run.run_files import failures_path, metrics_path
 from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder

@@ -266,14 +266,9 @@ def finish(
         if scores.crowded:
             reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
-    if config.draw:
+    if config.draw or config.crops:
         reporter.stage("drawing")
-        drawn, problems = draw_run(config, run, workers)
-        files.append(f"{config.draw} ({counted(drawn, 'picture')})")
-        if problems:
-            reporter.warn(
-                f"{counted(len(problems), 'picture')} could not be drawn, first {problems[0]}"
-            )
+        files += draw_run(config, run, workers, reporter)
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
         images = counted(decoded_by_pillow, "image")

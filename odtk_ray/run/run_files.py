@@ -46,8 +46,8 @@ def check_files(config: InferConfig) -> None:
     for path in (*config.output, *filter(None, [config.trace])):
         check_file(path)
     check_writable(config.run_folder)
-    if config.draw:
-        check_folder(config.draw)
+    for folder in filter(None, [config.draw, config.crops]):
+        check_folder(folder)
     _check_side_files(config.output[0])
 
 
@@ -60,6 +60,7 @@ def _reads(config: InferConfig) -> list[NamedFile]:
         *named("--fallback", config.fallback),
         *named("--annotations", config.annotations),
         *named("--images", config.images),
+        *named("--classes", config.classes),
     ]
 
 
@@ -71,6 +72,7 @@ def _writes(config: InferConfig) -> list[NamedFile]:
         NamedFile("the list of failed images", failures_path(first)),
         NamedFile("--run-dir", config.run_folder, removed=True),
         *named("--draw", config.draw),
+        *named("--crops", config.crops),
         *named("--trace", config.trace),
     ]
 

@@ -12,6 +12,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx,
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import ExportConfig, stated
+from odtk_ray.datasets.class_names import read_class_names
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.check.check_export import (
     CheckResult,
@@ -138,6 +139,9 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
     with model_file(config.model) as local:
         checkpoint = load_checkpoint(local, config.anchors)
     check_rotated(config, checkpoint)
+    if config.classes is not None:
+        names = read_class_names(config.classes, checkpoint.classes)
+        checkpoint = replace(checkpoint, class_names=names)
     about = describe_export(
         checkpoint,
         config.input_size,
