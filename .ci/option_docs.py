@@ -1,7 +1,7 @@
 """Keeps what documents the options equal to their declarations; `--write` brings it up to date.
 
 - Tables between `<!-- options of infer -->` and `<!-- end of options -->` in README.md and docs/.
-- The `Args` of `infer` and `export` in odtk_ray/api.py, where options are named as arguments.
+- The `Args` of the functions in odtk_ray/api.py, where options are named as arguments.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from odtk_ray.config import ExportConfig, InferConfig
+from odtk_ray.config import EvaluateConfig, ExportConfig, InferConfig
 from odtk_ray.options import Declared, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"infer": InferConfig, "export": ExportConfig}
+SETTINGS = {"infer": InferConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
 _TABLE = re.compile(r"(<!-- options of (\w+) -->\n).*?(?=<!-- end of options -->)", re.DOTALL)
-_ARGS = re.compile(r"(\ndef (infer|export)\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL)
+_ARGS = re.compile(
+    r"(\ndef (infer|evaluate|export)\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL
+)
 _FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
 _WIDTH = 100
 

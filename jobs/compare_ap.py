@@ -16,10 +16,11 @@ import click
 import numpy as np
 
 from odtk_ray.datasets.coco import read_truth
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import image_ranks
 from odtk_ray.datasets.ids import id_text
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.evaluation.bootstrap import DetectionTable, compare
+from odtk_ray.evaluation.bootstrap import compare
 from odtk_ray.exports.check.compare_detections import match
 from odtk_ray.records import Detections
 

@@ -1,4 +1,4 @@
-"""What a program calls: `infer`, `export` and `info`, with the command line's names and defaults.
+"""What a program calls: the verbs, with the command line's names and defaults.
 
     import odtk_ray
 
@@ -13,11 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray.config import DEFAULT_OUTPUT, CalibrationMethod, ExportConfig, InferConfig
+from odtk_ray.config import (
+    DEFAULT_OUTPUT,
+    CalibrationMethod,
+    EvaluateConfig,
+    ExportConfig,
+    InferConfig,
+)
 from odtk_ray.reporter import LogReporter, Reporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
 if TYPE_CHECKING:
+    from odtk_ray.evaluation.evaluate_files import Evaluation
     from odtk_ray.exports.engine_set.export_set import BuiltSet
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
@@ -261,6 +268,45 @@ def export(
     from odtk_ray.exports.onnx.export_onnx import export as export_onnx
 
     return export_onnx(config, report)
+
+
+def evaluate(
+    detections: str,
+    *,
+    annotations: str,
+    rotated_bbox: bool = False,
+    precision: float | None = None,
+    recall: float | None = None,
+    output: str | None = None,
+    thresholds: str | None = None,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Evaluate detections against ground truth, without a model and without pictures.
+
+    Args:
+        detections: File of detections: .json (as ODTK, or a list of COCO results), .jsonl, .csv,
+            .parquet.
+        annotations: COCO file with the ground truth of the detections' images.
+        rotated_bbox: The boxes are rotated.
+        precision: Choose for each class the threshold that reaches this precision with the most
+            recall. Default: the best F1.
+        recall: Choose for each class the threshold that reaches this recall with the best
+            precision. Default: the best F1.
+        output: JSON file to write the figures to.
+        thresholds: JSON file to write the threshold of each class to, for infer.
+        reporter: Told about what is odd; None logs the remarks.
+
+    Returns:
+        the detections, the ground truth, and the analysis of the two.
+
+    Raises:
+        UsageError: an argument, or a file that it names, cannot be used; nothing was written.
+        OdtkError: a file cannot be written.
+    """
+    config = EvaluateConfig(**_settings(locals()))
+    from odtk_ray.evaluation.evaluate_files import evaluate as run
+
+    return run(config, reporter or LogReporter())
 
 
 def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, str]]:

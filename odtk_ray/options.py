@@ -27,6 +27,7 @@ Group = Literal[
     "Network input",
     "Model",
     "Detections",
+    "Thresholds",
     "Output",
     "ONNX",
     "TensorRT",

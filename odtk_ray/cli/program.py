@@ -17,6 +17,7 @@ from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
 from odtk_ray.cli.demo import demo
 from odtk_ray.cli.doctor import doctor
+from odtk_ray.cli.evaluate import evaluate
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
@@ -35,7 +36,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, export, info, doctor, convert, demo, completion):
+for _command in (infer, evaluate, export, info, doctor, convert, demo, completion):
     complete_files(_command)
     cli.add_command(_command)
 

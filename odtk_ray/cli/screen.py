@@ -17,6 +17,7 @@ from odtk_ray.cli.run_count import RunCount
 from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
+    from odtk_ray.evaluation.analysis import Analysis
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
 
@@ -139,10 +140,7 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
         quiet: leave out what the run did.
     """
     if summary.scores is not None:
-        _print_metrics(summary.scores.metrics)
-        if summary.scores.exact is not None:
-            echo("the same by exact polygons, without pixels:")
-            _print_metrics(summary.scores.exact)
+        print_analysis(summary.scores.analysis)
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
@@ -155,11 +153,26 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     echo(f"wrote {', '.join(summary.files)}")
 
 
-def _print_metrics(metrics: Metrics) -> None:
+def print_analysis(analysis: Analysis) -> None:
+    """Print COCO's figures, and tables of classes, errors, sizes and confused classes."""
+    from odtk_ray.evaluation import tables
+
+    _print_figures(analysis.metrics)
+    _print_table(tables.class_table(analysis))
+    if analysis.exact is not None:
+        echo("the same by exact polygons, without pixels:")
+        _print_figures(analysis.exact)
+        _print_table(analysis.exact.table())
+    echo(f"thresholds for {analysis.goal}, IoU 0.5:")
+    _print_table(tables.error_table(analysis))
+    _print_table(tables.size_table(analysis))
+    if len(confused := tables.confusion_table(analysis)) > 1:
+        _print_table(confused)
+
+
+def _print_figures(metrics: Metrics) -> None:
     for line in metrics.lines():
         echo(line)
-    echo()
-    _print_table(metrics.table())
     echo()
     if min(metrics.stats.values()) < 0:
         echo(
@@ -168,10 +181,11 @@ def _print_metrics(metrics: Metrics) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell: a heading, text first, then figures."""
+    """Print columns as wide as their widest cell: a heading, text first, then figures; a gap."""
     rows = [[cut(printable(cell), _CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
         echo(line, bold=number == 0)
+    echo()

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import GroundTruth
+from odtk_ray.evaluation.average_precision import RECALLS
 from odtk_ray.evaluation.matching import (
     THRESHOLDS,
     Floats,
@@ -29,27 +31,8 @@ from odtk_ray.evaluation.matching import (
 )
 from odtk_ray.evaluation.overlap import BoxOverlap
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
 _LIMIT = 100  # detections of an image and class that count, best first
 _FIGURES = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}  # of THRESHOLDS
-
-
-@dataclass(frozen=True)
-class DetectionTable:
-    """All detections of one detector.
-
-    Attributes:
-        image: int64 [n], index of the image; the images are in the order of their ids.
-        category: int64 [n], index of the category.
-        score: float64 [n].
-        bbox: float64 [n, 4], xywh, pixels of the original image; [n, 5] with theta where boxes are
-            rotated.
-    """
-
-    image: Ints
-    category: Ints
-    score: Floats
-    bbox: Floats
 
 
 @dataclass(frozen=True)
@@ -135,7 +118,7 @@ class _Matched:
         boxes = np.flatnonzero(truth.category == category)
         ignored = ignored_boxes(truth.area[boxes], truth.crowd[boxes])
         bbox, image = table.bbox[own], table.image[own]
-        hits, skipped = match(
+        matches = match(
             GroupedDetections(bbox[:, 2] * bbox[:, 3], image, rank),
             GroupedTruth(truth.image[boxes], truth.crowd[boxes], ignored),
             BoxOverlap(truth).pairs(bbox, image, boxes),
@@ -145,8 +128,8 @@ class _Matched:
         order = np.argsort(-table.score[own], kind="stable")  # equal scores by image, as COCOeval
         self.image = table.image[own][order]
         bits = np.array([[1 << bit(0, t)] for t in range(len(THRESHOLDS))])
-        self.right = hits[order] & bits != 0
-        self.wrong = ~self.right & (skipped[order] & bits == 0)
+        self.right = matches.hits[order] & bits != 0
+        self.wrong = ~self.right & (matches.ignored[order] & bits == 0)
 
     def precisions(self, weights: Ints) -> Floats | None:
         """Compute AP at each IoU threshold with image i counted weights[i] times.
@@ -168,7 +151,7 @@ class _Matched:
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         means = []
         for found, best in zip(right / positives, envelope, strict=True):
-            first = np.searchsorted(found, _RECALLS, side="left")
+            first = np.searchsorted(found, RECALLS, side="left")
             means.append(np.append(best, 0.0)[first].mean())
         return np.array(means)
 

@@ -9,8 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.evaluation.bootstrap import DetectionTable, compare
+from odtk_ray.evaluation.bootstrap import compare
 
 IMAGES, CLASSES = 9, 3
 EACH = np.arange(IMAGES)  # every image on its own

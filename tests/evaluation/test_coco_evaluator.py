@@ -324,10 +324,10 @@ def test_detections_of_unknown_classes_are_left_out_and_not_counted():
 def test_table_and_json():
     metrics = ours(ONE, [one(0.9, [0, 0, 10, 6])] * 1200)
     assert metrics.table() == [
-        ("class", "id", "AP", "AP50", "boxes", "detections"),
-        ("bird", "7", "0.300", "1.000", "1", "1,200"),
-        ("cat", "2", "-", "-", "0", "0"),
-        ("dog", "5", "-", "-", "0", "0"),
+        ("class", "id", "AP", "AP50", "AP75", "AR", "boxes", "detections"),
+        ("bird", "7", "0.300", "1.000", "0.000", "0.300", "1", "1,200"),
+        ("cat", "2", "-", "-", "-", "-", "0", "0"),
+        ("dog", "5", "-", "-", "-", "-", "0", "0"),
     ]
     plain = json.loads(json.dumps(metrics.to_json()))
     assert plain["images"] == 1
@@ -337,6 +337,8 @@ def test_table_and_json():
         "name": "bird",
         "AP": pytest.approx(0.3),
         "AP50": pytest.approx(1),
+        "AP75": 0,
+        "AR": pytest.approx(0.3),
         "boxes": 1,
         "detections": 1200,
     }
