@@ -30,7 +30,7 @@ def test_arguments_are_the_options_with_their_types_and_defaults(verb):
     signature = inspect.signature(function).parameters
     # Ray's and TensorRT's types are not imported for the return value.
     lines = {name: p.annotation for name, p in signature.items() if name != "reporter"}
-    types = {name: eval(text, vars(api)) for name, text in lines.items()}
+    types = {name: eval(text, function.__globals__) for name, text in lines.items()}
     assert list(types) == list(declared)
     assert types == {name: as_argument(option.hint) for name, option in declared.items()}
     for name, option in declared.items():

@@ -9,12 +9,12 @@ import numpy as np
 from odtk_ray.evaluation.analysis import Analysis, OperatingPoint
 from odtk_ray.evaluation.status import KINDS
 
-SCHEMA, VERSION = "odtk-ray/metrics", 1
+FORMAT = 1
 
 
 def metrics_document(analysis: Analysis) -> dict[str, Any]:
     """Return an analysis as plain dictionaries and lists."""
-    document: dict[str, Any] = {"schema": SCHEMA, "version": VERSION} | analysis.metrics.to_json()
+    document: dict[str, Any] = {"format": FORMAT} | analysis.metrics.to_json()
     document["thresholds_for"] = str(analysis.goal)
     for entry, point in zip(document["classes"], analysis.points, strict=True):
         entry.update(_at_threshold(point))
