@@ -13,10 +13,15 @@ from click.testing import CliRunner
 import odtk_ray
 from odtk_ray import api
 from odtk_ray.cli.program import cli
-from odtk_ray.config import EvaluateConfig, ExportConfig, InferConfig
+from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
 from odtk_ray.options import options_of
 
-SETTINGS = {"infer": InferConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
+SETTINGS = {
+    "infer": InferConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "export": ExportConfig,
+}
 
 
 def as_argument(hint):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 from odtk_ray import storage
 from odtk_ray.config import EvaluateConfig
 from odtk_ray.datasets.annotation_file import AnnotationFile, read_annotation_file
+from odtk_ray.datasets.detection_builder import Universe
 from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.evaluation.analyser import Analyser
 from odtk_ray.evaluation.analysis import Analysis, Goal
 from odtk_ray.evaluation.metrics_document import metrics_document
-from odtk_ray.evaluation.overlap import overlaps_of
+from odtk_ray.evaluation.overlap import Overlap, overlaps_of
 from odtk_ray.evaluation.score_run import crowded
 from odtk_ray.evaluation.thresholds_file import thresholds_document
 from odtk_ray.reporter import Reporter
@@ -57,34 +58,36 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> Evaluation:
     _check_files(config)
     rotated = config.rotated_bbox
     wanted = read_wanted(config.annotations, reporter, rotated=rotated)
-    table, remarks = read_detections(config.detections, wanted, rotated=rotated)
+    if rotated:
+        _check_sizes(wanted)
+    table, remarks = read_detections(config.detections, Universe.of(wanted), rotated=rotated)
     for remark in (*remarks, *filter(None, [crowded(wanted.truth)])):
         reporter.warn(remark)
-    analysis = analyse(wanted, table, _goal(config), rotated=rotated)
+    overlaps = overlaps_of(wanted.truth, wanted.images.sizes if rotated else None)
+    analysis = analyse(wanted, table, overlaps, _goal(config))
     _write(config, analysis)
     return Evaluation(wanted, table, analysis)
 
 
-def read_wanted(annotations: str, reporter: Reporter, *, rotated: bool) -> AnnotationFile:
+def read_wanted(
+    annotations: str, reporter: Reporter, *, rotated: bool, group_by: str | None = None
+) -> AnnotationFile:
     """Read an annotation file, and say what is odd about it.
 
     Raises:
         UsageError: it cannot be used.
     """
-    wanted = read_annotation_file(annotations, rotated=rotated)
-    if rotated:
-        _check_sizes(wanted)
+    wanted = read_annotation_file(annotations, rotated=rotated, group_by=group_by)
     for finding in wanted.findings:
         reporter.warn(finding.text, finding.remedy)
     return wanted
 
 
 def analyse(
-    wanted: AnnotationFile, table: DetectionTable, goal: Goal, *, rotated: bool
+    wanted: AnnotationFile, table: DetectionTable, overlaps: Sequence[Overlap], goal: Goal
 ) -> Analysis:
-    """Analyse the detections of an annotation file."""
+    """Analyse the detections of an annotation file; all of its images count."""
     images = np.arange(len(wanted.images))
-    overlaps = overlaps_of(wanted.truth, wanted.images.sizes if rotated else None)
     analyser = Analyser(wanted.truth, wanted.categories, images, overlaps, goal)
     counts = np.bincount(table.image, minlength=len(images))
     analyser.add(images, counts, table.score, table.category.astype(np.int32), table.bbox)

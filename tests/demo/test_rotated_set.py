@@ -15,7 +15,7 @@ from odtk_ray.checks.annotations import examine
 
 @pytest.fixture
 def jobs():
-    names = ("rotated_set", "rotated_report", "demo_models", "compare_ap", "run", "wheels")
+    names = ("rotated_set", "rotated_report", "demo_models", "run", "wheels")
     return {name: importlib.import_module(name) for name in names}
 
 
