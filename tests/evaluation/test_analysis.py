@@ -14,6 +14,7 @@ from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.evaluation.analyser import Analyser
 from odtk_ray.evaluation.analysis import Goal
 from odtk_ray.evaluation.evaluate_files import analyse
+from odtk_ray.evaluation.operating_points import choose_point
 from odtk_ray.evaluation.overlap import BoxOverlap
 from odtk_ray.evaluation.status import ERRORS, KINDS, Status, TruthStatus
 
@@ -54,12 +55,12 @@ def judged(wanted, table):
         real = [g for g in boxes if not truth.crowd[g]]
 
         def over(r, g):
-            return iou(table.bbox[r], truth.bbox[g], truth.crowd[g])  # noqa: B023
+            return iou(table.bbox[r], truth.bbox[g], truth.crowd[g])
 
         used = set()
         for r in rows:
             same = [g for g in real if truth.category[g] == table.category[r] and g not in used]
-            best = max(same, key=lambda g: over(r, g), default=None)  # noqa: B023
+            best = max(same, key=lambda g: over(r, g), default=None)
             if best is not None and over(r, best) >= 0.5:
                 status[r], box[r] = Status.RIGHT, best
                 by_truth[best] = TruthStatus.FOUND
@@ -110,20 +111,12 @@ def test_every_detection_and_box_is_what_tides_definitions_say(tmp_path, seed):
             assert analysis.detections.iou[r] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_random_sets_have_every_kind():
+def test_the_random_sets_have_every_kind(tmp_path):
     """Otherwise the tests above would show less than they seem to."""
     seen = Counter()
     for seed in SEEDS:
-        wanted, table = from_scene(*make_scene(seed))
-        seen.update(judged(wanted, table)[0])
+        seen.update(judged(*read(tmp_path, *make_scene(seed)))[0])
     assert min(seen[kind] for kind in list(Status)[: Status.NOT_COUNTED]) >= 3
-
-
-def from_scene(dataset, found):
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        return read(Path(folder), dataset, found)
 
 
 # What the package `tidecv` 1.0.1 computes of the COCO API's example, in percent.
@@ -162,34 +155,41 @@ def ap50(entries, positives):
     return sum(max((p for r, p in points if r >= k / 100), default=0) for k in range(101)) / 101
 
 
-def corrected(kind, wanted, table, status, box, by_truth):
+CORRECTED = {
+    "class": Status.CLASS,
+    "location": Status.LOCATION,
+    "both": Status.BOTH,
+    "duplicate": Status.DUPLICATE,
+    "background": Status.BACKGROUND,
+}
+
+
+def corrected(kind, wanted, table, facts):
     """Mean AP50 after one kind of error is corrected, by TIDE's rules."""
-    truth, kinds = wanted.truth, dict(zip(ERRORS, Status, strict=False))
-    kinds = {"class": Status.CLASS, "location": Status.LOCATION, "both": Status.BOTH,
-             "duplicate": Status.DUPLICATE, "background": Status.BACKGROUND}  # fmt: skip
+    aps = []
+    for c in range(len(wanted.categories)):
+        entries = list(entries_of(c, kind, wanted.truth, table, facts))
+        here = np.flatnonzero((wanted.truth.category == c) & ~wanted.truth.crowd)
+        missed = sum(facts[2][g] == TruthStatus.MISSED for g in here)
+        positives = len(here) - (missed if kind == "missed" else 0)
+        if entries or positives:
+            aps.append(ap50(entries, positives) if positives else 0)
+    return sum(aps) / len(aps) if aps else 0
+
+
+def entries_of(category, kind, truth, table, facts):
+    """Score, and whether it is right, of the detections of a class after a correction."""
+    status, box, by_truth = facts
     best = {}  # box to the detection that would find it
     for r in sorted(range(len(table)), key=lambda r: (-table.score[r], r)):
         if status[r] in (Status.CLASS, Status.LOCATION) and by_truth[box[r]] != TruthStatus.FOUND:
             best.setdefault(box[r], r)
-    aps = []
-    for c in range(len(wanted.categories)):
-        here = [g for g in range(len(truth)) if truth.category[g] == c and not truth.crowd[g]]
-        positives = len(here)
-        if kind == "missed":
-            positives -= sum(by_truth[g] == TruthStatus.MISSED for g in here)
-        entries = []
-        for r in range(len(table)):
-            if status[r] == Status.IGNORED:
-                continue
-            if kinds.get(kind) == status[r]:
-                owner = truth.category[box[r]] if box[r] >= 0 else -1
-                if kind in ("class", "location") and best.get(box[r]) == r and owner == c:
-                    entries.append((table.score[r], True))
-            elif table.category[r] == c:
-                entries.append((table.score[r], status[r] == Status.RIGHT))
-        if entries or positives:
-            aps.append(ap50(entries, positives) if positives else 0)
-    return sum(aps) / len(aps) if aps else 0
+    for r in range(len(table)):
+        if status[r] == CORRECTED.get(kind):
+            if best.get(box[r]) == r and truth.category[box[r]] == category:
+                yield table.score[r], True
+        elif status[r] != Status.IGNORED and table.category[r] == category:
+            yield table.score[r], status[r] == Status.RIGHT
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -199,10 +199,10 @@ def test_errors_cost_what_a_slow_loop_computes(tmp_path, seed):
         row["score"] += number / 1e4  # all different: of equal scores any order would do
     wanted, table, analysis = run(tmp_path, dataset, found)
     facts = judged(wanted, table)
-    base = corrected(None, wanted, table, *facts)
+    base = corrected(None, wanted, table, facts)
     assert analysis.error_base == pytest.approx(base, abs=1e-9)
     for cost in analysis.errors:
-        expected = max(corrected(cost.kind, wanted, table, *facts) - base, 0)
+        expected = max(corrected(cost.kind, wanted, table, facts) - base, 0)
         assert cost.ap == pytest.approx(expected, abs=1e-9), cost.kind
 
 
@@ -253,13 +253,11 @@ RIGHT = np.array([True, True, False, True, False, True])
     ],
 )
 def test_a_threshold_reaches_its_goal(goal, right, wrong):
-    from odtk_ray.evaluation.operating_points import choose_point
-
     point = choose_point(SCORES, RIGHT, 5, goal)
     assert (right is None) == (point is None)
     if point is not None:
         assert (point.right, point.wrong) == (right, wrong)
-        assert (SCORES > point.threshold).sum() == right + wrong
+        assert (point.threshold < SCORES).sum() == right + wrong
 
 
 def test_confusion_pairs_boxes_and_detections_one_to_one(tmp_path):
