@@ -47,7 +47,8 @@ def test_arguments_are_the_options_with_their_types_and_defaults(verb):
 def test_the_command_line_has_every_option_with_its_default(verb):
     context = cli.commands[verb].make_context(verb, [], resilient_parsing=True)
     for name, option in options_of(SETTINGS[verb]).items():
-        expected = () if option.count is not None else None if option.required else option.default
+        several = option.count is not None and not option.positional
+        expected = () if several else None if option.required else option.default
         assert context.params[name] == expected, name
 
 

@@ -22,6 +22,7 @@ from odtk_ray.evaluation.metrics_document import metrics_document
 from odtk_ray.evaluation.overlap import Overlap, overlaps_of
 from odtk_ray.evaluation.score_run import crowded
 from odtk_ray.evaluation.thresholds_file import thresholds_document
+from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts, named
 from odtk_ray.storage.writable import check_file
@@ -65,6 +66,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> Evaluation:
         reporter.warn(remark)
     overlaps = overlaps_of(wanted.truth, wanted.images.sizes if rotated else None)
     analysis = analyse(wanted, table, overlaps, _goal(config))
+    if analysis.goal.figure != "F1":
+        _say_unreached(analysis, reporter)
     _write(config, analysis)
     return Evaluation(wanted, table, analysis)
 
@@ -109,6 +112,18 @@ def _goal(config: EvaluateConfig) -> Goal:
     if config.precision is not None:
         return Goal("precision", config.precision)
     return Goal() if config.recall is None else Goal("recall", config.recall)
+
+
+def _say_unreached(analysis: Analysis, reporter: Reporter) -> None:
+    """Say which classes with boxes to find have no threshold that reaches the goal."""
+    rows = zip(analysis.metrics.classes, analysis.points, strict=True)
+    names = [row.category.name for row, point in rows if row.boxes and point is None]
+    if names:
+        reporter.warn(
+            f"{counted(len(names), 'class does', 'classes do')} not reach {analysis.goal} at any "
+            f"threshold, the first is {names[0]}: no threshold is chosen for "
+            f"{'it' if len(names) == 1 else 'them'}"
+        )
 
 
 def _check_files(config: EvaluateConfig) -> None:
