@@ -46,7 +46,7 @@ class Worker(ShardWorker):
     def __init__(self, needs: Needs) -> None:
         note_moment(Moment.PROCESS, process_start())
         note_moment(Moment.CALLED)
-        super().__init__(worker_name(), needs)
+        super().__init__(worker_name(), needs, node_id())
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs
@@ -156,7 +156,7 @@ def actor_starter(
     factory: Any = ray.remote(**options)(Worker)
 
     def start() -> ActorHandle[Any]:
-        selector = nodes.selector() if fleet.gpus else {}
+        selector = nodes.selector()
         placed = factory.options(label_selector=selector) if selector else factory
         actor: ActorHandle[Any] = placed.remote(needs)
         return actor

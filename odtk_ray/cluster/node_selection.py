@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from odtk_ray.artifacts.engine_set import EngineSet
+from odtk_ray.cluster.failures import UnfitNode
 from odtk_ray.cluster.gpu_nodes import (
     NODE_LABEL,
     GpuNode,
@@ -13,8 +14,9 @@ from odtk_ray.cluster.gpu_nodes import (
     gpu_nodes,
     ray_type,
 )
+from odtk_ray.cluster.node_watch import look, node_name
 from odtk_ray.config import InferConfig
-from odtk_ray.engines.loader import FullGpu, IncompatibleGpu, no_plan_error
+from odtk_ray.engines.loader import FullGpu, no_plan_error
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.plural import counted
@@ -29,11 +31,13 @@ class NodeSelection:
         left_out: ids of nodes on which no worker is started.
         kinds: of the GPUs that take part, where they are told apart.
         unfit: why single GPUs take no part, whatever else their nodes have.
+        threads: CPU threads of each worker, where workers have no GPUs.
     """
 
     left_out: set[str] = field(default_factory=set)
     kinds: frozenset[str] = frozenset()
     unfit: set[str] = field(default_factory=set)
+    threads: int | None = None
 
     def selector(self) -> dict[str, str]:
         """Return Ray's label selector for a worker: any node, also a new one, that takes part."""
@@ -41,30 +45,46 @@ class NodeSelection:
         return {NODE_LABEL: f"!in({ids})"} if ids else {}
 
     def room(self) -> int:
-        """Return the number of GPUs on live nodes that take part."""
-        nodes = gpu_nodes().items()
-        gpus = sum(int(n["Resources"]["GPU"]) for i, n in nodes if i not in self.left_out)
-        return gpus - len(self.unfit)
+        """Return the number of workers that live nodes which take part have room for."""
+        view = look()
+        nodes = [view.nodes[i] for i in view.alive - view.draining - self.left_out]
+        if self.threads:
+            return sum(int(node["Resources"].get("CPU", 0)) // self.threads for node in nodes)
+        return sum(int(node["Resources"].get("GPU", 0)) for node in nodes) - len(self.unfit)
 
     def leave_out(self, error: OdtkError, reporter: Reporter, worker: str = "") -> int:
-        """Start no more workers where one could not do its part; return the number of GPUs left.
+        """Start no more workers where one could not do its part; return the room that is left.
 
         Args:
             error: the reason: of a node, or of a single GPU.
             reporter: warned of it.
             worker: which worker had the GPU, where the reason does not name it.
+
+        Raises:
+            OdtkError: that was the last node.
         """
-        if isinstance(error, IncompatibleGpu) and error.node and not isinstance(error, FullGpu):
-            if error.node not in self.left_out:
-                self.left_out.add(error.node)
-                reporter.warn(f"a node is left out: {error.cause}", error.hint)
-            return self.room()
+        node = getattr(error, "node", "")
+        if node and not isinstance(error, FullGpu):
+            return self._leave_out_node(node, error, reporter)
         gpu = error.what + worker
         if gpu in self.unfit:  # Ray gave it to another worker
             return 0
         self.unfit.add(gpu)
         reporter.warn(f"a GPU is left out: {error.cause}", error.hint)
         return self.room()
+
+    def _leave_out_node(self, node: str, error: OdtkError, reporter: Reporter) -> int:
+        known = node in self.left_out
+        self.left_out.add(node)
+        room = self.room()
+        if room <= 0 and isinstance(error, UnfitNode):
+            raise OdtkError(f"on a worker: {error.what}", error.why, error.hint)
+        if not known:
+            described = look().nodes.get(node)
+            names = described is None or described["NodeManagerAddress"] in error.cause
+            what = "a node" if names else node_name(described)
+            reporter.warn(f"{what} is left out: {error.cause}", error.hint)
+        return room
 
 
 def select_nodes(

@@ -13,13 +13,14 @@ from odtk_ray.cluster.actor import actor_starter
 from odtk_ray.cluster.crew import Crew
 from odtk_ray.cluster.dispatcher import Dispatcher
 from odtk_ray.cluster.node_selection import NodeSelection, select_nodes
+from odtk_ray.cluster.node_watch import NodeWatch
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.session import choose_fleet, session
 from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.task_map import map_on_ray
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
-from odtk_ray.engines.loader import IncompatibleGpu
+from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.reporter import Reporter
 from odtk_ray.worker.fleet import Fleet
@@ -35,15 +36,23 @@ class RayWorkers:
         fleet: how many there should be, and of which kind.
         nodes: the nodes that take part.
         crew: the actors that have been started.
+        watch: tells which nodes end.
         reporter: receives remarks.
 
     Attributes:
         fleet: how many there are.
     """
 
-    def __init__(self, fleet: Fleet, nodes: NodeSelection, crew: Crew, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        nodes: NodeSelection,
+        crew: Crew,
+        watch: NodeWatch,
+        reporter: Reporter,
+    ) -> None:
         self.fleet = fleet
-        self._nodes, self._crew, self._reporter = nodes, crew, reporter
+        self._nodes, self._crew, self._watch, self._reporter = nodes, crew, watch, reporter
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See `Workers.map`."""
@@ -78,12 +87,13 @@ class RayWorkers:
             warn=self._reporter.warn,
             observer=Observer(job.trace),
             shard_timeout=job.shard_timeout,
+            watch=self._watch,
             room=self._nodes.room if self.fleet.elastic else None,
             leave_out=self._leave_out,
         ).run(shard.number for shard in job.shards)
 
-    def _leave_out(self, gpu: IncompatibleGpu) -> int:
-        return self._nodes.leave_out(gpu, self._reporter)
+    def _leave_out(self, error: OdtkError) -> int:
+        return self._nodes.leave_out(error, self._reporter)
 
 
 @contextlib.contextmanager
@@ -100,6 +110,7 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         note_moment(Moment.RAY_UP)
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
+        nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
         crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)
         # A launch is the least that a worker can have to do.
@@ -108,7 +119,9 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         crew.recruit(busy, spare=fleet.workers - busy)
         # It takes a second, in which the workers do not need this process.
         threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
+        watch = NodeWatch()
         try:
-            yield RayWorkers(fleet, nodes, crew, reporter)
+            yield RayWorkers(fleet, nodes, crew, watch, reporter)
         finally:
+            watch.close()
             crew.dismiss()

@@ -2,9 +2,9 @@
 
 The caller starts the processes, makes the calls and passes in all times; see
 `cluster/dispatcher.py`. Shards go to idle workers. Shards of a worker that died or hung go to
-`suspects`; those of a worker that was lost with its node say nothing about their images, and are
-handed out again. A worker whose node is draining gets no more. Near the end `endgame` decides who takes a shard, and shards that wait behind others are
-recalled for workers that have nothing to do.
+`suspects`; those of a worker that was lost with its node are handed out again as they were. A
+worker whose node is about to end gets no more. Near the end `endgame` decides who takes a shard,
+and shards that wait behind others are recalled for workers that have nothing to do.
 """
 
 from __future__ import annotations

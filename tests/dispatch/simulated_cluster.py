@@ -99,7 +99,9 @@ class Process:
         if self.ready and not self.hangs:
             done = {shard: images for shard, images in self.done.items() if images}
             name = f"GPU {id(self.gpu)}"
-            self.outbox.append(("report", Progress(done, self.tiles, self.waiting, name, self.gpu.node)))
+            self.outbox.append(
+                ("report", Progress(done, self.tiles, self.waiting, name, self.gpu.node))
+            )
         self.asked = not self.ready
 
     def call(self, assignment: Assignment) -> None:
@@ -127,7 +129,7 @@ class Process:
             self.gpu.process = None
 
     def vanish(self, verdict: str, seconds: float) -> None:
-        """End it so that nobody knows why at first: it does not answer, and then there is a verdict."""
+        """End it so that it does not answer at first, and the reason is known later."""
         if self.alive:
             self.die()
             self.hangs = False
