@@ -229,15 +229,19 @@ class Dispatcher:
             self._unreachable.setdefault(worker, time.monotonic())
             self._calls.ask(worker)
         elif loss is Loss.NODE:
-            self._node_lost(worker.node or actor_node(self._calls.actor(worker)), worker)
+            self._node_lost(self._node(worker), worker)
         elif start_error(error) is not None:
             self._unfit(worker, error)
         else:
             self._crashed(worker, exit_reason(error))
 
+    def _node(self, worker: WorkerState) -> str:
+        """Return the node that a worker is on; empty while it waits for one."""
+        return worker.node if worker.ready else actor_node(self._calls.actor(worker))
+
     def _node_lost(self, node: str, worker: WorkerState | None = None) -> None:
-        """Process the loss of a node: of all its workers, and of one that had not said its node."""
-        lost = [w for w in self._dispatch.workers if w is worker or (w.ready and w.node == node)]
+        """Process the loss of a node with all its workers; `worker` is known to be one."""
+        lost = [w for w in self._dispatch.workers if w is worker or self._node(w) == node]
         if lost:
             again = counted(len(lost), "worker starts", "workers start")
             self._warn(f"{node_name(self._view.nodes.get(node))} is lost: its {again} again")

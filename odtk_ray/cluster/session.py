@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from tempfile import gettempdir
 from typing import Any
 
-from odtk_ray.cluster.private_ray import small_ray
+from odtk_ray.cluster.private_ray import replaced, small_ray
 from odtk_ray.cluster.private_token import private_token
 from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
@@ -53,7 +53,7 @@ def session(address: str | None, cpus: int, metrics_port: int | None = None) -> 
     if address:
         check_answers(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    with contextlib.nullcontext() if address else private_token():
+    with _silent_driver(), contextlib.nullcontext() if address else private_token():
         try:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -69,6 +69,17 @@ def session(address: str | None, cpus: int, metrics_port: int | None = None) -> 
             yield not address
         finally:
             ray.shutdown()
+
+
+def _silent_driver() -> contextlib.AbstractContextManager[None]:
+    """Have Ray print nothing in the block of what happens to nodes: our warnings say it.
+
+    It would print the last lines of a scheduler's log for each node that is lost, to standard
+    output, whatever `log_to_driver` says.
+    """
+    from ray._private import worker
+
+    return replaced(worker, "print_to_stdstream", lambda *_, **__: None)
 
 
 def _start_here(cpus: int, metrics_port: int | None) -> None:
