@@ -80,6 +80,19 @@ class SlowEngine(PixelEngine):
         return super().detect(pictures, shape)
 
 
+class SlowUntilEngine(PixelEngine):
+    """Takes a second for each launch until a file is there."""
+
+    def __init__(self, sign, *made):
+        super().__init__(*made)
+        self._sign = sign
+
+    def detect(self, pictures, shape):
+        if not os.path.exists(self._sign):
+            time.sleep(1.0)
+        return super().detect(pictures, shape)
+
+
 class RaisingEngine(PixelEngine):
     def detect(self, pictures, shape):
         raise RuntimeError("the engine is out of order\nand of memory")

@@ -51,10 +51,11 @@ class Worker(ShardWorker):
     def __init__(self, needs: Needs, version: str) -> None:
         note_moment(Moment.PROCESS, process_start())
         note_moment(Moment.CALLED)
+        self.name = worker_name()  # Ray asks for it, whatever is raised here
         if version != __version__:
             what = f"it has odtk-ray {__version__}, and the driver has {version}"
             raise OdtkError(what, hint="install the same version on every node")
-        super().__init__(worker_name(), needs, node_id())
+        super().__init__(self.name, needs, node_id())
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray.cluster.failures import Loss, exit_reason, loss_of, start_error, unfit_node
+from odtk_ray.cluster.failures import Loss, could_not_start, exit_reason, loss_of, unfit_node
 from odtk_ray.cluster.node_watch import driver_lost
 from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
 from odtk_ray.engines.loader import EngineLoader
@@ -172,7 +172,7 @@ class Crew:
         """Process that a worker ended without an answer; return whether to start it again."""
         from ray.exceptions import RayTaskError
 
-        if isinstance(error, RayTaskError) or start_error(error) is not None:
+        if isinstance(error, RayTaskError) or could_not_start(error):
             problem = unfit_node(error, self._actors[worker])
             agreement.answered(worker, Answer("", "", error=problem), now)
             return False

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from odtk_ray.cluster.failures import (
     Loss,
     actor_node,
+    could_not_start,
     exit_reason,
     loss_of,
-    start_error,
     unfit_node,
     worker_error,
 )
@@ -61,6 +61,7 @@ class Dispatcher:
             the median shard, at least 120.
         watch: tells which nodes end, and when the cluster does; None notices less.
         room: returns how many workers the cluster has room for now; None keeps the number.
+        avoid: returns the nodes whose workers get no more work.
         leave_out: called with what a node or a GPU cannot do; returns the room that is left.
     """
 
@@ -79,13 +80,15 @@ class Dispatcher:
         shard_timeout: float | None = None,
         watch: NodeWatch | None = None,
         room: Callable[[], int] | None = None,
+        avoid: Callable[[ClusterView], frozenset[str]] = lambda view: view.draining,
         leave_out: Callable[[OdtkError], int] = lambda _: 0,
     ) -> None:
         self._calls = WorkerCalls(start, refs, epoch)
         self._count, self._rows, self._timeout = workers, rows, shard_timeout
         self._commit, self._progress, self._warn = commit, progress, warn
         self._observer = observer
-        self._watch, self._room, self._leave_out = watch, room, leave_out
+        self._watch, self._room = watch, room
+        self._avoid, self._leave_out = avoid, leave_out
         self._dispatch: Dispatch
         self._view = ClusterView({})
         self._unreachable: dict[WorkerState, float] = {}  # since when
@@ -213,7 +216,7 @@ class Dispatcher:
             if count := sum(worker.node == node for worker in dispatch.workers):
                 moved = counted(count, "worker is", "workers are")
                 self._warn(f"{node_name(view.nodes.get(node))} is about to end: its {moved} moved")
-        for worker in dispatch.drain(view.draining):
+        for worker in dispatch.drain(self._avoid(view)):
             self._replace(worker)
         if self._room is not None:
             for worker in dispatch.grow(self._room(), now):
@@ -230,7 +233,7 @@ class Dispatcher:
             self._calls.ask(worker)
         elif loss is Loss.NODE:
             self._node_lost(self._node(worker), worker)
-        elif start_error(error) is not None:
+        elif could_not_start(error):
             self._unfit(worker, error)
         else:
             self._crashed(worker, exit_reason(error))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray.dispatch.suspects import RESUME
 from odtk_ray.engines.loader import IncompatibleGpu
-from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.errors import OdtkError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -18,6 +19,9 @@ _NEVER_RAN = "The actor never ran"
 # What Ray says where a process did not end by itself.
 _NODE_DIED = "its node has died"
 _OWNER_DIED = "its owner has died"
+# What Ray says where a node cannot import what an actor is made of, and how Python ends its words.
+_NOT_IMPORTED = "failed to import on the worker"
+_LAST_LINE = re.compile(r"^\w+(?:Error|Exception)\b.*", re.MULTILINE)
 
 
 class UnfitNode(OdtkError):  # noqa: N818 - a state of the machine, as an `IncompatibleGpu` is
@@ -25,9 +29,11 @@ class UnfitNode(OdtkError):  # noqa: N818 - a state of the machine, as an `Incom
 
     Attributes:
         node: Ray's id of the node.
+        alone: the error of a run that has no other node.
     """
 
     node = ""
+    alone: OdtkError
 
 
 def exit_reason(error: Exception) -> str:
@@ -42,10 +48,15 @@ def worker_error(error: Exception) -> OdtkError:
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, OdtkError):
         return OdtkError(f"on a worker: {cause.what}", cause.why, cause.hint)
+    return OdtkError("a worker failed", _described(cause), RESUME)
+
+
+def _described(cause: Exception) -> str:
+    """Return in one line what a process of Ray's raised."""
     if isinstance(cause, OSError):
         where = f" ({cause.filename})" if cause.filename else ""
-        return OdtkError("a worker failed", f"{cause.strerror or cause}{where}", RESUME)
-    return OdtkError("a worker failed", f"{type(cause).__name__}: {first_line(cause)}", RESUME)
+        return f"{cause.strerror or cause}{where}"
+    return f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def task_error(error: Exception) -> OdtkError:
@@ -64,10 +75,7 @@ def task_error(error: Exception) -> OdtkError:
     cause = error.cause
     if isinstance(cause, OdtkError):
         return cause
-    if isinstance(cause, OSError):
-        where = f" ({cause.filename})" if cause.filename else ""
-        return OdtkError(f"{cause.strerror or cause}{where}")
-    return OdtkError(f"{type(cause).__name__}: {first_line(cause)}")
+    return OdtkError(_described(cause))
 
 
 def first_line(error: BaseException) -> str:
@@ -109,8 +117,12 @@ def actor_node(actor: ActorHandle[Any]) -> str:
     return ""
 
 
-def start_error(error: Exception) -> Exception | None:
-    """Return what a worker's constructor raised; None if it did not."""
+def could_not_start(error: Exception) -> bool:
+    """Return whether a worker's constructor failed, which it would do again at the same place."""
+    return _raised_at_start(error) is not None or _NOT_IMPORTED in str(error)
+
+
+def _raised_at_start(error: Exception) -> Exception | None:
     from ray.exceptions import RayTaskError
 
     cause = error.args[0] if error.args else None
@@ -118,19 +130,25 @@ def start_error(error: Exception) -> Exception | None:
 
 
 def unfit_node(error: Exception, actor: ActorHandle[Any]) -> OdtkError:
-    """Return why a worker cannot take part; a node's fault unless it knows better.
+    """Return why a worker that has not been ready cannot take part.
+
+    It counts as its node's fault: if it is not, every other node will say the same.
 
     Raises:
-        OdtkError: no worker could, wherever it is.
+        OdtkError: Ray does not know the node.
     """
-    raised = start_error(error) or error
+    raised = _raised_at_start(error) or error
     cause = getattr(raised, "cause", None)
     if isinstance(cause, IncompatibleGpu):
         return cause
     node = actor_node(actor)
-    if isinstance(cause, UsageError) or not node:
-        raise worker_error(raised) from error
-    problem = cause if isinstance(cause, OdtkError) else worker_error(raised)
+    failed = worker_error(raised)
+    if _NOT_IMPORTED in str(error):
+        why = ["a module is missing", *_LAST_LINE.findall(str(error))][-1]
+        failed = OdtkError("a worker failed", why, "install the same packages on every node")
+    if not node:
+        raise failed from error
+    problem = cause if isinstance(cause, OdtkError) else OdtkError(failed.why, "", failed.hint)
     unfit = UnfitNode(problem.what, problem.why, problem.hint)
-    unfit.node = node
+    unfit.node, unfit.alone = node, failed
     return unfit

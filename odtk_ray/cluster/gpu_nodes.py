@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
+from odtk_ray.cluster.node_watch import is_called
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine
 from odtk_ray.errors import UsageError
@@ -131,7 +132,11 @@ def survey(
 
 
 def find_nodes(
-    types: Sequence[str], wait: float | None, inspect: InspectMachine, reporter: Reporter
+    types: Sequence[str],
+    wait: float | None,
+    inspect: InspectMachine,
+    reporter: Reporter,
+    excluded: Collection[str] = (),
 ) -> list[GpuNode]:
     """Return all GPU nodes, after waiting for at least one of each type.
 
@@ -141,6 +146,7 @@ def find_nodes(
             does not wait.
         inspect: see `survey`.
         reporter: likewise.
+        excluded: names of nodes that do not count.
 
     Raises:
         UsageError: no node has a GPU of some type; the existing types are named.
@@ -150,7 +156,7 @@ def find_nodes(
     deadline = time.monotonic() + (wait or 0.0)
     with _demands() as demand:
         while True:
-            here = gpu_nodes()
+            here = {i: n for i, n in gpu_nodes().items() if not is_called(n, excluded)}
             nodes = [node for node in nodes if node.id in here]
             nodes += survey({i: n for i, n in here.items() if i not in known}, inspect, reporter)
             known |= set(here)

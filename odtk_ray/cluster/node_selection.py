@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.cluster.failures import UnfitNode
@@ -14,7 +14,7 @@ from odtk_ray.cluster.gpu_nodes import (
     gpu_nodes,
     ray_type,
 )
-from odtk_ray.cluster.node_watch import look, node_name
+from odtk_ray.cluster.node_watch import ClusterView, is_called, look, node_name
 from odtk_ray.config import InferConfig
 from odtk_ray.engines.loader import FullGpu, no_plan_error
 from odtk_ray.engines.local_gpus import InspectMachine
@@ -32,22 +32,30 @@ class NodeSelection:
         kinds: of the GPUs that take part, where they are told apart.
         unfit: why single GPUs take no part, whatever else their nodes have.
         threads: CPU threads of each worker, where workers have no GPUs.
+        excluded: names of nodes that the user excluded; they may join at any time.
     """
 
     left_out: set[str] = field(default_factory=set)
     kinds: frozenset[str] = frozenset()
     unfit: set[str] = field(default_factory=set)
     threads: int | None = None
+    excluded: tuple[str, ...] = ()
 
     def selector(self) -> dict[str, str]:
         """Return Ray's label selector for a worker: any node, also a new one, that takes part."""
         ids = ",".join(sorted(self.left_out))
         return {NODE_LABEL: f"!in({ids})"} if ids else {}
 
+    def avoid(self, view: ClusterView) -> frozenset[str]:
+        """Return the nodes whose workers get no more work: they end soon, or are excluded."""
+        excluded = {i for i, node in view.nodes.items() if is_called(node, self.excluded)}
+        self.left_out |= excluded
+        return view.draining | excluded
+
     def room(self) -> int:
         """Return the number of workers that live nodes which take part have room for."""
         view = look()
-        nodes = [view.nodes[i] for i in view.alive - view.draining - self.left_out]
+        nodes = [view.nodes[i] for i in view.alive - self.avoid(view) - self.left_out]
         if self.threads:
             return sum(int(node["Resources"].get("CPU", 0)) // self.threads for node in nodes)
         return sum(int(node["Resources"].get("GPU", 0)) for node in nodes) - len(self.unfit)
@@ -78,7 +86,7 @@ class NodeSelection:
         self.left_out.add(node)
         room = self.room()
         if room <= 0 and isinstance(error, UnfitNode):
-            raise OdtkError(f"on a worker: {error.what}", error.why, error.hint)
+            raise error.alone
         if not known:
             described = look().nodes.get(node)
             names = described is None or described["NodeManagerAddress"] in error.cause
@@ -104,11 +112,18 @@ def select_nodes(
     Raises:
         UsageError: no node has a GPU of a type that was asked for, or none can take part.
     """
-    here = gpu_nodes()
+    selection = NodeSelection(excluded=config.exclude_node)
+    selection.avoid(look())
+    if config.exclude_node and not selection.left_out:
+        names = ", ".join(config.exclude_node)
+        reporter.note(f"no node is called {names} now; one that joins is left out")
+    here = {i: node for i, node in gpu_nodes().items() if i not in selection.left_out}
     mixed = len({ray_type(node) for node in here.values()}) > 1
     if engine_set is None and not config.gpu_type and not mixed:
-        return NodeSelection()
-    nodes = find_nodes(config.gpu_type, config.wait_for_nodes, inspect, reporter)
+        return selection
+    nodes = find_nodes(
+        config.gpu_type, config.wait_for_nodes, inspect, reporter, config.exclude_node
+    )
     alike: dict[tuple[object, ...], list[GpuNode]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     for node in nodes:
@@ -123,10 +138,10 @@ def select_nodes(
     if not alike:
         why = "no node has a GPU that it could run on" if here else "no live node has a GPU"
         raise UsageError(f"cannot run {config.model} here", why)
-    used = [node.id for some in alike.values() for node in some]
-    left_out = (set(here) | {node.id for node in nodes}) - set(used)
+    used = {node.id for some in alike.values() for node in some}
+    selection.left_out |= (set(here) | {node.id for node in nodes}) - used
     kinds = {str(gpu) for some in alike.values() for node in some for gpu in node.kinds}
-    return NodeSelection(left_out, frozenset(kinds))
+    return replace(selection, kinds=frozenset(kinds))
 
 
 def _problem(node: GpuNode, config: InferConfig, engine_set: EngineSet | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,3 +112,9 @@ def node_name(node: dict[str, Any] | None) -> str:
         return "a node"
     address, host = node["NodeManagerAddress"], node["NodeManagerHostname"]
     return f"node {address}" + (f" ({host})" if host and host != address else "")
+
+
+def is_called(node: dict[str, Any], names: Collection[str]) -> bool:
+    """Return whether one of some names is a node's address, host name or id."""
+    own = (node["NodeManagerAddress"], node["NodeManagerHostname"], node["NodeID"])
+    return any(name in own for name in names)

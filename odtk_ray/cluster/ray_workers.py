@@ -57,7 +57,7 @@ class RayWorkers:
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See `Workers.map`."""
         cores_taken = len(self._crew) > 0 and not self.fleet.gpus
-        return map_on_ray(function, calls, reserve=not cores_taken)
+        return map_on_ray(function, calls, reserve=not cores_taken, selector=self._nodes.selector())
 
     def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
         """See `Workers.begin_trial`."""
@@ -89,6 +89,7 @@ class RayWorkers:
             shard_timeout=job.shard_timeout,
             watch=self._watch,
             room=self._nodes.room if self.fleet.elastic else None,
+            avoid=self._nodes.avoid,
             leave_out=self._leave_out,
         ).run(shard.number for shard in job.shards)
 

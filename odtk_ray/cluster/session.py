@@ -150,7 +150,7 @@ def choose_fleet(
         workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
         threads: `--threads-per-worker`; None shares the cores among the workers.
         local: whether Ray was started here, with as many CPU slots as the workers need.
-        left_out: ids of nodes whose GPUs are not used.
+        left_out: ids of nodes that are not used.
 
     Raises:
         UsageError: the cluster has no room for that many workers, so the run would never start.
@@ -159,10 +159,11 @@ def choose_fleet(
 
     slots, gpus = [], 0
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for node in (node for node in nodes if node["Alive"]):
+    for node in (node for node in nodes if node["Alive"] and node["NodeID"] not in left_out):
         slots.append(int(node["Resources"].get("CPU", 0)))
-        if node["NodeID"] not in left_out:
-            gpus += int(node["Resources"].get("GPU", 0))
+        gpus += int(node["Resources"].get("GPU", 0))
+    if not slots:
+        raise UsageError("no node takes part", "all that are alive are left out")
     if gpus:
         if workers and workers > gpus:
             raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from odtk_ray.cluster.failures import task_error
@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 
 def map_on_ray(
-    function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, reserve: bool
+    function: Callable[..., T],
+    calls: Sequence[tuple[Any, ...]],
+    *,
+    reserve: bool,
+    selector: Mapping[str, str] | None = None,
 ) -> list[T]:
     """Call a function with each of some arguments; return what it returned, in their order.
 
@@ -24,6 +28,7 @@ def map_on_ray(
         calls: the arguments of each call.
         reserve: whether a task reserves a core; without, it runs beside workers that have them all
             and wait. There are never more at once than cores.
+        selector: Ray's labels of the nodes that may run it; None takes all.
 
     Raises:
         OdtkError: a call raised, or its process died again and again.
@@ -32,6 +37,8 @@ def map_on_ray(
     from ray.exceptions import RayError
 
     task: Any = ray.remote(num_cpus=int(reserve), scheduling_strategy="SPREAD")(function)
+    if selector:
+        task = task.options(label_selector=dict(selector))
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cores = max(int(resources.get("CPU", 1)), 1)
     results: dict[int, T] = {}

@@ -151,6 +151,10 @@ class InferConfig:
     gpu_type: Annotated[
         tuple[str, ...], Option("Cluster", f"GPUs to use: {GPU_TYPES}", "TYPE")
     ] = ()
+    exclude_node: Annotated[
+        tuple[str, ...],
+        Option("Cluster", "Nodes to leave out, by address, host name or Ray's id.", "NODE"),
+    ] = ()
     wait_for_nodes: WaitForNodes = None
     fallback: Annotated[
         str | None,

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import functools
-import shutil
+import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from effort import long_case
-from engines_for_tests import PixelEngine, SlowEngine
-from synthetic import picture
+from engines_for_tests import PixelEngine, SlowEngine, SlowUntilEngine
+from synthetic import Quiet, picture
 
-import odtk_ray
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.storage import retry
 
 pytestmark = pytest.mark.cluster
 
@@ -36,8 +35,6 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(checkpoint, images, tmp_path_factory):
     """The bytes of an undisturbed run, in this process: they are the same anywhere."""
-    from synthetic import Quiet
-
     folder = tmp_path_factory.mktemp("expected")
     config = replace(setup_run(checkpoint, folder, images), local=True, threads_per_worker=4)
     infer(config, Quiet(), PixelEngine)
@@ -89,47 +86,58 @@ def test_a_node_that_is_lost_with_many_workers_is_one_event(
     assert outputs(config) == expected
 
 
-@pytest.fixture
-def another_version(tmp_path):
-    """A folder with this package as another version."""
-    copy = tmp_path / "other" / "odtk_ray"
-    shutil.copytree(Path(odtk_ray.__file__).parent, copy)
-    init = copy / "__init__.py"
-    init.write_text(
-        init.read_text(encoding="utf-8").replace(odtk_ray.__version__, "0.0.9"), encoding="utf-8"
-    )
-    return str(copy.parent)
+def customized(folder, code):
+    """The variables of a node whose Python processes run some code first."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
+    tests = Path(__file__).parents[1]
+    return {"PYTHONPATH": os.pathsep.join(map(str, (folder, tests, tests.parent)))}
 
 
-@pytest.mark.parametrize("joins", [True, False])
+class Counting(Quiet):
+    """Makes a sign after so many warnings."""
+
+    def __init__(self, warnings, sign):
+        super().__init__()
+        self._left, self._sign = warnings, sign
+
+    def warn(self, text, hint=""):
+        super().warn(text, hint)
+        self._left -= 1
+        if self._left == 0:
+            self._sign.touch()
+
+
+@pytest.mark.parametrize("joins", [True, long_case(False)])
 def test_bad_nodes_are_left_out_by_name_and_cause(
-    checkpoint, images, tmp_path, quiet, monkeypatch, cluster, another_version, s3, joins
+    checkpoint, images, tmp_path, monkeypatch, cluster, expected, s3, joins
 ):
-    """Those without the run's storage, and with another version, or without any; late, or first."""
-    monkeypatch.setattr(retry, "OUTAGE", 1.0)
-    empty = tmp_path / "nothing"
-    (empty / "odtk_ray").mkdir(parents=True)
-    bad = [
-        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-        {"PYTHONPATH": another_version},
-        {"PYTHONPATH": str(empty)},
-    ]
-    added = threading.Event()
+    """Those without the run's storage, with another version, or without any; late, or first."""
+    missing = "import sys; sys.modules['odtk_ray'] = None"
+    other = "import odtk_ray; odtk_ray.__version__ = '0.0.9'"
+    bad = {
+        "cannot read the run folder": {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+        "it has odtk-ray 0.0.9, and the driver has": customized(tmp_path / "other", other),
+        "No module named": customized(tmp_path / "missing", missing),
+    }
 
     def add_bad():
-        for variables in bad:
+        for variables in bad.values():
             cluster.add(**variables)
-        added.set()
 
     if not joins:
         add_bad()
     cluster.add()
     config = setup_run(checkpoint, tmp_path, images, address=cluster.address, run_dir=f"{s3.url}/r")
     at_commits(monkeypatch, {1: add_bad} if joins else {})
-    summary = infer(config, quiet, slow(0.5))
-    assert added.is_set()
+    sign = tmp_path / "named"
+    reporter = Counting(len(bad), sign)
+    summary = infer(config, reporter, functools.partial(SlowUntilEngine, str(sign)))
+    print(*reporter.warnings, sep="\n")
     assert summary.failed == 0
-    print(*quiet.warnings, sep="\n")
+    for cause in bad:
+        assert any("is left out: " in w and cause in w for w in reporter.warnings), cause
+    assert outputs(config) == expected
 
 
 def test_a_run_ends_when_no_node_works(checkpoint, images, tmp_path, quiet, cluster, s3):
@@ -141,3 +149,40 @@ def test_a_run_ends_when_no_node_works(checkpoint, images, tmp_path, quiet, clus
     assert len(quiet.warnings) == 1
 
 
+def drain(cluster, node, seconds):
+    """Announce a node's end, as a cloud does for machines that it takes back."""
+    from ray._raylet import GcsClient
+    from ray.core.generated import autoscaler_pb2
+
+    deadline = int((time.time() + seconds) * 1000)
+    preempted = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION
+    accepted, why = GcsClient(cluster.address).drain_node(node.node_id, preempted, "spot", deadline)
+    assert accepted, why
+
+
+@pytest.mark.parametrize("waves", [1, long_case(3)])
+def test_nodes_that_are_taken_back_end_what_they_have_begun(
+    checkpoint, images, tmp_path, quiet, monkeypatch, cluster, expected, waves
+):
+    """Each wave has two workers, and eight seconds' notice; the next one comes meanwhile."""
+    nodes = [cluster.add(gpus=2)]
+    ends = []
+
+    def next_wave():
+        old = nodes[-1]
+        drain(cluster, old, 8)
+        nodes.append(cluster.add(gpus=2))
+        ends.append(threading.Timer(8, cluster.remove, [old]))
+        ends[-1].start()
+
+    at_commits(monkeypatch, {2 + 3 * wave: next_wave for wave in range(waves)})
+    config = setup_run(checkpoint, tmp_path, images, address=cluster.address)
+    trace = tmp_path / "trace.json"
+    assert infer(replace(config, trace=str(trace)), quiet, slow()).failed == 0
+    for end in ends:
+        end.join()
+    assert len(nodes) == waves + 1
+    assert [w for w in quiet.warnings if "is about to end: its 2 workers are moved" not in w] == []
+    assert len(quiet.warnings) == waves
+    assert "crash" not in trace.read_text(encoding="utf-8")
+    assert outputs(config) == expected
