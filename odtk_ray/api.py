@@ -60,6 +60,7 @@ def infer(
     address: str | None = None,
     metrics_port: int | None = None,
     gpu_type: Sequence[str] = (),
+    min_workers: int | None = None,
     exclude_node: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     fallback: str | None = None,
@@ -126,6 +127,8 @@ def infer(
         metrics_port: Port where Prometheus finds the metrics of a run that starts Ray here; it
             starts seconds later. Default: no metrics.
         gpu_type: GPUs to use: by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all.
+        min_workers: With `wait_for_nodes`: ask an autoscaler for this many workers at once, and
+            start when the first is there. Default: what is there.
         exclude_node: Nodes to leave out, by address, host name or Ray's id.
         wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
             of `gpu_type`. Default: do not wait.

@@ -29,6 +29,7 @@ from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
+from odtk_ray.storage.retry import OUTAGE_TOLD
 
 if TYPE_CHECKING:
     from odtk_ray.cluster.worker_calls import StartActor
@@ -91,10 +92,14 @@ class Dispatcher:
         self._avoid, self._leave_out = avoid, leave_out
         self._dispatch: Dispatch
         self._view = ClusterView({})
+        self._outage_told = False
         self._unreachable: dict[WorkerState, float] = {}  # since when
 
-    def run(self, shards: Iterable[int]) -> None:
+    def run(self, shards: Iterable[int]) -> list[str]:
         """Work through the shards, then end the workers.
+
+        Returns:
+            the names of the workers that were ready at the end.
 
         Raises:
             OdtkError: no worker is left, or a worker raised: committed shards stay committed.
@@ -105,10 +110,11 @@ class Dispatcher:
             for worker in self._dispatch.workers:
                 self._calls.start(worker)
             self._work(now)
+            ready = [worker for worker in self._dispatch.workers if worker.ready]
             if self._observer.traces:
-                ready = [worker for worker in self._dispatch.workers if worker.ready]
                 for worker, noted in self._calls.moments(ready):
                     self._observer.moments(worker, noted)
+            return [worker.name for worker in ready]
         finally:
             self._calls.close()
             self._observer.close()
@@ -196,13 +202,19 @@ class Dispatcher:
         limit = dispatch.hang_limit
         for worker in dispatch.hanging(now):
             why = f"no image was done for {limit:,.0f} s"
-            self._warn(f"{worker.name} hangs ({why}) and is replaced")
-            self._crashed(worker, why)
+            self._crashed(worker, why, "hangs")
         for worker in dispatch.workers:
             if worker.ready and worker.assignments:
                 self._calls.ask(worker)
         self._progress(dispatch.images_in_progress, dispatch.windows_done)
         self._observer.queue(dispatch.pending)
+        since = [w.waiting_since for w in dispatch.workers if w.waiting_since is not None]
+        if not since:
+            self._outage_told = False
+        elif now - min(since) > OUTAGE_TOLD and not self._outage_told:
+            self._outage_told = True
+            waiting = counted(len(since), "worker waits", "workers wait")
+            self._warn(f"storage is away since {now - min(since):.0f} s: {waiting} for it")
 
     def _see(self, view: ClusterView, now: float) -> None:
         """Process which nodes there are now."""
@@ -265,12 +277,13 @@ class Dispatcher:
         if self._dispatch.dismissed(worker, problem, self._leave_out(problem)):
             self._calls.start(worker)
 
-    def _crashed(self, worker: WorkerState, why: str) -> None:
+    def _crashed(self, worker: WorkerState, why: str, how: str = "died") -> None:
         """Process the crash of a worker; start another unless that is pointless."""
         self._unreachable.pop(worker, None)
         self._observer.crash(worker, why)
         self._calls.forget(worker)
         if self._dispatch.crashed(worker, why):
+            self._warn(f"{worker.name or 'a worker'} {how} and is replaced: {why}")
             self._calls.start(worker)
         else:
             left = len(self._dispatch.workers)

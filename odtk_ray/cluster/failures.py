@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # What Ray adds behind the reason where a process died in its actor's constructor.
 _NEVER_RAN = "The actor never ran"
+# What Ray adds where it does not know why a process died.
+_GUESSES = " Some common causes include"
+# How it says that it ended a process because a node's memory was full.
+_OUT_OF_MEMORY = re.compile(r"\(IP: ([^,)]+)[^)]*\).*? was ([\d.]+)GB(?: used)? / ([\d.]+)GB")
 # What Ray says where a process did not end by itself.
 _NODE_DIED = "its node has died"
 _OWNER_DIED = "its owner has died"
@@ -37,10 +41,14 @@ class UnfitNode(OdtkError):  # noqa: N818 - a state of the machine, as an `Incom
 
 
 def exit_reason(error: Exception) -> str:
-    """Return why an actor is gone, in one line: the last of Ray's message, which names the exit."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return why an actor is gone, in one line that names the exit, or the memory of its node."""
+    text = str(error)
+    if full := _OUT_OF_MEMORY.search(text):
+        address, used, limit = full.groups()
+        return f"node {address} is out of memory ({used} of {limit} GB are in use)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_NEVER_RAN)]
-    return reasons[-1] if reasons else type(error).__name__
+    return reasons[-1].partition(_GUESSES)[0] if reasons else type(error).__name__
 
 
 def worker_error(error: Exception) -> OdtkError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.cluster.failures import UnfitNode
 from odtk_ray.cluster.gpu_nodes import (
+    ALL,
     NODE_LABEL,
     GpuNode,
     find_nodes,
@@ -119,10 +120,17 @@ def select_nodes(
         reporter.note(f"no node is called {names} now; one that joins is left out")
     here = {i: node for i, node in gpu_nodes().items() if i not in selection.left_out}
     mixed = len({ray_type(node) for node in here.values()}) > 1
+    if config.min_workers and not here and not config.gpu_type:
+        _await_any_gpu(config, inspect, reporter)
     if engine_set is None and not config.gpu_type and not mixed:
         return selection
     nodes = find_nodes(
-        config.gpu_type, config.wait_for_nodes, inspect, reporter, config.exclude_node
+        config.gpu_type,
+        config.wait_for_nodes,
+        inspect,
+        reporter,
+        config.exclude_node,
+        config.min_workers or 1,
     )
     alike: dict[tuple[object, ...], list[GpuNode]] = defaultdict(list)
     reasons: Counter[str] = Counter()
@@ -142,6 +150,21 @@ def select_nodes(
     selection.left_out |= (set(here) | {node.id for node in nodes}) - used
     kinds = {str(gpu) for some in alike.values() for node in some for gpu in node.kinds}
     return replace(selection, kinds=frozenset(kinds))
+
+
+def _await_any_gpu(config: InferConfig, inspect: InspectMachine, reporter: Reporter) -> None:
+    """Have an autoscaler start nodes with GPUs; go on with CPUs if it has none.
+
+    Raises:
+        UsageError: there are no CPUs either.
+    """
+    wait, workers = config.wait_for_nodes, config.min_workers or 1
+    try:
+        find_nodes([ALL], wait, inspect, reporter, config.exclude_node, workers)
+    except UsageError:
+        if not any(node["Resources"].get("CPU", 0) >= 1 for node in look().nodes.values()):
+            raise
+        reporter.warn(f"no node with a GPU came within {wait:,.0f} s: this runs on CPUs")
 
 
 def _problem(node: GpuNode, config: InferConfig, engine_set: EngineSet | None) -> str:

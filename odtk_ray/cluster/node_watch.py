@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Collection
@@ -47,6 +48,7 @@ class NodeWatch:
 
         self._here = str(ray.get_runtime_context().get_node_id())
         self._view: ClusterView | None = None
+        self._ended = False  # whether Ray has ended on this machine
         self._closed = threading.Event()
         self._asked, self._silence = time.monotonic(), 0.0
         self._thread = threading.Thread(target=self._follow, name="node watch", daemon=True)
@@ -61,11 +63,11 @@ class NodeWatch:
         now = time.monotonic()
         self._silence += min(now - self._asked, _LONGEST_PAUSE)
         self._asked = now
+        if self._ended:
+            raise driver_lost()
         view, self._view = self._view, None
         if view is not None:
             self._silence = 0.0
-            if self._here not in view.alive:
-                raise driver_lost()
         elif self._silence > _PATIENCE:
             why = f"its head does not answer since {_PATIENCE:.0f} s"
             raise OdtkError("the Ray cluster is gone", why, RESUME)
@@ -76,9 +78,13 @@ class NodeWatch:
         self._closed.set()
 
     def _follow(self) -> None:
+        own: dict[str, Any] | None = None
         while not self._closed.is_set():
             with contextlib.suppress(Exception):  # of many kinds while Ray goes; silence counts
-                self._view = look()
+                self._view = view = look()
+                own = view.nodes[self._here]
+            if own is not None and not _listens(own):
+                self._ended = True
             self._closed.wait(_INTERVAL)
 
 
@@ -99,6 +105,21 @@ def _draining() -> frozenset[str]:
 
     ask = getattr(state, "get_draining_nodes", None)
     return frozenset(ask() if ask else ())
+
+
+def _listens(node: dict[str, Any]) -> bool:
+    """Return whether a node's raylet has its port open; what cannot be told counts as yes.
+
+    The head notices its end some seconds later, and then Ray would end the driver's process.
+    """
+    try:
+        where = (node["NodeManagerAddress"], node["NodeManagerPort"])
+        socket.create_connection(where, timeout=_INTERVAL).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def driver_lost() -> OdtkError:

@@ -54,10 +54,27 @@ class RayWorkers:
         self.fleet = fleet
         self._nodes, self._crew, self._watch, self._reporter = nodes, crew, watch, reporter
 
-    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    def map(
+        self,
+        function: Callable[..., T],
+        calls: Sequence[tuple[Any, ...]],
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> list[T]:
         """See `Workers.map`."""
         cores_taken = len(self._crew) > 0 and not self.fleet.gpus
-        return map_on_ray(function, calls, reserve=not cores_taken, selector=self._nodes.selector())
+
+        def tell(count: int) -> None:
+            self._watch.latest()  # which raises if the cluster is gone
+            ended(count)
+
+        return map_on_ray(
+            function,
+            calls,
+            reserve=not cores_taken,
+            selector=self._nodes.selector(),
+            ended=tell,
+            note=self._reporter.note,
+        )
 
     def begin_trial(self, trial: GpuTrial, least: int = 1) -> Callable[[], GpuAbilities]:
         """See `Workers.begin_trial`."""
@@ -76,7 +93,7 @@ class RayWorkers:
         # Others would have nothing to do.
         self.fleet = replace(self.fleet, workers=min(self.fleet.workers, len(job.shards)))
         self._crew.keep(self.fleet.workers)
-        Dispatcher(
+        names = Dispatcher(
             lambda: self._crew.take(job.settings, job.load),
             self.fleet.workers,
             store_shards(job.records, job.shards),
@@ -92,6 +109,7 @@ class RayWorkers:
             avoid=self._nodes.avoid,
             leave_out=self._leave_out,
         ).run(shard.number for shard in job.shards)
+        self.fleet = replace(self.fleet, workers=len(names), names=tuple(sorted(names)))
 
     def _leave_out(self, error: OdtkError) -> int:
         return self._nodes.leave_out(error, self._reporter)
@@ -110,7 +128,14 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
     with session(config.address, cpus, config.metrics_port) as local:
         note_moment(Moment.RAY_UP)
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
-        fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
+        fleet = choose_fleet(
+            config.workers,
+            wanted.threads,
+            local=local,
+            left_out=nodes.left_out,
+            least=config.min_workers,
+            spread=True,
+        )
         nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
         crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)

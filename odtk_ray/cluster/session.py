@@ -143,14 +143,19 @@ def choose_fleet(
     *,
     local: bool,
     left_out: Collection[str] = (),
+    least: int | None = None,
+    spread: bool = False,
 ) -> Fleet:
     """Choose the number and kind of workers from the user's settings and the cluster's resources.
 
     Args:
-        workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
+        workers: `--workers`; None takes every GPU, or where there is none one CPU worker, or with
+            `spread` all cores.
         threads: `--threads-per-worker`; None shares the cores among the workers.
         local: whether Ray was started here, with as many CPU slots as the workers need.
         left_out: ids of nodes that are not used.
+        least: `--min-workers`, some of which may wait for nodes that are to come.
+        spread: whether a cluster without GPUs gives a worker to each node, or several.
 
     Raises:
         UsageError: the cluster has no room for that many workers, so the run would never start.
@@ -169,8 +174,17 @@ def choose_fleet(
             raise UsageError(
                 f"--workers {workers} is more than the {counted(gpus, 'GPU')} that can be used"
             )
-        return Fleet(workers or gpus, True, threads or 4, elastic=workers is None)
-    workers = workers or 1
+        return Fleet(workers or max(gpus, least or 0), True, threads or 4, elastic=workers is None)
+    if workers is None and spread and not local and any(slots):
+        threads = threads or min(slot for slot in slots if slot)
+        room = sum(slot // threads for slot in slots)
+        if room or least:
+            return Fleet(max(room, least or 0), False, threads, elastic=True)
+    return _cpu_fleet(workers or 1, threads, slots, local=local)
+
+
+def _cpu_fleet(workers: int, threads: int | None, slots: list[int], *, local: bool) -> Fleet:
+    """Fit so many CPU workers into nodes with so many CPU slots."""
     if threads is None:
         cores = physical_cores() if local else sum(slots)
         threads = max(1, min(cores // workers, max(slots)))
@@ -183,6 +197,7 @@ def choose_fleet(
             counted(workers, f"worker of {each} does", f"workers of {each} do")
             + " not fit into the cluster",
             f"its nodes have {', '.join(map(str, slots))} CPU slots: room for {room}",
-            "lower --workers or --threads-per-worker",
+            "lower --workers or --threads-per-worker, or let an autoscaler start nodes with "
+            "--wait-for-nodes SECONDS --min-workers N",
         )
     return Fleet(workers, False, threads)

@@ -75,6 +75,7 @@ class WorkerState:
         done: images done of each shard that it holds, as last reported.
         tiles: tiles done since its process started, as last reported.
         pace: seconds per image; None before its first shard.
+        waiting_since: when it began to wait for storage; None while it does not.
         last_end: time at which it last finished a shard.
     """
 
@@ -90,6 +91,7 @@ class WorkerState:
     done: dict[int, int] = field(default_factory=dict)
     tiles: int = 0
     pace: float | None = None
+    waiting_since: float | None = None
     last_end: float = 0.0
 
     @property
@@ -140,10 +142,14 @@ class WorkerState:
             self.last_progress = now
         self.ready, self.deaths, self.name, self.node = True, 0, said.worker, said.node
         self.done, self.tiles = said.done, said.tiles
+        if not said.waiting:
+            self.waiting_since = None
+        elif self.waiting_since is None:
+            self.waiting_since = now
 
     def lose(self) -> list[Task]:
         """Reset the state of a process that is gone; return the tasks that it held."""
         tasks = [assignment.task for assignment in self.assignments]
         self.ready, self.assignments, self.done, self.tiles = False, [], {}, 0
-        self.reachable, self.draining = True, False
+        self.reachable, self.draining, self.waiting_since = True, False, None
         return tasks
