@@ -33,8 +33,8 @@ RotatedBbox: TypeAlias = Annotated[
 ]  # fmt: skip
 WaitForNodes: TypeAlias = Annotated[
     float | None,
-    Option("Cluster", "Wait up to this many seconds for an autoscaler to start nodes with the GPUs "
-           "of --gpu-type.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
+    Option("Cluster", "Wait up to this many seconds for an autoscaler to start a node with the "
+           "GPUs of --gpu-type, or any.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
 ]  # fmt: skip
 
 

@@ -133,13 +133,34 @@ def test_bad_nodes_are_left_out_by_name_and_cause(
     sign = tmp_path / "named"
     reporter = Counting(len(bad), sign)
     summary = infer(config, reporter, functools.partial(SlowUntilEngine, str(sign)))
-    print(*reporter.warnings, sep="\n")
     assert summary.failed == 0
     for cause in bad:
         assert any("is left out: " in w and cause in w for w in reporter.warnings), cause
     assert outputs(config) == expected
 
 
+class NotingEngine(PixelEngine):
+    """Notes on which node it is."""
+
+    def __init__(self, folder, *made):
+        super().__init__(*made)
+        import ray
+
+        Path(folder, ray.get_runtime_context().get_node_id()).touch()
+
+
+def test_a_node_that_is_excluded_does_nothing(checkpoint, images, tmp_path, quiet, cluster):
+    excluded, used = cluster.add(), cluster.add()
+    config = setup_run(checkpoint, tmp_path, images, address=cluster.address)
+    config = replace(config, exclude_node=(excluded.node_id,))
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    assert infer(config, quiet, functools.partial(NotingEngine, str(seen))).fleet.workers == 1
+    assert [path.name for path in seen.iterdir()] == [used.node_id]
+    assert quiet.warnings == quiet.notes[1:] == []
+
+
+@pytest.mark.long
 def test_a_run_ends_when_no_node_works(checkpoint, images, tmp_path, quiet, cluster, s3):
     for _ in range(2):
         cluster.add(AWS_ENDPOINT_URL="http://127.0.0.1:9")
