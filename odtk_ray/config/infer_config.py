@@ -121,8 +121,8 @@ class InferConfig:
     ] = None
     workers: Annotated[
         int | None,
-        Option("Workers", "Number of workers.", "N", "one a GPU; else 1, or all of a cluster", minimum=1,
-               maximum=MAX_WORKERS),
+        Option("Workers", "Number of workers.", "N", "one a GPU; else 1, or all of a cluster",
+               minimum=1, maximum=MAX_WORKERS),
     ] = None
     threads_per_worker: Annotated[
         int | None,
