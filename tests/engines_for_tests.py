@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -91,6 +92,16 @@ class SlowUntilEngine(PixelEngine):
         if not os.path.exists(self._sign):
             time.sleep(1.0)
         return super().detect(pictures, shape)
+
+
+class NotingEngine(PixelEngine):
+    """Notes on which node of a cluster it is, by a file of that name."""
+
+    def __init__(self, folder, *made):
+        super().__init__(*made)
+        import ray
+
+        Path(folder, ray.get_runtime_context().get_node_id()).touch()
 
 
 class RaisingEngine(PixelEngine):

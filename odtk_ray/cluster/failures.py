@@ -150,13 +150,14 @@ def unfit_node(error: Exception, actor: ActorHandle[Any]) -> OdtkError:
     if isinstance(cause, IncompatibleGpu):
         return cause
     node = actor_node(actor)
-    failed = worker_error(raised)
+    failed, hint = worker_error(raised), ""
     if _NOT_IMPORTED in str(error):
         why = ["a module is missing", *_LAST_LINE.findall(str(error))][-1]
-        failed = OdtkError("a worker failed", why, "install the same packages on every node")
+        hint = "install the same packages on every node"
+        failed = OdtkError("a worker failed", why, hint)
     if not node:
         raise failed from error
-    problem = cause if isinstance(cause, OdtkError) else OdtkError(failed.why, "", failed.hint)
+    problem = cause if isinstance(cause, OdtkError) else OdtkError(failed.why, "", hint)
     unfit = UnfitNode(problem.what, problem.why, problem.hint)
     unfit.node, unfit.alone = node, failed
     return unfit

@@ -46,13 +46,12 @@ def test_a_cluster_that_ends_is_said_in_one_sentence(
 ):
     images = tmp_path / "images"
     images.mkdir()
-    for seed in range(3000):
-        (images / f"{seed:04d}.png").symlink_to(images / "0000.png")
-        if seed == 0:
-            (images / "0000.png").unlink()
-            picture(seed, 320, 240).save(images / "0000.png")
+    picture(0, 40, 32).save(images / "0000.png")
+    for number in range(1, 3000):
+        (images / f"{number:04d}.png").symlink_to("0000.png")
     command = [sys.executable, "-m", "odtk_ray", "infer", str(checkpoint), "--images", str(images)]
     command += ["--output", str(tmp_path / "out.json"), "--address", lone_cluster["address"]]
+    command += ["--resize", "128", "--max-size", "256"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as driver:
