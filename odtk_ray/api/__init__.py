@@ -76,6 +76,8 @@ def infer(
     address: str | None = None,
     metrics_port: int | None = None,
     gpu_type: Sequence[str] = (),
+    min_workers: int | None = None,
+    exclude_node: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     fallback: str | None = None,
     run_dir: str | None = None,
@@ -141,7 +143,7 @@ def infer(
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
         batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
             worker.
-        workers: Number of workers. Default: one a GPU; 1 without GPUs.
+        workers: Number of workers. Default: one a GPU; else 1, or all of a cluster.
         threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
         local: Run in this process, without Ray: one worker, on the first GPU or on the CPU.
         decoder: What decodes JPEGs. Default: the GPU where it can.
@@ -150,8 +152,11 @@ def infer(
         metrics_port: Port where Prometheus finds the metrics of a run that starts Ray here; it
             starts seconds later. Default: no metrics.
         gpu_type: GPUs to use: by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all.
-        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
-            of `gpu_type`. Default: do not wait.
+        min_workers: With `wait_for_nodes`: ask an autoscaler for this many workers at once, and
+            start when the first is there. Default: what is there.
+        exclude_node: Nodes to leave out, by address, host name or Ray's id.
+        wait_for_nodes: Wait up to this many seconds for an autoscaler to start a node with the GPUs
+            of `gpu_type`, or any. Default: do not wait.
         fallback: Checkpoint that GPUs run for which an engine set has no plan. Default: leave these
             GPUs out.
         run_dir: Folder or URI for the state of the run. Default: the first output's name and .run.
@@ -262,8 +267,8 @@ def export(
         address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
         gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
             name ('NVIDIA H100 80GB HBM3'), or all.
-        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
-            of `gpu_type`. Default: do not wait.
+        wait_for_nodes: Wait up to this many seconds for an autoscaler to start a node with the GPUs
+            of `gpu_type`, or any. Default: do not wait.
         reporter: Told about progress and decisions; None logs the remarks.
 
     Returns:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
+    from odtk_ray.worker.fleet import Fleet
 
 _CELL = 60  # characters of a class' name in a table, whose rows are as wide as its widest cell
+_NAMES = 4  # of workers, in the last line
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
@@ -145,13 +147,22 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
-    on = counted(summary.fleet.workers, "GPU" if summary.fleet.gpus else "CPU worker")
+    on = _describe(summary.fleet)
     echo(
         f"{counted(summary.images, 'image')}, {counted(summary.detections, 'detection')}, "
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}",
         label="done",
     )
     echo(f"wrote {', '.join(summary.files)}")
+
+
+def _describe(fleet: Fleet) -> str:
+    """Say how many workers there were at the end, and the first of their names."""
+    on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")
+    if len(fleet.names) < 2:
+        return on
+    more = len(fleet.names) - _NAMES
+    return f"{on}: {', '.join(fleet.names[:_NAMES])}" + (f" and {more} more" if more > 0 else "")
 
 
 def print_analysis(analysis: Analysis) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from odtk_ray import __version__
 from odtk_ray.cluster.gpu_nodes import check_gpu_type, node_id
 from odtk_ray.dispatch.agreement import Answer
 from odtk_ray.dispatch.worker_state import DEPTH, Progress
@@ -41,12 +42,20 @@ class Worker(ShardWorker):
 
     Args:
         needs: what its engine will need.
+        version: of this package, on the driver.
+
+    Raises:
+        OdtkError: its node has another version.
     """
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: Needs, version: str) -> None:
         note_moment(Moment.PROCESS, process_start())
         note_moment(Moment.CALLED)
-        super().__init__(worker_name(), needs)
+        self.name = worker_name()  # Ray asks for it, whatever is raised here
+        if version != __version__:
+            what = f"it has odtk-ray {__version__}, and the driver has {version}"
+            raise OdtkError(what, hint="install the same version on every node")
+        super().__init__(self.name, needs, node_id())
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs
@@ -156,9 +165,9 @@ def actor_starter(
     factory: Any = ray.remote(**options)(Worker)
 
     def start() -> ActorHandle[Any]:
-        selector = nodes.selector() if fleet.gpus else {}
+        selector = nodes.selector()
         placed = factory.options(label_selector=selector) if selector else factory
-        actor: ActorHandle[Any] = placed.remote(needs)
+        actor: ActorHandle[Any] = placed.remote(needs, __version__)
         return actor
 
     return start

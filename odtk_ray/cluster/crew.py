@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray.cluster.failures import constructor_error, exit_reason, worker_error
+from odtk_ray.cluster.failures import Loss, could_not_start, exit_reason, loss_of, unfit_node
+from odtk_ray.cluster.node_watch import driver_lost
 from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
@@ -157,12 +158,8 @@ class Crew:
             worker, now = self._calls.pop(ref), time.monotonic()
             try:
                 answer = ray.get(ref)
-            except RayTaskError as error:
-                raise worker_error(error) from error
-            except (RayActorError, OutOfMemoryError) as error:
-                if (cause := constructor_error(error)) is not None:
-                    raise cause from error
-                if agreement.died(worker, exit_reason(error), now):
+            except (RayTaskError, RayActorError, OutOfMemoryError) as error:
+                if self._ended(worker, error, agreement, now):
                     self._replace(worker)
                     died.append(worker)
             except RayError as error:
@@ -170,6 +167,19 @@ class Crew:
             else:
                 agreement.answered(worker, answer, now)
         return died
+
+    def _ended(self, worker: int, error: Exception, agreement: Agreement, now: float) -> bool:
+        """Process that a worker ended without an answer; return whether to start it again."""
+        from ray.exceptions import RayTaskError
+
+        if isinstance(error, RayTaskError) or could_not_start(error):
+            problem = unfit_node(error, self._actors[worker])
+            agreement.answered(worker, Answer("", "", error=problem), now)
+            return False
+        loss = loss_of(error)
+        if loss is Loss.DRIVER:
+            raise driver_lost() from error
+        return loss is Loss.NODE or agreement.died(worker, exit_reason(error), now)
 
     def _replace(self, worker: int) -> None:
         import ray

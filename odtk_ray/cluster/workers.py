@@ -105,12 +105,18 @@ class Workers(Protocol):
     def fleet(self) -> Fleet:
         """The number and kind of the workers."""
 
-    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    def map(
+        self,
+        function: Callable[..., T],
+        calls: Sequence[tuple[Any, ...]],
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> list[T]:
         """Call a function with each of some arguments, side by side, while no shard runs.
 
         Args:
             function: pickled if it runs elsewhere.
             calls: the arguments of each call.
+            ended: called now and then with the number of calls that have ended.
 
         Returns:
             what the function returned, in their order.

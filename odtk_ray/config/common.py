@@ -38,8 +38,8 @@ RotatedBbox: TypeAlias = Annotated[
 ]  # fmt: skip
 WaitForNodes: TypeAlias = Annotated[
     float | None,
-    Option("Cluster", "Wait up to this many seconds for an autoscaler to start nodes with the GPUs "
-           "of --gpu-type.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
+    Option("Cluster", "Wait up to this many seconds for an autoscaler to start a node with the "
+           "GPUs of --gpu-type, or any.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
 ]  # fmt: skip
 
 
@@ -66,13 +66,13 @@ def chosen(config: object, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_wait(gpu_type: tuple[str, ...], wait_for_nodes: float | None) -> None:
-    """Refuse to wait where nothing says for what.
+def check_wait(known: bool, wait_for_nodes: float | None) -> None:
+    """Refuse to wait where it is not known for what.
 
     Raises:
-        UsageError: there is no type of GPU.
+        UsageError: it is not.
     """
-    if wait_for_nodes is not None and not gpu_type:
+    if wait_for_nodes is not None and not known:
         raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")
 
 

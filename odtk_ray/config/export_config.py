@@ -169,7 +169,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_wait(self.gpu_type, self.wait_for_nodes)
+        check_wait(bool(self.gpu_type), self.wait_for_nodes)
         if self.int8 and self.full_precision:
             raise UsageError("--int8 and --full-precision contradict each other")
         for flag, given, why in (

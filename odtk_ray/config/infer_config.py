@@ -154,8 +154,8 @@ class InferConfig:
     ] = None
     workers: Annotated[
         int | None,
-        Option("Workers", "Number of workers.", "N", "one a GPU; 1 without GPUs", minimum=1,
-               maximum=MAX_WORKERS),
+        Option("Workers", "Number of workers.", "N", "one a GPU; else 1, or all of a cluster",
+               minimum=1, maximum=MAX_WORKERS),
     ] = None
     threads_per_worker: Annotated[
         int | None,
@@ -184,6 +184,16 @@ class InferConfig:
     gpu_type: Annotated[
         tuple[str, ...], Option("Cluster", f"GPUs to use: {GPU_TYPES}", "TYPE")
     ] = ()
+    min_workers: Annotated[
+        int | None,
+        Option("Cluster", "With --wait-for-nodes: ask an autoscaler for this many workers at once, "
+               "and start when the first is there.", "N", "what is there", minimum=1,
+               maximum=MAX_WORKERS),
+    ] = None
+    exclude_node: Annotated[
+        tuple[str, ...],
+        Option("Cluster", "Nodes to leave out, by address, host name or Ray's id.", "NODE"),
+    ] = ()
     wait_for_nodes: WaitForNodes = None
     fallback: Annotated[
         str | None,
@@ -211,7 +221,11 @@ class InferConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_wait(self.gpu_type, self.wait_for_nodes)
+        check_wait(bool(self.gpu_type or self.min_workers), self.wait_for_nodes)
+        if self.min_workers and self.wait_for_nodes is None:
+            raise UsageError("--min-workers needs --wait-for-nodes, which says how long to wait")
+        if self.min_workers and self.workers:
+            raise UsageError("--workers and --min-workers contradict each other")
         self._check_pictures()
         self.preprocessing()  # which checks that --overlap fits --tile
 

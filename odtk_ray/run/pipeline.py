@@ -40,7 +40,7 @@ from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
-from odtk_ray.storage.retry import touch
+from odtk_ray.storage.retry import outages_told, touch
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.shard_work import WorkerSettings
 
@@ -109,7 +109,7 @@ def infer(
     )
     model = open_model_early(inputs)
     reporter.stage(say_start(config))
-    with open_workers(wanted, reporter) as workers:
+    with outages_told(reporter.warn), open_workers(wanted, reporter) as workers:
         reporter.stage("reading the model")
         draft = draft_run(inputs, model or open_run_model(inputs), reporter)
         load = draft.loader(make_engine, inspect)
