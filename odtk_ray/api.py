@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from odtk_ray.exports.engine_set.export_set import BuiltSet
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
+    from odtk_ray.exports.triton.export_triton import TritonModel
     from odtk_ray.run.pipeline import Summary
 
 
@@ -182,12 +183,13 @@ def export(
     rotated_nms: RotatedNms | None = None,
     check_images: str | None = None,
     calibration_annotations: str | None = None,
+    triton: str | None = None,
     workers: int | None = None,
     address: str | None = None,
     gpu_type: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     reporter: Reporter | None = None,
-) -> Exported | BuiltPlan | BuiltSet:
+) -> Exported | BuiltPlan | BuiltSet | TritonModel:
     """Export a checkpoint to ONNX, or build a TensorRT plan, or a set of plans, and check it.
 
     The values of post-processing, from `threshold` to `rotated_nms`, are stored as the defaults of
@@ -195,7 +197,8 @@ def export(
 
     Args:
         model: Path or URI of a checkpoint (.pth), or for plans of an .onnx file.
-        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set.
+        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set,
+            with `triton` that of a model repository.
         size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
@@ -231,6 +234,8 @@ def export(
             Default: those of the calibration, else made-up ones.
         calibration_annotations: COCO file of the images of `calibration_images` or `check_images`:
             compare AP as well.
+        triton: Write a folder of this name into a model repository of Triton, OUTPUT: the ONNX file
+            with post-processing, or MODEL if that ends in detections, and its configuration.
         workers: Calibrate on this many Ray workers. Default: in this process.
         address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
         gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
@@ -254,6 +259,10 @@ def export(
         from odtk_ray.exports.engine_set import export_set
 
         return export_set.export_set(config, report)
+    if config.triton is not None:
+        from odtk_ray.exports.triton.export_triton import export_triton
+
+        return export_triton(config, report)
     if is_tensorrt_plan(output):
         from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 

@@ -32,6 +32,7 @@ Group = Literal[
     "TensorRT",
     "INT8",
     "Check",
+    "Serving",
     "Conventions",
     "Workers",
     "Cluster",

@@ -38,7 +38,7 @@ class ExportConfig:
     output: Annotated[
         str,
         Option("Arguments", "File to write, .onnx or .plan; with --gpu-type the folder or URI of "
-               "an engine set.", "OUTPUT"),
+               "an engine set, with --triton that of a model repository.", "OUTPUT"),
     ]
 
     size: Annotated[
@@ -147,6 +147,13 @@ class ExportConfig:
                "compare AP as well.", "FILE"),
     ] = None
 
+    triton: Annotated[
+        str | None,
+        Option("Serving", "Write a folder of this name into a model repository of Triton, OUTPUT: "
+               "the ONNX file with post-processing, or MODEL if that ends in detections, and its "
+               "configuration.", "NAME"),
+    ] = None
+
     workers: Annotated[
         int | None,
         Option("Cluster", "Calibrate on this many Ray workers.", "N", "in this process",
@@ -173,10 +180,13 @@ class ExportConfig:
         for flag, given, why in (
             ("--full-precision", self.full_precision, ""),
             ("--with-postprocess", self.with_postprocess, "detections are computed in FP32"),
+            ("--triton", self.triton is not None, "detections are computed in FP32"),
             ("--opset", self.opset is not None, "FP16 files have opset 19"),
         ):
             if self.half and given:
                 raise UsageError(f"--half and {flag} contradict each other", why)
+        if self.triton is not None and self.gpu_type:
+            raise UsageError("--triton and --gpu-type contradict each other")
 
     @property
     def input_size(self) -> tuple[int, int]:

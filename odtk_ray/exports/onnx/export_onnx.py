@@ -76,10 +76,13 @@ class Exported:
             f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
             f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
             f"{outputs}, opset {self.opset}",
-            self.layers.line(),
-            *self.check_result.lines(),
+            *self.findings(),
             f"next: odtk-ray infer {self.path} --images DIR",
         ]
+
+    def findings(self) -> list[str]:
+        """Format what the export and its check found, for people."""
+        return [self.layers.line(), *self.check_result.lines()]
 
 
 def export(config: ExportConfig, reporter: Reporter) -> Exported:
