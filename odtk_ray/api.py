@@ -160,6 +160,7 @@ def export(
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
     half: bool = False,
+    std_in_graph: bool = False,
     opset: int | None = None,
     full_precision: bool = False,
     dynamic_batch_opts: tuple[int, int, int] | None = None,
@@ -207,6 +208,8 @@ def export(
         with_postprocess: End the graph in scores, boxes and classes, not in the heads.
         half: Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; with `int8`
             what is not quantised is FP16. Default: FP32.
+        std_in_graph: Divide by the standard deviation in the graph: the input is RGB in [0, 1]
+            minus the mean, as DeepStream makes it.
         opset: Version of ONNX's operators, 13 to 17. Default: 17.
         full_precision: Build plans in FP32 without TF32. Default: FP16.
         dynamic_batch_opts: Least, tuned and greatest batch of a plan. Default: 1 1 16.

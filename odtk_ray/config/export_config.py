@@ -58,6 +58,11 @@ class ExportConfig:
         Option("ONNX", "Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; "
                "with --int8 what is not quantised is FP16.", unset="FP32"),
     ] = False
+    std_in_graph: Annotated[
+        bool,
+        Option("ONNX", "Divide by the standard deviation in the graph: the input is RGB in [0, 1] "
+               "minus the mean, as DeepStream makes it."),
+    ] = False
     opset: Annotated[
         int | None,
         Option("ONNX", "Version of ONNX's operators, 13 to 17.", "N", "17", minimum=13,

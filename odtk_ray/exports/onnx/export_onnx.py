@@ -148,7 +148,8 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
         with_postprocess=config.with_postprocess,
     )
     precision: Precision = "int8" if config.int8 else "fp16" if config.half else "fp32"
-    return checkpoint, replace(about, precision=precision)
+    std = (1.0, 1.0, 1.0) if config.std_in_graph else about.std
+    return checkpoint, replace(about, precision=precision, std=std)
 
 
 def _network(

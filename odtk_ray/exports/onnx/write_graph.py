@@ -93,21 +93,33 @@ def to_onnx(
     builder = GraphBuilder()
     points = [] if amax is None else quantization_points(network)
     points = exclude(network, points, int8_exclude)
-    add_network(builder, network, Quantizer(points, amax or {}))
+    add_network(builder, network, Quantizer(points, amax or {}), _divisors(about))
     if about.outputs == "detections":
         add_postprocess(builder, about)
     outputs = _outputs(about)
     return _finish(builder, about, outputs, opset)
 
 
-def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantizer) -> None:
-    """Add the nodes from `input_1` to `score_1..n` and `box_1..n`."""
+def add_network(
+    builder: GraphBuilder,
+    network: NetworkGraph,
+    quantizer: Quantizer,
+    divisors: Sequence[float] | None = None,
+) -> None:
+    """Add the nodes from `input_1` to `score_1..n` and `box_1..n`.
+
+    Args:
+        builder: receives them.
+        network: whose they are.
+        quantizer: adds what INT8 needs.
+        divisors: of the input's channels; None divides nothing.
+    """
     tensors: dict[fx.Node, str] = {}
     quantised: dict[fx.Node, str | None] = {}
     boxes = {node: f"box_{i}" for i, node in enumerate(network.deltas, start=1)}
     for node in network.module.graph.nodes:
         if node.op == "placeholder":
-            tensors[node] = INPUT_NAME
+            tensors[node] = INPUT_NAME if divisors is None else _add_division(builder, divisors)
         elif node in network.names:
             inputs = [
                 (quantised if quantizer.takes(source, node) else tensors)[source] or ""
@@ -120,6 +132,18 @@ def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantiz
             quantised[node] = quantizer.add_activation(builder, node, tensors[node])
     for i, node in enumerate(network.logits, start=1):
         builder.add("Sigmoid", f"score_{i}", tensors[node])
+
+
+def _divisors(about: ExportedModel) -> list[float] | None:
+    """Return what the graph has to divide by, where the input is not divided by all of STD."""
+    if about.std == STD:
+        return None
+    return [whole / done for whole, done in zip(STD, about.std, strict=True)]
+
+
+def _add_division(builder: GraphBuilder, divisors: Sequence[float]) -> str:
+    table = np.array(divisors, np.float32).reshape(1, 3, 1, 1)
+    return builder.add("Div", "normalised", INPUT_NAME, builder.constant("std", table))
 
 
 def _add_operation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +18,7 @@ from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-from odtk_ray.settings import Postprocessing
+from odtk_ray.settings import STD, Postprocessing
 
 POST = Postprocessing()
 # One of each kind of blocks; the others take longer.
@@ -100,6 +102,17 @@ def test_every_opset_gives_the_same(request, kind, opset, with_postprocess):
     assert np.any(outputs[0] > 0.05)
     for one, two in zip(outputs, runner(older)(batch), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_standard_deviation_can_be_in_the_graph(tmp_path):
+    checkpoint = saved(tmp_path, ["ResNet18FPN"])
+    about = describe_export(checkpoint, (32, 64), POST, with_postprocess=False)
+    divides = dataclasses.replace(about, std=(1.0, 1.0, 1.0))
+    model = to_onnx(trace_checkpoint(checkpoint), divides)
+    batch = torch.randn(2, 3, 32, 64)
+    given = batch * torch.tensor(STD)[:, None, None]
+    for one, two in zip(runner(model)(given), expected(checkpoint, batch), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5 * max(1, np.abs(two).max()))
 
 
 def test_rotated_models_have_raw_outputs(tmp_path):
