@@ -159,6 +159,7 @@ def export(
     anchors: AnchorGeneration = "auto",
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
+    plugin: bool = False,
     half: bool = False,
     std_in_graph: bool = False,
     opset: int | None = None,
@@ -206,6 +207,7 @@ def export(
         rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
             it has.
         with_postprocess: End the graph in scores, boxes and classes, not in the heads.
+        plugin: What `with_postprocess` adds is computed by libodtk_plugin.so, in TensorRT only.
         half: Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; with `int8`
             what is not quantised is FP16. Default: FP32.
         std_in_graph: Divide by the standard deviation in the graph: the input is RGB in [0, 1]
@@ -237,8 +239,8 @@ def export(
             Default: those of the calibration, else made-up ones.
         calibration_annotations: COCO file of the images of `calibration_images` or `check_images`:
             compare AP as well.
-        triton: Write a folder of this name into a model repository of Triton, OUTPUT: the ONNX file
-            with post-processing, or MODEL if that ends in detections, and its configuration.
+        triton: Write a model of this name, which ends in detections, into a model repository of
+            Triton, OUTPUT.
         workers: Calibrate on this many Ray workers. Default: in this process.
         address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
         gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
@@ -254,10 +256,9 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    config = ExportConfig(**_settings(locals()))
+    config, report = ExportConfig(**_settings(locals())), reporter or LogReporter()
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
-    report = reporter or LogReporter()
     if config.gpu_type:
         from odtk_ray.exports.engine_set import export_set
 

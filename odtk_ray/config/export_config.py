@@ -18,6 +18,8 @@ from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.settings import MAX_COUNT, Postprocessing, RotatedNms
 
+_FP32 = "operators of detections compute in FP32"
+
 CalibrationMethod = Literal["entropy", "percentile", "max", "mse"]
 
 
@@ -52,6 +54,11 @@ class ExportConfig:
 
     with_postprocess: Annotated[
         bool, Option("ONNX", "End the graph in scores, boxes and classes, not in the heads.")
+    ] = False
+    plugin: Annotated[
+        bool,
+        Option("ONNX", "What --with-postprocess adds is computed by libodtk_plugin.so, in TensorRT "
+               "only."),
     ] = False
     half: Annotated[
         bool,
@@ -154,9 +161,8 @@ class ExportConfig:
 
     triton: Annotated[
         str | None,
-        Option("Serving", "Write a folder of this name into a model repository of Triton, OUTPUT: "
-               "the ONNX file with post-processing, or MODEL if that ends in detections, and its "
-               "configuration.", "NAME"),
+        Option("Serving", "Write a model of this name, which ends in detections, into a model "
+               "repository of Triton, OUTPUT.", "NAME"),
     ] = None
 
     workers: Annotated[
@@ -184,12 +190,20 @@ class ExportConfig:
             raise UsageError("--int8 and --full-precision contradict each other")
         for flag, given, why in (
             ("--full-precision", self.full_precision, ""),
-            ("--with-postprocess", self.with_postprocess, "detections are computed in FP32"),
-            ("--triton", self.triton is not None, "detections are computed in FP32"),
+            ("--with-postprocess", self.with_postprocess and not self.plugin, _FP32),
+            ("--triton", self.triton is not None, _FP32),
             ("--opset", self.opset is not None, "FP16 files have opset 19"),
         ):
             if self.half and given:
                 raise UsageError(f"--half and {flag} contradict each other", why)
+        if self.plugin and not self.with_postprocess:
+            raise UsageError("--plugin needs --with-postprocess, whose operators it replaces")
+        if self.plugin and self.triton is not None:
+            raise UsageError(
+                "--plugin and --triton contradict each other",
+                "of a checkpoint --triton makes an ONNX file, for ONNX Runtime",
+                "build a plan with --plugin, and give that to --triton",
+            )
         if self.triton is not None and self.gpu_type:
             raise UsageError("--triton and --gpu-type contradict each other")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 from odtk_ray.errors import OdtkError, UsageError
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
+PLUGIN = "libodtk_plugin.so"  # looked for as the system looks for libraries
 
 
 def import_tensorrt(*names: str) -> Any:
@@ -40,6 +42,31 @@ def import_tensorrt(*names: str) -> Any:
 def package_version(trt: Any) -> str:
     """Return package and version; a plan runs only with those that built it."""
     return f"{trt.__name__} {trt.__version__}"
+
+
+def load_plugin(trt: Any) -> None:
+    """Load the plugin that computes detections, so that TensorRT knows it.
+
+    Args:
+        trt: the package, whose libraries the plugin needs.
+
+    Raises:
+        UsageError: it is not here, or TensorRT takes none.
+    """
+    if not hasattr(trt.INetworkDefinition, "add_plugin_v2"):
+        raise UsageError(
+            f"{package_version(trt)} takes no plugins",
+            hint="leave --plugin out: ONNX's own operators compute the detections",
+        )
+    try:
+        ctypes.CDLL(PLUGIN, mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise UsageError(
+            "the plugin that computes the detections was not found",
+            str(error),
+            "cmake -B build cuda_ops/cpp && cmake --build build --target odtk_plugin; "
+            "LD_LIBRARY_PATH names its folder",
+        ) from error
 
 
 class Interruption:

@@ -77,8 +77,13 @@ class Exported:
             f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
             f"{outputs}, opset {self.opset}",
             *self.findings(),
-            f"next: odtk-ray infer {self.path} --images DIR",
+            self._next(),
         ]
+
+    def _next(self) -> str:
+        if self.about.outputs == "plugin":
+            return f"next: odtk-ray export {self.path} MODEL.plan, where TensorRT is"
+        return f"next: odtk-ray infer {self.path} --images DIR"
 
     def findings(self) -> list[str]:
         """Format what the export and its check found, for people."""
@@ -145,7 +150,7 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
         checkpoint,
         config.input_size,
         config.postprocessing(),
-        with_postprocess=config.with_postprocess,
+        "plugin" if config.plugin else "detections" if config.with_postprocess else "raw",
     )
     precision: Precision = "int8" if config.int8 else "fp16" if config.half else "fp32"
     std = (1.0, 1.0, 1.0) if config.std_in_graph else about.std

@@ -171,6 +171,11 @@ def _describe(path: str) -> tuple[ExportedModel, int]:
     if is_onnx(path):
         return read_exported(path), _ONNX_BATCH
     about = read_sidecar(path)
+    if about.tensorrt.split()[0] != "tensorrt":
+        raise UsageError(
+            f"cannot serve {path}",
+            f"it is a plan of {about.tensorrt}, which Triton's backend does not load",
+        )
     least, _, greatest = about.batches
     if least > 1:
         raise UsageError(
