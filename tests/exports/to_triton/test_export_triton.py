@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from odtk_ray.artifacts.exported_model import read_exported
+from odtk_ray.artifacts.sidecar import Sidecar, read_sidecar, sidecar_path
 from odtk_ray.cli.program import cli
 
 FILES = ["1", "config.pbtxt", "labels.txt"]
@@ -42,6 +45,53 @@ def test_an_onnx_file_is_copied(plan_models, tmp_path):
     assert outcome.exit_code == 0, outcome.output
     copied = (tmp_path / "m" / "1" / "model.onnx").read_bytes()
     assert copied == (plan_models / "ended.onnx").read_bytes()
+
+
+def write_plan(path, source, batches=(1, 2, 4), tensorrt="tensorrt 10.3.0"):
+    """A plan that nothing can run, with the sidecar that says it is a plan of this ONNX file."""
+    content = b"a plan"
+    about = Sidecar(
+        model=read_exported(source),
+        batches=batches,
+        tensorrt=tensorrt,
+        gpu=("H100", "9.0"),
+        capabilities=(),
+        plan_sha256=hashlib.sha256(content).hexdigest(),
+        plan_bytes=len(content),
+    )
+    path.write_bytes(content)
+    Path(sidecar_path(str(path))).write_text(about.to_json(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["ended", "plugin"])
+def test_a_plan_is_copied_with_its_sidecar(plan_models, tmp_path, name):
+    plan = write_plan(tmp_path / "x.plan", plan_models / f"{name}.onnx")
+    outcome = odtk_ray("export", plan, tmp_path / "models", "--triton", "m")
+    assert outcome.exit_code == 0, outcome.output
+    assert "model.plan (0.0 MB), ResNet18FPN, 64x96, FP32, batches of up to 4" in outcome.stdout
+    folder = tmp_path / "models" / "m"
+    assert sorted(os.listdir(folder / "1")) == ["model.plan", "model.plan.json"]
+    assert read_sidecar(str(folder / "1" / "model.plan")) == read_sidecar(str(plan))
+    config = (folder / "config.pbtxt").read_text("utf-8")
+    assert 'backend: "tensorrt"\nmax_batch_size: 4\n' in config
+
+
+@pytest.mark.parametrize(("source", "options", "message"), [
+    ("fp32", {}, "it has raw outputs"),
+    ("ended", {"batches": (2, 2, 4)}, "a request may have one image"),
+    ("ended", {"tensorrt": "tensorrt_rtx 1.7.1"}, "which Triton's backend does not load"),
+])  # fmt: skip
+def test_plans_that_triton_cannot_serve_are_refused(
+    plan_models, tmp_path, source, options, message
+):
+    plan = write_plan(tmp_path / "x.plan", plan_models / f"{source}.onnx", **options)
+    repository = tmp_path / "models"
+    repository.mkdir()
+    outcome = odtk_ray("export", plan, repository, "--triton", "m")
+    assert outcome.exit_code == 2, outcome.output
+    assert message in outcome.output
+    assert os.listdir(repository) == []
 
 
 @pytest.mark.parametrize(
