@@ -64,7 +64,7 @@ cpp-tools: ## install what test-cpp needs, by apt-get, where something is missin
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)
 
-CPP_FILES = $(shell find cuda_ops/cpp tests/cpp -name '*.cpp' -o -name '*.h')
+CPP_FILES = $(shell find cuda_ops/cpp cuda_ops/deepstream tests/cpp -name '*.cpp' -o -name '*.h')
 
 lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format, spelling
 	$(BIN)/ruff check

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from odtk_ray.exports.engine_set.export_set import BuiltSet
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
+    from odtk_ray.exports.triton.export_triton import TritonModel
     from odtk_ray.run.pipeline import Summary
 
 __all__ = ["compare", "evaluate", "export", "infer", "info"]
@@ -189,7 +190,9 @@ def export(
     classes: str | None = None,
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
+    plugin: bool = False,
     half: bool = False,
+    std_in_graph: bool = False,
     opset: int | None = None,
     full_precision: bool = False,
     dynamic_batch_opts: tuple[int, int, int] | None = None,
@@ -213,12 +216,13 @@ def export(
     rotated_nms: RotatedNms | None = None,
     check_images: str | None = None,
     calibration_annotations: str | None = None,
+    triton: str | None = None,
     workers: int | None = None,
     address: str | None = None,
     gpu_type: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     reporter: Reporter | None = None,
-) -> Exported | BuiltPlan | BuiltSet:
+) -> Exported | BuiltPlan | BuiltSet | TritonModel:
     """Export a checkpoint to ONNX, or build a TensorRT plan, or a set of plans, and check it.
 
     The values of post-processing, from `threshold` to `rotated_nms`, are stored as the defaults of
@@ -226,7 +230,8 @@ def export(
 
     Args:
         model: Path or URI of a checkpoint (.pth), or for plans of an .onnx file.
-        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set.
+        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set,
+            with `triton` that of a model repository.
         size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
@@ -234,8 +239,11 @@ def export(
         rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
             it has.
         with_postprocess: End the graph in scores, boxes and classes, not in the heads.
+        plugin: What `with_postprocess` adds is computed by libodtk_plugin.so, in TensorRT only.
         half: Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; with `int8`
             what is not quantised is FP16. Default: FP32.
+        std_in_graph: Divide by the standard deviation in the graph: the input is RGB in [0, 1]
+            minus the mean, as DeepStream makes it.
         opset: Version of ONNX's operators, 13 to 17. Default: 17.
         full_precision: Build plans in FP32 without TF32. Default: FP16.
         dynamic_batch_opts: Least, tuned and greatest batch of a plan. Default: 1 1 16.
@@ -263,6 +271,8 @@ def export(
             Default: those of the calibration, else made-up ones.
         calibration_annotations: COCO file of the images of `calibration_images` or `check_images`:
             compare AP as well.
+        triton: Write a model of this name, which ends in detections, into a model repository of
+            Triton, OUTPUT.
         workers: Calibrate on this many Ray workers. Default: in this process.
         address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
         gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
@@ -278,14 +288,17 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    config = ExportConfig(**settings_of(locals()))
+    config, report = ExportConfig(**settings_of(locals())), reporter or LogReporter()
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
-    report = reporter or LogReporter()
     if config.gpu_type:
         from odtk_ray.exports.engine_set import export_set
 
         return export_set.export_set(config, report)
+    if config.triton is not None:
+        from odtk_ray.exports.triton.export_triton import export_triton
+
+        return export_triton(config, report)
     if is_tensorrt_plan(output):
         from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 

@@ -77,10 +77,18 @@ class Exported:
             f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
             f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
             f"{outputs}, opset {self.opset}",
-            self.layers.line(),
-            *self.check_result.lines(),
-            f"next: odtk-ray infer {self.path} --images DIR",
+            *self.findings(),
+            self._next(),
         ]
+
+    def _next(self) -> str:
+        if self.about.outputs == "plugin":
+            return f"next: odtk-ray export {self.path} MODEL.plan, where TensorRT is"
+        return f"next: odtk-ray infer {self.path} --images DIR"
+
+    def findings(self) -> list[str]:
+        """Format what the export and its check found, for people."""
+        return [self.layers.line(), *self.check_result.lines()]
 
 
 def export(config: ExportConfig, reporter: Reporter) -> Exported:
@@ -146,10 +154,11 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
         checkpoint,
         config.input_size,
         config.postprocessing(),
-        with_postprocess=config.with_postprocess,
+        "plugin" if config.plugin else "detections" if config.with_postprocess else "raw",
     )
     precision: Precision = "int8" if config.int8 else "fp16" if config.half else "fp32"
-    return checkpoint, replace(about, precision=precision)
+    std = (1.0, 1.0, 1.0) if config.std_in_graph else about.std
+    return checkpoint, replace(about, precision=precision, std=std)
 
 
 def _network(

@@ -68,10 +68,6 @@ void check_options(const BuildOptions& options) {
 void check_precision(const Source& source, const BuildOptions& options) {
   const ExportedModel& model = source.file.model;
   const std::string version = tensorrt_version();
-  if (model.outputs != "raw") {
-    throw UsageError("a plan needs raw outputs, and this model ends in detections", "",
-                     "export it without --with-postprocess");
-  }
   if (model.precision == "int8" && source.precision == "fp32") {
     throw UsageError("the model is INT8 and the plan would be FP32",
                      "INT8 is decided when the checkpoint is exported");
