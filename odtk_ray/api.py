@@ -1,4 +1,4 @@
-"""What a program calls: `infer`, `export` and `info`, with the command line's names and defaults.
+"""What a program calls: `infer`, `export`, `info` and `status`, with the command line's names and defaults.
 
     import odtk_ray
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from odtk_ray.exports.engine_set.export_set import BuiltSet
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.run.summary import Summary
+    from odtk_ray.shards.run_status import RunStatus
 
 
 def infer(
@@ -276,6 +277,21 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)
+
+
+def status(run_dir: str) -> RunStatus:
+    """Say how far a run is; nothing is written, so it may be asked while the run goes on.
+
+    Args:
+        run_dir: path or URI of the run folder.
+
+    Raises:
+        UsageError: it is no run folder.
+        OdtkError: it cannot be read now.
+    """
+    from odtk_ray.shards.run_status import read_status
+
+    return read_status(run_dir)
 
 
 def _settings(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
     from odtk_ray.evaluation.metrics import Metrics
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.run.summary import Summary
 
 _CELL = 60  # characters of a class' name in a table, whose rows are as wide as its widest cell
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
