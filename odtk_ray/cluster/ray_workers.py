@@ -22,6 +22,7 @@ from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.reporter import Reporter
+from odtk_ray.shards.run_status import run_name
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
 
@@ -76,7 +77,13 @@ class RayWorkers:
             commit=job.commit,
             progress=job.progress,
             warn=self._reporter.warn,
-            observer=Observer(job.trace),
+            observer=Observer(
+                job.trace,
+                run_name(job.settings.run_dir),
+                images=len(job.records),
+                done=job.done,
+                failed=job.failed,
+            ),
             shard_timeout=job.shard_timeout,
             room=self._nodes.room if self.fleet.elastic else None,
             leave_out=self._leave_out,
@@ -101,7 +108,7 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
-        crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)
+        crew = Crew(actor_starter(fleet, nodes, needs, run_name(config.run_folder)), nodes, reporter)
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
         busy = min(fleet.workers, -(-wanted.images // launch))

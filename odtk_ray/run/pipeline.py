@@ -183,6 +183,7 @@ def run_shards(
             run.epoch,
             commit=outputs.commit,
             progress=progress_teller(run, reporter),
+            failed=run.images_failed,
             trace=config.trace,
             shard_timeout=config.shard_timeout,
         )

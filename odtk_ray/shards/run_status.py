@@ -69,7 +69,7 @@ class RunStatus:
 
 
 def run_name(run_folder: str) -> str:
-    """Return the name of a run in Ray's lists and metrics: that of its folder, and a hash of its path.
+    """Return a run's name in Ray's lists and metrics: that of its folder, and a hash of its path.
 
     Args:
         run_folder: path or URI.
@@ -164,7 +164,7 @@ def _state(kinds: Sequence[EventKind]) -> RunState:
 
 
 def _rate(receipts: Sequence[Receipt]) -> float | None:
-    """Return images a second over the last minutes of commits; the first of them starts the clock."""
+    """Return images a second over the last minutes of commits; the first starts the clock."""
     if not receipts:
         return None
     times = np.array([receipt.committed_at for receipt in receipts])

@@ -19,6 +19,7 @@ from synthetic import picture
 
 from odtk_ray.cli.job import check_places, output_in_run_dir
 from odtk_ray.errors import UsageError
+from odtk_ray.shards.run_status import run_name
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -82,6 +83,24 @@ def last_line(output):
     return json.loads(output.strip().splitlines()[-1])
 
 
+# What an operator asks a cluster for.
+_METADATA = """
+from ray.job_submission import JobSubmissionClient
+found = JobSubmissionClient(address).get_job_info("bare").metadata
+"""
+_ACTORS = """
+from ray.util.state import list_actors
+found = [actor.name or '' for actor in list_actors(address)]
+"""
+
+
+def ask(code, address, environment):
+    code = f"import json, sys\naddress = sys.argv[1]\n{code}\nprint(json.dumps(found))"
+    line = [sys.executable, "-c", code, address]
+    done = subprocess.run(line, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    return last_line(done.stdout)
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize(
     "own", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "other"}]
@@ -106,7 +125,7 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     (photos_of_40 / "07.jpg").write_bytes(b"no picture")
     line = infer_line(checkpoint, photos_of_40, "--run-dir", tmp_path / "results")
     wrapper = [sys.executable, str(ROOT / "jobs" / "submit.py"), "--address", address]
-    wrapper += ["--working-dir", str(ROOT), "--", *line]
+    wrapper += ["--working-dir", str(ROOT), "--submission-id", "bare", "--", *line]
     done = subprocess.run(wrapper, check=False, env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stdout + done.stderr
     final = last_line(done.stdout)
@@ -114,6 +133,13 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     assert final == {"exit_code": 3, "images": 40, "detected": 40, "failed": 1}
     names = sorted(path.name for path in (tmp_path / "results").iterdir())
     assert names == ["detections.failures.jsonl", "detections.json"]
+    run = run_name(str(tmp_path / "results" / "detections.json.run"))
+    seen = ask(_METADATA, address, environment)
+    assert seen == {
+        "odtk_run": run, "odtk_images": "40", "odtk_done": "40", "odtk_failed": "1",
+    }  # fmt: skip
+    actors = [name for name in ask(_ACTORS, address, environment) if name.startswith("odtk:")]
+    assert actors == [f"odtk:{run}:0"]
 
 
 @pytest.mark.long
