@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from submit import upload_sizes
 from synthetic import picture
 
@@ -286,26 +285,6 @@ def test_outputs_of_a_job_go_to_its_run_folder():
 def test_a_job_without_output_needs_a_folder_that_stays(folder, named):
     with pytest.raises(UsageError, match=named):
         output_in_run_dir(folder)
-
-
-def test_the_cluster_of_own_machines_is_accepted_by_ray():
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    text = (ROOT / "jobs" / "cluster" / "on_prem.yaml").read_text(encoding="utf-8")
-    validate_config(prepare_config(yaml.safe_load(text)))
-
-
-def test_the_rayjob_calls_the_command_with_flags_that_there_are():
-    from odtk_ray.cli.program import cli
-
-    document = yaml.safe_load(
-        (ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text(encoding="utf-8")
-    )
-    program, verb, *arguments = document["spec"]["entrypoint"].split()
-    assert (program, verb) == ("odtk-ray", "infer")
-    context = cli.commands["infer"].make_context("infer", arguments)
-    assert context.params["max_failures"] == 1000
-    assert context.params["resume"]
 
 
 @pytest.mark.parametrize(
