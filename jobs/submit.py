@@ -92,7 +92,9 @@ def _connect(options: dict[str, Any]) -> JobSubmissionClient:
     from ray.job_submission import JobSubmissionClient
 
     address = options["address"]
-    headers = options["headers"] or _parse_json(os.environ.get("RAY_JOB_HEADERS"), "$RAY_JOB_HEADERS")
+    headers = options["headers"] or _parse_json(
+        os.environ.get("RAY_JOB_HEADERS"), "$RAY_JOB_HEADERS"
+    )
     where = f" at {address}" if address else ""
     try:
         return JobSubmissionClient(address, headers=headers, verify=options["verify"])

@@ -1,4 +1,4 @@
-"""What a program calls: `infer`, `export`, `info` and `status`, with the command line's names and defaults.
+"""What a program calls: `infer`, `export`, `info`, `status`, with the command line's defaults.
 
     import odtk_ray
 
@@ -280,14 +280,10 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
 
 
 def status(run_dir: str) -> RunStatus:
-    """Say how far a run is; nothing is written, so it may be asked while the run goes on.
-
-    Args:
-        run_dir: path or URI of the run folder.
+    """Say how far the run in a folder or URI is; nothing is written, so it may go on meanwhile.
 
     Raises:
-        UsageError: it is no run folder.
-        OdtkError: it cannot be read now.
+        OdtkError: it cannot be read now, or, as a UsageError, is no run folder.
     """
     from odtk_ray.shards.run_status import read_status
 

@@ -34,7 +34,7 @@ WATCH = "watch"
 _ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees under the same path"
 
-# Of the actors of this process, over all its runs: Ray frees a name some time after its actor's end.
+# Of this process's actors, over all its runs: Ray frees a name some time after its actor's end.
 _numbers = itertools.count()
 
 T = TypeVar("T")

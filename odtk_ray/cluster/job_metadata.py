@@ -1,4 +1,4 @@
-"""The counts of a run in the metadata of its Ray job, where the dashboard and `ray job list` have them.
+"""Puts the counts of a run into its Ray job's metadata, for the dashboard and `ray job list`.
 
 Ray has no public way to change a job's metadata: what is changed is the job's entry in the store of
 the cluster's head, which Ray itself writes before the command starts and after it has ended.
@@ -21,7 +21,7 @@ _PATIENCE = 5.0
 
 
 class JobMetadata:
-    """Keeps `odtk_run` and the counts in the metadata of the job that this process is the command of.
+    """Keeps `odtk_run` and counts in the metadata of the job that this process is the command of.
 
     A thread does it, since the cluster's head may not answer for a while. Nothing happens in a
     process that is no job's.
@@ -64,7 +64,7 @@ class JobMetadata:
 
 
 def _job_id() -> str:
-    """Return the submission id of the job that this process is the command of; empty if it is none."""
+    """Return the id of the job that this process is the command of; empty if it is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(os.environ[JOB_CONFIG])["metadata"]["job_submission_id"])
     return ""

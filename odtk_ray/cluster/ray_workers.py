@@ -108,7 +108,9 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         nodes = select_nodes(config, wanted.engine_set, wanted.inspect, reporter)
         fleet = choose_fleet(config.workers, wanted.threads, local=local, left_out=nodes.left_out)
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
-        crew = Crew(actor_starter(fleet, nodes, needs, run_name(config.run_folder)), nodes, reporter)
+        crew = Crew(
+            actor_starter(fleet, nodes, needs, run_name(config.run_folder)), nodes, reporter
+        )
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
         busy = min(fleet.workers, -(-wanted.images // launch))

@@ -5,7 +5,6 @@ A local one is NAME.jsonl, appended to and synced; on an object store it is the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol

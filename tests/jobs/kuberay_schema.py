@@ -1,4 +1,4 @@
-"""The part of KubeRay's resources that jobs/cluster uses, and the check against KubeRay's own schemas.
+"""The part of KubeRay's resources that jobs/cluster uses, and the check against all of them.
 
 The tests take the part below. When the files change, check them against the whole of it too, in a
 clone of ray-project/kuberay (v1.5.1, v1.6.2 and v1.7.0 accept them):
