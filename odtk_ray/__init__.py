@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from odtk_ray.api import compare, evaluate, export, infer, info
+    from odtk_ray.api import compare, evaluate, export, infer, info, status
     from odtk_ray.errors import OdtkError, UsageError
 
 __version__ = "0.1.0"
@@ -17,12 +17,13 @@ __all__ = [
     "export",
     "infer",
     "info",
+    "status",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a part of the API when it is first asked for."""
-    if name in ("infer", "evaluate", "compare", "export", "info"):
+    if name in ("infer", "evaluate", "compare", "export", "info", "status"):
         from odtk_ray import api
 
         return getattr(api, name)

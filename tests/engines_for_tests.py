@@ -69,6 +69,20 @@ class DoomedEngine(PixelEngine):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DyingOnceEngine(PixelEngine):
+    """Dies of the first pictures that anybody detects; it leaves a file behind."""
+
+    def __init__(self, marker, *made):
+        super().__init__(*made)
+        self._marker = marker
+
+    def detect(self, pictures, shape):
+        if not os.path.exists(self._marker):
+            open(self._marker, "x", encoding="utf-8").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().detect(pictures, shape)
+
+
 class SlowEngine(PixelEngine):
     """Takes its time for each launch."""
 

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
     from odtk_ray.exports.triton.export_triton import TritonModel
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.run.summary import Summary
+    from odtk_ray.shards.run_status import RunStatus
 
-__all__ = ["compare", "evaluate", "export", "infer", "info"]
+__all__ = ["compare", "evaluate", "export", "infer", "info", "status"]
 
 
 def infer(
@@ -321,3 +322,14 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)
+
+
+def status(run_dir: str) -> RunStatus:
+    """Say how far the run in a folder or URI is; nothing is written, so it may go on meanwhile.
+
+    Raises:
+        OdtkError: it cannot be read now, or, as a UsageError, is no run folder.
+    """
+    from odtk_ray.shards.run_status import read_status
+
+    return read_status(run_dir)

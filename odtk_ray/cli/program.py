@@ -24,6 +24,7 @@ from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
 from odtk_ray.cli.library_words import show_as_ours
 from odtk_ray.cli.odtk_leftovers import odtk_master
+from odtk_ray.cli.status import status
 from odtk_ray.errors import EXIT_OK
 
 
@@ -37,7 +38,18 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, evaluate, compare, export, info, doctor, convert, demo, completion):
+for _command in (
+    infer,
+    status,
+    evaluate,
+    compare,
+    export,
+    info,
+    doctor,
+    convert,
+    demo,
+    completion,
+):
     complete_files(_command)
     cli.add_command(_command)
 

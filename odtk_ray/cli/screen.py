@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from odtk_ray.evaluation.analysis import Analysis
     from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.metrics import Metrics
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.run.summary import Summary
     from odtk_ray.worker.fleet import Fleet
 
 _CELL = 60  # characters of a class' name in a table, whose rows are as wide as its widest cell

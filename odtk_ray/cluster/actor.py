@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Callable
@@ -33,6 +34,9 @@ WATCH = "watch"
 # Seconds for which a node that cannot reach storage retries before the run fails.
 _ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees under the same path"
+
+# Of this process's actors, over all its runs: Ray frees a name some time after its actor's end.
+_numbers = itertools.count()
 
 T = TypeVar("T")
 
@@ -140,7 +144,7 @@ def check_access(settings: WorkerSettings) -> None:
 
 
 def actor_starter(
-    fleet: Fleet, nodes: NodeSelection, needs: Needs
+    fleet: Fleet, nodes: NodeSelection, needs: Needs, run: str
 ) -> Callable[[], ActorHandle[Any]]:
     """Return a function that starts one actor, on a GPU or on its threads' cores.
 
@@ -151,9 +155,12 @@ def actor_starter(
         fleet: the workers.
         nodes: those that take part.
         needs: what every engine needs.
+        run: its name, which the actors' names have.
     """
     import ray
 
+    # The names are for `ray list actors`; nobody else's can be in the way in a job's own namespace.
+    namespace = f"odtk:{ray.get_runtime_context().get_job_id()}"
     options: dict[str, Any] = {
         "num_gpus": 1 if fleet.gpus else 0,
         "num_cpus": 0 if fleet.gpus else fleet.threads,
@@ -166,7 +173,8 @@ def actor_starter(
 
     def start() -> ActorHandle[Any]:
         selector = nodes.selector()
-        placed = factory.options(label_selector=selector) if selector else factory
+        named = {"name": f"odtk:{run}:{next(_numbers)}", "namespace": namespace}
+        placed = factory.options(**named, **({"label_selector": selector} if selector else {}))
         actor: ActorHandle[Any] = placed.remote(needs, __version__)
         return actor
 

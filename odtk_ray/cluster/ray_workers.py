@@ -23,6 +23,7 @@ from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.reporter import Reporter
+from odtk_ray.shards.run_status import run_name
 from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.gpu_trial import GpuTrial
 
@@ -102,7 +103,13 @@ class RayWorkers:
             commit=job.commit,
             progress=job.progress,
             warn=self._reporter.warn,
-            observer=Observer(job.trace),
+            observer=Observer(
+                job.trace,
+                run_name(job.settings.run_dir),
+                images=len(job.records),
+                done=job.done,
+                failed=job.failed,
+            ),
             shard_timeout=job.shard_timeout,
             watch=self._watch,
             room=self._nodes.room if self.fleet.elastic else None,
@@ -138,7 +145,9 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         )
         nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
-        crew = Crew(actor_starter(fleet, nodes, needs), nodes, reporter)
+        crew = Crew(
+            actor_starter(fleet, nodes, needs, run_name(config.run_folder)), nodes, reporter
+        )
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
         busy = min(fleet.workers, -(-wanted.images // launch))

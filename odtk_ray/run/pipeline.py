@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.evaluation.score_run import Scores, score_run
+from odtk_ray.evaluation.score_run import score_run
 from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
@@ -31,51 +31,22 @@ from odtk_ray.run.draft_run import (
     open_run_model,
     read_inputs,
 )
+from odtk_ray.run.event_recorder import EventRecorder
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import check_files
+from odtk_ray.run.summary import Summary
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
 from odtk_ray.storage.retry import outages_told, touch
-from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.shard_work import WorkerSettings
 
 # If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The figures of a finished run.
-
-    Attributes:
-        images: planned images.
-        detections: detections in the outputs.
-        failed: images that could not be processed.
-        detected: images processed by this run, the others by the one that it resumed.
-        seconds: duration of detection, from the published plan to the last shard.
-        fleet: the workers that it ran on.
-        files: the files that were written.
-        scores: figures against the ground truth; None without ground truth.
-    """
-
-    images: int
-    detections: int
-    failed: int
-    detected: int
-    seconds: float
-    fleet: Fleet
-    files: list[str]
-    scores: Scores | None
-
-    def counts(self) -> dict[str, int]:
-        """Return the counts that a program wants."""
-        names = ("images", "detected", "detections", "failed")
-        return {name: getattr(self, name) for name in names}
 
 
 def infer(
@@ -98,6 +69,23 @@ def infer(
     """
     begin_moments()
     check_files(config)
+    with EventRecorder(reporter) as recorder:
+        run, summary = detect(config, recorder, make_engine, inspect)
+        if not config.keep_run:
+            run.check_owner()
+        recorder.close("finished", "the outputs are written")
+    if not config.keep_run:
+        run.remove()
+    return summary
+
+
+def detect(
+    config: InferConfig,
+    reporter: EventRecorder,
+    make_engine: EngineFactory | None,
+    inspect: InspectMachine,
+) -> tuple[RunFolder, Summary]:
+    """Plan or resume a run and carry it out; return its folder, and its figures."""
     inputs = read_inputs(config, reporter)
     wanted = WorkersWanted(
         config,
@@ -119,17 +107,14 @@ def infer(
             plan = make_run_plan(draft, workers, reporter, load)
             reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+        reporter.attach(run)
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:
             run_shards(config, run, outputs, workers, load, reporter)
             seconds = time.monotonic() - started
-            summary = finish(config, run, outputs, workers, seconds, before, reporter)
-    if not config.keep_run:
-        run.check_owner()
-        run.remove()
-    return summary
+            return run, finish(config, run, outputs, workers, seconds, before, reporter)
 
 
 def say_start(config: InferConfig) -> str:
@@ -198,6 +183,7 @@ def run_shards(
             run.epoch,
             commit=outputs.commit,
             progress=progress_teller(run, reporter),
+            failed=run.images_failed,
             trace=config.trace,
             shard_timeout=config.shard_timeout,
         )
