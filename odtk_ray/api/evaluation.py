@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from odtk_ray.config import EvaluateConfig, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
 
+from odtk_ray.settings import ExifPolicy
+
 if TYPE_CHECKING:
     from odtk_ray.evaluation.evaluate_files import Evaluation
 
@@ -20,6 +22,9 @@ def evaluate(
     recall: float | None = None,
     output: str | None = None,
     thresholds: str | None = None,
+    report: str | None = None,
+    images: str | None = None,
+    exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Evaluate detections against ground truth, without a model and without pictures.
@@ -35,6 +40,10 @@ def evaluate(
             precision. Default: the best F1.
         output: JSON file to write the figures to.
         thresholds: JSON file to write the threshold of each class to, for infer.
+        report: HTML file to write a report to, with plots, tables and pictures.
+        images: Folder or URI of the annotation file's images, for the pictures of `report`.
+        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
+            annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
 
     Returns:
@@ -47,4 +56,9 @@ def evaluate(
     config = EvaluateConfig(**settings_of(locals()))
     from odtk_ray.evaluation.evaluate_files import evaluate as run
 
-    return run(config, reporter or LogReporter())
+    evaluation = run(config, reporter or LogReporter())
+    if config.report is not None:
+        from odtk_ray.reports.report_files import report_evaluation
+
+        report_evaluation(config, evaluation)
+    return evaluation

@@ -112,8 +112,13 @@ def _check_files(config: EvaluateConfig) -> None:
     reads = [
         NamedFile("DETECTIONS", config.detections),
         NamedFile("--annotations", config.annotations),
+        *named("--images", config.images),
     ]
-    writes = [*named("--output", config.output), *named("--thresholds", config.thresholds)]
+    writes = [
+        *named("--output", config.output),
+        *named("--thresholds", config.thresholds),
+        *named("--report", config.report),
+    ]
     check_conflicts(reads, writes)
     for file in writes:
         check_file(file.path)
