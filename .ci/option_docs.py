@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from odtk_ray.config import EvaluateConfig, ExportConfig, InferConfig
+from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
 from odtk_ray.options import Declared, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"infer": InferConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
+SETTINGS = {
+    "infer": InferConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "export": ExportConfig,
+}
 _TABLE = re.compile(r"(<!-- options of (\w+) -->\n).*?(?=<!-- end of options -->)", re.DOTALL)
 _ARGS = re.compile(
-    r"(\ndef (infer|evaluate|export)\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL
+    rf"(\ndef ({'|'.join(SETTINGS)})\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL
 )
 _FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
 _WIDTH = 100

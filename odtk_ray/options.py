@@ -28,6 +28,8 @@ Group = Literal[
     "Model",
     "Detections",
     "Thresholds",
+    "Matches",
+    "Bootstrap",
     "Output",
     "ONNX",
     "TensorRT",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from odtk_ray.api.evaluation import evaluate
+from odtk_ray.api.evaluation import compare, evaluate
 from odtk_ray.config import (
     DEFAULT_OUTPUT,
     CalibrationMethod,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
     from odtk_ray.run.pipeline import Summary
 
-__all__ = ["evaluate", "export", "infer", "info"]
+__all__ = ["compare", "evaluate", "export", "infer", "info"]
 
 
 def infer(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from odtk_ray.config import EvaluateConfig, settings_of
+from odtk_ray.config import CompareConfig, EvaluateConfig, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
-
 from odtk_ray.settings import ExifPolicy
 
 if TYPE_CHECKING:
+    from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.evaluate_files import Evaluation
 
 
@@ -62,3 +63,48 @@ def evaluate(
 
         report_evaluation(config, evaluation)
     return evaluation
+
+
+def compare(
+    detections: Sequence[str],
+    *,
+    annotations: str | None = None,
+    rotated_bbox: bool = False,
+    iou: float = 0.9,
+    score: float = 0.3,
+    group_by: str | None = None,
+    draws: int = 1_000,
+    level: float = 0.95,
+    seed: int = 0,
+    output: str | None = None,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Compare files of detections with the first of them.
+
+    Args:
+        detections: Two or more files of detections: .json (as ODTK, or a list of COCO results),
+            .jsonl, .csv, .parquet.
+        annotations: COCO file with the ground truth of the detections' images. Default: only
+            compare the detections with each other.
+        rotated_bbox: The boxes are rotated.
+        iou: Least IoU of detections of two files that are partners.
+        score: Detections from this score on are counted; their partners may have less.
+        group_by: Entry of the annotation file's images; those with equal values are drawn together.
+            Default: every image by itself.
+        draws: Number of draws of images.
+        level: Share of the draws whose difference lies in the interval.
+        seed: Seed of the draws.
+        output: JSON file to write the comparison to.
+        reporter: Told about what is odd; None logs the remarks.
+
+    Returns:
+        for each other file how it differs from the first.
+
+    Raises:
+        UsageError: an argument, or a file that it names, cannot be used; nothing was written.
+        OdtkError: the file cannot be written.
+    """
+    config = CompareConfig(**settings_of(locals()))
+    from odtk_ray.evaluation.compare_files import compare as run
+
+    return run(config, reporter or LogReporter())

@@ -13,6 +13,7 @@ import click
 from odtk_ray import __version__
 from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
+from odtk_ray.cli.compare import compare
 from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
 from odtk_ray.cli.demo import demo
@@ -36,7 +37,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, evaluate, export, info, doctor, convert, demo, completion):
+for _command in (infer, evaluate, compare, export, info, doctor, convert, demo, completion):
     complete_files(_command)
     cli.add_command(_command)
 

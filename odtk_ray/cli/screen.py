@@ -18,6 +18,7 @@ from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
     from odtk_ray.evaluation.analysis import Analysis
+    from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
 
@@ -158,16 +159,37 @@ def print_analysis(analysis: Analysis) -> None:
     from odtk_ray.evaluation import tables
 
     _print_figures(analysis.metrics)
-    _print_table(tables.class_table(analysis))
+    _print_block(tables.class_table(analysis))
     if analysis.exact is not None:
         echo("the same by exact polygons, without pixels:")
         _print_figures(analysis.exact)
-        _print_table(analysis.exact.table())
-    echo(f"thresholds for {analysis.goal}, IoU 0.5:")
-    _print_table(tables.error_table(analysis))
-    _print_table(tables.size_table(analysis))
-    if len(confused := tables.confusion_table(analysis)) > 1:
-        _print_table(confused)
+        _print_block(analysis.exact.table())
+    echo(f"at the thresholds for {analysis.goal}, IoU 0.5:")
+    for rows in (
+        tables.error_table(analysis),
+        tables.size_table(analysis),
+        tables.confusion_table(analysis),
+    ):
+        _print_block(rows)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print how each detector differs from the first: in words, and in tables."""
+    from odtk_ray.evaluation import comparison_tables as tables
+
+    for pair in found.pairs:
+        echo(f"a: {pair.a.name}")
+        echo(f"b: {pair.b.name}")
+        echo()
+        if pair.differences:
+            _print_block(tables.figure_table(pair, found.level))
+            echo(tables.verdict(pair, found.level))
+            echo()
+            _print_block(tables.class_table(pair, found.names))
+        echo(tables.match_line(pair))
+        echo()
+        for rows in (tables.alone_table(pair, found.names), tables.image_table(found, pair)):
+            _print_block(rows)
 
 
 def _print_figures(metrics: Metrics) -> None:
@@ -180,12 +202,18 @@ def _print_figures(metrics: Metrics) -> None:
         )
 
 
+def _print_block(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table and a blank line; nothing where there is only a heading."""
+    if len(rows) > 1:
+        _print_table(rows)
+        echo()
+
+
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell: a heading, text first, then figures; a gap."""
+    """Print columns as wide as their widest cell: a heading, text first, then figures."""
     rows = [[cut(printable(cell), _CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
         echo(line, bold=number == 0)
-    echo()

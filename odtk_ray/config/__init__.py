@@ -5,6 +5,7 @@ default, and an `Option` with the rest. None stands for a value that nobody gave
 """
 
 from odtk_ray.config.common import Anchors, ModelPath, chosen, settings_of, stated
+from odtk_ray.config.compare_config import CompareConfig
 from odtk_ray.config.evaluate_config import EvaluateConfig
 from odtk_ray.config.export_config import CalibrationMethod, ExportConfig
 from odtk_ray.config.infer_config import DEFAULT_OUTPUT, InferConfig
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_OUTPUT",
     "Anchors",
     "CalibrationMethod",
+    "CompareConfig",
     "EvaluateConfig",
     "ExportConfig",
     "InferConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.datasets.annotation_file import AnnotationFile
 from odtk_ray.datasets.detection_table import DetectionTable
-from odtk_ray.datasets.id_lookup import UNKNOWN, IdLookup
+from odtk_ray.datasets.id_lookup import UNKNOWN, Key, KnownLookup, Lookup
 from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.problems import shown
 from odtk_ray.errors import UsageError
@@ -19,43 +19,42 @@ from odtk_ray.plural import counted
 
 
 @dataclass(frozen=True)
-class Key:
-    """How a column names images or categories.
+class Universe:
+    """The images and categories that detections may be of.
 
     Attributes:
-        column: its name, for messages.
-        by_name: whether it has file names, or names of categories, not ids.
-        plain: whether ids are text in a table, where 17 and "17" look alike.
+        images: how they are looked up.
+        categories: likewise.
+        path: the annotation file, for messages; empty where anything may be named.
     """
 
-    column: str
-    by_name: bool = False
-    plain: bool = False
+    images: Lookup
+    categories: Lookup
+    path: str = ""
+
+    @classmethod
+    def of(cls, wanted: AnnotationFile) -> Universe:
+        """Return what an annotation file has."""
+        kinds = wanted.categories
+        return cls(
+            KnownLookup(wanted.images.ids, wanted.images.names),
+            KnownLookup([id_text(kind.id) for kind in kinds], [kind.name for kind in kinds]),
+            wanted.path,
+        )
 
 
-class _Lookup:
-    """The images or categories of an annotation file, by id and by name."""
+@dataclass
+class _Unknown:
+    """Counts what is of no known image or category, and remembers the first."""
 
-    def __init__(self, ids: Sequence[str], names: Sequence[str]) -> None:
-        self._ids = IdLookup(ids)
-        self._names = {name: place for place, name in enumerate(names) if name}
-        self.unknown = 0
-        self.first: object = None
+    count: int = 0
+    first: str = ""
 
-    def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
-        if key.by_name:
-            found = np.array([self._names.get(value, UNKNOWN) for value in values], np.int64)
-        else:
-            find: Callable[[Sequence[Any]], NDArray[np.int64]]
-            find = self._ids.find_plain if key.plain else self._ids.find
-            found = find(values)
-        return found
-
-    def count(self, key: Key, values: Sequence[Any], unknown: NDArray[np.int64]) -> None:
-        if len(unknown) and not self.unknown:
-            value = values[int(unknown[0])]
+    def add(self, key: Key, values: Sequence[Any], rows: NDArray[np.int64]) -> None:
+        if len(rows) and not self.count:
+            value = values[int(rows[0])]
             self.first = f"{key.column} {value if key.plain else shown(value)}"
-        self.unknown += len(unknown)
+        self.count += len(rows)
 
 
 class DetectionBuilder:
@@ -63,17 +62,13 @@ class DetectionBuilder:
 
     Args:
         path: of the detections, for messages.
-        wanted: the annotation file that they are compared with.
+        universe: the images and categories that they may be of.
         rotated: whether boxes have theta.
     """
 
-    def __init__(self, path: str, wanted: AnnotationFile, *, rotated: bool = False) -> None:
-        self._path, self._wanted, self._numbers = path, wanted, 5 if rotated else 4
-        self._images = _Lookup(wanted.images.ids, wanted.images.names)
-        categories = wanted.categories
-        self._categories = _Lookup(
-            [id_text(c.id) for c in categories], [c.name for c in categories]
-        )
+    def __init__(self, path: str, universe: Universe, *, rotated: bool = False) -> None:
+        self._path, self._universe, self._numbers = path, universe, 5 if rotated else 4
+        self._images, self._categories = _Unknown(), _Unknown()
         self._parts: list[DetectionTable] = []
         self._rows = 0
 
@@ -96,9 +91,10 @@ class DetectionBuilder:
             UsageError: boxes have another number of columns, or a number is not finite.
         """
         self._check(score, bbox)
-        image, category = self._images.find(*images), self._categories.find(*categories)
-        self._images.count(*images, np.flatnonzero(image == UNKNOWN))
-        self._categories.count(
+        image = self._universe.images.find(*images)
+        category = self._universe.categories.find(*categories)
+        self._images.add(*images, np.flatnonzero(image == UNKNOWN))
+        self._categories.add(
             *categories, np.flatnonzero((category == UNKNOWN) & (image != UNKNOWN))
         )
         rows = np.flatnonzero((image != UNKNOWN) & (category != UNKNOWN))
@@ -111,16 +107,16 @@ class DetectionBuilder:
         Raises:
             UsageError: there are detections, and all of them are of unknown images or categories.
         """
-        truth = self._wanted.path
+        truth = self._universe.path
         remarks = []
-        for lookup, what in ((self._images, "images"), (self._categories, "categories")):
-            if not lookup.unknown:
+        for unknown, what in ((self._images, "images"), (self._categories, "categories")):
+            if not unknown.count:
                 continue
             remark = (
-                f"{counted(lookup.unknown, 'detection is', 'detections are')} of {what} that "
-                f"{truth} does not have, the first has {lookup.first}"
+                f"{counted(unknown.count, 'detection is', 'detections are')} of {what} that "
+                f"{truth} does not have, the first has {unknown.first}"
             )
-            if lookup.unknown == self._rows:
+            if unknown.count == self._rows:
                 hint = f"give the annotation file that {self._path} belongs to"
                 raise UsageError(f"cannot use {self._path}", f"all its {remark}", hint)
             remarks.append(f"left out: {remark}")

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from odtk_ray.datasets.detection_builder import DetectionBuilder, Key
+from odtk_ray.datasets.detection_builder import DetectionBuilder
+from odtk_ray.datasets.id_lookup import Key
 from odtk_ray.errors import UsageError
 
 _SCORES = ("score", "confidence", "conf")

@@ -15,10 +15,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from odtk_ray import storage
-from odtk_ray.datasets.annotation_file import AnnotationFile
-from odtk_ray.datasets.detection_builder import DetectionBuilder, Key
+from odtk_ray.datasets.detection_builder import DetectionBuilder, Universe
 from odtk_ray.datasets.detection_columns import TableColumns
 from odtk_ray.datasets.detection_table import DetectionTable
+from odtk_ray.datasets.id_lookup import Key
 from odtk_ray.datasets.json_stream import JsonError, scan
 from odtk_ray.datasets.problems import shown
 from odtk_ray.errors import UsageError
@@ -29,13 +29,13 @@ _ROWS = 1 << 17  # rows of a table at a time
 
 
 def read_detections(
-    path: str, wanted: AnnotationFile, *, rotated: bool = False
+    path: str, universe: Universe, *, rotated: bool = False
 ) -> tuple[DetectionTable, list[str]]:
     """Read a file of detections.
 
     Args:
         path: file or URI; its ending says the format.
-        wanted: the annotation file whose images and categories the detections are of.
+        universe: the images and categories that the detections may be of.
         rotated: whether boxes have theta.
 
     Returns:
@@ -52,7 +52,7 @@ def read_detections(
             f"the name of a file of detections ends in one of {', '.join(_FORMATS)}",
             did_you_mean(ending, _FORMATS),
         )
-    builder = DetectionBuilder(path, wanted, rotated=rotated)
+    builder = DetectionBuilder(path, universe, rotated=rotated)
     try:
         with storage.open_input(path) as stream:
             read(stream, path, builder)

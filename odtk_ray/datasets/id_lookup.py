@@ -1,10 +1,11 @@
-"""Looks up ids of images and categories, a column at a time."""
+"""Looks up images and categories by their ids or names, a column at a time."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,73 @@ from numpy.typing import NDArray
 from odtk_ray.datasets.ids import id_text
 
 UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Key:
+    """How a column names images or categories.
+
+    Attributes:
+        column: its name, for messages.
+        by_name: whether it has file names, or names of categories, not ids.
+        plain: whether ids are text in a table, where 17 and "17" look alike.
+    """
+
+    column: str
+    by_name: bool = False
+    plain: bool = False
+
+
+class Lookup(Protocol):
+    """The images, or the categories, that detections may be of."""
+
+    def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
+        """Return the positions of what a column names, int64 [n]; `UNKNOWN` for others."""
+
+
+class KnownLookup:
+    """The images or categories of an annotation file.
+
+    Args:
+        ids: JSON texts.
+        names: empty where there is none.
+    """
+
+    def __init__(self, ids: Sequence[str], names: Sequence[str]) -> None:
+        self._ids = IdLookup(ids)
+        self._names = {name: place for place, name in enumerate(names) if name}
+
+    def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
+        """See `Lookup`."""
+        if key.by_name:
+            return np.array([self._names.get(value, UNKNOWN) for value in values], np.int64)
+        return self._ids.find_plain(values) if key.plain else self._ids.find(values)
+
+
+class OpenLookup:
+    """Whatever files name, numbered as it comes.
+
+    Attributes:
+        texts: ids as JSON texts, or names, by number.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
+        """See `Lookup`; nothing is unknown."""
+        read = _plain_text if key.plain else id_text
+        texts = [str(value) if key.by_name else read(value) for value in values]
+        for text in dict.fromkeys(texts):
+            if self._places.setdefault(text, len(self.texts)) == len(self.texts):
+                self.texts.append(text)
+        return np.array([self._places[text] for text in texts], np.int64)
+
+
+def _plain_text(value: str) -> str:
+    whole = value.removesuffix(".0")
+    return whole if whole.lstrip("-").isdigit() else json.dumps(value)
 
 
 class IdLookup:

@@ -3,7 +3,8 @@
 A class or location error that is corrected finds its box, if it is the best of all that would, and
 is dropped otherwise. Errors of the other kinds are dropped, and missed boxes need not be found.
 The mean is that of TIDE's own program: a class without boxes to find counts as 0 if it has
-detections, and not at all if it has none left.
+detections, and not at all if it has none left. As there, what was wrong comes first of equal scores
+once something is corrected.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class ClassErrors:
     """The detections of a class that count, best first, and those of others that would be its.
 
     Attributes:
+        score: float64 [n], descending.
         status: uint8 [n], of `Status`.
         fixes: bool [n], whether a box is found when the error is corrected.
         foreign: bool [n], of another class: right if class errors are corrected, else not there.
@@ -38,6 +40,7 @@ class ClassErrors:
         missed: those of them that no correction finds.
     """
 
+    score: NDArray[np.float64]
     status: NDArray[np.uint8]
     fixes: Bools
     foreign: Bools
@@ -72,6 +75,10 @@ def _corrected(one: ClassErrors, kind: Status | str | None) -> float | None:
         positives -= one.missed
     if not positives:
         return 0.0 if wrong.any() else None
+    if kind is not None:
+        was_right = ~one.foreign & (one.status == Status.RIGHT)
+        order = np.lexsort((was_right, -one.score))
+        right, wrong = right[order], wrong[order]
     found = np.flatnonzero(right)
     wrong_before = np.cumsum(wrong)[found]
     return float(interpolated_precision(found, wrong_before, positives, _RECALLS).mean())

@@ -22,6 +22,7 @@ def metrics_document(analysis: Analysis) -> dict[str, Any]:
         cost.kind: {"count": cost.count, "at_thresholds": cost.at_thresholds, "AP50": cost.ap}
         for cost in analysis.errors
     }
+    document["errors_base"] = analysis.error_base
     document["sizes"] = {
         row.name: {"boxes": row.boxes, "AP": row.ap, "AR": row.ar}
         | dict(zip(KINDS, row.counts.tolist(), strict=True))

@@ -151,7 +151,9 @@ def _by_class(found: Collected, truth: TruthFacts, goal: Goal) -> _Classes:
         own = order[ends[c] : ends[c + 1]]
         status, fixes = facts["status"][rows[own]], facts["fixes"][rows[own]]
         errors.append(
-            ClassErrors(status, fixes, is_foreign[own], int(positives[c]), int(missed[c]))
+            ClassErrors(
+                score[own], status, fixes, is_foreign[own], int(positives[c]), int(missed[c])
+            )
         )
         here = ~is_foreign[own]
         scores, right = score[own][here], status[here] == Status.RIGHT

@@ -67,4 +67,6 @@ def line(x: Floats, y: Floats) -> str:
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    share = np.full(len(part), np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import odtk_ray
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
 from odtk_ray.evaluation import matching
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
@@ -199,6 +201,19 @@ def scenes(draw):
 @given(scene=scenes(), chunk=st.integers(1, 3))
 def test_equals_pycocotools(scene, chunk):
     assert_equal(ours(*scene, chunk), pycocotools(*scene))
+
+
+@examples(200, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes())
+def test_files_equal_pycocotools(scene):
+    """The same by way of `odtk_ray.evaluate`."""
+    dataset, found, _ = scene
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{name}.json" for name in ("truth", "found")]
+        for path, content in zip(paths, (dataset, found), strict=True):
+            Path(path).write_text(json.dumps(content), encoding="utf-8")
+        metrics = odtk_ray.evaluate(paths[1], annotations=paths[0]).analysis.metrics
+        assert_equal(metrics, pycocotools(dataset, found))
 
 
 def scattered(seed, images, boxes, detections, size=60):
