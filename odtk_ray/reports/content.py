@@ -14,6 +14,7 @@ from odtk_ray.evaluation.analysis import Analysis
 from odtk_ray.settings import Preprocessing
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,35 +41,54 @@ class Detector:
 
     Attributes:
         name: shown.
+        letter: A or B where two are compared; empty otherwise.
         analysis: of its detections.
         select: returns the detections of some images, which are given ascending: their rows in
             `analysis.detections`, int64 [n], and a table of n rows.
     """
 
     name: str
+    letter: str
     analysis: Analysis
     select: Callable[[Ints], tuple[Ints, DetectionTable]]
 
 
 @dataclass(frozen=True)
+class RunFacts:
+    """What a report says of the run that detected.
+
+    Attributes:
+        failures: name of each failed image, the first ones, and why.
+        failed: how many there are.
+        stages: what the run did, and for how many seconds, one after the other.
+    """
+
+    failures: Sequence[tuple[str, str]]
+    failed: int
+    stages: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True)
 class Content:
-    """Everything that a report of one detector shows.
+    """Everything that a report shows besides figures.
 
     Attributes:
         title: its heading.
-        detector: whose report it is.
+        detectors: one, or two that are compared.
         truth: the boxes to find.
         pictures: the images.
         facts: names and values of settings, files and hardware.
         remarks: what is odd about the files.
+        run: of the run that detected; None for detections of files.
     """
 
     title: str
-    detector: Detector
+    detectors: Sequence[Detector]
     truth: GroundTruth
     pictures: Pictures
     facts: Sequence[tuple[str, str]]
     remarks: Sequence[str]
+    run: RunFacts | None = None
 
 
 def select_rows(table: DetectionTable, images: Ints) -> tuple[Ints, DetectionTable]:

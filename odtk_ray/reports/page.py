@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from odtk_ray import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,15 +32,9 @@ def render(template: str, **values: Any) -> bytes:
         f"script-src {_source(script)}; base-uri 'none'; form-action 'none'"
     )
     page = _environment().get_template(template)
-    text = page.render(style=style, script=script, policy=policy, **values)
+    text = page.render(style=style, script=script, policy=policy, version=__version__, **values)
     # Names of files need not be text; what UTF-8 cannot hold becomes a question mark.
     return text.encode("utf-8", "replace")
-
-
-def script_json(value: Any) -> str:
-    """Write JSON that can stand in a <script> element: nothing in it ends the element."""
-    text = json.dumps(value, separators=(",", ":"))  # only ASCII, so U+2028 is escaped too
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 @functools.cache

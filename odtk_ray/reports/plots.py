@@ -16,33 +16,36 @@ WIDTH, HEIGHT = 300, 200
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """Precision, recall and F1 of all classes together over thresholds.
+class Lines:
+    """The lines of one detector, of all classes together, as the paths of SVGs.
 
     Attributes:
-        precision: float64 [s]; NaN where no detection counts.
-        recall: float64 [s]; NaN without boxes to find.
-        f1: float64 [s]; NaN where both are undefined.
+        precision: over thresholds.
+        recall: over thresholds.
+        f1: over thresholds.
+        curve: precision over recall, the mean of the classes.
+        best: position of the threshold with the best F1.
     """
 
-    precision: Floats
-    recall: Floats
-    f1: Floats
+    precision: str
+    recall: str
+    f1: str
+    curve: str
+    best: int
 
     @classmethod
-    def of(cls, curves: Curves) -> Sweep:
-        """Sum up the classes."""
+    def of(cls, curves: Curves) -> Lines:
+        """Sum up the classes, and draw."""
         right, wrong = curves.right.sum(axis=0), curves.wrong.sum(axis=0)
-        positives = int(curves.positives.sum())
+        positives = np.full(len(right), curves.positives.sum())
+        f1 = _share(2 * right, right + wrong + positives)
         return cls(
-            _share(right, right + wrong),
-            _share(right, np.full(len(right), positives)),
-            _share(2 * right, right + wrong + positives),
+            line(_share(right, right + wrong)),
+            line(_share(right, positives)),
+            line(f1),
+            line(mean_precision(curves)),
+            int(np.argmax(np.nan_to_num(f1))),
         )
-
-    def best(self) -> int:
-        """Return the position of the threshold with the best F1."""
-        return int(np.argmax(np.nan_to_num(self.f1)))
 
 
 def mean_precision(curves: Curves) -> Floats:
@@ -51,17 +54,12 @@ def mean_precision(curves: Curves) -> Floats:
     return known.mean(axis=0) if len(known) else np.zeros(curves.precision.shape[1])
 
 
-def line(x: Floats, y: Floats) -> str:
-    """Draw a line through the points whose y is a number.
-
-    Args:
-        x: float64 [n], from 0 to 1.
-        y: float64 [n], from 0 at the bottom to 1 at the top.
-    """
+def line(y: Floats) -> str:
+    """Draw a line from left to right, float64 [n], 0 at the bottom to 1 at the top, or NaN."""
     points = [
-        f"{a * WIDTH:.1f},{(1 - b) * HEIGHT:.1f}"
-        for a, b in zip(x.tolist(), y.tolist(), strict=True)
-        if np.isfinite(b)
+        f"{x * WIDTH:.1f},{(1 - value) * HEIGHT:.1f}"
+        for x, value in zip(np.linspace(0, 1, len(y)).tolist(), y.tolist(), strict=True)
+        if np.isfinite(value)
     ]
     return f"M{'L'.join(points)}" if points else ""
 

@@ -26,7 +26,7 @@ def report_evaluation(config: EvaluateConfig, evaluation: Evaluation) -> None:
     name = os.path.basename(config.detections)
     content = Content(
         title=name,
-        detector=Detector(name, evaluation.analysis, partial(select_rows, table)),
+        detectors=[Detector(name, "", evaluation.analysis, partial(select_rows, table))],
         truth=wanted.truth,
         pictures=pictures_of(wanted.images, config.images, config.exif),
         facts=[

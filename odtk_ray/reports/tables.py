@@ -13,6 +13,15 @@ from odtk_ray.evaluation.status import KINDS
 _CONFUSED = 25  # classes that the matrix shows at most
 _HEATS = 9  # shades of its cells
 
+_MEANINGS = {
+    "class": "right place, wrong class",
+    "location": "right class, IoU 0.1 to 0.5",
+    "both": "wrong class, IoU 0.1 to 0.5",
+    "duplicate": "its box is found by a better one",
+    "background": "on nothing",
+    "missed": "no detection, right or nearly right",
+}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -76,6 +85,40 @@ def size_table(analysis: Analysis) -> Table:
         for row in analysis.sizes
     ]  # fmt: skip
     return Table(heading, rows)
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """A kind of error.
+
+    Attributes:
+        kind: its name.
+        meaning: in words.
+        cost: what it costs of AP50.
+        share: of the costliest, from 0 to 1.
+        counts: at the chosen thresholds, and at any score.
+    """
+
+    kind: str
+    meaning: str
+    cost: float
+    share: float
+    counts: tuple[int, int]
+
+
+def error_rows(analysis: Analysis) -> list[ErrorRow]:
+    """Make the table of errors."""
+    most = max(0.01, *(error.ap for error in analysis.errors))
+    return [
+        ErrorRow(
+            error.kind,
+            _MEANINGS[error.kind],
+            error.ap,
+            error.ap / most,
+            (error.at_thresholds, error.count),
+        )
+        for error in analysis.errors
+    ]
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,30 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const WIDTH = 300, HEIGHT = 200; // of the plots, as in plots.py
-const FOLD = 24; // pictures of a gallery that are shown at first
+const FOLD = matchMedia("(max-width: 640px)").matches ? 8 : 24; // pictures shown at first, of a gallery
 const byId = (id) => document.getElementById(id);
 const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
 
 const state = { chosen: true, step: Number(byId("threshold").value), category: "" };
+const FIGURES = ["precision", "recall", "f1"];
 
 // ---- Thresholds ---------------------------------------------------------------------------------
 
-const selected = () =>
-  state.category === "" ? data.classes : [data.classes[Number(state.category)]];
+const selected = (detector) =>
+  state.category === "" ? detector.classes : [detector.classes[Number(state.category)]];
 
-function limitOf(category) {
-  if (!state.chosen) return data.scores[state.step];
-  const own = data.classes[category].own;
+function limitOf(detector, category) {
+  if (!state.chosen) return detector.scores[state.step];
+  const own = detector.classes[category].own;
   return own === null ? Infinity : own;
 }
 
-function ratios(right, wrong, positives) {
+const total = (classes, value) => classes.reduce((sum, one) => sum + value(one), 0);
+
+function ratios(detector, rightOf, wrongOf) {
+  const classes = selected(detector);
+  const [right, wrong] = [total(classes, rightOf), total(classes, wrongOf)];
+  const positives = total(classes, (c) => c.positives);
   const share = (part, whole) => (whole > 0 ? part / whole : NaN);
   return {
     precision: share(right, right + wrong),
@@ -30,26 +36,10 @@ function ratios(right, wrong, positives) {
   };
 }
 
-const total = (classes, value) => classes.reduce((sum, one) => sum + value(one), 0);
+const at = (detector, step) => ratios(detector, (c) => c.right[step], (c) => c.wrong[step]);
 
-function at(step) {
-  const classes = selected();
-  return ratios(
-    total(classes, (c) => c.right[step]),
-    total(classes, (c) => c.wrong[step]),
-    total(classes, (c) => c.positives),
-  );
-}
-
-function now() {
-  if (!state.chosen) return at(state.step);
-  const classes = selected();
-  return ratios(
-    total(classes, (c) => c.ownRight),
-    total(classes, (c) => c.ownWrong),
-    total(classes, (c) => c.positives),
-  );
-}
+const now = (detector) =>
+  state.chosen ? ratios(detector, (c) => c.ownRight, (c) => c.ownWrong) : at(detector, state.step);
 
 const written = (value) => (Number.isNaN(value) ? "–" : value.toFixed(3));
 
@@ -64,20 +54,58 @@ function line(values) {
   return points.length ? `M${points.join("L")}` : "";
 }
 
+// Sets an attribute of an element that not every report has.
+function put(id, name, value) {
+  const element = byId(id);
+  if (element) element.setAttribute(name, value);
+}
+
 function drawLines() {
-  const steps = data.scores.map((_, step) => at(step));
-  for (const name of ["precision", "recall", "f1"]) {
-    byId(`line-${name}`).setAttribute("d", line(steps.map((values) => values[name])));
-  }
-  const known = selected().filter((c) => c.positives > 0);
-  const mean = known.length ? known[0].curve.map((_, i) => total(known, (c) => c.curve[i]) / known.length) : [];
-  byId("line-curve").setAttribute("d", line(mean));
+  data.forEach((detector, d) => {
+    const steps = detector.scores.map((_, step) => at(detector, step));
+    for (const name of FIGURES) put(`line-${name}-${d}`, "d", line(steps.map((values) => values[name])));
+    const known = selected(detector).filter((c) => c.positives > 0);
+    const mean = known.length ? known[0].curve.map((_, i) => total(known, (c) => c.curve[i]) / known.length) : [];
+    put(`line-curve-${d}`, "d", line(mean));
+  });
   const select = byId("class");
-  byId("curve-name").textContent =
-    state.category === "" ? "mean of the classes" : select.options[select.selectedIndex].text;
+  const whose = state.category === "" ? "mean of the classes" : select.options[select.selectedIndex].text;
+  byId("curve-name").textContent = `precision by recall, ${whose}`;
+}
+
+// Where the limit is on the axis of thresholds, 0 to 1; null where each class has its own.
+function place(detector) {
+  const single = state.category !== "" || detector.classes.length === 1;
+  if (state.chosen && !single) return null;
+  const limit = limitOf(detector, Number(state.category));
+  const [low, high] = [detector.scores[0], detector.scores[detector.scores.length - 1]];
+  return Number.isFinite(limit) ? Math.min(Math.max((limit - low) / (high - low), 0), 1) : null;
+}
+
+function drawPoints() {
+  data.forEach((detector, d) => {
+    const values = now(detector);
+    for (const name of FIGURES) byId(`${name}-${d}`).textContent = written(values[name]);
+    // The curve of several classes is a mean, and no point of one threshold lies on it.
+    const single = state.category !== "" || detector.classes.length === 1;
+    const known = single && !Number.isNaN(values.precision) && !Number.isNaN(values.recall);
+    put(`dot-${d}`, "visibility", known ? "visible" : "hidden");
+    if (!known) return;
+    put(`dot-${d}`, "cx", values.recall * WIDTH);
+    put(`dot-${d}`, "cy", (1 - values.precision) * HEIGHT);
+  });
+  const x = data.length === 1 || !state.chosen ? place(data[0]) : null;
+  put("marker", "visibility", x === null ? "hidden" : "visible");
+  if (x !== null) for (const end of ["x1", "x2"]) put("marker", end, x * WIDTH);
+  if (state.chosen && x !== null) byId("threshold").value = Math.round(x * (data[0].scores.length - 1));
+  byId("chosen").setAttribute("aria-pressed", state.chosen);
+  const none = state.chosen && state.category !== "";
+  byId("score").textContent = x === null ? (none ? "none" : "by class") : limitOf(data[0], Number(state.category)).toFixed(2);
 }
 
 // ---- Pictures -----------------------------------------------------------------------------------
+
+const scoreIn = (text) => (text === undefined ? -Infinity : Number(text));
 
 const cards = all(".card").map((element, place) => ({
   element,
@@ -85,9 +113,11 @@ const cards = all(".card").map((element, place) => ({
   name: element.dataset.name,
   boxes: all("g.boxes > path", element).map((path) => ({
     path,
-    kind: path.classList[0],
+    role: path.classList[0],
+    detector: Number(path.classList.contains("b")),
     category: Number(path.dataset.c),
-    score: path.dataset.s === undefined ? -Infinity : Number(path.dataset.s),
+    score: scoreIn(path.dataset.s),
+    other: scoreIn(path.dataset.o), // of what the other detector has on the same box to find
   })),
   tally: Object.fromEntries(["right", "wrong", "missed"].map((k) => [k, element.querySelector(`.tally .${k}`)])),
   counts: { right: 0, wrong: 0, missed: 0 },
@@ -96,14 +126,17 @@ const cards = all(".card").map((element, place) => ({
 function drawCard(card) {
   const counts = { right: 0, wrong: 0, missed: 0 };
   for (const box of card.boxes) {
-    const counted = box.score > limitOf(box.category);
+    const other = data[1 - box.detector];
+    const counted = box.score > limitOf(data[box.detector], box.category);
+    const alsoOther = other !== undefined && box.other > limitOf(other, box.category);
     const wanted = state.category === "" || box.category === Number(state.category);
-    const shown = wanted && counted !== (box.kind === "missed");
+    const shown = wanted && (box.role === "missed" ? !counted && !alsoOther : counted);
     box.path.classList.toggle("on", shown);
-    counts[box.kind] += shown;
+    box.path.classList.toggle("both", box.role === "right" && alsoOther);
+    counts[box.role] += shown;
   }
   card.counts = counts;
-  for (const [kind, element] of Object.entries(card.tally)) element.textContent = counts[kind];
+  for (const [role, element] of Object.entries(card.tally)) element.textContent = counts[role];
 }
 
 const errors = (card) => card.counts.wrong + card.counts.missed;
@@ -145,29 +178,7 @@ function fold(gallery) {
 // ---- Everything at once -------------------------------------------------------------------------
 
 function update() {
-  const values = now();
-  for (const name of ["precision", "recall", "f1"]) byId(name).textContent = written(values[name]);
-  byId("own").setAttribute("aria-pressed", state.chosen);
-  const category = state.category === "" && data.classes.length > 1 ? null : Number(state.category);
-  const limit = state.chosen && category === null ? null : limitOf(category || 0);
-  byId("score").textContent = limit === null ? "own" : Number.isFinite(limit) ? limit.toFixed(2) : "none";
-  const [low, high] = [data.scores[0], data.scores[data.scores.length - 1]];
-  const marker = byId("marker");
-  const hidden = limit === null || !Number.isFinite(limit);
-  marker.setAttribute("visibility", hidden ? "hidden" : "visible");
-  if (!hidden) {
-    const x = ((Math.min(Math.max(limit, low), high) - low) / (high - low)) * WIDTH;
-    marker.setAttribute("x1", x);
-    marker.setAttribute("x2", x);
-    if (state.chosen) byId("threshold").value = Math.round((x / WIDTH) * (data.scores.length - 1));
-  }
-  const dot = byId("dot");
-  const known = !Number.isNaN(values.precision) && !Number.isNaN(values.recall);
-  dot.setAttribute("visibility", known ? "visible" : "hidden");
-  if (known) {
-    dot.setAttribute("cx", values.recall * WIDTH);
-    dot.setAttribute("cy", (1 - values.precision) * HEIGHT);
-  }
+  drawPoints();
   cards.forEach(drawCard);
   if (byId("order").value === "now") arrange();
 }
@@ -187,7 +198,7 @@ byId("threshold").addEventListener("input", (event) => {
   state.step = Number(event.target.value);
   soon();
 });
-byId("own").addEventListener("click", () => {
+byId("chosen").addEventListener("click", () => {
   state.chosen = !state.chosen;
   state.step = Number(byId("threshold").value);
   update();
