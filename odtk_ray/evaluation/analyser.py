@@ -22,7 +22,7 @@ _SLICE = 256
 class Analyser:
     """Analyses detections chunk by chunk.
 
-    It keeps 27 bytes of a detection besides the 29 of `CocoEvaluator`. Images that are never added
+    It keeps 30 bytes of a detection besides the 29 of `CocoEvaluator`. Images that are never added
     do not count, nor does their ground truth.
 
     Args:
