@@ -62,6 +62,7 @@ def infer(
     output: Sequence[str] = (DEFAULT_OUTPUT,),
     draw: str | None = None,
     draw_threshold: float = 0.3,
+    report: str | None = None,
     trace: str | None = None,
     batch: int | None = None,
     workers: int | None = None,
@@ -128,6 +129,7 @@ def infer(
         draw: Folder for the pictures with boxes, labels and scores; those beyond `max_pixels` are
             drawn smaller.
         draw_threshold: Lowest score that is drawn.
+        report: HTML file to write a report to, with plots, tables and pictures.
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
         batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
             worker.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from odtk_ray.config.common import setting
+from odtk_ray.config.common import Report, setting
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.settings import ExifPolicy, Preprocessing
@@ -14,10 +14,6 @@ Annotations: TypeAlias = Annotated[
 ]
 RotatedBoxes: TypeAlias = Annotated[bool, Option("Images", "The boxes are rotated.")]
 
-Report: TypeAlias = Annotated[
-    str | None,
-    Option("Output", "HTML file to write a report to, with plots, tables and pictures.", "FILE"),
-]
 PicturesFolder: TypeAlias = Annotated[
     str | None,
     Option("Images", "Folder or URI of the annotation file's images, for the pictures of --report.",

@@ -10,6 +10,7 @@ from odtk_ray.config.common import (
     MAX_WORKERS,
     Anchors,
     ModelPath,
+    Report,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -117,6 +118,7 @@ class InferConfig:
     draw_threshold: Annotated[
         float, Option("Output", "Lowest score that is drawn.", "SCORE", minimum=0, maximum=1)
     ] = 0.3
+    report: Report = None
     trace: Annotated[
         str | None,
         Option("Output", "File for a timeline of the run, for chrome://tracing or Perfetto.",
@@ -189,6 +191,8 @@ class InferConfig:
     def __post_init__(self) -> None:
         check_options(self)
         check_wait(self.gpu_type, self.wait_for_nodes)
+        if self.report is not None and self.annotations is None:
+            raise UsageError("--report needs --annotations, whose ground truth it is about")
         self.preprocessing()  # which checks that --overlap fits --tile
 
     def preprocessing(self) -> Preprocessing:

@@ -27,11 +27,13 @@ class Scores:
 
     Attributes:
         analysis: figures, errors, thresholds.
+        truth: the boxes to find; its images are record indices.
         findings: what is wrong with the ground truth.
         crowded: remark where COCO's limit leaves objects without a detection; else empty.
     """
 
     analysis: Analysis
+    truth: GroundTruth
     findings: list[Finding]
     crowded: str
 
@@ -60,10 +62,9 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     analyser = Analyser(
         truth, categories, image_ranks(ids), overlaps_of(truth, _sizes(run) if rotated else None)
     )
-    positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merge_shards(run):
-        _add(analyser, rows, positions)
-    return Scores(analyser.result(), findings, crowded(truth))
+        _add(analyser, rows, file_categories(run, rows))
+    return Scores(analyser.result(), truth, findings, crowded(truth))
 
 
 def crowded(truth: GroundTruth) -> str:
@@ -86,9 +87,14 @@ def _sizes(run: RunFolder) -> NDArray[np.int64]:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(analyser: Analyser, rows: MergedRows, positions: NDArray[np.int32]) -> None:
+def file_categories(run: RunFolder, rows: MergedRows) -> NDArray[np.int32]:
+    """Return the position of each detection's class in the annotation file's categories."""
+    positions = np.array(run.plan.outputs["positions"], np.int32)
+    return positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
+
+
+def _add(analyser: Analyser, rows: MergedRows, classes: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
-    classes = positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
     # Failed images have no detections, so leaving them out keeps the columns aligned.
     analyser.add(
         rows.results["index"].to_numpy()[good],

@@ -43,7 +43,7 @@ def check_files(config: InferConfig) -> None:
                 did_you_mean(os.path.splitext(path)[1], FORMATS),
             )
     check_conflicts(_reads(config), _writes(config))
-    for path in (*config.output, *filter(None, [config.trace])):
+    for path in (*config.output, *filter(None, [config.report, config.trace])):
         check_file(path)
     check_writable(config.run_folder)
     if config.draw:
@@ -72,6 +72,7 @@ def _writes(config: InferConfig) -> list[NamedFile]:
         NamedFile("the list of failed images", failures_path(first)),
         NamedFile("--run-dir", config.run_folder, removed=True),
         *named("--draw", config.draw),
+        *named("--report", config.report),
         *named("--trace", config.trace),
     ]
 
