@@ -77,6 +77,9 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
     output: str | None = None,
+    report: str | None = None,
+    images: str | None = None,
+    exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Comparison:
     """Compare files of detections with the first of them.
@@ -95,6 +98,10 @@ def compare(
         level: Share of the draws whose difference lies in the interval.
         seed: Seed of the draws.
         output: JSON file to write the comparison to.
+        report: HTML file to write a report to, with plots, tables and pictures.
+        images: Folder or URI of the annotation file's images, for the pictures of `report`.
+        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
+            annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
 
     Returns:
@@ -107,4 +114,9 @@ def compare(
     config = CompareConfig(**settings_of(locals()))
     from odtk_ray.evaluation.compare_files import compare as run
 
-    return run(config, reporter or LogReporter())
+    comparison = run(config, reporter or LogReporter())
+    if config.report is not None:
+        from odtk_ray.reports.report_files import report_comparison
+
+        report_comparison(config, comparison)
+    return comparison

@@ -61,9 +61,11 @@ def compare(config: CompareConfig, reporter: Reporter) -> Comparison:
 def _check_files(config: CompareConfig) -> None:
     reads = [NamedFile("detections", path) for path in config.detections]
     reads += named("--annotations", config.annotations)
-    check_conflicts(reads, named("--output", config.output))
-    if config.output is not None:
-        check_file(config.output)
+    reads += named("--images", config.images)
+    writes = [*named("--output", config.output), *named("--report", config.report)]
+    check_conflicts(reads, writes)
+    for file in writes:
+        check_file(file.path)
 
 
 def _with_truth(config: CompareConfig, annotations: str, reporter: Reporter) -> Comparison:
@@ -92,7 +94,7 @@ def _with_truth(config: CompareConfig, annotations: str, reporter: Reporter) -> 
         overlap=overlap,
     )
     differences = [drawn.difference(0, i, config.level) for i in range(1, len(tables))]
-    return _compared(config, detectors, differences, _names(wanted))
+    return _compared(config, detectors, differences, _names(wanted), wanted)
 
 
 def _names(wanted: AnnotationFile) -> Names:
@@ -130,6 +132,7 @@ def _compared(
     detectors: Sequence[Detector],
     differences: Sequence[Sequence[Difference]],
     names: Names,
+    wanted: AnnotationFile | None = None,
 ) -> Comparison:
     first = detectors[0]
     pairs = [
@@ -138,4 +141,4 @@ def _compared(
         )
         for other, rows in zip(detectors[1:], differences, strict=True)
     ]
-    return Comparison(names, pairs, config.level)
+    return Comparison(names, pairs, config.level, wanted)

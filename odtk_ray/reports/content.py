@@ -41,7 +41,7 @@ class Detector:
 
     Attributes:
         name: shown.
-        letter: A or B where two are compared; empty otherwise.
+        letter: a or b where two are compared; empty otherwise.
         analysis: of its detections.
         select: returns the detections of some images, which are given ascending: their rows in
             `analysis.detections`, int64 [n], and a table of n rows.

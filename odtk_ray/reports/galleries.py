@@ -35,9 +35,9 @@ class Card:
     uri: str
     boxes: Sequence[Box]
 
-    def count(self, role: str) -> int:
-        """Count the boxes of a role that are shown at first."""
-        return sum(box.shown for box in self.boxes if box.role == role)
+    def count(self, kind: str) -> int:
+        """Count the boxes of a kind that are shown at first."""
+        return sum(box.shown for box in self.boxes if box.kind == kind)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Box:
 
     Attributes:
         role: `right`, `wrong` or `missed`.
-        detector: position of the detector; 0 for boxes to find.
+        letter: of the detector, a or b; empty for boxes to find, and where there is one detector.
         path: `d` of an SVG path, in pixels of the picture.
         category: position of its class.
         score: of the detection; of a box to find, of the detection of the first detector that found
@@ -45,7 +45,7 @@ class Box:
     """
 
     role: str
-    detector: int
+    letter: str
     path: str
     category: int
     score: float | None
@@ -53,6 +53,13 @@ class Box:
     shown: bool
     both: bool
     text: str
+
+    @property
+    def kind(self) -> str:
+        """What readers can switch on and off."""
+        if self.both:
+            return "both"
+        return f"{self.role}-{self.letter}" if self.letter else self.role
 
 
 class PictureBoxes:
@@ -94,7 +101,7 @@ class PictureBoxes:
             known = [None if score == -np.inf else score for score in (*scores, -np.inf)]
             text = f"{self._categories[category]}: missed"
             boxes.append(
-                Box("missed", 0, path, category, known[0], known[1], not found, False, text)
+                Box("missed", "", path, category, known[0], known[1], not found, False, text)
             )
         return boxes
 
@@ -116,13 +123,14 @@ class PictureBoxes:
                 other = None if other == -np.inf else other
             role = "right" if status is Status.RIGHT else "wrong"
             text = self._text(found, i, status)
-            boxes.append(Box(role, d, path, category, score, other, shown, both, text))
+            boxes.append(Box(role, found.letter, path, category, score, other, shown, both, text))
         return boxes
 
     def _text(self, found: _Found, i: int, status: Status) -> str:
         facts, row = found.analysis.detections, found.rows[i]
         name = self._categories[found.table.category[i]]
-        text = f"{found.prefix}{name} {found.table.score[i]:.2f}: {_WORDS[status]}"
+        prefix = f"{found.letter.upper()}: " if found.letter else ""
+        text = f"{prefix}{name} {found.table.score[i]:.2f}: {_WORDS[status]}"
         if status is Status.CLASS:
             text += f", it is {self._categories[self._truth.category[facts.box[row]]]}"
         return text + (f", IoU {facts.iou[row]:.2f}" if facts.iou[row] > 0 else "")
@@ -133,7 +141,7 @@ class _Found:
     """The detections of one detector in the chosen images.
 
     Attributes:
-        prefix: begins what is said of them.
+        letter: of the detector.
         analysis: of all its detections.
         limits: float64 [classes], detections with greater scores count.
         rows: int64 [n], of the detections in the analysis.
@@ -141,7 +149,7 @@ class _Found:
         table: the detections, by image.
     """
 
-    prefix: str
+    letter: str
     analysis: Analysis
     limits: Floats
     rows: Ints
@@ -154,9 +162,8 @@ class _Found:
         points = detector.analysis.points
         limits = np.array([np.inf if point is None else point.threshold for point in points])
         rows, table = detector.select(images)
-        prefix = f"{detector.letter}: " if detector.letter else ""
         order = np.argsort(rows, kind="stable")
-        return cls(prefix, detector.analysis, limits, rows, order, table)
+        return cls(detector.letter, detector.analysis, limits, rows, order, table)
 
     def of_image(self, image: int) -> Ints:
         """Return the places in the table of an image's counted detections, the best last."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odtk_ray.evaluation.analysis import Analysis, OperatingPoint
+from odtk_ray.evaluation.bootstrap import Difference
 from odtk_ray.evaluation.status import KINDS
 
 _CONFUSED = 25  # classes that the matrix shows at most
@@ -41,6 +42,11 @@ class Cell:
         if value is None or value < 0:
             return cls("–", -1)
         return cls(f"{value:.3f}", round(value, 6))
+
+    @classmethod
+    def signed(cls, value: float) -> Cell:
+        """Write a difference of figures."""
+        return cls(f"{value:+.3f}", round(value, 6))
 
     @classmethod
     def count(cls, value: int) -> Cell:
@@ -159,6 +165,27 @@ def confusion(analysis: Analysis) -> Confusion:
         for i, name in enumerate([*names, "nothing there"])
     ]
     return Confusion([*names, "not detected"], rows, n - len(shown))
+
+
+def difference_table(heading: str, names: Sequence[str], rows: Sequence[Difference]) -> Table:
+    """Make a table of figures of two detectors, without rows that are not defined.
+
+    Args:
+        heading: of the first column.
+        names: of the rows.
+        rows: the figures.
+    """
+    columns = (heading, "A", "B", "B - A", "From", "To", "More than chance")
+    return Table(
+        columns,
+        [
+            (name, (Cell.share(row.a), Cell.share(row.b), Cell.signed(row.b - row.a),
+                    Cell.signed(row.low), Cell.signed(row.high),
+                    Cell("" if row.by_chance else "yes", 0 if row.by_chance else 1)))
+            for name, row in zip(names, rows, strict=True)
+            if row.a >= 0
+        ],
+    )  # fmt: skip
 
 
 def _at_threshold(point: OperatingPoint | None) -> tuple[Cell, ...]:

@@ -114,32 +114,34 @@ const cards = all(".card").map((element, place) => ({
   boxes: all("g.boxes > path", element).map((path) => ({
     path,
     role: path.classList[0],
-    detector: Number(path.classList.contains("b")),
+    letter: ["a", "b"].find((letter) => path.classList.contains(letter)) || "",
     category: Number(path.dataset.c),
     score: scoreIn(path.dataset.s),
     other: scoreIn(path.dataset.o), // of what the other detector has on the same box to find
   })),
-  tally: Object.fromEntries(["right", "wrong", "missed"].map((k) => [k, element.querySelector(`.tally .${k}`)])),
-  counts: { right: 0, wrong: 0, missed: 0 },
+  tally: all(".tally span", element),
+  counts: new Map(), // of boxes that are shown, by kind
 }));
 
 function drawCard(card) {
-  const counts = { right: 0, wrong: 0, missed: 0 };
+  card.counts = new Map();
   for (const box of card.boxes) {
-    const other = data[1 - box.detector];
-    const counted = box.score > limitOf(data[box.detector], box.category);
+    const [own, other] = box.letter === "b" ? [data[1], data[0]] : data;
+    const counted = box.score > limitOf(own, box.category);
     const alsoOther = other !== undefined && box.other > limitOf(other, box.category);
     const wanted = state.category === "" || box.category === Number(state.category);
     const shown = wanted && (box.role === "missed" ? !counted && !alsoOther : counted);
     box.path.classList.toggle("on", shown);
-    box.path.classList.toggle("both", box.role === "right" && alsoOther);
-    counts[box.role] += shown;
+    const both = box.role === "right" && alsoOther;
+    box.path.classList.toggle("both", both);
+    const kind = both ? "both" : box.letter ? `${box.role}-${box.letter}` : box.role;
+    card.counts.set(kind, (card.counts.get(kind) || 0) + shown);
   }
-  card.counts = counts;
-  for (const [role, element] of Object.entries(card.tally)) element.textContent = counts[role];
+  for (const element of card.tally) element.textContent = card.counts.get(element.dataset.kind) || 0;
 }
 
-const errors = (card) => card.counts.wrong + card.counts.missed;
+const errors = (card) =>
+  Array.from(card.counts).reduce((sum, [kind, count]) => sum + (/^(wrong|missed)/.test(kind) ? count : 0), 0);
 const orders = {
   given: (a, b) => a.place - b.place,
   now: (a, b) => errors(b) - errors(a) || a.place - b.place,
