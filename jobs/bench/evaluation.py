@@ -50,7 +50,8 @@ def boxes_of(rng: np.random.Generator, count: int) -> Floats:
     """Draw boxes of 8 to 300 pixels, xywh, that begin in the picture."""
     sides = np.exp(rng.uniform(np.log(8), np.log(300), (count, 2)))
     corner = rng.uniform(0, 1, (count, 2)) * [_WIDTH, _HEIGHT]
-    return np.hstack([corner, sides]).round(2)
+    boxes: Floats = np.hstack([corner, sides]).round(2)
+    return boxes
 
 
 def write_files(folder: Path, images: int, boxes: int, detections: int) -> tuple[str, str]:

@@ -26,11 +26,13 @@ class Universe:
         images: how they are looked up.
         categories: likewise.
         path: the annotation file, for messages; empty where anything may be named.
+        names: of its categories.
     """
 
     images: Lookup
     categories: Lookup
     path: str = ""
+    names: Sequence[str] = ()
 
     @classmethod
     def of(cls, wanted: AnnotationFile) -> Universe:
@@ -40,6 +42,7 @@ class Universe:
             KnownLookup(wanted.images.ids, wanted.images.names),
             KnownLookup([id_text(kind.id) for kind in kinds], [kind.name for kind in kinds]),
             wanted.path,
+            [kind.name for kind in kinds],
         )
 
 
@@ -71,6 +74,7 @@ class DetectionBuilder:
         self._images, self._categories = _Unknown(), _Unknown()
         self._parts: list[DetectionTable] = []
         self._rows = 0
+        self._renamed = ""
 
     def add(
         self,
@@ -101,6 +105,25 @@ class DetectionBuilder:
         self._parts.append(DetectionTable(image[rows], category[rows], score[rows], bbox[rows]))
         self._rows += len(score)
 
+    def compare_categories(self, entries: Sequence[Any]) -> None:
+        """Look for categories that the file of detections calls by another name.
+
+        Args:
+            entries: its own `categories`.
+        """
+        if not self._universe.path:
+            return
+        named = [e for e in entries if isinstance(e, dict) and isinstance(e.get("name"), str)]
+        places = self._universe.categories.find(Key("id"), [entry.get("id") for entry in named])
+        for entry, place in zip(named, places.tolist(), strict=True):
+            name = entry["name"] if place == UNKNOWN else self._universe.names[place]
+            if name != entry["name"]:
+                self._renamed = (
+                    f"category {shown(entry['id'])} is {entry['name']} in {self._path} and {name} "
+                    f"in {self._universe.path}: the ids count"
+                )
+                return
+
     def build(self) -> tuple[DetectionTable, list[str]]:
         """Return the table, and a remark for what was left out.
 
@@ -108,7 +131,7 @@ class DetectionBuilder:
             UsageError: there are detections, and all of them are of unknown images or categories.
         """
         truth = self._universe.path
-        remarks = []
+        remarks = [self._renamed] if self._renamed else []
         for unknown, what in ((self._images, "images"), (self._categories, "categories")):
             if not unknown.count:
                 continue

@@ -66,7 +66,10 @@ def read_detections(
 def _read_json(stream: BinaryIO, path: str, builder: DetectionBuilder) -> None:
     """Read a list of results, or the object of ODTK, whose `annotations` are detections."""
     found = False
-    for chunk in scan(stream, ("annotations",), root="annotations"):
+    for chunk in scan(stream, ("annotations", "categories"), root="annotations"):
+        if chunk.key == "categories":
+            builder.compare_categories(chunk.items if chunk.is_array else [])
+            continue
         found = True
         if not chunk.is_array:
             raise _unusable(path, "its `annotations` are not a list")

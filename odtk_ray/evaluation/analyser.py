@@ -105,12 +105,23 @@ class Analyser:
         self._pairs.append((det + self._count, gt, iou))
         self._count += len(scores)
 
+    def _facts(self) -> NDArray[np.void]:
+        """Join the parts; each is freed when it has been copied."""
+        facts = np.empty(self._count, FACTS)
+        end = self._count
+        while self._parts:
+            part = self._parts.pop()
+            facts[end - len(part) : end] = part
+            end -= len(part)
+        self._parts = [facts]
+        return facts
+
     def result(self) -> Analysis:
         """Return the analysis of the images added so far."""
         none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
         columns = zip(none, *self._pairs, strict=True)
         collected = Collected(
-            facts=np.concatenate([np.empty(0, FACTS), *self._parts]),
+            facts=self._facts(),
             pairs=tuple(np.concatenate(column) for column in columns),  # type: ignore[arg-type]
             truth=self._truth,
             seen=self._seen,

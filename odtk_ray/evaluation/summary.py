@@ -140,8 +140,7 @@ def _by_class(found: Collected, truth: TruthFacts, goal: Goal) -> _Classes:
     rows = np.concatenate([counted, foreign])
     owner = np.concatenate([facts["category"][counted], category[facts["box"][foreign]]])
     is_foreign = np.arange(len(rows)) >= len(counted)
-    score = facts["score"][rows]
-    order = np.lexsort((found.image_rank[facts["image"][rows]], -score, owner))
+    order = np.argsort(owner, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n_classes))])
     grid = _grid(facts["score"])
     points, errors = [], []
@@ -149,14 +148,15 @@ def _by_class(found: Collected, truth: TruthFacts, goal: Goal) -> _Classes:
     precision = np.zeros((n_classes, len(RECALLS)))
     for c in range(n_classes):
         own = order[ends[c] : ends[c + 1]]
+        score, image = (facts[name][rows[own]] for name in ("score", "image"))
+        best = np.lexsort((found.image_rank[image], -score))
+        own, score = own[best], score[best]
         status, fixes = facts["status"][rows[own]], facts["fixes"][rows[own]]
         errors.append(
-            ClassErrors(
-                score[own], status, fixes, is_foreign[own], int(positives[c]), int(missed[c])
-            )
+            ClassErrors(score, status, fixes, is_foreign[own], int(positives[c]), int(missed[c]))
         )
         here = ~is_foreign[own]
-        scores, right = score[own][here], status[here] == Status.RIGHT
+        scores, right = score[here], status[here] == Status.RIGHT
         points.append(choose_point(scores, right, int(positives[c]), goal))
         right_at[c], wrong_at[c] = (_above(scores[part], grid) for part in (right, ~right))
         if positives[c]:

@@ -153,6 +153,15 @@ def test_what_the_annotation_file_lacks_is_left_out_with_a_remark(wanted, tmp_pa
     assert words.format(wanted.path) in remark
 
 
+def test_categories_of_other_names_are_remarked(wanted, tmp_path):
+    """As in a file that was made without the annotation file: its ids are class indices."""
+    own = [{"id": 0, "name": "bird"}, {"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}, 7]
+    write_json(tmp_path / "a.json", {"annotations": FOUND, "categories": own})
+    _, (remark,) = read_detections(str(tmp_path / "a.json"), Universe.of(wanted))
+    assert remark.startswith("category 1 is dog in ")
+    assert remark.endswith(f"and cat in {wanted.path}: the ids count")
+
+
 NOT_FINITE = '[{"image_id": 9, "category_id": 1, "bbox": [1, NaN, 3, 4], "score": 1}]'
 
 
