@@ -10,6 +10,7 @@ import numpy as np
 from odtk_ray import storage
 from odtk_ray.config import CompareConfig
 from odtk_ray.datasets.annotation_file import AnnotationFile
+from odtk_ray.datasets.annotation_paths import existing_image_folder
 from odtk_ray.datasets.detection_builder import Universe
 from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.datasets.detection_table import DetectionTable
@@ -66,6 +67,8 @@ def _check_files(config: CompareConfig) -> None:
     check_conflicts(reads, writes)
     for file in writes:
         check_file(file.path)
+    if config.images is not None:
+        existing_image_folder(config.images)
 
 
 def _with_truth(config: CompareConfig, annotations: str, reporter: Reporter) -> Comparison:
