@@ -43,6 +43,7 @@ def evaluate(
         thresholds: JSON file to write the threshold of each class to, for infer.
         report: HTML file to write a report to, with plots, tables and pictures.
         images: Folder or URI of the annotation file's images, for the pictures of `report`.
+            Default: no pictures.
         exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
             annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
@@ -100,6 +101,7 @@ def compare(
         output: JSON file to write the comparison to.
         report: HTML file to write a report to, with plots, tables and pictures.
         images: Folder or URI of the annotation file's images, for the pictures of `report`.
+            Default: no pictures.
         exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
             annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
