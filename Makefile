@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cpp cpp-tools test-faults lint bench hashes wheel clean
+.PHONY: help setup demo test test-all test-cpp cpp-tools browser test-faults lint bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -60,6 +60,11 @@ cpp-tools: ## install what test-cpp needs, by apt-get, where something is missin
 	@[ "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(CPP_TOOLS) 2>/dev/null | grep -cx installed)" = $(words $(CPP_TOOLS)) ] || \
 	{ $(SUDO) dpkg --add-architecture arm64 && $(SUDO) apt-get update && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(CPP_TOOLS); }
+
+browser: ## install Chromium by apt-get, if it is missing: tests look at reports in it
+	@command -v chromium >/dev/null || \
+	{ $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
 
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)

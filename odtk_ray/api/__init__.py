@@ -69,6 +69,7 @@ def infer(
     line_width: int | None = None,
     crops: str | None = None,
     crop_margin: int = 0,
+    report: str | None = None,
     trace: str | None = None,
     batch: int | None = None,
     workers: int | None = None,
@@ -142,6 +143,7 @@ def infer(
         line_width: Width of the lines that are drawn. Default: grows with the picture.
         crops: Folder for a picture of each detection, DIR/IMAGE/NUMBER-CLASS.
         crop_margin: Width of what crops have around their boxes.
+        report: HTML file to write a report to, with plots, tables and pictures.
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
         batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
             worker.

@@ -42,6 +42,11 @@ WaitForNodes: TypeAlias = Annotated[
            "GPUs of --gpu-type, or any.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
 ]  # fmt: skip
 
+Report: TypeAlias = Annotated[
+    str | None,
+    Option("Output", "HTML file to write a report to, with plots, tables and pictures.", "FILE"),
+]
+
 
 def setting(kind: type[Preprocessing | Postprocessing], name: str, unset: str = "") -> Option:
     """Return the option of a field of settings, for a field of what users ask for.

@@ -11,6 +11,7 @@ from odtk_ray.config.common import (
     Anchors,
     ClassNames,
     ModelPath,
+    Report,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -140,6 +141,7 @@ class InferConfig:
         Option("Output", "Width of what crops have around their boxes.", "PIXELS", minimum=0,
                maximum=MAX_SIDE),
     ] = 0
+    report: Report = None
     trace: Annotated[
         str | None,
         Option("Output", "File for a timeline of the run, for chrome://tracing or Perfetto.",
@@ -227,6 +229,8 @@ class InferConfig:
         if self.min_workers and self.workers:
             raise UsageError("--workers and --min-workers contradict each other")
         self._check_pictures()
+        if self.report is not None and self.annotations is None:
+            raise UsageError("--report needs --annotations, whose ground truth it is about")
         self.preprocessing()  # which checks that --overlap fits --tile
 
     def _check_pictures(self) -> None:

@@ -27,11 +27,13 @@ class Scores:
 
     Attributes:
         analysis: figures, errors, thresholds.
+        truth: the boxes to find; its images are record indices.
         findings: what is wrong with the ground truth.
         crowded: remark where COCO's limit leaves objects without a detection; else empty.
     """
 
     analysis: Analysis
+    truth: GroundTruth
     findings: list[Finding]
     crowded: str
 
@@ -48,10 +50,9 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     sizes = _sizes(run) if run.plan.settings.rotated else None
     ranks = image_ranks(run.plan.records["image_id"].to_pylist())
     analyser = Analyser(truth, _categories(run), ranks, overlaps_of(truth, sizes))
-    positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merge_shards(run):
-        _add(analyser, rows, positions)
-    return Scores(analyser.result(), findings, crowded(truth))
+        _add(analyser, rows, file_categories(run, rows))
+    return Scores(analyser.result(), truth, findings, crowded(truth))
 
 
 def read_run_truth(config: InferConfig, run: RunFolder) -> tuple[GroundTruth, list[Finding]] | None:
@@ -99,9 +100,14 @@ def _sizes(run: RunFolder) -> NDArray[np.int64]:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(analyser: Analyser, rows: MergedRows, positions: NDArray[np.int32]) -> None:
+def file_categories(run: RunFolder, rows: MergedRows) -> NDArray[np.int32]:
+    """Return the position of each detection's class in the annotation file's categories."""
+    positions = np.array(run.plan.outputs["positions"], np.int32)
+    return positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
+
+
+def _add(analyser: Analyser, rows: MergedRows, classes: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
-    classes = positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
     # Failed images have no detections, so leaving them out keeps the columns aligned.
     analyser.add(
         rows.results["index"].to_numpy()[good],

@@ -37,6 +37,7 @@ from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
 from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import check_files
+from odtk_ray.run.run_report import write_run_report
 from odtk_ray.run.summary import Summary
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
@@ -252,6 +253,12 @@ def finish(
         if scores.crowded:
             reporter.warn(scores.crowded)
         files += write_metrics(config, scores, run)
+        if config.report is not None:
+            reporter.stage("writing the report")
+            write_run_report(config, run, scores, seconds)
+            files.append(config.report)
+    elif config.report is not None:
+        reporter.warn(f"no report: {config.annotations} has no ground truth")
     if config.draw or config.crops:
         reporter.stage("drawing")
         files += draw_run(config, run, workers, reporter)

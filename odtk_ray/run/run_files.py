@@ -43,7 +43,7 @@ def check_files(config: InferConfig) -> None:
                 did_you_mean(os.path.splitext(path)[1], FORMATS),
             )
     check_conflicts(_reads(config), _writes(config))
-    for path in (*config.output, *filter(None, [config.trace])):
+    for path in (*config.output, *filter(None, [config.report, config.trace])):
         check_file(path)
     check_writable(config.run_folder)
     for folder in filter(None, [config.draw, config.crops]):
@@ -74,6 +74,7 @@ def _writes(config: InferConfig) -> list[NamedFile]:
         NamedFile("--run-dir", config.run_folder, removed=True),
         *named("--draw", config.draw),
         *named("--crops", config.crops),
+        *named("--report", config.report),
         *named("--trace", config.trace),
     ]
 
