@@ -155,6 +155,13 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     echo(f"wrote {', '.join(summary.files)}")
 
 
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and texts in two columns."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        echo(f"{name:<{width}}  {text}")
+
+
 def _print_metrics(metrics: Metrics) -> None:
     for line in metrics.lines():
         echo(line)

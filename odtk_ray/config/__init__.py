@@ -4,7 +4,7 @@ The fields declare the options of the command line and the arguments of the API:
 default, and an `Option` with the rest. None stands for a value that nobody gave.
 """
 
-from odtk_ray.config.common import Anchors, ModelPath, chosen, stated
+from odtk_ray.config.common import Anchors, ModelPath, chosen, options_in_force, stated
 from odtk_ray.config.export_config import CalibrationMethod, ExportConfig
 from odtk_ray.config.infer_config import DEFAULT_OUTPUT, InferConfig
 
@@ -16,5 +16,6 @@ __all__ = [
     "InferConfig",
     "ModelPath",
     "chosen",
+    "options_in_force",
     "stated",
 ]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from odtk_ray.cluster.local_workers import local_workers
-from odtk_ray.cluster.workers import ShardJob, Workers, WorkersWanted
+from odtk_ray.cluster.workers import ShardJob, Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
 from odtk_ray.detect.tiling import count_windows
@@ -23,19 +21,13 @@ from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
-from odtk_ray.run.draft_run import (
-    RunInputs,
-    RunModel,
-    draft_run,
-    is_checkpoint,
-    open_run_model,
-    read_inputs,
-)
 from odtk_ray.run.fingerprint import resume_run
+from odtk_ray.run.options_file import write_options
 from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
+from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
+from odtk_ray.run.prepare_run import prepared_run
 from odtk_ray.run.replaced_images import stamp_images
-from odtk_ray.run.run_files import check_files
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -97,28 +89,15 @@ def infer(
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
     begin_moments()
-    check_files(config)
-    inputs = read_inputs(config, reporter)
-    wanted = WorkersWanted(
-        config,
-        inputs.images_left,
-        inputs.threads,
-        inputs.engine_set,
-        inspect,
-        own_engines=make_engine is not None,
-    )
-    model = open_model_early(inputs)
-    reporter.stage(say_start(config))
-    with open_workers(wanted, reporter) as workers:
-        reporter.stage("reading the model")
-        draft = draft_run(inputs, model or open_run_model(inputs), reporter)
-        load = draft.loader(make_engine, inspect)
-        if inputs.run:
-            run = resume_run(inputs.run, workers.fleet, reporter)
+    with prepared_run(config, reporter, make_engine, inspect) as prepared:
+        workers, load = prepared.workers, prepared.load
+        if (earlier := prepared.draft.inputs.run) is not None:
+            run = resume_run(earlier, workers.fleet, reporter)
         else:
-            plan = make_run_plan(draft, workers, reporter, load)
+            plan = make_run_plan(prepared.draft, workers, reporter, load)
             reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+        write_options(config, run.path)
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
@@ -130,37 +109,6 @@ def infer(
         run.check_owner()
         run.remove()
     return summary
-
-
-def say_start(config: InferConfig) -> str:
-    """Say what takes the first seconds: Ray, or without it the model."""
-    if config.local:
-        return "reading the model"
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    return f"connecting to Ray at {address}" if address else "starting Ray"
-
-
-def open_model_early(inputs: RunInputs) -> RunModel | None:
-    """Open the model before the workers start, if that is quick or nodes are waited for.
-
-    What cannot work is refused at once then. A checkpoint is opened when the workers have been
-    started: to import torch takes seconds, which they need for the same, and connecting to Ray
-    takes more than twice as long beside it, since both are Python and share its lock.
-    """
-    if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
-        return open_run_model(inputs)
-    return None
-
-
-def open_workers(
-    wanted: WorkersWanted, reporter: Reporter
-) -> contextlib.AbstractContextManager[Workers]:
-    """Choose and start the workers; they end with the context."""
-    if wanted.config.local:
-        return local_workers(wanted, reporter)
-    from odtk_ray.cluster.ray_workers import ray_workers
-
-    return ray_workers(wanted, reporter)
 
 
 def run_shards(
@@ -265,7 +213,8 @@ def finish(
             reporter.warn(finding.text, finding.remedy)
         if scores.crowded:
             reporter.warn(scores.crowded)
-        files += write_metrics(config, scores, run)
+        pace = Pace.measured(len(run.plan.records) - before, seconds, workers.fleet)
+        files += write_metrics(config, scores, run, pace)
     if config.draw:
         reporter.stage("drawing")
         drawn, problems = draw_run(config, run, workers)

@@ -20,8 +20,11 @@ _READERS = 16
 class Journal(Protocol):
     """Stores lines durably: they stay once `append` has returned."""
 
+    def mend(self) -> None:
+        """Remove what a driver that was killed left behind at the end; the caller owns the folder."""
+
     def read(self) -> list[bytes]:
-        """Return all whole lines, oldest first."""
+        """Return all whole lines, oldest first; nothing changes."""
 
     def append(self, lines: Sequence[str]) -> None:
         """Add lines: all of them, or, after a crash, perhaps only the first ones."""
@@ -33,13 +36,17 @@ class FileJournal:
     def __init__(self, run_folder: str) -> None:
         self._path = os.path.join(run_folder, _FILE)
 
+    def mend(self) -> None:
+        """See `Journal`; it is a torn last line."""
+        length = sum(map(len, self.read()))
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(self._path, length)
+
     def read(self) -> list[bytes]:
-        """See `Journal`; a torn last line is cut off."""
-        lines: list[bytes] = []
-        with contextlib.suppress(FileNotFoundError), open(self._path, "rb+") as file:
-            lines = [line for line in file if line.endswith(b"\n")]
-            file.truncate(sum(map(len, lines)))
-        return lines
+        """See `Journal`; a torn last line is left out."""
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+            return [line for line in file if line.endswith(b"\n")]
+        return []
 
     def append(self, lines: Sequence[str]) -> None:
         """See `Journal`."""
@@ -63,6 +70,9 @@ class ObjectJournal:
         self._prefix = digest[:16]
         self._epoch = epoch
         self._count = 0
+
+    def mend(self) -> None:
+        """See `Journal`; an object is there whole or not at all."""
 
     def read(self) -> list[bytes]:
         """See `Journal`."""

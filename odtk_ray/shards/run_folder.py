@@ -150,6 +150,17 @@ class RunFolder:
         if self.stamps is not None and self._renewal is not None:
             self.stamps = self.stamps.renewed(*self._renewal, self.epoch)
             write_stamps(self.path, self.stamps)
+        self._journal.mend()
+        self._read_journal()
+
+    def look(self) -> None:
+        """Read what is committed without taking the folder over: nothing in it changes.
+
+        Raises:
+            UsageError: as `take_over`.
+        """
+        if storage.is_uri(self.path):
+            self._journal = ObjectJournal(self.path, self.digest, self.epoch)
         self._read_journal()
 
     @property
