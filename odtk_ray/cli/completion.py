@@ -15,7 +15,8 @@ _MODELS = {"model": MODEL, "output": EXPORT}
 # Arguments and options that name other files or folders.
 _PATHS = frozenset(
     "config output source target folder images annotations run_dir draw trace fallback pace "
-    "samples timing_cache calibration_images calibration_table calibration_annotations check_images".split()
+    "samples timing_cache calibration_images calibration_table calibration_annotations "
+    "check_images".split()
 )
 
 

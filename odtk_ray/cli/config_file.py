@@ -70,8 +70,9 @@ def _checked(key: str, value: Any, declared: Declared | None, where: str) -> Any
     kind = bool if declared is None else declared.kind
     try:
         items = [typed(item, kind, key) for item in items]
-        for item in items if declared is not None else ():
-            declared.check(item)
+        if declared is not None:
+            for item in items:
+                declared.check(item)
     except WrongJsonError as error:
         raise UsageError(f"{where} {error}") from error
     except UsageError as error:
@@ -93,8 +94,8 @@ def _read_table(path: str, verb: str, verbs: Iterable[str]) -> Mapping[str, Any]
     if verb not in document:
         there = ", ".join(f"[{name}]" for name in document) or "no table at all"
         raise UsageError(f"{path} has no table [{verb}]", f"it has {there}")
-    table: Mapping[str, Any] = document[verb]
-    return table
+    found: Mapping[str, Any] = document[verb]
+    return found
 
 
 def _parse(path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How fast a run's workers were, as its metrics file keeps it; a later run's time follows from it."""
+"""How fast a run's workers were, which its metrics file keeps; a later run's time follows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Device, RunSettings
-from odtk_ray.typed_json import Count, Range, WrongJsonError, parse_json, typed
+from odtk_ray.typed_json import Count, Range, parse_json, typed
 from odtk_ray.worker.fleet import Fleet
 
 _LARGEST = 64 << 20  # bytes; a larger file is no metrics file

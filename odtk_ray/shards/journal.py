@@ -21,7 +21,7 @@ class Journal(Protocol):
     """Stores lines durably: they stay once `append` has returned."""
 
     def mend(self) -> None:
-        """Remove what a driver that was killed left behind at the end; the caller owns the folder."""
+        """Remove what a killed driver left at the end; for the folder's owner."""
 
     def read(self) -> list[bytes]:
         """Return all whole lines, oldest first; nothing changes."""
