@@ -11,7 +11,7 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK
 from odtk_ray.options import Option
 from odtk_ray.plural import counted
 from odtk_ray.stack.examine import Asked, examine_stack
-from odtk_ray.stack.finding import Finding, Level
+from odtk_ray.stack.finding import Finding, Level, ok
 
 if TYPE_CHECKING:
     from odtk_ray.checks.annotations import AnnotationReport
@@ -68,7 +68,6 @@ def doctor(
     Exit codes: 0 nothing is wrong, 1 something is, 2 the annotation file cannot be read, or the
     PNG written.
     """
-
     asked = Asked(address or os.environ.get("RAY_ADDRESS"), run_dir, model, images, annotations)
 
     def check() -> int:
@@ -114,7 +113,13 @@ def _examine_file(
     report = examine(annotations, images, rotated=rotated)
     if report.samples:
         write_samples(report, images, samples)
-    found = [
+    summary = (
+        f"{counted(len(report.images), 'image')}, "
+        f"{counted(len(report.categories), 'category', 'categories')}, "
+        f"{counted(report.annotations, 'annotation')}, {report.turned:,} of them turned"
+    )
+    found = [ok(annotations, summary)]
+    found += [
         Finding(
             annotations,
             Level.PROBLEM if finding.problem.value.wrong else Level.WARNING,
@@ -124,19 +129,14 @@ def _examine_file(
         for finding in report.findings
     ]
     if not silent:
-        _print_report(report, found, annotations, samples)
+        _print_report(report, found, samples)
     return found
 
 
-def _print_report(
-    report: "AnnotationReport", found: list[Finding], annotations: str, samples: str
-) -> None:
-    echo(
-        f"{annotations}: {counted(len(report.images), 'image')}, "
-        f"{counted(len(report.categories), 'category', 'categories')}, "
-        f"{counted(report.annotations, 'annotation')}, {report.turned:,} of them turned"
-    )
-    for finding in found:
+def _print_report(report: "AnnotationReport", found: list[Finding], samples: str) -> None:
+    summary, *others = found
+    echo(f"{summary.name}: {summary.text}")
+    for finding in others:
         echo(f"{'wrong' if finding.level is Level.PROBLEM else 'note'}: {finding.text}")
         if finding.remedy:
             echo(f"hint: {finding.remedy}", indent=2)

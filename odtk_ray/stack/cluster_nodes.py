@@ -37,7 +37,7 @@ def check_nodes(
     shared = [p if "://" in p else os.path.abspath(p) for p in paths]
     with _marked(folder) as (mark, refused):
         nodes: dict[str, Any] = prober.ask(ask_nodes, address, [*shared, *filter(None, [mark])])
-    driver = node_facts([*shared])
+    driver = node_facts(shared)
     answers = {name: facts for name, facts in nodes.items() if "error" not in facts}
     yield ok("Ray cluster", f"{address}: {counted(len(nodes), 'node')}")
     for name, facts in nodes.items():
@@ -59,9 +59,8 @@ def check_nodes(
 def _unshared(run_dir: str | None, text: str) -> Finding:
     hint = "run folders must lie on shared storage or a URI: --run-dir"
     # Without --run-dir nobody said that a run would use this folder.
-    return warning("shared folder", text, hint) if run_dir is None else problem(
-        "shared folder", text, hint
-    )
+    found = warning if run_dir is None else problem
+    return found("shared folder", text, hint)
 
 
 def _compare(name: str, facts: dict[str, Any], driver: dict[str, Any]) -> Iterator[Finding]:
@@ -69,7 +68,7 @@ def _compare(name: str, facts: dict[str, Any], driver: dict[str, Any]) -> Iterat
     theirs, ours = facts["versions"], driver["versions"]
     bad = [_versions(p, theirs, ours) for p in _SAME if theirs.get(p) != ours.get(p)]
     odd = [_versions(p, theirs, ours) for p in _ALIKE if theirs.get(p) != ours.get(p)]
-    gpus = ", ".join(f"{name} ({capability})" for name, capability in facts["gpus"])
+    gpus = ", ".join(f"{gpu} ({capability})" for gpu, capability in facts["gpus"])
     where = f"node {name}"
     if bad:
         yield problem(where, f"has {'; '.join(bad)}", "install the same versions on every node")

@@ -1,4 +1,4 @@
-"""All that `odtk-ray doctor` examines, in its order: a table of checks, none of which stops others."""
+"""All that `odtk-ray doctor` examines of machine and cluster: a table of independent checks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from odtk_ray.stack.cluster_nodes import check_nodes
 from odtk_ray.stack.finding import Finding, problem
-from odtk_ray.stack.gpus import check_gpus
+from odtk_ray.stack.gpus import check_compilers, check_gpus
 from odtk_ray.stack.inputs import check_inputs
 from odtk_ray.stack.libraries import check_libraries
 from odtk_ray.stack.loaded_files import check_loaded_files
 from odtk_ray.stack.machine import check_disks, check_memory, check_package, check_python
-from odtk_ray.stack.prober import Prober
+from odtk_ray.stack.prober import ProbeError, Prober
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ _CHECKS: dict[str, Callable[[Prober, Asked], Iterator[Finding]]] = {
     "libraries": lambda prober, asked: check_libraries(prober),
     # Behind the libraries: it looks at what they have loaded.
     "loaded CUDA": lambda prober, asked: check_loaded_files(prober),
+    "compiler": lambda prober, asked: check_compilers(prober),
     "GPUs": lambda prober, asked: check_gpus(prober),
     "Ray cluster": _nodes,
     "inputs": lambda prober, asked: check_inputs(
@@ -70,6 +71,8 @@ def examine_stack(asked: Asked) -> Iterator[Finding]:
         for name, check in _CHECKS.items():
             try:
                 yield from check(prober, asked)
+            except ProbeError as error:
+                yield problem(name, f"cannot be examined: {error}")
             except Exception as error:  # the stack is broken in ways that nobody foresaw
                 first = (str(error).strip() or "no message").splitlines()[0]
                 yield problem(name, f"cannot be examined: {type(error).__name__}: {first}")

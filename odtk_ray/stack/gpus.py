@@ -15,7 +15,7 @@ _CUDA = "pip install 'odtk-ray[cuda]'"
 
 
 def check_gpus(prober: Prober) -> Iterator[Finding]:
-    """Find the GPUs, and try on them what workers use; without GPUs only compilers are named."""
+    """Find the GPUs, and try on them what workers use."""
     found = prober.ask(find_gpus)
     if not found["gpus"]:
         hint = "runs use the CPU; for a GPU install NVIDIA's driver, or give it to the container "
@@ -23,14 +23,13 @@ def check_gpus(prober: Prober) -> Iterator[Finding]:
     for index, (name, capability) in enumerate(found["gpus"]):
         text = f"{name}, compute capability {capability}, driver for CUDA {found['driver']}"
         yield ok(f"GPU {index}", text)
-    yield from _compilers(prober)
     if found["gpus"]:
-        checks = (_torch, _kernels, _decoders, _tensorrt)
-        for check in checks:
+        for check in (_torch, _kernels, _decoders, _tensorrt):
             yield from check(prober, found)
 
 
-def _compilers(prober: Prober) -> Iterator[Finding]:
+def check_compilers(prober: Prober) -> Iterator[Finding]:
+    """Name what can compile the CUDA kernels."""
     found = prober.ask(find_compilers)
     text = ", ".join(found) or "no nvcc and no NVRTC: the CUDA kernels cannot be compiled"
     yield ok("compiler", text)
@@ -132,7 +131,7 @@ def try_torch() -> dict[str, Any]:
 
     failed: list[tuple[int, str]] = []
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         count = torch.cuda.device_count()
     except (RuntimeError, AssertionError) as error:
         count, failed = 0, [(-1, str(error).splitlines()[0])]
@@ -169,7 +168,12 @@ def try_decoders() -> dict[str, Any]:
 
 def try_tensorrt(package: str) -> str:
     """Start a TensorRT package on the GPU, in the process of a prober; empty if there is none."""
-    from odtk_ray.engines.tensorrt_package import import_tensorrt, make_logger, package_version, start
+    from odtk_ray.engines.tensorrt_package import (
+        import_tensorrt,
+        make_logger,
+        package_version,
+        start,
+    )
     from odtk_ray.errors import UsageError
 
     try:

@@ -70,7 +70,9 @@ def check_libraries(prober: Prober) -> Iterator[Finding]:
             found = prober.ask(import_library, library.module)
         except ProbeError as error:
             yield problem(
-                name, f"{installed or 'it'} cannot be imported: {error}", _again(library, str(error))
+                name,
+                f"{installed or 'it'} cannot be imported: {error}",
+                _again(library, str(error)),
             )
             continue
         if found is None and not installed:

@@ -21,13 +21,17 @@ _LEAST_MEMORY = 4 * _GIB
 _LEAST_DISK = 2 * _GIB
 _LEAST_SHM = 512 << 20  # of the object store that a run starts for itself
 
+# Files below /sys/fs/cgroup, of both of its versions: the limit of a container, and what is used.
+_LIMITS = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
 
 def check_python() -> Iterator[Finding]:
-    """Check the interpreter and the system."""
+    """Check the system; an interpreter that is too old would not come this far."""
     text = f"{platform.python_version()}, {sys.executable}"
-    if sys.version_info < (3, 10):
-        yield problem("Python", f"{text}: 3.10 or newer is needed", "make a newer environment")
-    elif sys.platform != "linux":
+    if sys.platform != "linux":
         yield problem("Python", f"{text}: on {sys.platform}, and only Linux works", "use Linux")
     else:
         yield ok("Python", text)
@@ -89,8 +93,7 @@ def free_memory() -> tuple[int, int]:
     values = {line.partition(":")[0]: int(line.split()[1]) << 10 for line in lines}
     free, total = values["MemAvailable"], values["MemTotal"]
     group = Path("/sys/fs/cgroup")
-    for limit, used in (("memory.max", "memory.current"),
-                        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):  # fmt: skip
+    for limit, used in _LIMITS:
         with contextlib.suppress(OSError, ValueError):
             most = int((group / limit).read_text(encoding="ascii"))
             taken = int((group / used).read_text(encoding="ascii"))

@@ -1,13 +1,14 @@
 """Calls functions in a process of their own, since what they import may crash or hang.
 
-One process answers call after call, so that it loads the libraries together, as a worker does; after
-a crash the next call starts another one.
+One process answers call after call, so that it loads the libraries together, as a worker does.
+After a crash the next call starts another one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import signal
 import subprocess
@@ -45,6 +46,7 @@ class Prober:
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None  # standard error of the process
+        self._said_before = 0  # bytes of it when the call began
 
     def __enter__(self) -> Prober:
         return self
@@ -66,6 +68,7 @@ class Prober:
             ProbeError: it raised, crashed or did not answer in time.
         """
         process = self._process or self._start()
+        self._said_before = os.fstat(_file(self._said).fileno()).st_size
         request = [function.__module__, function.__qualname__, arguments]
         with contextlib.suppress(BrokenPipeError):  # it has died: no answer comes
             _file(process.stdin).write(f"{json.dumps(request)}\n".encode())
@@ -94,10 +97,8 @@ class Prober:
     def _last_words(self, process: subprocess.Popen[bytes]) -> str:
         """Say how the process died, with the last line that it wrote."""
         code = process.wait()
-        lines: list[str] = []
-        if self._said is not None:
-            self._said.seek(0)
-            lines = self._said.read().decode(errors="replace").split("\n")
+        _file(self._said).seek(self._said_before)
+        lines = _file(self._said).read().decode(errors="replace").split("\n")
         self._end()
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         how = f"exit code {code}"
@@ -118,7 +119,7 @@ class Prober:
 
 def _file(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
-        raise ValueError("the process has pipes")
+        raise ValueError("the process was started with its files")
     return stream
 
 
