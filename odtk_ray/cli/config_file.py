@@ -12,7 +12,7 @@ relative to the current folder, as on the command line, which wins.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
@@ -43,11 +43,12 @@ def config_option() -> click.Option:
 def _fill_in(context: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is None or context.resilient_parsing:
         return
+    verb = context.info_name or ""
     verbs = getattr(context.find_root().command, "commands", {})
     params = {_key(p): p for p in context.command.params if not getattr(p, "hidden", False)}
     del params["config"]
-    table = _read_table(path, context.info_name or "", verbs)
-    where = f"{path}: [{context.info_name}]"
+    table = _read_table(path, verb, verbs)
+    where = f"{path}: [{verb}]"
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in params:
@@ -73,6 +74,8 @@ def _checked(key: str, value: Any, declared: Declared | None, where: str) -> Any
         if declared is not None:
             for item in items:
                 declared.check(item)
+        if any(isinstance(item, str) and "\0" in item for item in items):
+            raise WrongJsonError(f"{key} has a NUL character, which no argument can have")
     except WrongJsonError as error:
         raise UsageError(f"{where} {error}") from error
     except UsageError as error:
@@ -80,10 +83,9 @@ def _checked(key: str, value: Any, declared: Declared | None, where: str) -> Any
     return items if several else items[0]
 
 
-def _read_table(path: str, verb: str, verbs: Iterable[str]) -> Mapping[str, Any]:
+def _read_table(path: str, verb: str, known: Collection[str]) -> Mapping[str, Any]:
     """Return the table of a command; whatever else the file holds must be tables of commands."""
     document = _parse(path)
-    known = list(verbs)
     for name, table in document.items():
         if not isinstance(table, dict):
             why = f"{name} stands in no table, and options stand in that of their command"

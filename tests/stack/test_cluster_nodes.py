@@ -27,9 +27,7 @@ def test_nodes_are_compared_with_this_machine(cluster, tmp_path):
     there.touch()
     before = set(tmp_path.iterdir())
     with Prober() as prober:
-        found = list(
-            check_nodes(prober, cluster.address, [str(there), str(gone)], str(tmp_path))
-        )
+        found = list(check_nodes(prober, cluster.address, [str(there), str(gone)], str(tmp_path)))
     assert set(tmp_path.iterdir()) == before
     head, *rows, shared = found
     assert head.text.endswith(": 3 nodes")
@@ -53,5 +51,5 @@ def test_a_folder_that_cannot_be_written(cluster, tmp_path):
 
 
 def test_a_cluster_that_does_not_answer(tmp_path):
-    with Prober() as prober, pytest.raises(ProbeError, match="no host of this name|nothing"):
+    with Prober() as prober, pytest.raises(ProbeError, match=r"no host of this name|nothing"):
         list(check_nodes(prober, "nowhere.invalid:6379", [], str(tmp_path)))
