@@ -156,6 +156,13 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     echo(f"wrote {', '.join(summary.files)}")
 
 
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and texts in two columns."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        echo(f"{name:<{width}}  {text}")
+
+
 def _describe(fleet: Fleet) -> str:
     """Say how many workers there were at the end, and the first of their names."""
     on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")

@@ -71,6 +71,25 @@ def chosen(config: object, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def options_in_force(config: Any) -> dict[str, Any]:
+    """Return the options of a command and their values, as a file for `--config` has them.
+
+    Keys are the names of flags without dashes in front; what has no value is left out.
+
+    Args:
+        config: a dataclass whose fields declare options.
+    """
+    values = {
+        option.flag.removeprefix("--"): getattr(config, name)
+        for name, option in options_of(type(config)).items()
+    }
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
 def check_wait(known: bool, wait_for_nodes: float | None) -> None:
     """Refuse to wait where it is not known for what.
 

@@ -154,6 +154,15 @@ class RunFolder:
             write_stamps(self.path, self.stamps)
         self._read_journal()
 
+    def look(self) -> None:
+        """Read what is committed without taking the folder over: nothing in it changes.
+
+        Raises:
+            UsageError: as `take_over`.
+        """
+        self._journal = open_journal(self.path, COMMITS, self.digest)
+        self._read_journal()
+
     @property
     def token_file(self) -> str:
         """The file that holds this driver's token."""
