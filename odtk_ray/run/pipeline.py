@@ -243,6 +243,30 @@ def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -
         say(finding.text, finding.remedy)
 
 
+def write_scores(
+    config: InferConfig,
+    run: RunFolder,
+    scores: Scores | None,
+    seconds: float,
+    reporter: RunReporter,
+) -> list[str]:
+    """Write metrics and report, and say what is odd about the ground truth; return the files."""
+    if scores is None:
+        if config.report is not None:
+            reporter.warn(f"no report: {config.annotations} has no ground truth")
+        return []
+    for finding in scores.findings:
+        reporter.warn(finding.text, finding.remedy)
+    if scores.crowded:
+        reporter.warn(scores.crowded)
+    files = write_metrics(config, scores, run)
+    if config.report is not None:
+        reporter.stage("writing the report")
+        write_run_report(config, run, scores, seconds)
+        files.append(config.report)
+    return files
+
+
 def finish(
     config: InferConfig,
     run: RunFolder,
@@ -261,18 +285,8 @@ def finish(
     if config.annotations:
         reporter.stage("scoring the detections")
     files = [*config.output, *write_failures(config, run, reporter)]
-    if (scores := score_run(config, run)) is not None:
-        for finding in scores.findings:
-            reporter.warn(finding.text, finding.remedy)
-        if scores.crowded:
-            reporter.warn(scores.crowded)
-        files += write_metrics(config, scores, run)
-        if config.report is not None:
-            reporter.stage("writing the report")
-            write_run_report(config, run, scores, seconds)
-            files.append(config.report)
-    elif config.report is not None:
-        reporter.warn(f"no report: {config.annotations} has no ground truth")
+    scores = score_run(config, run)
+    files += write_scores(config, run, scores, seconds, reporter)
     if config.draw:
         reporter.stage("drawing")
         drawn, problems = draw_run(config, run, workers)
