@@ -32,11 +32,11 @@ from odtk_ray.run.draft_run import (
     read_inputs,
 )
 from odtk_ray.run.fingerprint import resume_run
-from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
+from odtk_ray.run.outputs import Outputs, write_failures
 from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import check_files
-from odtk_ray.run.run_report import write_run_report
+from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -241,30 +241,6 @@ def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -
         normal = finding.problem is Problem.EXIF and config.annotations is None
         say = reporter.note if normal else reporter.warn
         say(finding.text, finding.remedy)
-
-
-def write_scores(
-    config: InferConfig,
-    run: RunFolder,
-    scores: Scores | None,
-    seconds: float,
-    reporter: RunReporter,
-) -> list[str]:
-    """Write metrics and report, and say what is odd about the ground truth; return the files."""
-    if scores is None:
-        if config.report is not None:
-            reporter.warn(f"no report: {config.annotations} has no ground truth")
-        return []
-    for finding in scores.findings:
-        reporter.warn(finding.text, finding.remedy)
-    if scores.crowded:
-        reporter.warn(scores.crowded)
-    files = write_metrics(config, scores, run)
-    if config.report is not None:
-        reporter.stage("writing the report")
-        write_run_report(config, run, scores, seconds)
-        files.append(config.report)
-    return files
 
 
 def finish(
