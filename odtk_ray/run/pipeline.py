@@ -24,13 +24,13 @@ from odtk_ray.reporter import Reporter, RunReporter
 from odtk_ray.run.event_recorder import EventRecorder
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.options_file import write_options
-from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
+from odtk_ray.run.outputs import Outputs, write_failures
 from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.prepare_run import prepared_run
 from odtk_ray.run.replaced_images import stamp_images
-from odtk_ray.run.run_report import write_run_report
 from odtk_ray.run.summary import Summary
+from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
@@ -195,19 +195,9 @@ def finish(
     if config.annotations:
         reporter.stage("scoring the detections")
     files = [*config.output, *write_failures(config, run, reporter)]
-    if (scores := score_run(config, run)) is not None:
-        for finding in scores.findings:
-            reporter.warn(finding.text, finding.remedy)
-        if scores.crowded:
-            reporter.warn(scores.crowded)
-        pace = Pace.measured(len(run.plan.records) - before, seconds, workers.fleet)
-        files += write_metrics(config, scores, run, pace)
-        if config.report is not None:
-            reporter.stage("writing the report")
-            write_run_report(config, run, scores, seconds)
-            files.append(config.report)
-    elif config.report is not None:
-        reporter.warn(f"no report: {config.annotations} has no ground truth")
+    scores = score_run(config, run)
+    pace = Pace.measured(len(run.plan.records) - before, seconds, workers.fleet)
+    files += write_scores(config, run, scores, seconds, pace, reporter)
     if config.draw or config.crops:
         reporter.stage("drawing")
         files += draw_run(config, run, workers, reporter)
