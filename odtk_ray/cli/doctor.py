@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from odtk_ray.cli.colours import echo, echo_own
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
-from odtk_ray.errors import EXIT_FAILED, EXIT_OK
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, UsageError
 from odtk_ray.options import Option
 from odtk_ray.plural import counted
-from odtk_ray.stack.examine import Asked, examine_stack
 from odtk_ray.stack.finding import Finding, Level, ok
 
 if TYPE_CHECKING:
     from odtk_ray.checks.annotations import AnnotationReport
+    from odtk_ray.stack.examine import Asked
 
 _NAME = 16  # characters of the column of names
 
@@ -68,11 +68,18 @@ def doctor(
     Exit codes: 0 nothing is wrong, 1 something is, 2 the annotation file cannot be read, or the
     PNG written.
     """
-    asked = Asked(address or os.environ.get("RAY_ADDRESS"), run_dir, model, images, annotations)
 
     def check() -> int:
+        from odtk_ray.stack.examine import Asked
+
+        cluster = address or os.environ.get("RAY_ADDRESS")
+        if run_dir is not None and not cluster:
+            raise UsageError("--run-dir needs --address", "it is tried on the nodes of a cluster")
+        if rotated_bbox and annotations is None:
+            raise UsageError("--rotated-bbox needs --annotations", "it says which boxes they have")
         found = []
         if annotations is None or model or address:
+            asked = Asked(cluster, run_dir, model, images, annotations)
             found = _examine_stack(asked, silent=json_)
         if annotations is not None:
             found += _examine_file(annotations, images or ".", rotated_bbox, samples, silent=json_)
@@ -84,8 +91,10 @@ def doctor(
     guarded(check, debug, resumable=False)
 
 
-def _examine_stack(asked: Asked, *, silent: bool) -> list[Finding]:
+def _examine_stack(asked: "Asked", *, silent: bool) -> list[Finding]:
     """Examine machine and cluster, and print the findings as they come."""
+    from odtk_ray.stack.examine import examine_stack
+
     found = []
     for finding in examine_stack(asked):
         found.append(finding)

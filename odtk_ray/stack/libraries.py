@@ -112,8 +112,8 @@ def _judge(
 def _again(library: Library, why: str = "") -> str:
     if "libcuda.so" in why:
         return "it needs the NVIDIA driver"
-    install = library.install or library.packages[0]
-    return f"pip install --force-reinstall {install}"
+    package = next(filter(lambda name: installed_version((name,)), library.packages), "")
+    return f"pip install --force-reinstall --no-deps {package or library.packages[0]}"
 
 
 def import_library(module: str) -> dict[str, str] | None:

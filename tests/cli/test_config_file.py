@@ -162,7 +162,7 @@ def test_the_options_in_a_run_folder_make_the_same_run(tmp_path, **values):
 
 
 def test_a_path_that_toml_cannot_hold_is_left_out(tmp_path):
-    write_options(InferConfig("m.pth", images="caf\udce9"), str(tmp_path))
+    write_options(InferConfig("m.pth", images="x\udce9"), str(tmp_path))
     params = parsed("infer", "--config", tmp_path / OPTIONS_FILE)
     assert (params["model"], params["images"]) == ("m.pth", ".")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,17 +53,17 @@ class Stack:
         text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         (about / "METADATA").write_text(text, encoding="utf-8")
 
-    def run(self, *arguments):
+    def run(self, *arguments, python=()):
         """The outcome of `odtk-ray doctor`."""
         env = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
         env["PYTHONPATH"] = os.pathsep.join([str(self.folder), str(ROOT)])
-        command = [sys.executable, "-m", "odtk_ray", "doctor", *map(str, arguments)]
+        command = [sys.executable, *python, "-m", "odtk_ray", "doctor", *map(str, arguments)]
         return subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True,
                               check=False)  # fmt: skip
 
-    def findings(self, *arguments):
+    def findings(self, *arguments, python=()):
         """The exit code, and level, text and remedy by name."""
-        outcome = self.run("--json", *arguments)
+        outcome = self.run("--json", *arguments, python=python)
         assert outcome.stderr == ""
         rows = json.loads(outcome.stdout)
         return outcome.returncode, {row.pop("name"): tuple(row.values()) for row in rows}
@@ -81,7 +82,7 @@ def test_without_any_library_everything_else_is_examined(stack):
         assert found[name][0] == "ok"
     assert {"memory", "disk", "/dev/shm", "loaded CUDA", "GPUs", "compiler"} <= found.keys()
     level, text, remedy = found["numpy"]
-    assert (level, remedy) == ("problem", "pip install --force-reinstall numpy")
+    assert (level, remedy) == ("problem", "pip install --force-reinstall --no-deps numpy")
     assert text.endswith("is installed, and its files are not")
 
 
@@ -117,14 +118,19 @@ def test_another_copy_than_the_installed_one_is_a_problem(stack):
 
 
 def test_missing_extras_are_no_problem_and_missing_torch_a_warning(stack):
-    """In an environment in which they were never installed."""
-    from odtk_ray.stack.finding import Level
-    from odtk_ray.stack.libraries import LIBRARIES
-
-    absent = {library.module: library.absent for library in LIBRARIES}
-    assert absent["torch"] is absent["ray"] is Level.WARNING
-    assert absent["pycuda"] is absent["onnxruntime"] is Level.OK
-    assert absent["numpy"] is absent["pyarrow"] is Level.PROBLEM
+    """In a Python that has click and no other package."""
+    (stack.folder / "sitecustomize.py").unlink()
+    (stack.folder / "click").symlink_to(Path(click.__file__).parent)
+    code, found = stack.findings(python=["-S"])
+    assert code == 1
+    assert found["numpy"] == ("problem", "not installed", "pip install numpy")
+    assert found["ray"] == (
+        "warning",
+        "not installed: infer needs --local",
+        "pip install 'ray[data,default]'",
+    )
+    assert found["torch"][0] == "warning"
+    assert found["pycuda"] == ("ok", "not installed: the CUDA kernels cannot run", "")
 
 
 def test_lines_for_people(stack):
@@ -133,7 +139,7 @@ def test_lines_for_people(stack):
     lines = outcome.stdout.splitlines()
     assert lines[0].startswith(f"ok:      Python           {sys.version.split()[0]}, ")
     numpy = next(i for i, line in enumerate(lines) if line.startswith("problem: numpy "))
-    assert lines[numpy + 1] == "  hint: pip install --force-reinstall numpy"
+    assert lines[numpy + 1] == "  hint: pip install --force-reinstall --no-deps numpy"
     assert "problems, " in lines[-1]
     assert "Traceback" not in outcome.stdout + outcome.stderr
 
