@@ -28,7 +28,6 @@ from measure import TreeCpu, Usage, cpu_seconds, end_stage, load, machine, stage
 from memory import CLASSES, file_name, image_entry, merge, plan, reopened, settings, touch
 from overhead import DETECTIONS, StoredEngine
 
-from odtk_ray import __version__
 from odtk_ray.cluster.actor import WATCH, Worker
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.engines.loader import EngineLoader
@@ -74,7 +73,7 @@ class Stand(Worker):
     """An actor in the place of several workers: it looks at no picture and finds some things."""
 
     def __init__(self, settings: WorkerSettings, case: Case) -> None:
-        super().__init__(Needs(), __version__)
+        super().__init__(Needs())
         load = EngineLoader("", "", "auto", settings.run, make=lambda *_: StoredEngine())
         self.prepare(settings, load)
         self._case = case

@@ -147,7 +147,7 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
-    on = _describe(summary.fleet)
+    on = describe_fleet(summary.fleet)
     echo(
         f"{counted(summary.images, 'image')}, {counted(summary.detections, 'detection')}, "
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}",
@@ -163,13 +163,15 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
         echo(f"{name:<{width}}  {text}")
 
 
-def _describe(fleet: Fleet) -> str:
-    """Say how many workers there were at the end, and the first of their names."""
-    on = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker")
-    if len(fleet.names) < 2:
+def describe_fleet(fleet: Fleet) -> str:
+    """Say how many workers a run began with, and which ones there were at the end."""
+    on, there = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker"), len(fleet.names)
+    if there == fleet.workers == 1 or not there:
         return on
-    more = len(fleet.names) - _NAMES
-    return f"{on}: {', '.join(fleet.names[:_NAMES])}" + (f" and {more} more" if more > 0 else "")
+    if there != fleet.workers:
+        on += f", at the end {there}"
+    more = f" and {there - _NAMES} more" if there > _NAMES else ""
+    return f"{on}: {', '.join(fleet.names[:_NAMES])}{more}"
 
 
 def print_analysis(analysis: Analysis) -> None:

@@ -52,7 +52,7 @@ class Worker(ShardWorker):
         OdtkError: its node has another version.
     """
 
-    def __init__(self, needs: Needs, version: str) -> None:
+    def __init__(self, needs: Needs, version: str = __version__) -> None:
         note_moment(Moment.PROCESS, process_start())
         note_moment(Moment.CALLED)
         self.name = worker_name()  # Ray asks for it, whatever is raised here

@@ -37,15 +37,20 @@ class Crew:
         start: starts an actor.
         nodes: the nodes that take part; those whose GPUs cannot are added to the ones left out.
         reporter: receives remarks.
+        look: called while answers are waited for; raises an OdtkError if the cluster is gone.
 
     Attributes:
         left_out: number of GPUs that were tried and take no part.
     """
 
     def __init__(
-        self, start: Callable[[], ActorHandle[Any]], nodes: NodeSelection, reporter: Reporter
+        self,
+        start: Callable[[], ActorHandle[Any]],
+        nodes: NodeSelection,
+        reporter: Reporter,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
-        self._start, self._nodes, self._reporter = start, nodes, reporter
+        self._start, self._nodes, self._reporter, self._look = start, nodes, reporter, look
         self._actors: dict[int, ActorHandle[Any]] = {}
         self._numbers = itertools.count()
         self._spare = 0
@@ -89,6 +94,7 @@ class Crew:
 
         started = spoken = time.monotonic()
         while True:
+            self._look()
             again = self._collect(agreement)
             now = time.monotonic()
             if self._spare and agreement.wants_more(now):  # those that are unfit keep their GPUs

@@ -116,7 +116,7 @@ class RayWorkers:
             avoid=self._nodes.avoid,
             leave_out=self._leave_out,
         ).run(shard.number for shard in job.shards)
-        self.fleet = replace(self.fleet, workers=len(names), names=tuple(sorted(names)))
+        self.fleet = replace(self.fleet, names=tuple(sorted(names)))
 
     def _leave_out(self, error: OdtkError) -> int:
         return self._nodes.leave_out(error, self._reporter)
@@ -145,16 +145,15 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
         )
         nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)
-        crew = Crew(
-            actor_starter(fleet, nodes, needs, run_name(config.run_folder)), nodes, reporter
-        )
+        watch = NodeWatch()
+        start = actor_starter(fleet, nodes, needs, run_name(config.run_folder))
+        crew = Crew(start, nodes, reporter, watch.latest)
         # A launch is the least that a worker can have to do.
         launch = 1 if config.tile else config.launch_batch(fleet.workers, gpus=fleet.gpus)
         busy = min(fleet.workers, -(-wanted.images // launch))
         crew.recruit(busy, spare=fleet.workers - busy)
         # It takes a second, in which the workers do not need this process.
         threading.Thread(target=importlib.import_module, args=("ray.data",), daemon=True).start()
-        watch = NodeWatch()
         try:
             yield RayWorkers(fleet, nodes, crew, watch, reporter)
         finally:

@@ -18,7 +18,7 @@ class Fleet:
         gpus: whether each owns a GPU; otherwise CPU cores.
         threads: CPU threads of each worker.
         elastic: whether nodes that join the cluster get workers too.
-        names: of the workers, once they have been ready.
+        names: of the workers that were ready at the end of a run.
     """
 
     workers: int

@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from effort import long_case
 from synthetic import picture
 
 from odtk_ray.errors import EXIT_FAILED
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 TESTS = Path(__file__).parents[1]
 RESUME = "  hint: finished shards are kept; continue with --resume once the cause is gone"
@@ -38,7 +37,7 @@ def lone_cluster():
     ("kind", "said"),
     [
         ("raylet", "Ray has ended on the driver's machine: its raylet is gone"),
-        long_case("gcs_server", "the Ray cluster is gone: its head does not answer since 30 s"),
+        ("gcs_server", "the Ray cluster is gone: its head does not answer since 30 s"),
     ],
 )
 def test_a_cluster_that_ends_is_said_in_one_sentence(
