@@ -136,16 +136,19 @@ def test_wrong_models(programs, programs11, graph, int8_graph, tmp_path):
     assert not plan.exists()
 
 
-@pytest.mark.parametrize("flags", [[], ["--plugin"]])
+@pytest.mark.parametrize(("flags", "precision"), [([], "fp32"), (["--plugin"], "fp16")])
 def test_plans_that_end_in_detections_are_for_servers(
-    programs, checkpoint, photos, tmp_path, flags
+    programs, checkpoint, photos, tmp_path, flags, precision
 ):
     model, plan = tmp_path / "m.onnx", tmp_path / "m.plan"
     arguments = ["export", checkpoint, model, "--size", 64, 96, "--with-postprocess", *flags]
     assert CliRunner().invoke(cli, list(map(str, arguments))).exit_code == 0
-    assert "ends in detections, for trtexec" in programs.ok("odtk_build", model, plan)
+    if not flags:
+        assert "compute in FP32" in programs.fails(2, "odtk_build", model, plan)
+    printed = programs.ok("odtk_build", model, plan, f"--{precision}")
+    assert "ends in detections, for trtexec" in printed
     about = read_sidecar(str(plan))
-    assert about.model == replace(read_exported(model), precision="fp16")
+    assert about.model == replace(read_exported(model), precision=precision)
     assert "it ends in detections" in programs.fails(2, "odtk_infer", plan, photos)
 
 

@@ -19,7 +19,6 @@ from odtk_ray.engines.tensorrt_package import (
     import_tensorrt,
     load_plugin,
     make_logger,
-    package_version,
     start,
 )
 from odtk_ray.errors import OdtkError, UsageError
@@ -123,7 +122,8 @@ def build_plan(
     if half:
         _check_takes_types(trt)
     typed = half or is_strongly_typed(trt)
-    _check_detections(trt, about, options, typed)
+    if about.outputs == "plugin":
+        load_plugin(trt)
     if typed and options.precision != "fp32" and not half:
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
@@ -162,26 +162,20 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
     """Check that a plan can be built from the model with these options.
 
     Raises:
-        UsageError: the graph's precision is another one.
+        UsageError: the graph's precision is another one, or its detections are not possible in it.
     """
+    if about.outputs == "detections" and options.precision != "fp32":
+        raise UsageError(
+            "ONNX's own operators of detections compute in FP32",
+            f"the plan would be {options.precision.upper()}",
+            "--full-precision builds it in FP32; --plugin replaces these operators",
+        )
     possible = ("fp32", "fp16") if about.precision == "fp32" else (about.precision,)
     if options.precision not in possible:
         raise UsageError(
             f"the model is {about.precision.upper()} and the plan would be "
             f"{options.precision.upper()}",
             "INT8 and --half are decided when the checkpoint is exported",
-        )
-
-
-def _check_detections(trt: Any, about: ExportedModel, options: PlanOptions, typed: bool) -> None:
-    """Load the plugin that a model ends in; refuse what a TensorRT cannot do with detections."""
-    if about.outputs == "plugin":
-        load_plugin(trt)
-    elif about.outputs == "detections" and typed and options.precision != "fp32":
-        raise UsageError(
-            f"ONNX's own operators of detections are FP32 with {package_version(trt)}",
-            "it takes the precision from the graph",
-            "--full-precision builds the plan in FP32; --plugin replaces these operators",
         )
 
 

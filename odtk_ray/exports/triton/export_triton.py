@@ -169,7 +169,14 @@ def _copy(config: ExportConfig, part: str, reporter: Reporter) -> TritonModel:
 def _describe(path: str) -> tuple[ExportedModel, int]:
     """Return what an exported model says about itself, and its greatest batch."""
     if is_onnx(path):
-        return read_exported(path), _ONNX_BATCH
+        model = read_exported(path)
+        if model.outputs == "plugin":
+            raise UsageError(
+                f"cannot serve {path}",
+                "its detections are computed by a plugin of TensorRT, not by ONNX Runtime",
+                "build a plan of it, and give that to --triton",
+            )
+        return model, _ONNX_BATCH
     about = read_sidecar(path)
     if about.tensorrt.split()[0] != "tensorrt":
         raise UsageError(

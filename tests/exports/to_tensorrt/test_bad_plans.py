@@ -29,7 +29,6 @@ def odtk_ray(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ended.onnx", "--compute-capability", "8.9"], "--full-precision builds the plan in FP32"),
         (["plugin.onnx", "--compute-capability", "8.9"], "takes no plugins"),
         (["plugin.onnx", "--half"], "--half is for checkpoints"),
         (["int8.onnx", "--full-precision"], "the model is INT8 and the plan would be FP32"),
@@ -44,6 +43,7 @@ def odtk_ray(*arguments):
         (["fp32.onnx", "--check-images", "none"], "none"),
         (["fp32.onnx", "--calibration-annotations", "none"], "needs images"),
         (["{checkpoint}", "--size", "100", "96"], "--size 96 96 or --size 128 96"),
+        (["ended.onnx"], "ONNX's own operators of detections compute in FP32"),
         (["{checkpoint}", "--size", "64", "--plugin"], "--plugin needs --with-postprocess"),
         (["{checkpoint}", "--size", "64", "--int8"], "--int8 needs --calibration-images, or the "),
         (["foreign.onnx"], "odtk-ray did not write it"),

@@ -108,6 +108,7 @@ def test_plans_that_triton_cannot_serve_are_refused(
         (["{model}", "models", "--triton", "old"], "it is there already"),
         (["none.pth", "models", "--triton", "m"], "No such file"),
         (["{plans}/fp32.onnx", "models", "--triton", "m"], "it has raw outputs"),
+        (["{plans}/plugin.onnx", "models", "--triton", "m"], "by a plugin of TensorRT"),
         (["{plans}/ended.onnx", "models", "--triton", "m", "--nms", "0.3"], "--nms is for check"),
         (["none.plan", "models", "--triton", "m"], "No such file"),
     ],
