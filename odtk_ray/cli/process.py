@@ -32,7 +32,7 @@ def main() -> NoReturn:
     code = streams.end(code)
     if not {"torch", "pyarrow"} & set(sys.modules):
         sys.exit(code)
-    # To unload torch takes half a second more, and a few processes that unload pyarrow are aborted by
-    # its threads. The functions for the end are called.
+    # To unload torch takes half a second more, and some processes that unload pyarrow are aborted
+    # by its threads. The functions for the end are called.
     atexit._run_exitfuncs()
     os._exit(code)
