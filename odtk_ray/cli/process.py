@@ -30,8 +30,9 @@ def main() -> NoReturn:
         code = EXIT_FAILED
     stop_signals.leave(code)
     code = streams.end(code)
-    if "torch" not in sys.modules:
+    if not {"torch", "pyarrow"} & set(sys.modules):
         sys.exit(code)
-    # To unload torch's libraries takes half a second more. The functions for the end are called.
+    # To unload torch takes half a second more, and some processes that unload pyarrow are aborted
+    # by its threads. The functions for the end are called.
     atexit._run_exitfuncs()
     os._exit(code)

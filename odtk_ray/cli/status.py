@@ -36,8 +36,13 @@ def status(
 
     def show() -> int:
         from odtk_ray import api
+        from odtk_ray.storage import retry
 
-        found = api.status(run_dir)
+        retry.give_up()  # who asks can ask again, where a run would wait for its storage
+        try:
+            found = api.status(run_dir)
+        finally:
+            retry.be_patient()
         if json:
             echo_own(dumps(asdict(found)))
         else:

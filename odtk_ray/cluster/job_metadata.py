@@ -57,10 +57,12 @@ class JobMetadata:
     def _follow(self) -> None:
         written: dict[str, str] = {}
         ended = False
-        while not ended:
-            ended = self._closed.wait(_INTERVAL if written else 0.1)
+        while True:
             if (values := self._values) != written and _put(self._job, values):
                 written = values
+            if ended:
+                return
+            ended = self._closed.wait(_INTERVAL)
 
 
 def _job_id() -> str:

@@ -5,6 +5,7 @@ A local one is NAME.jsonl, appended to and synced; on an object store it is the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -49,7 +50,8 @@ class FileJournal:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._torn = False  # whether a driver that ended in mid-line left the last one
+        # Bytes of whole lines, where a driver that ended in mid-line left more.
+        self._whole: int | None = None
 
     def read(self) -> list[bytes]:
         """See `Journal`; a last line without its end is torn, or still being written."""
@@ -58,14 +60,15 @@ class FileJournal:
         except FileNotFoundError:
             return []
         *lines, rest = data.split(b"\n")
-        self._torn = bool(rest)
+        self._whole = len(data) - len(rest) if rest else None
         return lines
 
     def append(self, lines: Sequence[str]) -> None:
-        """See `Journal`; what `read` found torn gets its end first, as a line that is damaged."""
-        text = "".join(f"{line}\n" for line in lines)
-        storage.append(self._path, ("\n" * self._torn + text).encode())
-        self._torn = False
+        """See `Journal`; what `read` found torn is cut off first, since only owners append."""
+        if self._whole is not None:
+            os.truncate(self._path, self._whole)
+            self._whole = None
+        storage.append(self._path, "".join(f"{line}\n" for line in lines).encode())
 
 
 class ObjectJournal:

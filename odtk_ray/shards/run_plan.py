@@ -130,8 +130,8 @@ def read_shard_column(path: str, records: str) -> NDArray[np.int32]:
         OSError: they cannot be read.
         pyarrow.ArrowException: they are damaged.
     """
-    with storage.open_input(storage.join(path, _records_name(records))) as stream:
-        shards: NDArray[np.int32] = pq.read_table(stream, columns=["shard"])["shard"].to_numpy()
+    data = pa.BufferReader(storage.read_bytes(storage.join(path, _records_name(records))))
+    shards: NDArray[np.int32] = pq.read_table(data, columns=["shard"])["shard"].to_numpy()
     return shards
 
 

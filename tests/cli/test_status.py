@@ -60,7 +60,7 @@ def test_what_is_no_run_folder_is_wrong_usage(tmp_path):
 
 def test_it_needs_neither_torch_nor_ray(folder):
     code = (
-        "import sys, odtk_ray; odtk_ray.status(sys.argv[1]);"
-        "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
+        "import os, sys, odtk_ray; odtk_ray.status(sys.argv[1]);"
+        "os._exit(bool({'torch', 'ray'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code, folder.path], check=False).returncode == 0

@@ -48,7 +48,7 @@ INFER = "infer model.pth --images photos "
         ("--versoin", "there is no option --versoin", "did you mean --version?"),
         ("infre model.pth", "there is no command infre", "did you mean infer?"),
         ("xyz", "there is no command xyz",
-         "there are completion, convert, demo, doctor, export, infer, info"),
+         "there are completion, convert, demo, doctor, export, infer, info, status"),
         ("model.pth", "there is no command model.pth", "odtk-ray infer model.pth --images DIR"),
         ("photos", "there is no command photos", "odtk-ray infer MODEL --images photos"),
         ("model.pth --images photos", "there is no command model.pth",
