@@ -8,6 +8,7 @@ With --report a report is written too; its pictures are one file under as many n
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
@@ -142,7 +144,9 @@ def measured(code: str, paths: Sequence[str]) -> tuple[float, float, float, str]
 def main(images: int, boxes: int, detections: int, runs: int, alone: bool, report: bool) -> None:
     rows: list[tuple[str, ...]] = [("way", "median", "slowest", "CPU", "memory", "AP", "load")]
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as name:
-        paths = write_files(Path(name), images, boxes, detections)
+        # In a process of its own: the memory of a process counts for those that it starts.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as writer:
+            paths = writer.submit(write_files, Path(name), images, boxes, detections).result()
         print(machine())
         print(f"{images:,} images, {boxes:,} boxes, {detections:,} detections, {runs} runs\n")
         ways = {way: (code, [*paths]) for way, code in list(WAYS.items())[: 1 if alone else None]}

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_infer import infer, run
 
+import odtk_ray
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
@@ -179,3 +180,20 @@ def test_boxes_scale_and_angles_do_not(rotated_checkpoint):
     scaled = _to_image(Picture(pixels, 0.5, 256, 256), Outcome(found)).detections
     assert torch.equal(torch.tensor(scaled.boxes[:, :4]), torch.tensor(found.boxes[:, :4]) * 2)
     assert (scaled.boxes[:, 4:] == found.boxes[:, 4:]).all()
+
+
+def test_evaluate_says_of_the_files_what_infer_says(scored, turned, tmp_path):
+    folder, _ = scored
+    target = tmp_path / "again.json"
+    odtk_ray.evaluate(
+        str(folder / "out.results.json"),
+        annotations=str(turned),
+        rotated_bbox=True,
+        output=str(target),
+    )
+    again, first = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (target, folder / "out.metrics.json")
+    )
+    assert again == {key: first[key] for key in again}
+    assert set(first) - set(again) == {"images_failed", "images_missing", "images_left_out"}
