@@ -37,11 +37,13 @@ class Evaluation:
         wanted: the annotation file: images, categories, ground truth.
         table: the detections; row i is what `analysis.detections` has at i.
         analysis: figures, errors, thresholds; its images are those of `wanted`.
+        remarks: what is odd about the detections, or limits the figures.
     """
 
     wanted: AnnotationFile
     table: DetectionTable
     analysis: Analysis
+    remarks: tuple[str, ...]
 
 
 def evaluate(config: EvaluateConfig, reporter: Reporter) -> Evaluation:
@@ -62,15 +64,16 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> Evaluation:
     wanted = read_wanted(config.annotations, reporter, rotated=rotated)
     if rotated:
         _check_sizes(wanted)
-    table, remarks = read_detections(config.detections, Universe.of(wanted), rotated=rotated)
-    for remark in (*remarks, *filter(None, [crowded(wanted.truth)])):
+    table, found = read_detections(config.detections, Universe.of(wanted), rotated=rotated)
+    remarks = (*found, *filter(None, [crowded(wanted.truth)]))
+    for remark in remarks:
         reporter.warn(remark)
     overlaps = overlaps_of(wanted.truth, wanted.images.sizes if rotated else None)
     analysis = analyse(wanted, table, overlaps, _goal(config))
     if analysis.goal.figure != "F1":
         _say_unreached(analysis, reporter)
     _write(config, analysis)
-    return Evaluation(wanted, table, analysis)
+    return Evaluation(wanted, table, analysis, remarks)
 
 
 def read_wanted(

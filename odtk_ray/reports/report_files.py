@@ -38,7 +38,7 @@ def report_evaluation(config: EvaluateConfig, evaluation: Evaluation) -> None:
             ("Boxes", "rotated" if config.rotated_bbox else "upright"),
             ("Thresholds chosen for", str(evaluation.analysis.goal)),
         ],
-        remarks=[finding.text for finding in wanted.findings],
+        remarks=[*(finding.text for finding in wanted.findings), *evaluation.remarks],
     )
     write_report(config.report or "", evaluation_report(content))
 

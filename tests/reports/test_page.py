@@ -121,3 +121,11 @@ def test_nothing_found_or_nothing_to_find(tmp_path, found, annotated):
     cards = [attrs for _, attrs in tags if attrs.get("class") == "card"]
     counts = evaluation.analysis.images
     assert len(cards) == int((counts.sum(axis=1) > 0).sum())
+
+
+def test_it_has_the_remarks_on_the_files(tmp_path):
+    dataset, found = copy.deepcopy(make_scene(WORST_SCENE, crowds=False))
+    found.append({"image_id": 12345, "category_id": 0, "bbox": [1, 2, 3, 4], "score": 0.5})
+    path, evaluation = report_of(tmp_path, dataset=dataset, found=found)
+    (remark,) = evaluation.remarks
+    assert f"<li>{html.escape(remark)}</li>" in path.read_text(encoding="utf-8")

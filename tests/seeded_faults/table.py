@@ -270,4 +270,22 @@ FAULTS = [
         harm="A run with --quiet says nothing of images that failed.",
         tests=("tests/cli/test_quiet.py::test_the_console",),
     ),
+    Fault(
+        name="names-become-markup",
+        file="odtk_ray/reports/page.py",
+        old="autoescape=True",
+        new="autoescape=False",
+        harm="The name of a file or class runs as a script in a report, or breaks it.",
+        tests=("tests/reports/test_page.py::test_what_files_say_stays_text",),
+    ),
+    Fault(
+        name="found-is-never-missed",
+        file="odtk_ray/reports/picture_boxes.py",
+        old="score > one.limits[category]",
+        new="score > -np.inf",
+        harm="A report does not show as missed what is found only below the threshold.",
+        tests=(
+            "tests/reports/test_picture_boxes.py::test_what_is_shown_at_first_is_what_the_analysis_counts",
+        ),
+    ),
 ]
