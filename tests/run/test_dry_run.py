@@ -139,15 +139,14 @@ def test_files_that_have_no_pace(tmp_path, text, words):
         {"output": "nowhere/out.json"},
         {"output": "out.txt"},
         {"annotations": "gone.json"},
-        {"address": "ray://x", "local": None},
+        {"metrics-port": "9000"},
     ],
 )
 def test_what_is_wrong_is_said_as_by_the_run(wrong, checkpoint, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = {"model": str(checkpoint), "images": str(photos), "local": ""} | wrong
-    line = ["infer", options.pop("model")]
-    for name, value in options.items():
-        line += [] if value is None else [f"--{name}"] if value == "" else [f"--{name}", value]
+    options = {"model": str(checkpoint), "images": str(photos)} | wrong
+    line = ["infer", options.pop("model"), "--local", "--quiet"]
+    line += [word for name, value in options.items() for word in (f"--{name}", value)]
     real, dry = (CliRunner().invoke(cli, [*line, *more]) for more in ([], ["--dry-run"]))
     assert (real.exit_code, dry.exit_code) == (2, 2)
     assert dry.stderr == real.stderr
