@@ -16,7 +16,7 @@ _MODELS = {"model": MODEL, "output": EXPORT}
 _PATHS = frozenset(
     "config output detections thresholds source target folder images annotations run_dir draw "
     "trace fallback pace samples timing_cache calibration_images calibration_table "
-    "calibration_annotations check_images".split()
+    "calibration_annotations check_images report".split()
 )
 
 
