@@ -35,6 +35,8 @@ COMMANDS = list(
 def user_folder(tmp_path_factory, checkpoint, rotated_checkpoint):
     """What a user has: a model, some photographs, an annotation file."""
     folder = tmp_path_factory.mktemp("user")
+    ((_, options),) = blocks(ROOT / "docs" / "config_files.md", "toml")
+    (folder / "run.toml").write_text(options, encoding="utf-8")
     (folder / "model.pth").write_bytes(checkpoint.read_bytes())
     (folder / "photos").mkdir()
     for seed in range(3):
