@@ -77,7 +77,7 @@ lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format
 
 bench: ## say how to run the benchmarks
 	@echo "The benchmarks are scripts that print a table; each has --help:"
-	@for script in startup ray_data overhead memory json_stream resume scaling tiles mixed_fleet engine endtoend many_gpus; do echo "  $(BIN)/python jobs/bench/$$script.py"; done
+	@for script in startup ray_data overhead memory evaluation json_stream resume scaling tiles mixed_fleet engine endtoend many_gpus; do echo "  $(BIN)/python jobs/bench/$$script.py"; done
 	@echo "Run them on an idle machine, after: make setup"
 
 # ARGS has a default, for `make test`, which is not meant here.

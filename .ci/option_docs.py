@@ -1,7 +1,7 @@
 """Keeps what documents the options equal to their declarations; `--write` brings it up to date.
 
 - Tables between `<!-- options of infer -->` and `<!-- end of options -->` in README.md and docs/.
-- The `Args` of `infer` and `export` in odtk_ray/api.py, where options are named as arguments.
+- The `Args` of the functions in odtk_ray/api/, where options are named as arguments.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from odtk_ray.config import ExportConfig, InferConfig
+from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
 from odtk_ray.options import Declared, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"infer": InferConfig, "export": ExportConfig}
+SETTINGS = {
+    "infer": InferConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "export": ExportConfig,
+}
 _TABLE = re.compile(r"(<!-- options of (\w+) -->\n).*?(?=<!-- end of options -->)", re.DOTALL)
-_ARGS = re.compile(r"(\ndef (infer|export)\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL)
+_ARGS = re.compile(
+    rf"(\ndef ({'|'.join(SETTINGS)})\(.*?\n    Args:\n).*?(?=        reporter: )", re.DOTALL
+)
 _FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
 _WIDTH = 100
 
@@ -38,8 +45,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Files with parts that are made from the declarations, and what their text should be."""
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         yield path, with_tables(path.read_text("utf-8"))
-    api = ROOT / "odtk_ray" / "api.py"
-    yield api, with_arguments(api.read_text("utf-8"))
+    for path in sorted((ROOT / "odtk_ray" / "api").glob("*.py")):
+        yield path, with_arguments(path.read_text("utf-8"))
 
 
 def with_tables(text: str) -> str:
@@ -48,7 +55,7 @@ def with_tables(text: str) -> str:
 
 
 def with_arguments(text: str) -> str:
-    """Fill the places for arguments in the module of the API."""
+    """Fill the places for arguments in a module of the API."""
     return _ARGS.sub(lambda found: found[1] + arguments_of(found[2]), text)
 
 

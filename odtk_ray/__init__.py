@@ -3,17 +3,26 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from odtk_ray.api import export, infer, info
+    from odtk_ray.api import compare, evaluate, export, infer, info
     from odtk_ray.errors import OdtkError, UsageError
 
 __version__ = "0.1.0"
 
-__all__ = ["OdtkError", "UsageError", "__version__", "export", "infer", "info"]
+__all__ = [
+    "OdtkError",
+    "UsageError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "export",
+    "infer",
+    "info",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a part of the API when it is first asked for."""
-    if name in ("infer", "export", "info"):
+    if name in ("infer", "evaluate", "compare", "export", "info"):
         from odtk_ray import api
 
         return getattr(api, name)

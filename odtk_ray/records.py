@@ -7,7 +7,8 @@ one result.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -150,3 +151,17 @@ class ImageResult:
     def failed(cls, error: str) -> ImageResult:
         """Return the result of an image that cannot be processed."""
         return cls(error, 0, 0, _NOTHING)
+
+    def above(self, limits: Sequence[float]) -> ImageResult:
+        """Return the result with those detections alone whose score is greater than their class'.
+
+        Args:
+            limits: for each class; none keep all detections.
+        """
+        found = self.detections
+        if not limits or not len(found):
+            return self
+        kept = found.scores > np.array(limits)[found.classes]
+        return replace(
+            self, detections=Detections(found.scores[kept], found.boxes[kept], found.classes[kept])
+        )

@@ -150,6 +150,8 @@ class RunSettings:
         kernels: whether the kernels of `cuda_ops` run.
         decoder: key of the image decoder.
         compiled: (height, width) of the network inputs that run compiled.
+        class_limits: for each class what scores must be greater than, besides `threshold`; empty
+            where that alone counts.
     """
 
     model: str
@@ -171,6 +173,7 @@ class RunSettings:
     kernels: bool = False
     decoder: str = PILLOW
     compiled: tuple[tuple[Count, Count], ...] = ()
+    class_limits: tuple[float, ...] = ()
 
     @property
     def decoder_kind(self) -> Decoder:

@@ -13,10 +13,15 @@ from click.testing import CliRunner
 import odtk_ray
 from odtk_ray import api
 from odtk_ray.cli.program import cli
-from odtk_ray.config import ExportConfig, InferConfig
+from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
 from odtk_ray.options import options_of
 
-SETTINGS = {"infer": InferConfig, "export": ExportConfig}
+SETTINGS = {
+    "infer": InferConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "export": ExportConfig,
+}
 
 
 def as_argument(hint):
@@ -30,7 +35,7 @@ def test_arguments_are_the_options_with_their_types_and_defaults(verb):
     signature = inspect.signature(function).parameters
     # Ray's and TensorRT's types are not imported for the return value.
     lines = {name: p.annotation for name, p in signature.items() if name != "reporter"}
-    types = {name: eval(text, vars(api)) for name, text in lines.items()}
+    types = {name: eval(text, function.__globals__) for name, text in lines.items()}
     assert list(types) == list(declared)
     assert types == {name: as_argument(option.hint) for name, option in declared.items()}
     for name, option in declared.items():
@@ -42,7 +47,8 @@ def test_arguments_are_the_options_with_their_types_and_defaults(verb):
 def test_the_command_line_has_every_option_with_its_default(verb):
     context = cli.commands[verb].make_context(verb, [], resilient_parsing=True)
     for name, option in options_of(SETTINGS[verb]).items():
-        expected = () if option.count is not None else None if option.required else option.default
+        several = option.count is not None and not option.positional
+        expected = () if several else None if option.required else option.default
         assert context.params[name] == expected, name
 
 

@@ -178,7 +178,7 @@ def evaluate(folder: Path) -> None:
 
     if (scores := score_run(settings(folder), reopened(folder))) is None:
         raise RuntimeError("the run has no ground truth")
-    print("\n".join(scores.metrics.lines()), file=sys.stderr)
+    print("\n".join(scores.analysis.metrics.lines()), file=sys.stderr)
 
 
 STAGES = ("input", "plan", "make up shards", "merge", "evaluate")

@@ -5,7 +5,7 @@ r"""Makes the precision set: tiles of all demonstration photographs in 8 flips a
         --resize 800 --output a.results.json
 
 It is for comparing two ways to run the same model, where only differences count: photographs that
-the model was trained on are in it. Compare with jobs/compare_ap.py and --group-by tile.
+the model was trained on are in it. Compare with odtk-ray compare --group-by tile.
 """
 
 from __future__ import annotations

@@ -9,12 +9,11 @@ The file holds COCO results (odtk-ray infer --output x.results.json), with theta
 from __future__ import annotations
 
 import click
-from compare_ap import read_table, read_tables
 from training.angles import AngleReport, report_angles
 
-from odtk_ray.datasets.coco import read_truth
-from odtk_ray.datasets.ground_truth import Category
-from odtk_ray.datasets.ids import id_text
+from odtk_ray.datasets.annotation_file import read_annotation_file
+from odtk_ray.datasets.detection_builder import Universe
+from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.errors import OdtkError
 
 
@@ -24,17 +23,10 @@ def read_report(path: str, annotations: str) -> tuple[AngleReport, list[str]]:
     Raises:
         OdtkError: a file cannot be used.
     """
-    content = read_tables(annotations)
-    images = {id_text(image["id"]): i for i, image in enumerate(content["images"])}
-    categories = [
-        Category(entry["id"], str(entry.get("name", entry["id"])))
-        for entry in content["categories"]
-    ]
-    places = {id_text(category.id): i for i, category in enumerate(categories)}
-    truth, findings = read_truth(annotations, images, places, rotated=True)
-    table = read_table(path, images, places, numbers=5)
-    report = report_angles(truth, categories, table, len(images))
-    return report, [finding.text for finding in findings]
+    wanted = read_annotation_file(annotations, rotated=True)
+    table, remarks = read_detections(path, Universe.of(wanted), rotated=True)
+    report = report_angles(wanted.truth, wanted.categories, table, len(wanted.images))
+    return report, [*(finding.text for finding in wanted.findings), *remarks]
 
 
 @click.command(help=__doc__.splitlines()[0])

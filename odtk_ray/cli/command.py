@@ -151,6 +151,8 @@ def _parameter(option: Declared) -> click.Parameter:
     if option.choices:
         attributes["type"] = click.Choice(option.choices)
     if option.positional:
+        if option.count is not None:
+            attributes |= {"nargs": -1, "required": True}
         return DescribedArgument([option.name], about.help, metavar=metavar, **attributes)
     if option.kind is bool:
         attributes = {"is_flag": True}

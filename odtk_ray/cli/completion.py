@@ -14,8 +14,9 @@ from odtk_ray.options import Option
 _MODELS = {"model": MODEL, "output": EXPORT}
 # Arguments and options that name other files or folders.
 _PATHS = frozenset(
-    "output source target folder images annotations run_dir draw trace fallback samples "
-    "timing_cache calibration_images calibration_table calibration_annotations check_images".split()
+    "output detections thresholds source target folder images annotations run_dir draw trace "
+    "fallback samples timing_cache calibration_images calibration_table calibration_annotations "
+    "check_images".split()
 )
 
 

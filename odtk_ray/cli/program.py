@@ -13,10 +13,12 @@ import click
 from odtk_ray import __version__
 from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
+from odtk_ray.cli.compare import compare
 from odtk_ray.cli.completion import complete_files, completion
 from odtk_ray.cli.convert import convert
 from odtk_ray.cli.demo import demo
 from odtk_ray.cli.doctor import doctor
+from odtk_ray.cli.evaluate import evaluate
 from odtk_ray.cli.export import export
 from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
@@ -35,7 +37,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, export, info, doctor, convert, demo, completion):
+for _command in (infer, evaluate, compare, export, info, doctor, convert, demo, completion):
     complete_files(_command)
     cli.add_command(_command)
 

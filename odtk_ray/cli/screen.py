@@ -17,6 +17,8 @@ from odtk_ray.cli.run_count import RunCount
 from odtk_ray.plural import counted
 
 if TYPE_CHECKING:
+    from odtk_ray.evaluation.analysis import Analysis
+    from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.metrics import Metrics
     from odtk_ray.run.pipeline import Summary
 
@@ -139,10 +141,7 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
         quiet: leave out what the run did.
     """
     if summary.scores is not None:
-        _print_metrics(summary.scores.metrics)
-        if summary.scores.exact is not None:
-            echo("the same by exact polygons, without pixels:")
-            _print_metrics(summary.scores.exact)
+        print_analysis(summary.scores.analysis)
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
@@ -155,16 +154,59 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     echo(f"wrote {', '.join(summary.files)}")
 
 
-def _print_metrics(metrics: Metrics) -> None:
+def print_analysis(analysis: Analysis) -> None:
+    """Print COCO's figures, and tables of classes, errors, sizes and confused classes."""
+    from odtk_ray.evaluation import tables
+
+    _print_figures(analysis.metrics)
+    _print_block(tables.class_table(analysis))
+    if analysis.exact is not None:
+        echo("the same by exact polygons, without pixels:")
+        _print_figures(analysis.exact)
+        _print_block(analysis.exact.table())
+    echo(f"at the thresholds for {analysis.goal}, IoU 0.5:")
+    for rows in (
+        tables.error_table(analysis),
+        tables.size_table(analysis),
+        tables.confusion_table(analysis),
+    ):
+        _print_block(rows)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print how each detector differs from the first: in words, and in tables."""
+    from odtk_ray.evaluation import comparison_tables as tables
+
+    for pair in found.pairs:
+        echo(f"a: {pair.a.name}")
+        echo(f"b: {pair.b.name}")
+        echo()
+        if pair.differences:
+            _print_block(tables.figure_table(pair, found.level))
+            echo(tables.verdict(pair, found.level))
+            echo()
+            _print_block(tables.class_table(pair, found.names))
+        echo(tables.match_line(pair))
+        echo()
+        for rows in (tables.alone_table(pair, found.names), tables.image_table(found, pair)):
+            _print_block(rows)
+
+
+def _print_figures(metrics: Metrics) -> None:
     for line in metrics.lines():
         echo(line)
-    echo()
-    _print_table(metrics.table())
     echo()
     if min(metrics.stats.values()) < 0:
         echo(
             "-1.000 stands for: the ground truth has no such boxes to find", label="note", err=True
         )
+
+
+def _print_block(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table and a blank line; nothing where there is only a heading."""
+    if len(rows) > 1:
+        _print_table(rows)
+        echo()
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -4,7 +4,9 @@ The fields declare the options of the command line and the arguments of the API:
 default, and an `Option` with the rest. None stands for a value that nobody gave.
 """
 
-from odtk_ray.config.common import Anchors, ModelPath, chosen, stated
+from odtk_ray.config.common import Anchors, ModelPath, chosen, settings_of, stated
+from odtk_ray.config.compare_config import CompareConfig
+from odtk_ray.config.evaluate_config import EvaluateConfig
 from odtk_ray.config.export_config import CalibrationMethod, ExportConfig
 from odtk_ray.config.infer_config import DEFAULT_OUTPUT, InferConfig
 
@@ -12,9 +14,12 @@ __all__ = [
     "DEFAULT_OUTPUT",
     "Anchors",
     "CalibrationMethod",
+    "CompareConfig",
+    "EvaluateConfig",
     "ExportConfig",
     "InferConfig",
     "ModelPath",
     "chosen",
+    "settings_of",
     "stated",
 ]

@@ -1,6 +1,6 @@
 """Options that several commands have, and what holds for the settings of all of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Annotated, Any, TypeAlias
 
@@ -69,3 +69,12 @@ def check_wait(gpu_type: tuple[str, ...], wait_for_nodes: float | None) -> None:
     """
     if wait_for_nodes is not None and not gpu_type:
         raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")
+
+
+def settings_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of the API that are settings; sequences become tuples."""
+    return {
+        name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        for name, value in arguments.items()
+        if name != "reporter"
+    }

@@ -92,6 +92,16 @@ class InferConfig:
     rotated_nms: Annotated[
         RotatedNms | None, setting(Postprocessing, "rotated_nms", _OF_MODEL)
     ] = None
+    thresholds: Annotated[
+        str | None,
+        Option("Detections", "File with a threshold for each class, which evaluate writes; "
+               "applied to what --threshold and --detections keep.", "FILE"),
+    ] = None
+    only_classes: Annotated[
+        tuple[str, ...],
+        Option("Detections", "Keep only detections of this class, by name or category id; "
+               "applied to what --detections keeps.", "CLASS"),
+    ] = ()
 
     output: Annotated[
         tuple[str, ...],

@@ -21,10 +21,18 @@ from odtk_ray.datasets.annotation_paths import (
     leads_out,
     outside,
 )
+from odtk_ray.datasets.coco_entries import (
+    check_categories,
+    checked_id,
+    malformed,
+    read_categories,
+    unreadable,
+)
 from odtk_ray.datasets.ground_truth import GroundTruth, GroundTruthBuilder
-from odtk_ray.datasets.ids import id_text, is_id
+from odtk_ray.datasets.hashing_reader import HashingReader
+from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.image_sources import Dataset
-from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
+from odtk_ray.datasets.json_stream import JsonError, scan
 from odtk_ray.datasets.picture_remarks import stated_size
 from odtk_ray.datasets.problems import Finding, Findings, Problem
 from odtk_ray.datasets.truth_remarks import add_names_that_repeat
@@ -51,7 +59,7 @@ def file_digest(path: str) -> str:
             while chunk := stream.read(_HASH_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return digest.hexdigest()
 
 
@@ -74,11 +82,11 @@ def read_coco(
     tables, categories, has_truth, digest = _read_tables(path, images)
     records = pa.concat_tables(tables) if tables else None
     if records is None or len(records) == 0:
-        raise _malformed(path, "it has no `images`" if records is None else "`images` is empty")
+        raise malformed(path, "it has no `images`" if records is None else "`images` is empty")
     if has_truth and categories is None:
-        raise _malformed(path, "it has `annotations` but no `categories`")
+        raise malformed(path, "it has `annotations` but no `categories`")
     _check_ids(path, records)
-    _check_categories(path, categories or [])
+    check_categories(path, categories or [])
     records, missing = _present(path, images, records.slice(0, limit), allow_missing)
     index = pa.array(np.arange(len(records)), pa.int64())
     findings = Findings()
@@ -110,18 +118,18 @@ def _read_tables(
             stream = HashingReader(raw)
             for chunk in scan(stream, ("images", "categories"), note=("annotations",)):
                 if not chunk.is_array:
-                    raise _malformed(path, f"its `{chunk.key}` is not a list")
+                    raise malformed(path, f"its `{chunk.key}` is not a list")
                 if chunk.key == "annotations":
                     has_truth = True
                 elif chunk.key == "images":
                     tables.append(_records(path, images, chunk.items))
                 else:
-                    categories = [*(categories or []), *_categories(path, chunk.items)]
+                    categories = [*(categories or []), *read_categories(path, chunk.items)]
             return tables, categories, has_truth, stream.hexdigest()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except JsonError as error:
-        raise _malformed(path, str(error)) from error
+        raise malformed(path, str(error)) from error
 
 
 def read_truth(
@@ -164,7 +172,7 @@ def _used_categories(path: str) -> frozenset[str]:
     try:
         return _values(path, "annotations", "category_id")
     except (OSError, JsonError) as error:
-        raise _malformed(path, str(error)) from error
+        raise malformed(path, str(error)) from error
 
 
 def _values(path: str, table: str, key: str) -> frozenset[str]:
@@ -183,13 +191,13 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     columns: list[list[Any]] = [[] for _ in RECORD_SCHEMA]
     for item in items:
         if not isinstance(item, dict):
-            raise _malformed(path, "an entry of `images` is not an object")
+            raise malformed(path, "an entry of `images` is not an object")
         name = item.get("file_name")
         if not is_file_name(name):
-            raise _malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
+            raise malformed(path, f"image {json.dumps(item.get('id'))} has no usable file_name")
         row = (
             0,
-            _id_text(path, item.get("id"), name),
+            checked_id(path, item.get("id"), name),
             name,
             image_path(images, name),
             *stated_size(item),
@@ -201,34 +209,13 @@ def _records(path: str, images: str, items: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
-def _id_text(path: str, value: object, owner: str) -> str:
-    if not is_id(value):
-        why = f"the id of {owner} is {json.dumps(value)}, neither text nor a whole number"
-        raise _malformed(path, why)
-    return id_text(value)
-
-
-def _categories(path: str, items: list[Any]) -> list[dict[str, Any]]:
-    for item in items:
-        if not isinstance(item, dict):
-            raise _malformed(path, "an entry of `categories` is not an object")
-        _id_text(path, item.get("id"), f"category {json.dumps(item.get('name'))}")
-    return items
-
-
-def _check_categories(path: str, categories: list[dict[str, Any]]) -> None:
-    ids = [id_text(category["id"]) for category in categories]
-    if len(set(ids)) < len(ids):
-        raise _malformed(path, "two of its categories have the same id")
-
-
 def _check_ids(path: str, records: pa.Table) -> None:
     ids = records["image_id"]
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    raise _malformed(
+    raise malformed(
         path,
         f"{counted(len(repeated), 'image id occurs', 'image ids occur')} twice "
         f"(first: {repeated[0]['values']})",
@@ -269,11 +256,3 @@ def _relative(images: str, records: pa.Table) -> Iterator[str]:
     for batch in records.to_batches(max_chunksize=_BATCH):
         for path in batch["path"].to_pylist():
             yield below(images, path)
-
-
-def _malformed(path: str, why: str) -> UsageError:
-    return UsageError(f"{path} is not a usable COCO annotation file", why)
-
-
-def _unreadable(path: str, error: OSError) -> UsageError:
-    return UsageError(f"cannot read {path}", error.strerror or str(error))

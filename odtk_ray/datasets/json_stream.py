@@ -1,4 +1,4 @@
-"""Scans a JSON file of any size, whose top level is an object, once and in bounded memory.
+"""Scans a JSON file of any size once and in bounded memory.
 
 COCO annotation files hold a few long arrays under top-level keys. `scan` parses the arrays that are
 asked for in batches and passes over the rest without parsing it.
@@ -7,7 +7,6 @@ asked for in batches and passes over the rest without parsing it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -16,9 +15,10 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from odtk_ray.datasets.hashing_reader import HashingReader
 from odtk_ray.datasets.json_nesting import JsonError, Nesting, TopLevelArrayError
 
-__all__ = ["Chunk", "HashingReader", "JsonError", "TopLevelArrayError", "scan"]
+__all__ = ["Chunk", "JsonError", "TopLevelArrayError", "scan"]
 
 # Arrays and objects are looked at in growing pieces, so that small ones cost little, up to the
 # size from which on NumPy's temporary arrays cost more in page faults than in work.
@@ -52,33 +52,12 @@ class Chunk:
     is_array: bool
 
 
-class HashingReader:
-    """A binary stream whose bytes are hashed as they are read.
-
-    Args:
-        stream: where to read from.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Read up to `size` bytes, all that is left if it is negative."""
-        data = self._stream.read(size)
-        self._hash.update(data)
-        return data
-
-    def hexdigest(self) -> str:
-        """Return the SHA-256 of what has been read so far."""
-        return self._hash.hexdigest()
-
-
 def scan(
     stream: BinaryIO | HashingReader,
     keys: Collection[str] | None,
     *,
     note: Collection[str] = (),
+    root: str | None = None,
     chunk_bytes: int = 8 << 20,
 ) -> Iterator[Chunk]:
     """Parse the values of some top-level keys, in file order, up to the last byte.
@@ -92,19 +71,34 @@ def scan(
         keys: the top-level keys whose values are wanted; None wants all that are not in `note`.
         note: keys whose presence is reported, by a chunk without items, and whose values are
             skipped.
+        root: key under which the items of a file that is a list are yielded; None refuses lists.
         chunk_bytes: how much is read at a time.
 
     Yields:
         The values, at least one chunk for each key of `keys` and `note` that the file has.
 
     Raises:
-        TopLevelArrayError: the file is a list.
+        TopLevelArrayError: the file is a list, and there is no `root`.
         JsonError: the file is no JSON object, is cut off, goes on after its end, is not UTF-8,
             nests more than 500 deep, or has one of these keys twice: what was yielded for the
             first could not be taken back.
     """
     source = _Buffer(stream, chunk_bytes)
-    _enter(source)
+    if _enter(source) == _ARRAY:
+        if root is None:
+            raise TopLevelArrayError(source.offset, "the top level is an array, not an object")
+        yield from _array(source, root)
+    else:
+        yield from _members(source, keys, note)
+    if source.peek() != _END_OF_FILE:
+        raise source.error("text after the end of the top level")
+
+
+def _members(
+    source: _Buffer, keys: Collection[str] | None, note: Collection[str]
+) -> Iterator[Chunk]:
+    """Yield the wanted members of the object at the position; see `scan`."""
+    source.position += 1
     seen: set[str] = set()
     after = source.peek()
     if after == _END_OF_OBJECT:
@@ -124,8 +118,6 @@ def scan(
         if after not in (_COMMA, _END_OF_OBJECT):
             raise source.error("a comma or the end of the object is missing")
         source.position += 1
-    if source.peek() != _END_OF_FILE:
-        raise source.error("text after the end of the object")
 
 
 class _Buffer:
@@ -166,7 +158,8 @@ class _Buffer:
         return JsonError(self.offset, reason)
 
 
-def _enter(source: _Buffer) -> None:
+def _enter(source: _Buffer) -> int:
+    """Move to the bracket that the top level begins with, and return it."""
     while len(source.buffer) < 4 and source.more():
         pass
     if source.buffer.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in source.buffer[:4]:
@@ -176,11 +169,9 @@ def _enter(source: _Buffer) -> None:
     first = source.peek()
     if first == _END_OF_FILE:
         raise JsonError(source.offset, "the file is empty")
-    if first == _ARRAY:
-        raise TopLevelArrayError(source.offset, "the top level is an array, not an object")
-    if first != _OBJECT:
+    if first not in (_ARRAY, _OBJECT):
         raise source.error("not JSON: an object is expected")
-    source.position += 1
+    return first
 
 
 def _key(source: _Buffer, seen: set[str]) -> str:

@@ -1,6 +1,6 @@
-"""Compares two detectors: paired bootstrap, over images, of differences of AP.
+"""Compares detectors: paired bootstrap, over images, of differences of AP.
 
-Both detectors are scored on the same draws of images, with replacement, so that what the images
+All detectors are scored on the same draws of images, with replacement, so that what the images
 have in common cancels. Images that resemble each other, such as turned copies of one picture, are
 drawn together as a group: drawn one by one they would make the interval too narrow. Detections are
 matched once; a draw only gives every image a weight, the number of times that it came.
@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import GroundTruth
+from odtk_ray.evaluation.average_precision import RECALLS
 from odtk_ray.evaluation.matching import (
     THRESHOLDS,
     Floats,
@@ -27,29 +30,12 @@ from odtk_ray.evaluation.matching import (
     match,
     rank_in_runs,
 )
-from odtk_ray.evaluation.overlap import BoxOverlap
+from odtk_ray.evaluation.overlap import BoxOverlap, Overlap
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
-_LIMIT = 100  # detections of an image and class that count, best first
-_FIGURES = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}  # of THRESHOLDS
+FIGURES = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}  # of THRESHOLDS
+Weights = NDArray[np.int16]
 
-
-@dataclass(frozen=True)
-class DetectionTable:
-    """All detections of one detector.
-
-    Attributes:
-        image: int64 [n], index of the image; the images are in the order of their ids.
-        category: int64 [n], index of the category.
-        score: float64 [n].
-        bbox: float64 [n, 4], xywh, pixels of the original image; [n, 5] with theta where boxes are
-            rotated.
-    """
-
-    image: Ints
-    category: Ints
-    score: Floats
-    bbox: Floats
+_BLOCK = 1 << 21  # numbers of draws, thresholds and detections at a time
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class Difference:
     """One figure of two detectors, and the interval of their difference.
 
     Attributes:
-        name: `AP`, `AP50` or `AP75`.
+        name: `AP`, `AP50` or `AP75`; of a class, its AP, the position of its category.
         a: of the first detector, over all images; -1 without boxes to find.
         b: of the second.
         low: lower end of the interval of b - a.
@@ -70,113 +56,179 @@ class Difference:
     low: float
     high: float
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether 0 lies in the interval: the difference may well be chance."""
+        return self.low <= 0 <= self.high
 
-def compare(
-    truth: GroundTruth,
-    a: DetectionTable,
-    b: DetectionTable,
-    *,
-    groups: Ints,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> list[Difference]:
-    """Compute AP, AP50 and AP75 of two detectors on the same images, with intervals.
 
-    The figures are those of COCOeval with iouType "bbox"; a draw in which a category has no boxes
-    to find leaves it out.
+class Bootstrap:
+    """The figures of several detectors on the same draws of images.
+
+    The figures are those of COCOeval; a draw in which a category has no boxes to find leaves it
+    out.
 
     Args:
         truth: the boxes to find.
-        a: the first detector.
-        b: the second.
+        tables: the detections of each detector.
+        categories: number of categories.
         groups: int64 [images], group of each image, 0 to the number of groups - 1; images without
             boxes or detections are in it too.
         draws: of groups, as many groups each time as there are.
-        level: share of the draws whose difference lies in the interval.
         seed: of the draws.
+        overlap: how detections are compared with the truth; boxes, unless it is given.
     """
-    images, count = len(groups), int(groups.max()) + 1
-    categories = 1 + max(int(t.category.max(initial=-1)) for t in (truth, a, b))
-    scored = [[_Matched(truth, table, c, images) for c in range(categories)] for table in (a, b)]
-    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-    drawn = np.array(
-        [[_figures(one, weights[groups]) for one in scored] for weights in times]
-    )  # [draws, 2, figures]
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    intervals = np.quantile(drawn[:, 1] - drawn[:, 0], tails, axis=0).T
-    all_images = np.ones(images, np.int64)
-    overall = zip(*(_figures(one, all_images).tolist() for one in scored), strict=True)
-    return [
-        Difference(name, first, second, low, high)
-        for name, (first, second), (low, high) in zip(
-            _FIGURES, overall, intervals.tolist(), strict=True
+
+    def __init__(
+        self,
+        truth: GroundTruth,
+        tables: Sequence[DetectionTable],
+        *,
+        categories: int,
+        groups: Ints,
+        draws: int = 1000,
+        seed: int = 0,
+        overlap: Overlap | None = None,
+    ) -> None:
+        images, count = len(groups), int(groups.max()) + 1
+        self._overlap = overlap or BoxOverlap(truth)
+        rng = np.random.default_rng(seed)
+        # In the first row are all images, once each. Numbers are small, and there may be many.
+        weights = np.ones((1 + draws, images), np.int16)
+        for row in weights[1:]:
+            row[:] = rng.multinomial(count, np.full(count, 1 / count))[groups]
+        # [detectors, draws, figures and classes]
+        self._values = np.stack(
+            [self._figures(truth, table, categories, weights) for table in tables]
         )
-    ]
+
+    def _figures(
+        self, truth: GroundTruth, table: DetectionTable, categories: int, weights: Weights
+    ) -> Floats:
+        """Compute the values of `FIGURES` and the AP of each class, [draws, 3 + classes]."""
+        precisions = np.stack(
+            [
+                _MatchedClass(truth, table, c, weights.shape[1], self._overlap).precisions(weights)
+                for c in range(categories)
+            ],
+            axis=-1,
+        )  # [draws, thresholds, classes]
+        columns = [_mean(precisions[:, part], axis=(1, 2)) for part in FIGURES.values()]
+        return np.column_stack([*columns, _mean(precisions, axis=1)])
+
+    def difference(self, a: int, b: int, level: float = 0.95) -> list[Difference]:
+        """Compare two detectors.
+
+        Args:
+            a: position of the first.
+            b: of the second.
+            level: share of the draws whose difference lies in the interval.
+
+        Returns:
+            AP, AP50, AP75, then the AP of each class.
+        """
+        drawn = np.nan_to_num(self._values[[a, b], 1:], nan=-1.0)
+        whole = np.nan_to_num(self._values[[a, b], 0], nan=-1.0)
+        undefined = np.isnan(self._values[a, 1:])
+        differences = np.where(undefined, np.nan, drawn[1] - drawn[0])
+        differences[:, undefined.all(axis=0)] = 0
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.nanquantile(differences, tails, axis=0)
+        names = [*FIGURES, *map(str, range(len(low) - len(FIGURES)))]
+        columns = (whole[0].tolist(), whole[1].tolist(), low.tolist(), high.tolist())
+        return [Difference(name, *row) for name, *row in zip(names, *columns, strict=True)]
 
 
-class _Matched:
+class _MatchedClass:
     """The detections of one category after matching, best first over all images.
 
     Attributes:
         positives: int64 [images], boxes to find.
         image: int64 [n].
         right: bool [thresholds, n].
-        wrong: bool [thresholds, n]; neither where a detection is ignored.
+        counted: the thresholds that share a mask bool [n] of what is right or wrong, not ignored.
     """
 
     def __init__(
-        self, truth: GroundTruth, table: DetectionTable, category: int, images: int
+        self,
+        truth: GroundTruth,
+        table: DetectionTable,
+        category: int,
+        images: int,
+        overlap: Overlap,
     ) -> None:
         own = np.flatnonzero(table.category == category)
         own = own[np.lexsort((-table.score[own], table.image[own]))]
         rank = rank_in_runs(table.image[own])
-        own, rank = own[rank < _LIMIT], rank[rank < _LIMIT]
+        counted = rank < (overlap.limit or np.inf)
+        own, rank = own[counted], rank[counted]
         boxes = np.flatnonzero(truth.category == category)
         ignored = ignored_boxes(truth.area[boxes], truth.crowd[boxes])
         bbox, image = table.bbox[own], table.image[own]
-        hits, skipped = match(
+        matches = match(
             GroupedDetections(bbox[:, 2] * bbox[:, 3], image, rank),
             GroupedTruth(truth.image[boxes], truth.crowd[boxes], ignored),
-            BoxOverlap(truth).pairs(bbox, image, boxes),
+            overlap.pairs(bbox, image, boxes),
         )
-        counted = truth.image[boxes][ignored >> bit(0, 0) & 1 == 0]
-        self.positives = np.bincount(counted, minlength=images)
+        wanted = truth.image[boxes][ignored >> bit(0, 0) & 1 == 0]
+        self.positives = np.bincount(wanted, minlength=images)
         order = np.argsort(-table.score[own], kind="stable")  # equal scores by image, as COCOeval
         self.image = table.image[own][order]
         bits = np.array([[1 << bit(0, t)] for t in range(len(THRESHOLDS))])
-        self.right = hits[order] & bits != 0
-        self.wrong = ~self.right & (skipped[order] & bits == 0)
+        self.right = matches.hits[order] & bits != 0
+        self.counted: dict[bytes, tuple[NDArray[np.bool_], list[int]]] = {}
+        for t, mask in enumerate(self.right | (matches.ignored[order] & bits == 0)):
+            self.counted.setdefault(mask.tobytes(), (mask, []))[1].append(t)
 
-    def precisions(self, weights: Ints) -> Floats | None:
-        """Compute AP at each IoU threshold with image i counted weights[i] times.
+    def precisions(self, weights: Weights) -> Floats:
+        """Compute AP at each IoU threshold with image i counted weights[d, i] times.
 
         The copies of a detection have equal scores and come one after the other. Among those of a
         right one precision rises, so the interpolated curve is the same with only the last of
         them, and cumulative sums of weights are exact.
 
+        Args:
+            weights: int16 [draws, images].
+
         Returns:
-            float64 [thresholds]; None without boxes to find.
+            float64 [draws, thresholds]; NaN without boxes to find.
         """
-        positives = int(weights @ self.positives)
-        if positives == 0:
-            return None
-        weight = weights[self.image]
-        right = np.cumsum(self.right * weight, axis=1)
-        total = right + np.cumsum(self.wrong * weight, axis=1)
-        precision = right / (total + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        means = []
-        for found, best in zip(right / positives, envelope, strict=True):
-            first = np.searchsorted(found, _RECALLS, side="left")
-            means.append(np.append(best, 0.0)[first].mean())
-        return np.array(means)
+        wanted = np.flatnonzero(self.positives)
+        positives = weights[:, wanted] @ self.positives[wanted]
+        values = np.full((len(weights), len(THRESHOLDS)), np.nan)
+        some = np.flatnonzero(positives)
+        step = max(1, _BLOCK // max(1, len(THRESHOLDS) * len(self.image)))
+        for start in range(0, len(some), step):
+            draws = some[start : start + step]
+            values[draws] = self._of_draws(weights[draws][:, self.image], positives[draws])
+        return values
+
+    def _of_draws(self, weight: Weights, positives: Ints) -> Floats:
+        """Compute AP at each threshold, of weights [draws, n] of detections.
+
+        Only at right detections the precision is needed: others lower it.
+        """
+        values = np.zeros((len(weight), len(THRESHOLDS)))
+        # How many of the recalls are reached with so many boxes found, [draws, boxes + 1].
+        found = np.arange(positives.max() + 1)
+        reached = np.searchsorted(RECALLS, found / positives[:, None], side="right")
+        for mask, thresholds in self.counted.values():
+            total = np.cumsum(weight * mask, axis=1, dtype=np.int64)
+            for t in thresholds:
+                places = np.flatnonzero(self.right[t])
+                right = np.cumsum(weight[:, places], axis=1, dtype=np.int64)
+                precision = right / (total[:, places] + np.spacing(1))
+                envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+                counts = np.diff(np.take_along_axis(reached, right, axis=1), axis=1, prepend=0)
+                values[:, t] = (envelope * counts).sum(axis=1) / len(RECALLS)
+        return values
 
 
-def _figures(categories: Sequence[_Matched], weights: Ints) -> Floats:
-    """Compute the values of `_FIGURES`: means over the categories that have ground truth."""
-    rows = [row for one in categories if (row := one.precisions(weights)) is not None]
-    if not rows:
-        return np.full(len(_FIGURES), -1.0)
-    mean = np.mean(rows, axis=0)
-    return np.array([mean[part].mean() for part in _FIGURES.values()])
+def _mean(values: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """Average what is not NaN; NaN where nothing is left."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    means = np.full(count.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means

@@ -7,11 +7,13 @@ IoU threshold) that says whether it was right: 29 bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.datasets.ground_truth import Category, GroundTruth
+from odtk_ray.evaluation.average_precision import average_precision
 from odtk_ray.evaluation.matching import (
     AREAS,
     THRESHOLDS,
@@ -28,13 +30,27 @@ from odtk_ray.evaluation.matching import (
 from odtk_ray.evaluation.metrics import STATS, ClassMetrics, Metrics
 from odtk_ray.evaluation.overlap import COCO_LIMIT, BoxOverlap, Overlap
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
 _LIMITS = (1, 10, COCO_LIMIT)  # detections of an image and class that count, best first
 
 
 _KEPT = np.dtype(
     [("score", "f8"), ("image_rank", "i4"), ("rank", "u1"), ("hits", "i8"), ("ignored", "i8")]
 )
+
+
+@dataclass(frozen=True)
+class MatchedRows:
+    """What the detections of some images have found at IoU 0.5.
+
+    Attributes:
+        rows: int64 [n], those that count, the best of each image and class.
+        box: int64 [n], row of the ground truth that each has found; -1 for none.
+        ignored: bool [n], whether it is neither right nor wrong: it lies in a crowd region.
+    """
+
+    rows: Ints
+    box: Ints
+    ignored: NDArray[np.bool_]
 
 
 class CocoEvaluator:
@@ -73,7 +89,7 @@ class CocoEvaluator:
         scores: Floats,
         classes_category: NDArray[np.int32],
         bbox: Floats,
-    ) -> None:
+    ) -> MatchedRows:
         """Evaluate some images, including images without detections.
 
         A call costs some milliseconds, and memory for its own detections: chunks of some hundred
@@ -86,6 +102,9 @@ class CocoEvaluator:
             classes_category: int32 [k], positions in `categories`; others are left out.
             bbox: float64 [k, 4], xywh, pixels of the original image; [k, 5] with theta where the
                 boxes are rotated.
+
+        Returns:
+            what each detection that counts has found, at IoU 0.5.
 
         Raises:
             ValueError: the lengths disagree, or an image was added before.
@@ -109,8 +128,12 @@ class CocoEvaluator:
         found = GroupedDetections(bbox[rows, 2] * bbox[rows, 3], group[rows], rank)
         wanted, truth_rows = self._wanted(images)
         iou = self._overlap.pairs(bbox[rows], images[owner[rows]], truth_rows)
-        kept["hits"], kept["ignored"] = match(found, wanted, iou)
+        matches = match(found, wanted, iou)
+        kept["hits"], kept["ignored"] = matches.hits, matches.ignored
         self._keep(kept, classes_category[rows])
+        boxes = np.where(matches.box < 0, -1, np.append(truth_rows, -1)[matches.box])
+        first = bit(0, 0)
+        return MatchedRows(rows, boxes, (matches.ignored >> first & 1).astype(np.bool_))
 
     def _mark(self, images: Ints) -> None:
         if self._seen[images].any() or len(np.unique(images)) != len(images):
@@ -152,12 +175,15 @@ class CocoEvaluator:
             values = values[:, list(AREAS).index(area)]
             stats[name] = _mean(values if threshold is None else values[:, threshold])
         classes = tuple(
-            ClassMetrics(category, _mean(ap), _mean(ap[:1]), int(boxes), int(detections))
-            for category, ap, boxes, detections in zip(
+            ClassMetrics(
+                category, _mean(ap), _mean(ap[:1]), _mean(ap[5:6]), _mean(ar), boxes, detections
+            )
+            for category, ap, ar, boxes, detections in zip(
                 self._categories,
                 precision[:, 0],
-                self._positives[:, 0],
-                self._detections,
+                recall[:, 0, :, -1],
+                self._positives[:, 0].tolist(),
+                self._detections.tolist(),
                 strict=True,
             )
         )
@@ -190,25 +216,9 @@ def _curves(kept: NDArray[np.void], positives: Ints) -> tuple[Floats, Floats]:
             hit = (hits & (1 << bit(a, t))) != 0
             wrong = ~hit & ((ignored & (1 << bit(a, t))) == 0)
             found = np.flatnonzero(hit)
-            precision[a, t] = _average_precision(found, np.cumsum(wrong)[found], positives[a])
+            precision[a, t] = average_precision(found, np.cumsum(wrong)[found], positives[a])
             recall[a, t] = [np.count_nonzero(rank[found] < n) / positives[a] for n in _LIMITS]
     return precision, recall
-
-
-def _average_precision(found: Ints, wrong: Ints, positives: int) -> float:
-    """Average the interpolated precision at 101 recalls, as COCOeval.accumulate does.
-
-    Args:
-        found: int64 [n], places of the right detections.
-        wrong: int64 [n], number of wrong detections before each of them.
-        positives: boxes to find, at least 1.
-    """
-    right = np.arange(1, len(found) + 1)
-    precision = right / (wrong + right + np.spacing(1))
-    # Precision falls between right detections, so the best from any place on is at one of them.
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    first = np.searchsorted(right / positives, _RECALLS, side="left")
-    return float(np.append(envelope, 0.0)[first].mean())
 
 
 def _mean(values: Floats) -> float:

@@ -85,29 +85,44 @@ class GroupedTruth:
     ignored: Ints
 
 
-def match(found: GroupedDetections, wanted: GroupedTruth, iou: PairIou) -> tuple[Ints, Ints]:
+@dataclass(frozen=True)
+class Matches:
+    """What became of the detections.
+
+    Attributes:
+        hits: int64 [n] of bits, the settings under which a detection found a box that counts.
+        ignored: int64 [n] of bits, those under which it is neither right nor wrong.
+        box: int64 [n], row of the ground truth that it found at the least threshold, whatever the
+            area; -1 where it found none.
+    """
+
+    hits: Ints
+    ignored: Ints
+    box: Ints
+
+
+def match(found: GroupedDetections, wanted: GroupedTruth, iou: PairIou) -> Matches:
     """Match detections with the ground truth of their groups.
 
     Args:
         found: the detections.
         wanted: the ground truth.
         iou: compares rows of the two.
-
-    Returns:
-        hits, int64 [n] of bits: the settings under which a detection found a box that counts;
-        ignored, int64 [n] of bits: those under which it is neither right nor wrong.
     """
     steps = _steps(found, wanted, iou)
     undecided = np.full(len(found.group), _ALL, np.int64)
     ignored = np.zeros(len(found.group), np.int64)
     free = np.full(len(wanted.group), _ALL, np.int64)
+    box = np.full(len(found.group), -1, np.int64)
     for det, gt, bits, second in steps:
         taken = bits & undecided[det] & free[gt]
         undecided[det] &= ~taken
         ignored[det] |= np.where(second, taken, 0)
         free[gt] &= np.where(wanted.crowd[gt], _ALL, ~taken)
+        first = (taken & ~ignored[det] & 1) != 0
+        box[det[first]] = gt[first]
     hits = ~undecided & ~ignored & _ALL
-    return hits, ignored | (undecided & _out_of_range(found.area))
+    return Matches(hits, ignored | (undecided & _out_of_range(found.area)), box)
 
 
 def _steps(
@@ -121,7 +136,7 @@ def _steps(
     Yields:
         detections, boxes, the bits for which they would match, and whether the box is ignored.
     """
-    det, gt, iou = _overlapping(found, wanted, measure)
+    det, gt, iou = overlapping(found.group, wanted.group, measure, THRESHOLDS[0])
     least = np.minimum(THRESHOLDS, 1 - 1e-10)
     reached = _REACHED[np.searchsorted(least, iou, side="right")]
     bits = np.concatenate([reached & ~wanted.ignored[gt], reached & wanted.ignored[gt]])
@@ -158,12 +173,19 @@ def _out_of_range(area: Floats) -> Ints:
     return bits
 
 
-def _overlapping(
-    found: GroupedDetections, wanted: GroupedTruth, measure: PairIou
+def overlapping(
+    found: Ints, wanted: Ints, measure: PairIou, least: float
 ) -> tuple[Ints, Ints, Floats]:
-    """Return pairs of equal groups above the least threshold: detection, box and their IoU."""
-    first = np.searchsorted(wanted.group, found.group, side="left")
-    count = np.searchsorted(wanted.group, found.group, side="right") - first
+    """Return the pairs of equal groups whose IoU is `least` or more: detection, box and IoU.
+
+    Args:
+        found: int64 [n], group of each detection.
+        wanted: int64 [m], group of each box, ascending.
+        measure: gives the IoU of pairs.
+        least: lowest IoU.
+    """
+    first = np.searchsorted(wanted, found, side="left")
+    count = np.searchsorted(wanted, found, side="right") - first
     ends = np.cumsum(count)
     cuts = np.searchsorted(ends, np.arange(_PAIRS, count.sum(), _PAIRS))
     parts = []
@@ -171,7 +193,7 @@ def _overlapping(
         det = np.repeat(np.arange(start, stop), count[start:stop])
         gt = expand(first[start:stop], count[start:stop])
         iou = measure(det, gt)
-        near = iou >= THRESHOLDS[0]
+        near = iou >= least
         parts.append((det[near], gt[near], iou[near]))
     det, gt, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
     return det, gt, iou

@@ -25,6 +25,8 @@ STATS = {
     "ARl": ("Recall", None, "large", 100),
 }
 
+_HEADING = ("class", "id", "AP", "AP50", "AP75", "AR", "boxes", "detections")
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
@@ -34,6 +36,8 @@ class ClassMetrics:
         category: the class.
         ap: mean average precision over the ten IoU thresholds; -1 without boxes to find.
         ap50: average precision at IoU 0.5; -1 without boxes to find.
+        ap75: likewise at IoU 0.75.
+        ar: mean recall over the ten IoU thresholds, of the best 100 detections of an image.
         boxes: ground truth boxes to find in the evaluated images, crowd regions not counted.
         detections: detections of the class, those beyond the best 100 of an image included.
     """
@@ -41,6 +45,8 @@ class ClassMetrics:
     category: Category
     ap: float
     ap50: float
+    ap75: float
+    ar: float
     boxes: int
     detections: int
 
@@ -69,6 +75,8 @@ class Metrics:
                 "name": row.category.name,
                 "AP": row.ap,
                 "AP50": row.ap50,
+                "AP75": row.ap75,
+                "AR": row.ar,
                 "boxes": row.boxes,
                 "detections": row.detections,
             }
@@ -89,9 +97,10 @@ class Metrics:
 
     def table(self) -> list[tuple[str, ...]]:
         """Format the per-class table: a heading, then one row per class; `-` if undefined."""
-        rows: list[tuple[str, ...]] = [("class", "id", "AP", "AP50", "boxes", "detections")]
+        rows: list[tuple[str, ...]] = [_HEADING]
         for row in self.classes:
             name, key = row.category.name, str(row.category.id)
-            ap, ap50 = (f"{value:.3f}" if value >= 0 else "-" for value in (row.ap, row.ap50))
-            rows.append((name, key, ap, ap50, f"{row.boxes:,}", f"{row.detections:,}"))
+            figures = (row.ap, row.ap50, row.ap75, row.ar)
+            shown = (f"{value:.3f}" if value >= 0 else "-" for value in figures)
+            rows.append((name, key, *shown, f"{row.boxes:,}", f"{row.detections:,}"))
         return rows

@@ -145,6 +145,18 @@ class MaskOverlap:
         return iou
 
 
+def overlaps_of(truth: GroundTruth, sizes: Ints | None) -> list[Overlap]:
+    """Return the ways to compare: by boxes; for rotated ones by masks, and by exact outlines.
+
+    Args:
+        truth: the boxes to find.
+        sizes: of rotated boxes int64 [n_records, 2], (height, width) of each image in pixels.
+    """
+    return (
+        [BoxOverlap(truth)] if sizes is None else [MaskOverlap(truth, sizes), PolygonOverlap(truth)]
+    )
+
+
 def _outlines(truth: GroundTruth) -> Polygons:
     if truth.polygons is None:
         raise ValueError("the ground truth was read without its outlines")

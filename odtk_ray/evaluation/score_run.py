@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,43 +13,27 @@ from odtk_ray.datasets.coco import read_truth
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, image_ranks
 from odtk_ray.datasets.ids import id_text
 from odtk_ray.datasets.problems import Finding
-from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
-from odtk_ray.evaluation.metrics import Metrics
-from odtk_ray.evaluation.overlap import (
-    COCO_LIMIT,
-    BoxOverlap,
-    MaskOverlap,
-    Overlap,
-    PolygonOverlap,
-)
+from odtk_ray.evaluation.analyser import Analyser
+from odtk_ray.evaluation.analysis import Analysis
+from odtk_ray.evaluation.overlap import COCO_LIMIT, overlaps_of
 from odtk_ray.plural import counted
 from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 
-# Images scored at a time where masks are made: a mask takes some hundred bytes.
-_SLICE = 256
-
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of a finished run against its ground truth.
+    """A finished run against its ground truth.
 
     Attributes:
-        metrics: COCO's figures: of boxes, or of the masks of rotated boxes, as ODTK has them.
-        exact: of rotated boxes also the same figures by exact polygons, without pixels.
+        analysis: figures, errors, thresholds.
         findings: what is wrong with the ground truth.
         crowded: remark where COCO's limit leaves objects without a detection; else empty.
     """
 
-    metrics: Metrics
-    exact: Metrics | None
+    analysis: Analysis
     findings: list[Finding]
     crowded: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain dictionaries and lists; the exact ones under `exact`."""
-        exact = {} if self.exact is None else {"exact": self.exact.to_json()}
-        return self.metrics.to_json() | exact
 
 
 def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
@@ -74,16 +57,13 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
         rotated,
         partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
     )
-    overlaps: list[Overlap] = [BoxOverlap(truth)]
-    if rotated:
-        overlaps = [MaskOverlap(truth, _sizes(run)), PolygonOverlap(truth)]
-    ranks = image_ranks(ids)
-    evaluators = [CocoEvaluator(truth, categories, ranks, overlap) for overlap in overlaps]
+    analyser = Analyser(
+        truth, categories, image_ranks(ids), overlaps_of(truth, _sizes(run) if rotated else None)
+    )
     positions = np.array(run.plan.outputs["positions"], np.int32)
     for rows in merge_shards(run):
-        _add(evaluators, rows, positions)
-    results = [evaluator.result() for evaluator in evaluators]
-    return Scores(results[0], results[1] if rotated else None, findings, crowded(truth))
+        _add(analyser, rows, positions)
+    return Scores(analyser.result(), findings, crowded(truth))
 
 
 def crowded(truth: GroundTruth) -> str:
@@ -106,21 +86,14 @@ def _sizes(run: RunFolder) -> NDArray[np.int64]:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(evaluators: list[CocoEvaluator], rows: MergedRows, positions: NDArray[np.int32]) -> None:
+def _add(analyser: Analyser, rows: MergedRows, positions: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
-    index, counts = rows.results["index"].to_numpy()[good], np.diff(rows.offsets)[good]
-    # Failed images have no detections, so leaving them out keeps the columns aligned.
-    ends = np.concatenate([[0], np.cumsum(counts)])
     classes = positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
-    step = _SLICE if rows.rotated else max(len(good), 1)
-    for start in range(0, len(good), step):
-        stop = min(start + step, len(good))
-        part = slice(ends[start], ends[stop])
-        for evaluator in evaluators:
-            evaluator.add(
-                index[start:stop],
-                counts[start:stop],
-                rows.scores[part],
-                classes[part],
-                rows.bbox[part],
-            )
+    # Failed images have no detections, so leaving them out keeps the columns aligned.
+    analyser.add(
+        rows.results["index"].to_numpy()[good],
+        np.diff(rows.offsets)[good],
+        rows.scores,
+        classes,
+        rows.bbox,
+    )

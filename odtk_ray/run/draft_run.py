@@ -21,7 +21,8 @@ from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.pictures.draw_run import check_drawing
-from odtk_ray.run.fingerprint import check_resume, fingerprint, same_images
+from odtk_ray.run.class_limits import class_limits
+from odtk_ray.run.fingerprint import check_limits, check_resume, fingerprint, same_images
 from odtk_ray.run.output_text import check_text
 from odtk_ray.run.replaced_images import see_replaced
 from odtk_ray.settings import AnchorGeneration, RunSettings
@@ -85,11 +86,13 @@ class RunDraft:
         inputs: its images.
         model: its model.
         classes: the meaning of its class indices; None for a run that is resumed.
+        class_limits: the scores that its classes need; see `RunSettings`.
     """
 
     inputs: RunInputs
     model: RunModel
     classes: ClassMap | None = None
+    class_limits: tuple[float, ...] = ()
 
     def loader(self, make: EngineFactory | None, inspect: InspectMachine) -> EngineLoader:
         """Return the loader of the workers' engines; plan settings and shapes are added later.
@@ -182,6 +185,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
         check_resume(run, config, model.settings)
         _check_scoring(model, has_truth=run.plan.outputs["has_truth"])
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
+        check_limits(run, class_limits(config, ids, names, reporter))
         check_text(config.output, run.plan.records, ids, names)
         see_replaced(config, run, reporter)
         return draft
@@ -193,11 +197,12 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
         about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
     )
     check_text(config.output, dataset.records, classes.ids, classes.names)
+    limits = class_limits(config, classes.ids, classes.names, reporter)
     for note in (*dataset.notes, classes.note):
         reporter.note(note)
     for finding in dataset.findings:
         reporter.warn(finding.text, finding.remedy)
-    return RunDraft(inputs, model, classes)
+    return RunDraft(inputs, model, classes, limits)
 
 
 def _check_scoring(model: RunModel, *, has_truth: bool) -> None:

@@ -104,6 +104,19 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
             )
 
 
+def check_limits(run: RunFolder, limits: tuple[float, ...]) -> None:
+    """Check that a resumed run keeps the detections of the same classes and scores.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if run.plan.settings.class_limits != limits:
+        raise UsageError(
+            f"cannot resume {run.path}: --thresholds or --only-classes differs",
+            hint="use the same settings, or remove the folder and start again",
+        )
+
+
 def same_images(dataset: Dataset, run: RunFolder) -> bool:
     """Return whether an annotation file still names the images and categories of a run.
 

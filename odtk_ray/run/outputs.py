@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError
+from odtk_ray.evaluation.metrics_document import metrics_document
 from odtk_ray.evaluation.score_run import Scores
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
@@ -217,7 +218,7 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
 def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
     """Write `NAME.metrics.json` beside the first output `NAME.json`."""
     path = storage.absolute(metrics_path(config.output[0]))
-    document = scores.to_json() | {
+    document = metrics_document(scores.analysis) | {
         "images_failed": run.images_failed,
         "images_missing": len(run.plan.outputs["missing"]),
         "images_left_out": run.images_failed + len(run.plan.outputs["missing"]),

@@ -100,6 +100,7 @@ def _settle_launches(draft: RunDraft, fleet: Fleet, reporter: Reporter) -> RunSe
         launch_batch=launch_batch,
         threads=fleet.threads,
         device=fleet.device,
+        class_limits=draft.class_limits,
     )
 
 

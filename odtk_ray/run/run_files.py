@@ -59,6 +59,7 @@ def _reads(config: InferConfig) -> list[NamedFile]:
         *named("the plan's sidecar", sidecar),
         *named("--fallback", config.fallback),
         *named("--annotations", config.annotations),
+        *named("--thresholds", config.thresholds),
         *named("--images", config.images),
     ]
 

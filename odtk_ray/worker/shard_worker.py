@@ -249,8 +249,12 @@ class ShardWorker:
         run = self._settings.run
         prep, post = run.preprocessing, run.postprocessing
         if prep.tile is None:
-            return self._ready.detect(paths, on_done, on_read)
-        return detect_tiled(self._ready, paths, prep, post, on_done, on_read, self._count_tiles)
+            results = self._ready.detect(paths, on_done, on_read)
+        else:
+            results = detect_tiled(
+                self._ready, paths, prep, post, on_done, on_read, self._count_tiles
+            )
+        return [result.above(run.class_limits) for result in results]
 
     def _count_tiles(self, tiles: int) -> None:
         with self._lock:

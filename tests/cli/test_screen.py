@@ -150,7 +150,7 @@ def test_tables_are_aligned(capsys, rows, expected):
 @pytest.mark.parametrize("worst", [-1.0, 0.0])
 def test_a_figure_that_is_none_is_explained(capsys, worst):
     """pycocotools prints -1.000 too, and leaves its users to look it up."""
-    screen._print_metrics(Metrics(1, dict.fromkeys(STATS, 0.5) | {"APl": worst}, ()))
+    screen._print_figures(Metrics(1, dict.fromkeys(STATS, 0.5) | {"APl": worst}, ()))
     out, err = capsys.readouterr()
     assert f"= {worst:.3f}" in out
     said = "note: -1.000 stands for: the ground truth has no such boxes to find\n"

@@ -12,7 +12,8 @@ from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odtk_ray.datasets.json_stream import HashingReader, JsonError, scan
+from odtk_ray.datasets.hashing_reader import HashingReader
+from odtk_ray.datasets.json_stream import JsonError, scan
 
 # Characters that a scanner could trip over, in strings and keys.
 TEXT = st.text(alphabet='\\"[]{},: a\n\u00e9\u2028\U0001f600', max_size=8)

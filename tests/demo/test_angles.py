@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training.angles import long_sides, report_angles
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder
 from odtk_ray.datasets.rotated_boxes import corners
-from odtk_ray.evaluation.bootstrap import DetectionTable
 
 CATEGORIES = [Category(1, "ship"), Category(2, "plane")]
 

@@ -9,12 +9,19 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.evaluation.bootstrap import DetectionTable, compare
+from odtk_ray.evaluation.bootstrap import FIGURES, Bootstrap
 
 IMAGES, CLASSES = 9, 3
 EACH = np.arange(IMAGES)  # every image on its own
 NO_BOXES = 2  # an image without any
+
+
+def compare(truth, a, b, *, level=0.95, **options):
+    """The differences of AP, AP50 and AP75."""
+    found = Bootstrap(truth, [a, b], categories=CLASSES, **options).difference(0, 1, level)
+    return found[: len(FIGURES)]
 
 
 def make_truth(rng, count=40):

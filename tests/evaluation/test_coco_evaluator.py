@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import odtk_ray
 from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_ranks
 from odtk_ray.evaluation import matching
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
@@ -201,6 +203,19 @@ def test_equals_pycocotools(scene, chunk):
     assert_equal(ours(*scene, chunk), pycocotools(*scene))
 
 
+@examples(200, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes())
+def test_files_equal_pycocotools(scene):
+    """The same by way of `odtk_ray.evaluate`."""
+    dataset, found, _ = scene
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{name}.json" for name in ("truth", "found")]
+        for path, content in zip(paths, (dataset, found), strict=True):
+            Path(path).write_text(json.dumps(content), encoding="utf-8")
+        metrics = odtk_ray.evaluate(paths[1], annotations=paths[0]).analysis.metrics
+        assert_equal(metrics, pycocotools(dataset, found))
+
+
 def scattered(seed, images, boxes, detections, size=60):
     """Random boxes of one class, as many and as crowded as wanted."""
     rng = np.random.default_rng(seed)
@@ -324,10 +339,10 @@ def test_detections_of_unknown_classes_are_left_out_and_not_counted():
 def test_table_and_json():
     metrics = ours(ONE, [one(0.9, [0, 0, 10, 6])] * 1200)
     assert metrics.table() == [
-        ("class", "id", "AP", "AP50", "boxes", "detections"),
-        ("bird", "7", "0.300", "1.000", "1", "1,200"),
-        ("cat", "2", "-", "-", "0", "0"),
-        ("dog", "5", "-", "-", "0", "0"),
+        ("class", "id", "AP", "AP50", "AP75", "AR", "boxes", "detections"),
+        ("bird", "7", "0.300", "1.000", "0.000", "0.300", "1", "1,200"),
+        ("cat", "2", "-", "-", "-", "-", "0", "0"),
+        ("dog", "5", "-", "-", "-", "-", "0", "0"),
     ]
     plain = json.loads(json.dumps(metrics.to_json()))
     assert plain["images"] == 1
@@ -337,6 +352,8 @@ def test_table_and_json():
         "name": "bird",
         "AP": pytest.approx(0.3),
         "AP50": pytest.approx(1),
+        "AP75": 0,
+        "AR": pytest.approx(0.3),
         "boxes": 1,
         "detections": 1200,
     }

@@ -167,3 +167,13 @@ def test_resume():
     table, text = rows("resume.py", *options)
     assert re.search(r"70 images, [1-9] shard files", text)
     assert table["start to merge"][-1] == "20 s"
+
+
+def test_evaluation():
+    options = ("--images", "9", "--boxes", "60", "--detections", "200", "--runs", "1")
+    table, text = rows("evaluation.py", *options)
+    assert "9 images, 60 boxes, 200 detections, 1 runs" in text
+    assert list(table)[1:] == ["odtk-ray evaluate", "faster-coco-eval", "pycocotools"]
+    ours, peer, reference = (table[name] for name in list(table)[1:])
+    assert ours[4] == reference[4]
+    assert peer[4] == reference[4] or "No module named" in peer[0]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import Category, GroundTruth
 from odtk_ray.datasets.polygons import Polygons
-from odtk_ray.evaluation.bootstrap import DetectionTable
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.matching import Floats, Ints
 from odtk_ray.evaluation.metrics import Metrics

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.ground_truth import Category, GroundTruth, GroundTruthBuilder
 from odtk_ray.engines.pytorch import PyTorchEngine
-from odtk_ray.evaluation.bootstrap import DetectionTable
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 from odtk_ray.evaluation.metrics import Metrics
 from odtk_ray.images.resize import network_size, padded_size, resize

@@ -1,4 +1,4 @@
-"""What a program calls: `infer`, `export` and `info`, with the command line's names and defaults.
+"""What a program calls: the verbs, with the command line's names and defaults.
 
     import odtk_ray
 
@@ -11,9 +11,16 @@ Remarks go to a `Reporter`, or to the logger `odtk_ray`. Heavy packages are impo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from odtk_ray.config import DEFAULT_OUTPUT, CalibrationMethod, ExportConfig, InferConfig
+from odtk_ray.api.evaluation import compare, evaluate
+from odtk_ray.config import (
+    DEFAULT_OUTPUT,
+    CalibrationMethod,
+    ExportConfig,
+    InferConfig,
+    settings_of,
+)
 from odtk_ray.reporter import LogReporter, Reporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
     from odtk_ray.run.pipeline import Summary
+
+__all__ = ["compare", "evaluate", "export", "infer", "info"]
 
 
 def infer(
@@ -48,6 +57,8 @@ def infer(
     nms: float | None = None,
     detections: int | None = None,
     rotated_nms: RotatedNms | None = None,
+    thresholds: str | None = None,
+    only_classes: Sequence[str] = (),
     output: Sequence[str] = (DEFAULT_OUTPUT,),
     draw: str | None = None,
     draw_threshold: float = 0.3,
@@ -108,6 +119,10 @@ def infer(
         detections: Detections kept for each image. Default: the model's, else 100.
         rotated_nms: Angles that rotated boxes are compared with: each box's own, or, as ODTK does
             by mistake, that of the worse box for both. Default: the model's, else own.
+        thresholds: File with a threshold for each class, which evaluate writes; applied to what
+            `threshold` and `detections` keep.
+        only_classes: Keep only detections of this class, by name or category id; applied to what
+            `detections` keeps.
         output: Files to write, the format by extension: .json (as ODTK), .results.json (for
             pycocotools' loadRes), .jsonl, .csv, .parquet.
         draw: Folder for the pictures with boxes, labels and scores; those beyond `max_pixels` are
@@ -144,7 +159,7 @@ def infer(
         UsageError: an argument, or a file that it names, cannot be used; nothing was started.
         OdtkError: the run cannot go on; what is committed stays and can be resumed.
     """
-    config = InferConfig(**_settings(locals()))
+    config = InferConfig(**settings_of(locals()))
     from odtk_ray.run.pipeline import infer as run
 
     return run(config, reporter or LogReporter())
@@ -246,7 +261,7 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    config = ExportConfig(**_settings(locals()))
+    config = ExportConfig(**settings_of(locals()))
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
     report = reporter or LogReporter()
@@ -276,12 +291,3 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)
-
-
-def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call that are settings; sequences become tuples."""
-    return {
-        name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        for name, value in arguments.items()
-        if name != "reporter"
-    }

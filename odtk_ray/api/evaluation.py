@@ -1,0 +1,97 @@
+"""The calls that need no model, no pictures and no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from odtk_ray.config import CompareConfig, EvaluateConfig, settings_of
+from odtk_ray.reporter import LogReporter, Reporter
+
+if TYPE_CHECKING:
+    from odtk_ray.evaluation.comparison import Comparison
+    from odtk_ray.evaluation.evaluate_files import Evaluation
+
+
+def evaluate(
+    detections: str,
+    *,
+    annotations: str,
+    rotated_bbox: bool = False,
+    precision: float | None = None,
+    recall: float | None = None,
+    output: str | None = None,
+    thresholds: str | None = None,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Evaluate detections against ground truth, without a model and without pictures.
+
+    Args:
+        detections: File of detections: .json (as ODTK, or a list of COCO results), .jsonl, .csv,
+            .parquet.
+        annotations: COCO file with the ground truth of the detections' images.
+        rotated_bbox: The boxes are rotated.
+        precision: Choose for each class the threshold that reaches this precision with the most
+            recall. Default: the best F1.
+        recall: Choose for each class the threshold that reaches this recall with the best
+            precision. Default: the best F1.
+        output: JSON file to write the figures to.
+        thresholds: JSON file to write the threshold of each class to, for infer.
+        reporter: Told about what is odd; None logs the remarks.
+
+    Returns:
+        the detections, the ground truth, and the analysis of the two.
+
+    Raises:
+        UsageError: an argument, or a file that it names, cannot be used; nothing was written.
+        OdtkError: a file cannot be written.
+    """
+    config = EvaluateConfig(**settings_of(locals()))
+    from odtk_ray.evaluation.evaluate_files import evaluate as run
+
+    return run(config, reporter or LogReporter())
+
+
+def compare(
+    detections: Sequence[str],
+    *,
+    annotations: str | None = None,
+    rotated_bbox: bool = False,
+    iou: float = 0.9,
+    score: float = 0.3,
+    group_by: str | None = None,
+    draws: int = 1_000,
+    level: float = 0.95,
+    seed: int = 0,
+    output: str | None = None,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Compare files of detections with the first of them.
+
+    Args:
+        detections: Two or more files of detections: .json (as ODTK, or a list of COCO results),
+            .jsonl, .csv, .parquet.
+        annotations: COCO file with the ground truth of the detections' images. Default: only
+            compare the detections with each other.
+        rotated_bbox: The boxes are rotated.
+        iou: Least IoU of detections of two files that are partners.
+        score: Detections from this score on are counted; their partners may have less.
+        group_by: Entry of the annotation file's images; those with equal values are drawn together.
+            Default: every image by itself.
+        draws: Number of draws of images.
+        level: Share of the draws whose difference lies in the interval.
+        seed: Seed of the draws.
+        output: JSON file to write the comparison to.
+        reporter: Told about what is odd; None logs the remarks.
+
+    Returns:
+        for each other file how it differs from the first.
+
+    Raises:
+        UsageError: an argument, or a file that it names, cannot be used; nothing was written.
+        OdtkError: the file cannot be written.
+    """
+    config = CompareConfig(**settings_of(locals()))
+    from odtk_ray.evaluation.compare_files import compare as run
+
+    return run(config, reporter or LogReporter())

@@ -1,0 +1,230 @@
+"""Files of detections: of this program and of others, and what is wrong with some."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from evaluation_scenes import make_scene
+
+from odtk_ray.datasets.annotation_file import read_annotation_file
+from odtk_ray.datasets.detection_builder import Universe
+from odtk_ray.datasets.detection_files import read_detections
+from odtk_ray.errors import UsageError
+
+TRUTH = {
+    "images": [{"id": i, "file_name": f"{name}.jpg"} for i, name in ((10, "ten"), (9, "nine"))],
+    "categories": [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}],
+    "annotations": [],
+}
+FOUND = [
+    {"image_id": 9, "category_id": 1, "bbox": [1.5, 2, 3, 4], "score": 0.5},
+    {"image_id": 10, "category_id": 3, "bbox": [5, 6, 7, 8], "score": 0.25},
+    {"image_id": 9, "category_id": 3, "bbox": [9, 10, 11, 12.25], "score": 0.75},
+]
+NAMES = {9: "nine.jpg", 10: "ten.jpg"}
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(TRUTH), encoding="utf-8")
+    return read_annotation_file(str(path))
+
+
+def flat(row, box=("x", "y", "width", "height")):
+    return {**{k: row[k] for k in ("image_id", "category_id", "score")},
+            **dict(zip(box, row["bbox"], strict=True))}  # fmt: skip
+
+
+def corners(row):
+    x, y, w, h = row["bbox"]
+    found = {k: row[k] for k in ("image_id", "category_id")}
+    return found | {"confidence": row["score"], "xmin": x, "ymin": y, "xmax": x + w, "ymax": y + h}
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_csv(path, rows):
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_parquet(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def by_image(rows):
+    found = {i: [row for row in rows if row["image_id"] == i] for i in (10, 9)}
+    return [
+        {"image_id": i, "file_name": NAMES[i], "detections": inside} for i, inside in found.items()
+    ]
+
+
+def named(row):
+    """By file name and name of category, as far as a row has no ids."""
+    names = {1: "cat", 3: "dog"}
+    found = {k: v for k, v in row.items() if k not in ("image_id", "category_id")}
+    return {"file_name": NAMES[row["image_id"]], "category": names[row["category_id"]]} | found
+
+
+def extended(row):
+    """With keys that some programs add."""
+    return row | {"id": 1, "area": 12.5, "iscrowd": 0, "segmentation": []}
+
+
+FLOATS = [row | {"image_id": float(row["image_id"])} for row in FOUND]
+FILES = {
+    "results": ("a.json", write_json, FOUND),
+    "ODTK": ("a.json", write_json, {"annotations": FOUND, "images": [], "categories": []}),
+    "more keys": ("a.json", write_json, {"info": {}, "annotations": [*map(extended, FOUND)]}),
+    "float ids": ("a.json", write_json, FLOATS),
+    "results by name": ("a.json", write_json, [*map(named, FOUND)]),
+    "lines by image": ("a.jsonl", write_lines, by_image(FOUND)),
+    "lines": ("a.jsonl", write_lines, FOUND),
+    "lines by name": ("a.jsonl", write_lines, [*map(named, FOUND)]),
+    "csv": ("a.csv", write_csv, [*map(flat, FOUND)]),
+    "csv of w, h": ("a.csv", write_csv, [flat(row, "x y w h".split()) for row in FOUND]),
+    "csv of corners": ("a.csv", write_csv, [*map(corners, FOUND)]),
+    "csv by name": ("a.csv", write_csv, [named(flat(row)) for row in FOUND]),
+    "csv of floats": ("a.csv", write_csv, [*map(flat, FLOATS)]),
+    "parquet": ("a.parquet", write_parquet, [*map(flat, FOUND)]),
+    "parquet of lists": ("a.parquet", write_parquet, FOUND),
+    "parquet by name": ("a.parquet", write_parquet, [named(flat(row)) for row in FOUND]),
+    "parquet of text": (
+        "a.parquet",
+        write_parquet,
+        [flat(row) | {"image_id": str(row["image_id"])} for row in FOUND],
+    ),
+    "parquet of floats": ("a.parquet", write_parquet, [*map(flat, FLOATS)]),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_all_formats_hold_the_same(wanted, tmp_path, name):
+    file, write, content = FILES[name]
+    write(tmp_path / file, content)
+    table, remarks = read_detections(str(tmp_path / file), Universe.of(wanted))
+    assert not remarks
+    assert wanted.images.ids == ["9", "10"]
+    assert table.image.tolist() == [0, 0, 1]
+    assert table.category.tolist() == [1, 0, 0]
+    assert table.score.tolist() == [0.5, 0.75, 0.25]
+    assert table.bbox.tolist() == [[1.5, 2, 3, 4], [9, 10, 11, 12.25], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv", ".parquet"])
+def test_no_detections(wanted, tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    if ending == ".parquet":
+        pq.write_table(pa.Table.from_pylist([*map(flat, FOUND)]).slice(0, 0), path)
+    else:
+        texts = {".json": "[]", ".jsonl": "", ".csv": "image_id,category_id,score,x,y,w,h\n"}
+        path.write_text(texts[ending], encoding="utf-8")
+    table, remarks = read_detections(str(path), Universe.of(wanted))
+    assert (len(table), table.bbox.shape, remarks) == (0, (0, 4), [])
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"image_id": 77}, "1 detection is of images that {} does not have, the first has "
+         "image_id 77"),
+        ({"image_id": "9"}, 'the first has image_id "9"'),
+        ({"category_id": 8}, "1 detection is of categories that {} does not have, the first has "
+         "category_id 8"),
+        ({"image_id": None}, "image_id null"),
+    ],
+)  # fmt: skip
+def test_what_the_annotation_file_lacks_is_left_out_with_a_remark(wanted, tmp_path, row, words):
+    write_json(tmp_path / "a.json", [FOUND[0], FOUND[1] | row])
+    table, (remark,) = read_detections(str(tmp_path / "a.json"), Universe.of(wanted))
+    assert len(table) == 1
+    assert words.format(wanted.path) in remark
+
+
+def test_categories_of_other_names_are_remarked(wanted, tmp_path):
+    """As in a file that was made without the annotation file: its ids are class indices."""
+    own = [{"id": 0, "name": "bird"}, {"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}, 7]
+    write_json(tmp_path / "a.json", {"annotations": FOUND, "categories": own})
+    _, (remark,) = read_detections(str(tmp_path / "a.json"), Universe.of(wanted))
+    assert remark.startswith("category 1 is dog in ")
+    assert remark.endswith(f"and cat in {wanted.path}: the ids count")
+
+
+NOT_FINITE = '[{"image_id": 9, "category_id": 1, "bbox": [1, NaN, 3, 4], "score": 1}]'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("a.json", "", "the file is empty"),
+        ("a.json", json.dumps(FOUND)[:-20], "no end"),
+        ("a.json", json.dumps({"annotations": FOUND})[:-20], "no end"),
+        ("a.json", "7", "not JSON"),
+        ("a.json", '{"images": []}', "neither a list of detections nor an object"),
+        ("a.json", '{"annotations": {}}', "its `annotations` are not a list"),
+        ("a.json", "[7]", "7 is no detection"),
+        ("a.json", '[{"image_id": 9, "category_id": 1, "bbox": [1, 2, 3, 4]}]', "have no score"),
+        ("a.json", '[{"image_id": 9, "bbox": [1, 2, 3, 4], "score": 1}]', "has no category_id"),
+        ("a.json", json.dumps([FOUND[0], {"score": 1}]), "a detection has no"),
+        ("a.json", json.dumps([FOUND[0] | {"score": None}]), "detection 1 has no finite score"),
+        ("a.json", json.dumps([FOUND[0] | {"score": [1]}]), "a score is no number"),
+        ("a.json", json.dumps([FOUND[0] | {"bbox": [1, 2, 3]}]), "have 3 numbers, not 4"),
+        ("a.json", json.dumps([FOUND[0], FOUND[0] | {"bbox": [1]}]), "a bbox not four or five"),
+        ("a.json", json.dumps([FOUND[0] | {"bbox": [1, 2, 3, 4, 5]}]), "add --rotated-bbox"),
+        ("a.json", NOT_FINITE, "detection 1 has no finite bbox"),
+        ("a.json", json.dumps([FOUND[0] | {"image_id": 8}]), "all its 1 detection is of images"),
+        ("a.jsonl", json.dumps(FOUND[0]) + "\n{", "line 2 is not JSON"),
+        ("a.jsonl", '{"image_id": 9, "detections": 3}', "`detections` of line 1 are not a list"),
+        ("a.csv", "image_id,category_id,score\n9,1,0.5\n", "no column for box"),
+        ("a.csv", "", "no column for image and category and score and box among none"),
+        ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,high,1,2,3,4\n", "high"),
+        ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,,1,2,3,4\n", "no finite score"),
+        ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,0.5,1,2\n", "columns"),
+        ("a.parquet", "no table", "Parquet"),
+        ("a.txt", "", "ends in one of .json, .jsonl, .csv, .parquet"),
+        ("a.jason", "", "did you mean .json?"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(wanted, tmp_path, file, text, words):
+    path = tmp_path / file
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        read_detections(str(path), Universe.of(wanted))
+    assert words in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in refused.value.cause
+
+
+def test_a_missing_file_is_one_sentence(wanted, tmp_path):
+    with pytest.raises(UsageError, match="cannot read"):
+        read_detections(str(tmp_path / "none.json"), Universe.of(wanted))
+
+
+def test_long_files_are_read_in_parts(tmp_path):
+    """Parts of half a megabyte make no difference, nor does the order of the images."""
+    dataset, _ = make_scene(1, crowds=False)
+    write_json(tmp_path / "truth.json", dataset)
+    wanted = read_annotation_file(str(tmp_path / "truth.json"))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, len(dataset["images"]), 20_000).tolist()
+    rows = [{"image_id": i, "category_id": 0, "bbox": [n, 1, 2, 3], "score": n / 1e5}
+            for n, i in enumerate(images)]  # fmt: skip
+    write_json(tmp_path / "a.json", rows)
+    write_lines(tmp_path / "a.jsonl", rows)
+    expected = sorted(range(len(rows)), key=lambda n: images[n])
+    for file in ("a.json", "a.jsonl"):
+        table, _ = read_detections(str(tmp_path / file), Universe.of(wanted))
+        assert table.bbox[:, 0].tolist() == expected
+        assert table.image.tolist() == sorted(images)
