@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odtk_ray.api.evaluation import compare, evaluate
+from odtk_ray.api.loading import load
 from odtk_ray.config import (
     DEFAULT_OUTPUT,
     CalibrationMethod,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
     from odtk_ray.run.pipeline import Summary
 
-__all__ = ["compare", "evaluate", "export", "infer", "info"]
+__all__ = ["compare", "evaluate", "export", "infer", "info", "load"]
 
 
 def infer(
