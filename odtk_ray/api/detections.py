@@ -79,6 +79,8 @@ class Detections:
         Right is x + width, bottom y + height: the ends of the last pixels. Of rotated boxes they
         are those of the boxes around them.
         """
+        if not self.rotated:
+            return np.hstack([self.bbox[:, :2], self.bbox[:, :2] + self.bbox[:, 2:]])
         points = self.corners
         return np.hstack([points.min(axis=1), points.max(axis=1) + 1])
 

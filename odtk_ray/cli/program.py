@@ -11,6 +11,7 @@ import sys
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli.bench import bench
 from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
 from odtk_ray.cli.compare import compare
@@ -37,7 +38,7 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, evaluate, compare, export, info, doctor, convert, demo, completion):
+for _command in (infer, evaluate, compare, export, info, bench, doctor, convert, demo, completion):
     complete_files(_command)
     cli.add_command(_command)
 

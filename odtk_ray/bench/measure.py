@@ -1,0 +1,144 @@
+"""Measures one model with one batch, by the code that a run executes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from odtk_ray.bench.memory import forget_peak, peak_bytes
+from odtk_ray.config import InferConfig
+from odtk_ray.engines.protocol import Engine
+from odtk_ray.images.image_file import read_image_file
+from odtk_ray.reporter import Reporter
+from odtk_ray.run.open_detector import OpenDetector, open_detector
+
+# Launches before the first that is timed: memory is reserved, algorithms are chosen, graphs made.
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How fast a model is with one batch; milliseconds are medians.
+
+    Attributes:
+        engine: names what computes, as `Engine.key`.
+        batch: pictures in a launch.
+        read_ms: to read a file.
+        decode_ms: to decode and resize a picture in one thread; on a GPU that decodes JPEGs itself
+            only their headers are read here, and the rest is part of a launch.
+        network_ms: normalisation and network of a launch; None where it cannot be told from
+            post-processing, as in one CUDA graph, or an ONNX file that ends in detections.
+        postprocessing_ms: the rest of a launch; None likewise.
+        launch_ms: a launch, from decoded pictures to detections.
+        launch_p99_ms: what 99% of the launches do not exceed.
+        images_per_second: over all stages beside each other, as in a run.
+        memory: peak of this process in bytes; on a GPU the bytes that are in use there.
+    """
+
+    engine: str
+    batch: int
+    read_ms: float
+    decode_ms: float
+    network_ms: float | None
+    postprocessing_ms: float | None
+    launch_ms: float
+    launch_p99_ms: float
+    images_per_second: float
+    memory: int
+
+
+def measure(
+    config: InferConfig, paths: Sequence[str], launches: int, reporter: Reporter
+) -> Figures:
+    """Open a model, warm it up, and time its stages one by one, then all of them together.
+
+    Args:
+        config: the model, its `fit` if it is a checkpoint, and the batch.
+        paths: image files; a launch takes the first ones.
+        launches: number of launches that are timed.
+        reporter: receives remarks about decisions.
+
+    Raises:
+        OdtkError: the model cannot run here.
+    """
+    forget_peak()
+    opened = open_detector(config, None, reporter)
+    with opened.detector as detector:
+        prep, batch = opened.settings.preprocessing, opened.settings.launch_batch
+        chosen = [paths[i % len(paths)] for i in range(batch)]
+        files = [read_image_file(path, prep) for path in chosen]
+        if prep.fit is None:
+            raise ValueError("models are measured at one size")
+        stages = _Stages(opened, files, prep.fit, launches)
+        launch, network = detector.use(stages.time)
+        read = _timed(lambda: read_image_file(chosen[0], prep), launches)
+        decode = detector.use(lambda engine: _timed(lambda: engine.read(files[0]), launches))
+        many = [paths[i % len(paths)] for i in range(batch * launches)]
+        started = time.perf_counter()
+        detector.detect(many)
+        seconds = time.perf_counter() - started
+        memory = detector.use(_gpu_bytes) if opened.settings.device == "gpu" else peak_bytes()
+        middle = statistics.median(launch)
+        of_network = statistics.median(network) if network else None
+        return Figures(
+            engine=detector.engine_key,
+            batch=batch,
+            read_ms=1e3 * statistics.median(read),
+            decode_ms=1e3 * statistics.median(decode),
+            network_ms=None if of_network is None else 1e3 * of_network,
+            # Two medians: noise may make the difference less than nothing.
+            postprocessing_ms=None if of_network is None else 1e3 * max(0, middle - of_network),
+            launch_ms=1e3 * middle,
+            launch_p99_ms=1e3 * percentile(launch, 99),
+            images_per_second=len(many) / seconds,
+            memory=memory,
+        )
+
+
+class _Stages:
+    """Times launches in the engine's thread."""
+
+    def __init__(
+        self, opened: OpenDetector, files: Sequence[Any], shape: tuple[int, int], launches: int
+    ) -> None:
+        self._files, self._shape, self._launches = files, shape, launches
+        self._divided = getattr(opened.model, "outputs", "raw") == "raw"
+
+    def time(self, engine: Engine[Any]) -> tuple[list[float], list[float]]:
+        """Return the seconds of launches, and of the network alone where it can run alone."""
+        pictures = [engine.read(data) for data in self._files]
+
+        def launch_and_wait() -> None:
+            engine.launch(pictures, self._shape)()
+
+        _timed(launch_and_wait, WARM_UP)
+        launch = _timed(launch_and_wait, self._launches)
+        raw = getattr(engine, "raw", None)  # of engines whose pictures the CPU decodes
+        if raw is None or not self._divided:
+            return launch, []
+        pixels = [picture.pixels for picture in pictures]
+        return launch, _timed(lambda: raw(pixels, self._shape), self._launches)
+
+
+def _timed(call: Callable[[], object], times: int) -> list[float]:
+    """Return the seconds of each of several calls."""
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the least of the values that so many percent do not exceed (nearest rank)."""
+    return sorted(values)[math.ceil(percent / 100 * len(values)) - 1]
+
+
+def _gpu_bytes(engine: Any) -> int:
+    free, total = engine.memory()
+    return int(total - free)
