@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # As `--draw-threshold` of the command line.
 _DRAWN = 0.3
 
+# Width and height in pixels that a notebook shows at most: it stores what it shows.
+_SHOWN = (1024, 1024)
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:
@@ -161,10 +164,11 @@ class Detections:
             outlines,
         )
 
-    def _repr_png_(self) -> bytes:
-        """Show the picture with its boxes in a notebook."""
-        buffer = io.BytesIO()
-        self.draw().save(buffer, "PNG")
+    def _repr_jpeg_(self) -> bytes:
+        """Show the picture with its boxes in a notebook, smaller if it is large."""
+        drawn, buffer = self.draw(), io.BytesIO()
+        drawn.thumbnail(_SHOWN)
+        drawn.save(buffer, "JPEG", quality=85)
         return buffer.getvalue()
 
 

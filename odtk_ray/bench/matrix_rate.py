@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -25,10 +24,10 @@ def matrix_rate(device: Device, threads: int) -> float | None:
         additions and multiplications in a second, from the median of ten products; None without
         PyTorch.
     """
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch
+    except ImportError:
         return None
-    import torch
-
     gpu = device == "gpu"
     side = _GPU_SIDE if gpu else _CPU_SIDE
     torch.set_num_threads(threads)
