@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from odtk_ray import __version__, storage
@@ -59,7 +59,8 @@ class BenchRow:
         figures: what was measured; None if it cannot run here.
         error: why it cannot.
         share: of the machine's matrix rate that the network reaches; of the whole launch where
-            the network is not measured alone. None where FLOPs or rate are unknown.
+            the network is not measured alone. None where FLOPs or rate are unknown, or where the
+            rate is another device's.
     """
 
     model: BenchModel
@@ -114,15 +115,18 @@ def bench_models(config: BenchConfig, reporter: Reporter) -> Bench:
         check_file(file.path)
     device: Device = "gpu" if list_gpus() else "cpu"
     models = _models(config, device)
-    threads = physical_cores()
-    rate = matrix_rate(device, threads)
     rows = []
     for model in models:
         with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as folder:
             paths = write_pictures(folder, model.size, max(_FILES, *config.batch))
             for batch in config.batch:
                 reporter.note(f"measuring {model.path}, batch {batch}")
-                rows.append(_row(model, batch, config, paths, rate, reporter))
+                rows.append(_row(model, batch, config, paths, reporter))
+    threads = physical_cores()
+    rate = matrix_rate(
+        device, threads
+    )  # after the engines: what torch holds is no memory of theirs
+    rows = [replace(row, share=_share(row, device, rate)) for row in rows]
     return Bench(device, threads, rate, config.launches, rows)
 
 
@@ -188,7 +192,6 @@ def _row(
     batch: int,
     config: BenchConfig,
     paths: Sequence[str],
-    rate: float | None,
     reporter: Reporter,
 ) -> BenchRow:
     exported = os.path.splitext(model.path)[1].lower() != ".pth"
@@ -202,8 +205,12 @@ def _row(
         figures = measure(wanted, paths, config.launches, reporter)
     except OdtkError as error:  # the other rows are kept
         return BenchRow(model, batch, None, error.cause)
-    share = None
-    if rate is not None and model.flops is not None:
-        of_network = figures.network_ms or figures.launch_ms
-        share = model.flops * figures.batch / (of_network / 1e3) / rate
-    return BenchRow(model, batch, figures, share=share)
+    return BenchRow(model, batch, figures)
+
+
+def _share(row: BenchRow, device: Device, rate: float | None) -> float | None:
+    figures, flops = row.figures, row.model.flops
+    if figures is None or flops is None or rate is None or figures.device != device:
+        return None
+    seconds = (figures.network_ms or figures.launch_ms) / 1e3
+    return flops * figures.batch / seconds / rate

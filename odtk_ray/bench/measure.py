@@ -15,6 +15,7 @@ from odtk_ray.engines.protocol import Engine
 from odtk_ray.images.image_file import read_image_file
 from odtk_ray.reporter import Reporter
 from odtk_ray.run.open_detector import OpenDetector, open_detector
+from odtk_ray.settings import Device
 
 # Launches before the first that is timed: memory is reserved, algorithms are chosen, graphs made.
 WARM_UP = 3
@@ -26,6 +27,7 @@ class Figures:
 
     Attributes:
         engine: names what computes, as `Engine.key`.
+        device: that computes; ONNX Runtime may be without CUDA beside a GPU.
         batch: pictures in a launch.
         read_ms: to read a file.
         decode_ms: to decode and resize a picture in one thread; on a GPU that decodes JPEGs itself
@@ -36,10 +38,12 @@ class Figures:
         launch_ms: a launch, from decoded pictures to detections.
         launch_p99_ms: what 99% of the launches do not exceed.
         images_per_second: over all stages beside each other, as in a run.
-        memory: peak of this process in bytes; on a GPU the bytes that are in use there.
+        memory: peak of this process in bytes; of an engine that measures it, the bytes that are in
+            use on its GPU.
     """
 
     engine: str
+    device: Device
     batch: int
     read_ms: float
     decode_ms: float
@@ -81,11 +85,13 @@ def measure(
         started = time.perf_counter()
         detector.detect(many)
         seconds = time.perf_counter() - started
-        memory = detector.use(_gpu_bytes) if opened.settings.device == "gpu" else peak_bytes()
+        device: Device = "cpu" if "-cpu-" in detector.engine_key else opened.settings.device
+        memory = detector.use(_gpu_bytes) if device == "gpu" else peak_bytes()
         middle = statistics.median(launch)
         of_network = statistics.median(network) if network else None
         return Figures(
             engine=detector.engine_key,
+            device=device,
             batch=batch,
             read_ms=1e3 * statistics.median(read),
             decode_ms=1e3 * statistics.median(decode),
@@ -140,5 +146,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def _gpu_bytes(engine: Any) -> int:
+    if not hasattr(engine, "memory"):  # ONNX Runtime with CUDA
+        return peak_bytes()
     free, total = engine.memory()
     return int(total - free)
