@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cpp cpp-tools test-faults lint bench hashes wheel clean
+.PHONY: help setup demo test test-all test-cpp cpp-tools browser test-faults lint bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -61,10 +61,15 @@ cpp-tools: ## install what test-cpp needs, by apt-get, where something is missin
 	{ $(SUDO) dpkg --add-architecture arm64 && $(SUDO) apt-get update && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(CPP_TOOLS); }
 
+browser: ## install Chromium by apt-get, if it is missing: tests look at reports in it
+	@command -v chromium >/dev/null || \
+	{ $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
+
 test-faults: $(STAMP) ## see that the tests notice mistakes; FAULTS="unsafe-pickle" for some of them
 	$(BIN)/python tests/seeded_faults/run.py $(FAULTS)
 
-CPP_FILES = $(shell find cuda_ops/cpp tests/cpp -name '*.cpp' -o -name '*.h')
+CPP_FILES = $(shell find cuda_ops/cpp cuda_ops/deepstream tests/cpp -name '*.cpp' -o -name '*.h')
 
 lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format, spelling
 	$(BIN)/ruff check

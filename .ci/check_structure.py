@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("odtk_ray", "cuda_ops")
 FOLDERS = (*PACKAGES, "jobs")
 OTHER_FOLDERS = ("tests", ".ci")
-CPP_FOLDERS = ("cuda_ops/cpp", "tests/cpp")
+CPP_FOLDERS = ("cuda_ops/cpp", "cuda_ops/deepstream", "tests/cpp")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 # What may be longer, and why.

@@ -8,6 +8,7 @@ import glob
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -45,6 +46,20 @@ def cubin(name: str, capability: tuple[int, int]) -> bytes:
         code = _compile(SOURCES / f"{name}.cu", arch)
     _keep(cached, code)
     return code
+
+
+def compilers() -> list[str]:
+    """Name what can compile kernels here, with its version, the one that is taken first."""
+    found = []
+    if (nvcc := _find_nvcc()) is not None:
+        done = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
+        release = re.search(r"release ([\d.]+)", done.stdout)
+        found.append(f"nvcc {release[1] if release else 'of an unknown version'} ({nvcc})")
+    if (library := _load_nvrtc()) is not None:
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+        found.append(f"NVRTC {major.value}.{minor.value}")
+    return found
 
 
 def cache_folder() -> Path:

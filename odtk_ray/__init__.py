@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from odtk_ray.api import compare, evaluate, export, infer, info, load
+    from odtk_ray.api import compare, evaluate, export, infer, info, load, status
     from odtk_ray.api.detections import Detections
     from odtk_ray.api.detector import Detector
     from odtk_ray.errors import OdtkError, UsageError
@@ -22,12 +22,13 @@ __all__ = [
     "infer",
     "info",
     "load",
+    "status",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a part of the API when it is first asked for."""
-    if name in ("infer", "evaluate", "compare", "export", "info", "load"):
+    if name in ("infer", "evaluate", "compare", "export", "info", "load", "status"):
         from odtk_ray import api
 
         return getattr(api, name)

@@ -35,6 +35,7 @@ Group = Literal[
     "TensorRT",
     "INT8",
     "Check",
+    "Serving",
     "Conventions",
     "Workers",
     "Cluster",

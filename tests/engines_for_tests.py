@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -68,6 +69,20 @@ class DoomedEngine(PixelEngine):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DyingOnceEngine(PixelEngine):
+    """Dies of the first pictures that anybody detects; it leaves a file behind."""
+
+    def __init__(self, marker, *made):
+        super().__init__(*made)
+        self._marker = marker
+
+    def detect(self, pictures, shape):
+        if not os.path.exists(self._marker):
+            open(self._marker, "x", encoding="utf-8").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().detect(pictures, shape)
+
+
 class SlowEngine(PixelEngine):
     """Takes its time for each launch."""
 
@@ -78,6 +93,29 @@ class SlowEngine(PixelEngine):
     def detect(self, pictures, shape):
         time.sleep(self._seconds)
         return super().detect(pictures, shape)
+
+
+class SlowUntilEngine(PixelEngine):
+    """Takes a second for each launch until a file is there."""
+
+    def __init__(self, sign, *made):
+        super().__init__(*made)
+        self._sign = sign
+
+    def detect(self, pictures, shape):
+        if not os.path.exists(self._sign):
+            time.sleep(1.0)
+        return super().detect(pictures, shape)
+
+
+class NotingEngine(PixelEngine):
+    """Notes on which node of a cluster it is, by a file of that name."""
+
+    def __init__(self, folder, *made):
+        super().__init__(*made)
+        import ray
+
+        Path(folder, ray.get_runtime_context().get_node_id()).touch()
 
 
 class RaisingEngine(PixelEngine):

@@ -14,7 +14,7 @@ import pytest
 from sessions import start_ray
 
 from odtk_ray.cluster.local_workers import local_workers
-from odtk_ray.run import pipeline
+from odtk_ray.run import prepare_run
 from odtk_ray.worker.fleet import Fleet
 
 
@@ -41,4 +41,4 @@ def runs_anywhere(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Give runs the worker of this process, whatever was asked for."""
-    patch.setattr(pipeline, "open_workers", _workers)
+    patch.setattr(prepare_run, "open_workers", _workers)

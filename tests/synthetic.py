@@ -81,6 +81,14 @@ def tiny_model(path: Path, angles: tuple[float, ...] | None = None, seed: int = 
     return path
 
 
+def figures(metrics: bytes) -> dict:
+    """What a metrics file says of the detections, without what it says of its run."""
+    document = json.loads(metrics)
+    for name in ("settings", "options", "pace"):
+        del document[name]
+    return document
+
+
 class Quiet:
     """A reporter that remembers."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from pathlib import Path
 
 import click
 import pytest
-from documents import PAGES, ROOT, anchors, links, odtk_ray_calls
+from documents import PAGES, ROOT, anchors, blocks, links, odtk_ray_calls
 
 from odtk_ray.cli.program import cli
 from odtk_ray.errors import UsageError
@@ -61,7 +63,14 @@ def parse(call: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("page", "call"), CALLS, ids=lambda value: str(value)[:60])
-def test_every_call_can_be_typed(page, call):
+def test_every_call_can_be_typed(page, call, tmp_path, monkeypatch):
+    """A file for `--config` is there, with what the page shows of one."""
+    monkeypatch.chdir(tmp_path)
+    for flag, name in itertools.pairwise(call):
+        if flag == "--config":
+            shown = blocks(next(p for p in PAGES if p.name == page), "toml")
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text(shown[0][1] if shown else f"[{call[0]}]\n", encoding="utf-8")
     parse(call)
 
 

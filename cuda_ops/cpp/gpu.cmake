@@ -107,6 +107,19 @@ add_library(odtk STATIC ${GPU_SOURCES} ${IMAGES}/kernel_images.S)
 target_include_directories(odtk PUBLIC include PRIVATE src)
 target_link_libraries(odtk PUBLIC odtk_host odtk_libraries)
 
+# The plugin that ends plans in detections, which trtexec, Triton, DeepStream and Python load.
+file(GLOB PLUGIN_SOURCES CONFIGURE_DEPENDS src/plugin/*.cpp)
+add_library(odtk_plugin_objects OBJECT ${PLUGIN_SOURCES})
+# IPluginV2DynamicExt is what TensorRT 8.5 and 11 have in common.
+target_compile_options(odtk_plugin_objects PRIVATE -Wno-deprecated-declarations)
+target_include_directories(odtk_plugin_objects PRIVATE src)
+set_target_properties(odtk_plugin_objects PROPERTIES CXX_VISIBILITY_PRESET hidden
+                      VISIBILITY_INLINES_HIDDEN ON)
+target_link_libraries(odtk_plugin_objects PUBLIC odtk)
+add_library(odtk_plugin SHARED $<TARGET_OBJECTS:odtk_plugin_objects>)
+# It shares a process with other programs: no more libraries and names than it needs.
+target_link_libraries(odtk_plugin PRIVATE odtk -Wl,--as-needed -Wl,--exclude-libs,ALL)
+
 # A project that adds this folder to its own gets the libraries alone.
 if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
   return()
@@ -117,7 +130,7 @@ set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 add_library(odtk_program STATIC programs/command_line.cpp programs/detector_options.cpp programs/files_apart.cpp
             programs/program.cpp)
 target_include_directories(odtk_program PUBLIC programs include)
-add_executable(odtk_build programs/odtk_build.cpp)
+add_executable(odtk_build programs/odtk_build.cpp $<TARGET_OBJECTS:odtk_plugin_objects>)
 target_link_libraries(odtk_build PRIVATE odtk odtk_program)
 add_executable(odtk_infer programs/odtk_infer.cpp programs/benchmark.cpp programs/detect_files.cpp
                programs/drawing.cpp programs/dump.cpp)
@@ -141,4 +154,5 @@ if(OpenCV_FOUND)
   install(TARGETS odtk_video RUNTIME DESTINATION bin)
 endif()
 install(TARGETS odtk odtk_host ARCHIVE DESTINATION lib)
+install(TARGETS odtk_plugin LIBRARY DESTINATION lib)
 install(FILES include/odtk.h DESTINATION include)

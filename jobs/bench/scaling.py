@@ -1,9 +1,9 @@
 """Measures how many shards per second one driver hands out, and planning and merging of millions.
 
 A run of 10 million images has 20,000 cut. This one has as many with fewer images, planned from
-an annotation file and empty pictures. Its queue, journal and shard files are real, and so are Ray
-and its actors: some of them stand for all workers, and instead of detecting they answer at once, or
-after the seconds that a shard is to take. The goal is 5 ms of a driver's time for each shard.
+an annotation file and empty pictures. Its queue, journal, shard files and Ray are real; some actors
+stand for all workers, and answer at once or after the seconds that a shard is to take. The goal is
+5 ms of the driver for each shard.
 """
 
 from __future__ import annotations
@@ -294,7 +294,6 @@ if __name__ == "__main__":
     # Ray gives its workers a niceness of 15: beside other work the driver would wait for them.
     os.environ.setdefault("RAY_worker_niceness", "0")
     # Workers unpickle the engine by its module.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    )
+    paths = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     main()

@@ -18,156 +18,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odtk_ray.api.evaluation import compare, evaluate
+from odtk_ray.api.inference import infer
 from odtk_ray.api.loading import load
-from odtk_ray.config import (
-    DEFAULT_OUTPUT,
-    CalibrationMethod,
-    ExportConfig,
-    InferConfig,
-    settings_of,
-)
-from odtk_ray.reporter import LogReporter, Reporter, RunReporter
-from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
+from odtk_ray.config import CalibrationMethod, ExportConfig, settings_of
+from odtk_ray.reporter import LogReporter, Reporter
+from odtk_ray.settings import AnchorGeneration, RotatedNms
 
 if TYPE_CHECKING:
     from odtk_ray.exports.engine_set.export_set import BuiltSet
     from odtk_ray.exports.onnx.export_onnx import Exported
     from odtk_ray.exports.tensorrt.export_plan import BuiltPlan
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.exports.triton.export_triton import TritonModel
+    from odtk_ray.shards.run_status import RunStatus
 
-__all__ = ["compare", "evaluate", "export", "infer", "info", "load"]
-
-
-def infer(
-    model: str,
-    *,
-    images: str = ".",
-    annotations: str | None = None,
-    recursive: bool = False,
-    limit: int | None = None,
-    allow_missing: bool = False,
-    exif: ExifPolicy = "ignore",
-    max_pixels: int = 178_000_000,
-    resize: int | None = None,
-    max_size: int | None = None,
-    fit: tuple[int, int] | None = None,
-    tile: int | None = None,
-    overlap: int = 0,
-    anchors: AnchorGeneration = "auto",
-    rotated_bbox: bool = False,
-    full_precision: bool = False,
-    compile: CompileMode = "auto",
-    threshold: float | None = None,
-    top_n: int | None = None,
-    nms: float | None = None,
-    detections: int | None = None,
-    rotated_nms: RotatedNms | None = None,
-    thresholds: str | None = None,
-    only_classes: Sequence[str] = (),
-    output: Sequence[str] = (DEFAULT_OUTPUT,),
-    draw: str | None = None,
-    draw_threshold: float = 0.3,
-    trace: str | None = None,
-    batch: int | None = None,
-    workers: int | None = None,
-    threads_per_worker: int | None = None,
-    local: bool = False,
-    decoder: Decoder | None = None,
-    address: str | None = None,
-    metrics_port: int | None = None,
-    gpu_type: Sequence[str] = (),
-    wait_for_nodes: float | None = None,
-    fallback: str | None = None,
-    run_dir: str | None = None,
-    resume: bool = False,
-    keep_run: bool = False,
-    max_failures: int = 0,
-    shard_timeout: float | None = None,
-    reporter: RunReporter | None = None,
-) -> Summary:
-    """Detect objects in images with a RetinaNet model, and write what was found.
-
-    Args:
-        model: Path or URI of a checkpoint (.pth), of an exported model (.onnx, .plan), or of the
-            folder of an engine set.
-        images: Folder, file, glob, list of paths (.txt, one a line) or URI; with `annotations` the
-            folder or URI of its files.
-        annotations: COCO file that names the images; the detections are scored if it has ground
-            truth.
-        recursive: Search the sub-folders of `images` too.
-        limit: Process only the first N images.
-        allow_missing: Leave out annotated images whose file is missing.
-        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
-            annotations ignore it.
-        max_pixels: Pictures with more pixels fail without being decoded.
-        resize: Length in pixels that the short side of a picture is scaled to. Default: the
-            model's, else 800.
-        max_size: Limit in pixels of the long side; it wins over `resize`. Default: the model's,
-            else 1333.
-        fit: Height and width in pixels, multiples of 32, of an input that pictures are scaled to
-            just fit into, as those of exported models are; instead of `resize` and `max_size`.
-        tile: Cut pictures into windows of this side in pixels, each of which is then scaled as a
-            picture would be; `detections` limits a window.
-        overlap: Width in pixels of what neighbouring windows share.
-        anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
-            2020; auto recognises them.
-        rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
-            it has.
-        full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
-            GPUs.
-        compile: Run networks compiled by torch.compile on GPUs; auto: for input shapes that enough
-            images share, 16,000 for each GPU.
-        threshold: Scores must be greater than this. Default: the model's, else 0.05.
-        top_n: Candidates kept for each pyramid level of an image. Default: the model's, else 1000.
-        nms: IoU above which the worse of two boxes of a class is dropped. Default: the model's,
-            else 0.5.
-        detections: Detections kept for each image. Default: the model's, else 100.
-        rotated_nms: Angles that rotated boxes are compared with: each box's own, or, as ODTK does
-            by mistake, that of the worse box for both. Default: the model's, else own.
-        thresholds: File with a threshold for each class, which evaluate writes; applied to what
-            `threshold` and `detections` keep.
-        only_classes: Keep only detections of this class, by name or category id; applied to what
-            `detections` keeps.
-        output: Files to write, the format by extension: .json (as ODTK), .results.json (for
-            pycocotools' loadRes), .jsonl, .csv, .parquet.
-        draw: Folder for the pictures with boxes, labels and scores; those beyond `max_pixels` are
-            drawn smaller.
-        draw_threshold: Lowest score that is drawn.
-        trace: File for a timeline of the run, for chrome://tracing or Perfetto.
-        batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
-            worker.
-        workers: Number of workers. Default: one a GPU; 1 without GPUs.
-        threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
-        local: Run in this process, without Ray: one worker, on the first GPU or on the CPU.
-        decoder: What decodes JPEGs. Default: the GPU where it can.
-        address: Address of the Ray cluster, or auto. Default: RAY_ADDRESS, else Ray is started
-            here.
-        metrics_port: Port where Prometheus finds the metrics of a run that starts Ray here; it
-            starts seconds later. Default: no metrics.
-        gpu_type: GPUs to use: by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all.
-        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
-            of `gpu_type`. Default: do not wait.
-        fallback: Checkpoint that GPUs run for which an engine set has no plan. Default: leave these
-            GPUs out.
-        run_dir: Folder or URI for the state of the run. Default: the first output's name and .run.
-        resume: Continue the run in `run_dir`.
-        keep_run: Keep `run_dir` after success.
-        max_failures: Exit with 0 when at most N images failed.
-        shard_timeout: Replace a worker that finishes no image for this many seconds. Default: 10
-            median shards, 120 at least.
-        reporter: Told about progress and decisions; None logs the remarks.
-
-    Returns:
-        what was done, and the figures against the ground truth, where there is some.
-
-    Raises:
-        UsageError: an argument, or a file that it names, cannot be used; nothing was started.
-        OdtkError: the run cannot go on; what is committed stays and can be resumed.
-    """
-    config = InferConfig(**settings_of(locals()))
-    from odtk_ray.run.pipeline import infer as run
-
-    return run(config, reporter or LogReporter())
+__all__ = ["compare", "evaluate", "export", "infer", "info", "load", "status"]
 
 
 def export(
@@ -176,9 +40,12 @@ def export(
     *,
     size: tuple[int, int] | None = None,
     anchors: AnchorGeneration = "auto",
+    classes: str | None = None,
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
+    plugin: bool = False,
     half: bool = False,
+    std_in_graph: bool = False,
     opset: int | None = None,
     full_precision: bool = False,
     dynamic_batch_opts: tuple[int, int, int] | None = None,
@@ -202,12 +69,13 @@ def export(
     rotated_nms: RotatedNms | None = None,
     check_images: str | None = None,
     calibration_annotations: str | None = None,
+    triton: str | None = None,
     workers: int | None = None,
     address: str | None = None,
     gpu_type: Sequence[str] = (),
     wait_for_nodes: float | None = None,
     reporter: Reporter | None = None,
-) -> Exported | BuiltPlan | BuiltSet:
+) -> Exported | BuiltPlan | BuiltSet | TritonModel:
     """Export a checkpoint to ONNX, or build a TensorRT plan, or a set of plans, and check it.
 
     The values of post-processing, from `threshold` to `rotated_nms`, are stored as the defaults of
@@ -215,15 +83,20 @@ def export(
 
     Args:
         model: Path or URI of a checkpoint (.pth), or for plans of an .onnx file.
-        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set.
+        output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set,
+            with `triton` that of a model repository.
         size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
+        classes: File with the names of the model's classes, one a line. Default: the model's.
         rotated_bbox: Require a model of rotated boxes; not needed, since its file says which boxes
             it has.
         with_postprocess: End the graph in scores, boxes and classes, not in the heads.
+        plugin: What `with_postprocess` adds is computed by libodtk_plugin.so, in TensorRT only.
         half: Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; with `int8`
             what is not quantised is FP16. Default: FP32.
+        std_in_graph: Divide by the standard deviation in the graph: the input is RGB in [0, 1]
+            minus the mean, as DeepStream makes it.
         opset: Version of ONNX's operators, 13 to 17. Default: 17.
         full_precision: Build plans in FP32 without TF32. Default: FP16.
         dynamic_batch_opts: Least, tuned and greatest batch of a plan. Default: 1 1 16.
@@ -251,12 +124,14 @@ def export(
             Default: those of the calibration, else made-up ones.
         calibration_annotations: COCO file of the images of `calibration_images` or `check_images`:
             compare AP as well.
+        triton: Write a model of this name, which ends in detections, into a model repository of
+            Triton, OUTPUT.
         workers: Calibrate on this many Ray workers. Default: in this process.
         address: Address of the Ray cluster to calibrate and build engine sets on, or auto.
         gpu_type: Build an engine set, with a plan for each of these GPUs: by Ray's type (H100), by
             name ('NVIDIA H100 80GB HBM3'), or all.
-        wait_for_nodes: Wait up to this many seconds for an autoscaler to start nodes with the GPUs
-            of `gpu_type`. Default: do not wait.
+        wait_for_nodes: Wait up to this many seconds for an autoscaler to start a node with the GPUs
+            of `gpu_type`, or any. Default: do not wait.
         reporter: Told about progress and decisions; None logs the remarks.
 
     Returns:
@@ -266,14 +141,17 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    config = ExportConfig(**settings_of(locals()))
+    config, report = ExportConfig(**settings_of(locals())), reporter or LogReporter()
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
-    report = reporter or LogReporter()
     if config.gpu_type:
         from odtk_ray.exports.engine_set import export_set
 
         return export_set.export_set(config, report)
+    if config.triton is not None:
+        from odtk_ray.exports.triton.export_triton import export_triton
+
+        return export_triton(config, report)
     if is_tensorrt_plan(output):
         from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 
@@ -296,3 +174,14 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     from odtk_ray.model.describe_model import describe_model
 
     return describe_model(model, anchors)
+
+
+def status(run_dir: str) -> RunStatus:
+    """Say how far the run in a folder or URI is; nothing is written, so it may go on meanwhile.
+
+    Raises:
+        OdtkError: it cannot be read now, or, as a UsageError, is no run folder.
+    """
+    from odtk_ray.shards.run_status import read_status
+
+    return read_status(run_dir)

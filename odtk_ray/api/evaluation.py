@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from odtk_ray.config import CompareConfig, EvaluateConfig, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
+from odtk_ray.settings import ExifPolicy
 
 if TYPE_CHECKING:
     from odtk_ray.evaluation.comparison import Comparison
@@ -31,6 +32,9 @@ def evaluate(
     recall: float | None = None,
     output: str | None = None,
     thresholds: str | None = None,
+    report: str | None = None,
+    images: str | None = None,
+    exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Evaluate detections against ground truth, without a model and without pictures.
@@ -46,6 +50,11 @@ def evaluate(
             precision. Default: the best F1.
         output: JSON file to write the figures to.
         thresholds: JSON file to write the threshold of each class to, for infer.
+        report: HTML file to write a report to, with plots, tables and pictures.
+        images: Folder or URI of the annotation file's images, for the pictures of `report`.
+            Default: no pictures.
+        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
+            annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
 
     Returns:
@@ -58,7 +67,12 @@ def evaluate(
     config = EvaluateConfig(**settings_of(locals()))
     from odtk_ray.evaluation.evaluate_files import evaluate as run
 
-    return run(config, reporter or LogReporter())
+    evaluation = run(config, reporter or LogReporter())
+    if config.report is not None:
+        from odtk_ray.reports.report_files import report_evaluation
+
+        report_evaluation(config, evaluation)
+    return evaluation
 
 
 def compare(
@@ -73,6 +87,9 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
     output: str | None = None,
+    report: str | None = None,
+    images: str | None = None,
+    exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Comparison:
     """Compare files of detections with the first of them.
@@ -91,6 +108,11 @@ def compare(
         level: Share of the draws whose difference lies in the interval.
         seed: Seed of the draws.
         output: JSON file to write the comparison to.
+        report: HTML file to write a report to, with plots, tables and pictures.
+        images: Folder or URI of the annotation file's images, for the pictures of `report`.
+            Default: no pictures.
+        exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
+            annotations ignore it.
         reporter: Told about what is odd; None logs the remarks.
 
     Returns:
@@ -103,4 +125,9 @@ def compare(
     config = CompareConfig(**settings_of(locals()))
     from odtk_ray.evaluation.compare_files import compare as run
 
-    return run(config, reporter or LogReporter())
+    comparison = run(config, reporter or LogReporter())
+    if config.report is not None:
+        from odtk_ray.reports.report_files import report_comparison
+
+        report_comparison(config, comparison)
+    return comparison

@@ -8,6 +8,8 @@ from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import ExportedModel
 from odtk_ray.artifacts.sidecar import Sidecar
 
+_FIXED = {"raw": "", "detections": " (fixed)", "plugin": " (fixed, by a plugin of TensorRT)"}
+
 
 def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
     """Describe an exported model as (name, text) rows for people."""
@@ -29,7 +31,7 @@ def describe_exported(path: str, model: ExportedModel) -> list[tuple[str, str]]:
         ("ratios", ", ".join(f"{value:.4g}" for value in model.ratios)),
         ("scales", ", ".join(f"{value:.4g}" for value in model.scales)),
         ("angles", ", ".join(f"{value:.4g}" for value in model.angles or ())),
-        ("post-processing", made + (" (fixed)" if model.outputs == "detections" else "")),
+        ("post-processing", made + (_FIXED[model.outputs])),
         ("checkpoint", model.checkpoint[:12]),
         ("written by", f"odtk-ray {model.version}"),
         ("sha256", model.sha256[:12]),

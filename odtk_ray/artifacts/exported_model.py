@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from odtk_ray.artifacts.input_size import SIDE_STEP, STRIDES, level_sizes
 from odtk_ray.artifacts.onnx_metadata import graph_ends, metadata_props
 from odtk_ray.errors import UsageError
 from odtk_ray.settings import Postprocessing
@@ -34,10 +35,9 @@ _PREFIX = "odtk_ray."  # of the keys in an ONNX file's metadata_props; the value
 
 INPUT_NAME = "input_1"
 DETECTION_NAMES = ("scores", "boxes", "classes")
-STRIDES = (8, 16, 32, 64, 128)  # pixels of the network input to one cell of P3, P4, P5, P6, P7
-SIDE_STEP = 32  # the pyramid is upsampled twice from stride 32: other sides do not line up
 
 Precision = Literal["fp32", "fp16", "int8"]
+Outputs = Literal["raw", "detections", "plugin"]
 
 _Positive = Annotated[float, Range(above=0, maximum=1e6)]
 _Moderate = Annotated[float, Range(-1e6, 1e6)]
@@ -80,7 +80,8 @@ class ExportedModel:
         size: height and width of the network input in pixels.
         mean: RGB, on values in [0, 1]; subtracted first.
         std: RGB; divided by.
-        outputs: `raw` are `score_1..n` and `box_1..n`; `detections` are `scores, boxes, classes`.
+        outputs: `raw` are `score_1..n` and `box_1..n`; `detections` are `scores, boxes, classes`,
+            and so are those of `plugin`, which a plugin of TensorRT's computes.
         precision: of the network.
         post: post-processing values: defaults for raw outputs, fixed in the graph otherwise.
         checkpoint: SHA-256, in hex, of the model that was exported.
@@ -101,7 +102,7 @@ class ExportedModel:
     size: tuple[Count, Count]
     mean: tuple[_Moderate, ...]
     std: tuple[_Positive, ...]
-    outputs: Literal["raw", "detections"]
+    outputs: Outputs
     precision: Precision
     post: Postprocessing
     checkpoint: str
@@ -112,6 +113,11 @@ class ExportedModel:
     def rotated(self) -> bool:
         """Whether the boxes are rotated."""
         return self.angles is not None
+
+    @property
+    def ends_in_detections(self) -> bool:
+        """Whether post-processing is part of the graph, and its values are fixed."""
+        return self.outputs != "raw"
 
     @property
     def box_values(self) -> int:
@@ -130,7 +136,7 @@ class ExportedModel:
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the graph's outputs, ODTK's."""
-        if self.outputs == "detections":
+        if self.ends_in_detections:
             return DETECTION_NAMES
         numbers = range(1, len(self.strides) + 1)
         return tuple(f"score_{i}" for i in numbers) + tuple(f"box_{i}" for i in numbers)
@@ -149,7 +155,7 @@ class ExportedModel:
     def end_shapes(self) -> dict[str, tuple[int, ...]]:
         """Dimensions of the graph's input and outputs by name, without that of the batch."""
         shapes: list[tuple[int, ...]] = [*self.raw_shapes]
-        if self.outputs == "detections":
+        if self.ends_in_detections:
             count = self.post.detections
             shapes = [(count,), (count, self.box_values), (count,)]
         return {INPUT_NAME: (3, *self.size)} | dict(zip(self.output_names, shapes, strict=True))
@@ -164,37 +170,6 @@ class ExportedModel:
 def is_onnx(path: str) -> bool:
     """Return whether a model file is ONNX, by its name."""
     return path.lower().endswith(".onnx")
-
-
-def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Return rows and columns of P3 to P7 for a network input; its sides are multiples of 32.
-
-    P3 to P5 have sides / 8, / 16, / 32; P6 and P7 halve that, rounded up, since their convolutions
-    have stride 2 and padding 1.
-    """
-    sizes = [(height // step, width // step) for step in (8, 16, 32)]
-    for _ in range(2):
-        rows, columns = sizes[-1]
-        sizes.append((-(-rows // 2), -(-columns // 2)))
-    return sizes
-
-
-def check_size(flag: str, height: int, width: int) -> None:
-    """Check that the pyramid supports the sides of a network input.
-
-    Raises:
-        UsageError: a side is no multiple of 32; the two nearest sizes are named.
-    """
-    if height % SIDE_STEP == 0 and width % SIDE_STEP == 0 and height > 0 and width > 0:
-        return
-    down = [max(side // SIDE_STEP, 1) * SIDE_STEP for side in (height, width)]
-    up = [max(-(-side // SIDE_STEP), 1) * SIDE_STEP for side in (height, width)]
-    names = dict.fromkeys(f"{flag} {h} {w}" for h, w in (down, up))
-    raise UsageError(
-        f"{flag} {height} {width} is not a size for this network",
-        f"both sides must be multiples of {SIDE_STEP} pixels",
-        f"the nearest: {' or '.join(names)}",
-    )
 
 
 def read_exported(path: str | Path, expect: str | None = None) -> ExportedModel:

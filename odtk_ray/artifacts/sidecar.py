@@ -169,6 +169,7 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
         "int8": " --int8 --calibration-table TABLE",
     }[about.model.precision]
     command = f"odtk-ray export MODEL.pth {shlex.quote(plan)} --size {height} {width}{flags}"
+    command += _OUTPUTS[about.model.outputs]
     command += f" --dynamic-batch-opts {' '.join(map(str, about.batches))}"
     if about.workspace is not None:
         command += f" --workspace {about.workspace >> 20}"
@@ -180,6 +181,11 @@ def rebuild_command(plan: str, about: Sidecar) -> str:
     return command
 
 
+_OUTPUTS = {
+    "raw": "",
+    "detections": " --with-postprocess",
+    "plugin": " --with-postprocess --plugin",
+}
 _AGAIN = "copy both files again, or build the plan again: odtk-ray export MODEL OUTPUT.plan"
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from odtk_ray import __version__, storage
 from odtk_ray.artifacts.engine_set import is_engine_set
-from odtk_ray.artifacts.exported_model import ExportedModel, check_size, is_onnx
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
+from odtk_ray.artifacts.input_size import check_size
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.bench.bench_pictures import write_pictures
 from odtk_ray.bench.matrix_rate import matrix_rate

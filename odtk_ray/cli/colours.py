@@ -20,6 +20,8 @@ _LABELS: dict[str, dict[str, Any]] = {
     "note": {"fg": "cyan"},
     "hint": {"fg": "cyan"},
     "done": {"fg": "green"},
+    "ok": {"fg": "green"},
+    "problem": {"fg": "red", "bold": True},
 }
 
 
@@ -30,7 +32,7 @@ def echo(
 
     Args:
         text: may hold names and words from files; newlines are escaped too.
-        label: a word in front of it, in its colour: `error`, `warning`, `note`, `hint` or `done`.
+        label: a word in front of it, in its colour: such as `error` or `hint`.
         indent: spaces in front of it all.
         bold: print it so.
         err: to standard error.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import click
 
+from odtk_ray.cli.config_file import config_option
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Declared, Option, options_of
 from odtk_ray.plural import counted
@@ -22,7 +23,7 @@ _COLUMN = 26
 def command(
     *examples: str, settings: Callable[..., Any] | None = None
 ) -> Callable[[Callable[..., None]], Command]:
-    """Make a command of a function.
+    """Make a command of a function; where it has options, a file may give them (`--config`).
 
     Args:
         examples: lines that its help ends with.
@@ -30,8 +31,10 @@ def command(
     """
 
     def made(function: Callable[..., None]) -> Command:
-        declared = options_of(settings) if settings else {}
-        params = [_parameter(option) for option in (declared | options_of(function)).values()]
+        declared = (options_of(settings) if settings else {}) | options_of(function)
+        params: list[click.Parameter] = [_parameter(option) for option in declared.values()]
+        if not all(option.positional for option in declared.values()):
+            params.append(config_option())
         return click.command(cls=Command, params=params, examples=examples)(function)
 
     return made
@@ -67,28 +70,34 @@ class GroupedOption(click.Option):
     """An option under a heading of the help.
 
     Attributes:
+        declared: its declaration.
         group: the heading.
         several: regular expression of arguments behind the flag that are values of it too; empty
             where there is one only.
     """
 
-    def __init__(self, flags: Sequence[str], group: str, several: str, **attributes: Any) -> None:
-        super().__init__(flags, **attributes)
-        self.group, self.several = group, several
+    def __init__(self, declared: Declared, several: str, **attributes: Any) -> None:
+        super().__init__([declared.flag, declared.name], **attributes)
+        self.declared, self.several = declared, several
+        self.group = declared.option.group
 
 
 class DescribedArgument(click.Argument):
-    """An argument that the help explains."""
+    """An argument that the help explains.
+
+    Attributes:
+        declared: its declaration.
+    """
 
     group = "Arguments"
 
-    def __init__(self, names: Sequence[str], about: str, **attributes: Any) -> None:
-        super().__init__(names, **attributes)
-        self.about = about
+    def __init__(self, declared: Declared, **attributes: Any) -> None:
+        super().__init__([declared.name], **attributes)
+        self.declared = declared
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """Return what stands for it, and its help."""
-        return self.human_readable_name, self.about
+        return self.human_readable_name, self.declared.option.help
 
 
 class Command(click.Command):
@@ -153,7 +162,7 @@ def _parameter(option: Declared) -> click.Parameter:
     if option.positional:
         if option.count is not None:
             attributes |= {"nargs": -1, "required": True}
-        return DescribedArgument([option.name], about.help, metavar=metavar, **attributes)
+        return DescribedArgument(option, metavar=metavar, **attributes)
     if option.kind is bool:
         attributes = {"is_flag": True}
     several = about.several
@@ -164,8 +173,7 @@ def _parameter(option: Declared) -> click.Parameter:
         attributes["default"] = option.default
     text = option.default_text
     return GroupedOption(
-        [option.flag, option.name],
-        about.group,
+        option,
         several,
         help=f"{option.flag_help}  [default: {text}]" if text else option.flag_help,
         metavar=metavar,

@@ -32,6 +32,7 @@ def _compare(flags: dict[str, Any]) -> int:
     with Console(quiet=is_quiet()) as console:
         comparison = api.compare(**values_of(CompareConfig, flags), reporter=console)
     print_comparison(comparison)
-    if flags["output"] and not is_quiet():
-        echo(f"wrote {flags['output']}")
+    written = [path for path in (flags["output"], flags["report"]) if path]
+    if written and not is_quiet():
+        echo(f"wrote {', '.join(written)}")
     return EXIT_OK

@@ -10,13 +10,13 @@ from odtk_ray.cli.command import command
 from odtk_ray.cli.model_paths import EXPORT, MODEL
 from odtk_ray.options import Option
 
-# Arguments that name models.
+# Parameters that name models; `output` is one where it is an argument.
 _MODELS = {"model": MODEL, "models": MODEL, "output": EXPORT}
 # Arguments and options that name other files or folders.
 _PATHS = frozenset(
-    "output detections thresholds source target folder images annotations run_dir draw trace "
-    "fallback samples timing_cache calibration_images calibration_table calibration_annotations "
-    "check_images".split()
+    "config output detections thresholds source target folder images annotations run_dir draw "
+    "trace fallback pace samples timing_cache calibration_images calibration_table "
+    "calibration_annotations check_images".split()
 )
 
 
@@ -48,7 +48,7 @@ def completion(
 def complete_files(command: click.Command) -> None:
     """Have shells complete files where a command takes paths."""
     for param in command.params:
-        if isinstance(param, click.Argument) and param.name in _MODELS:
+        if param.name == "model" or (isinstance(param, click.Argument) and param.name in _MODELS):
             param.type = _MODELS[param.name]
         elif param.name in _PATHS and param.type is click.STRING:
             param.type = click.Path(readable=False)  # only completes: it may be missing, or a URI

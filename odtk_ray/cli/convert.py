@@ -1,4 +1,4 @@
-"""`odtk-ray convert`: rotated annotations from one convention to another."""
+"""`odtk-ray convert`: annotations and detections for other programs and conventions."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ _Convention = Literal["odtk", "opencv", "le90"]
 
 @command(
     "odtk-ray convert labelTxt/ instances.json --images photos/",
-    "odtk-ray convert opencv.json instances.json --from opencv",
+    "odtk-ray convert detections.json detections.geojson --images photos/",
 )
 def convert(
     source: Annotated[
@@ -21,30 +21,46 @@ def convert(
     ],
     target: Annotated[
         str,
-        Option("Arguments", "File to write (.json), or new or empty folder for DOTA's text files.",
-               "TARGET"),
+        Option("Arguments", "File to write, COCO (.json), CVAT (.xml) or GeoJSON (.geojson), or a "
+               "new or empty folder for DOTA's text files.", "TARGET"),
     ],
     *,
-    images: Annotated[str, Option("Images", "Folder of the images of DOTA labels.", "DIR")] = ".",
+    images: Annotated[
+        str,
+        Option("Images", "Folder of the images of DOTA's labels and of GeoTIFFs; for Label Studio "
+               "what its tasks have before the names of images.", "DIR"),
+    ] = ".",
+    format: Annotated[
+        Literal["coco", "dota", "labelstudio", "cvat", "geojson"] | None,
+        Option("Conventions", "Format of TARGET.", unset="by its name"),
+    ] = None,
     from_: Annotated[
         _Convention,
         Option("Conventions", "What a bbox of a COCO SOURCE is: x, y, w, h, radians (odtk), or "
                "centre x, centre y, w, h, and degrees (opencv) or radians (le90)."),
     ] = "odtk",
     to: Annotated[
-        _Convention, Option("Conventions", "What a bbox of a COCO TARGET shall be, likewise.")
+        Literal["odtk", "opencv", "le90", "coco"],
+        Option("Conventions", "What a bbox of a COCO TARGET shall be, likewise; coco: x, y, w, h "
+               "around it."),
     ] = "odtk",
+    crs: Annotated[
+        Literal["wgs84", "source"],
+        Option("Conventions", "Coordinates of GeoJSON: longitude and latitude, or those of the "
+               "GeoTIFFs."),
+    ] = "wgs84",
     debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Convert rotated annotations, or detections, from SOURCE to TARGET.
+    """Convert detections, or rotated annotations, from SOURCE to TARGET.
 
     Of infer's outputs take the .json, not the .results.json: it has the images and categories.
     """
 
     def run() -> int:
+        from odtk_ray.datasets.convert import Conversion
         from odtk_ray.datasets.convert import convert as converted
 
-        for line in converted(source, target, images=images, reads=from_, writes=to):
+        for line in converted(Conversion(source, target, images, format, from_, to, crs)):
             echo(line)
         return EXIT_OK
 

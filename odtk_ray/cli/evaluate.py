@@ -28,7 +28,7 @@ def _evaluate(flags: dict[str, Any]) -> int:
     with Console(quiet=is_quiet()) as console:
         evaluation = api.evaluate(**values_of(EvaluateConfig, flags), reporter=console)
     print_analysis(evaluation.analysis)
-    written = [path for path in (flags["output"], flags["thresholds"]) if path]
+    written = [path for path in (flags["output"], flags["thresholds"], flags["report"]) if path]
     if written and not is_quiet():
         echo(f"wrote {', '.join(written)}")
     return EXIT_OK

@@ -1,6 +1,6 @@
 """`odtk-ray infer`: flags to configuration to run."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
@@ -9,7 +9,8 @@ from odtk_ray.cli.guarded import guarded
 from odtk_ray.cli.odtk_leftovers import leftover_notes, odtk_flags
 from odtk_ray.cli.quiet import is_quiet, quiet_option
 from odtk_ray.config import InferConfig
-from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
+from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, UsageError
+from odtk_ray.options import Option
 
 
 @command(
@@ -19,25 +20,43 @@ from odtk_ray.errors import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 )
 @quiet_option
 @odtk_flags
-def infer(*, debug: Debug = False, **flags: Any) -> None:
+def infer(
+    *,
+    dry_run: Annotated[
+        bool,
+        Option("Other", "Say what the run would be: images, shards, workers, engine. Nothing is "
+               "written."),
+    ] = False,
+    pace: Annotated[
+        str | None,
+        Option("Other", "Metrics file of an earlier run, from whose speed --dry-run estimates the "
+               "time.", "FILE", "no estimate"),
+    ] = None,
+    debug: Debug = False,
+    **flags: Any,
+) -> None:  # fmt: skip
     """Detect objects in images with a RetinaNet MODEL and write COCO JSON.
 
     With --annotations the detections are scored. A run that was stopped goes on with --resume.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some images failed.
     """
-    guarded(lambda: _infer(flags), debug)
+
+    def run() -> int:
+        if dry_run:
+            return _dry_run(flags, pace)
+        if pace is not None:
+            raise UsageError("--pace needs --dry-run", "a run itself measures its time")
+        return _infer(flags)
+
+    guarded(run, debug, resumable=not dry_run)
 
 
 def _infer(flags: dict[str, Any]) -> int:
     from odtk_ray import api
-    from odtk_ray.cli.job import check_places, in_job, output_in_run_dir
     from odtk_ray.cli.screen import Console, print_summary
 
-    if in_job():
-        if not flags["output"]:
-            flags |= {"output": output_in_run_dir(flags["run_dir"]), "run_dir": None}
-        check_places(flags)
+    _place_in_job(flags)
     with Console(quiet=is_quiet()) as console:
         console.notes(leftover_notes())
         summary = api.infer(**values_of(InferConfig, flags), reporter=console)
@@ -46,3 +65,25 @@ def _infer(flags: dict[str, Any]) -> int:
     if summary.failed == summary.images:
         return EXIT_FAILED
     return EXIT_PARTIAL if summary.failed > flags["max_failures"] else EXIT_OK
+
+
+def _dry_run(flags: dict[str, Any], pace: str | None) -> int:
+    from odtk_ray.cli.screen import Console, print_rows
+    from odtk_ray.run.dry_run import dry_run
+
+    _place_in_job(flags)
+    with Console(quiet=is_quiet()) as console:
+        console.notes(leftover_notes())
+        rows = dry_run(InferConfig(**values_of(InferConfig, flags)), console, pace)
+    print_rows(rows)
+    return EXIT_OK
+
+
+def _place_in_job(flags: dict[str, Any]) -> None:
+    """See that what a Ray job writes outlives it."""
+    from odtk_ray.cli.job import check_places, in_job, output_in_run_dir
+
+    if in_job():
+        if not flags["output"]:
+            flags |= {"output": output_in_run_dir(flags["run_dir"]), "run_dir": None}
+        check_places(flags)

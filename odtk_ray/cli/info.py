@@ -1,6 +1,5 @@
 """`odtk-ray info`: what a model file is."""
 
-from odtk_ray.cli.colours import echo
 from odtk_ray.cli.command import Debug, command
 from odtk_ray.cli.guarded import guarded
 from odtk_ray.config import Anchors, ModelPath
@@ -18,11 +17,9 @@ def info(
 
     def show() -> int:
         from odtk_ray import api
+        from odtk_ray.cli.screen import print_rows
 
-        rows = api.info(model, anchors=anchors)
-        width = max(len(name) for name, _ in rows)
-        for name, text in rows:
-            echo(f"{name:<{width}}  {text}")
+        print_rows(api.info(model, anchors=anchors))
         return EXIT_OK
 
     guarded(show, debug, resumable=False)

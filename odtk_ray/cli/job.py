@@ -12,19 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from odtk_ray import storage
+from odtk_ray.cluster.job_metadata import JOB_CONFIG
 from odtk_ray.config import DEFAULT_OUTPUT
 from odtk_ray.errors import UsageError
 from odtk_ray.options import flag_of
 
-# Set by Ray for the command of a job, and by nothing else.
-_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _GONE = "a job's working directory is deleted after the job"
 _ABSOLUTE = "give an absolute path on shared storage, or a URI"
 
 
 def in_job() -> bool:
     """Whether this process is the command of a Ray job."""
-    return _MARK in os.environ
+    return JOB_CONFIG in os.environ
 
 
 def output_in_run_dir(run_dir: str | None) -> tuple[str, ...]:
@@ -50,7 +49,7 @@ def check_places(flags: Mapping[str, Any]) -> None:
     Raises:
         UsageError: a path is relative.
     """
-    for name in ("run_dir", "draw", "trace"):
+    for name in ("run_dir", "draw", "report", "trace"):
         if flags[name] is not None:
             refuse_relative(flag_of(name), flags[name])
     for path in flags["output"]:

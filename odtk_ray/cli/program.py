@@ -25,6 +25,7 @@ from odtk_ray.cli.infer import infer
 from odtk_ray.cli.info import info
 from odtk_ray.cli.library_words import show_as_ours
 from odtk_ray.cli.odtk_leftovers import odtk_master
+from odtk_ray.cli.status import status
 from odtk_ray.errors import EXIT_OK
 
 
@@ -38,7 +39,19 @@ def cli() -> None:
     """Distributed RetinaNet inference, evaluation and export on Ray."""
 
 
-for _command in (infer, evaluate, compare, export, info, bench, doctor, convert, demo, completion):
+for _command in (
+    infer,
+    status,
+    evaluate,
+    compare,
+    export,
+    info,
+    bench,
+    doctor,
+    convert,
+    demo,
+    completion,
+):
     complete_files(_command)
     cli.add_command(_command)
 

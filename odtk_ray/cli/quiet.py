@@ -14,8 +14,8 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--quiet`; `is_quiet` says whether it was given."""
     option = click.option(
         "--quiet", is_flag=True, expose_value=False, callback=_remember,
-        help="Print only warnings and errors, and in infer the figures against "
-             "--annotations.")  # fmt: skip
+        help="Print only warnings and errors, and the figures of an "
+             "evaluation.")  # fmt: skip
     return option(command)
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from odtk_ray.evaluation.analysis import Analysis
     from odtk_ray.evaluation.comparison import Comparison
     from odtk_ray.evaluation.metrics import Metrics
-    from odtk_ray.run.pipeline import Summary
+    from odtk_ray.run.summary import Summary
+    from odtk_ray.worker.fleet import Fleet
 
 _CELL = 60  # characters of a class' name in a table, whose rows are as wide as its widest cell
+_NAMES = 4  # of workers, in the last line
 _LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
@@ -145,13 +147,31 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
     if quiet:
         return
     rate = summary.detected / summary.seconds if summary.seconds > 0 else 0.0
-    on = counted(summary.fleet.workers, "GPU" if summary.fleet.gpus else "CPU worker")
+    on = describe_fleet(summary.fleet)
     echo(
         f"{counted(summary.images, 'image')}, {counted(summary.detections, 'detection')}, "
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}",
         label="done",
     )
     echo(f"wrote {', '.join(summary.files)}")
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and texts in two columns."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        echo(f"{name:<{width}}  {text}")
+
+
+def describe_fleet(fleet: Fleet) -> str:
+    """Say how many workers a run began with, and which ones there were at the end."""
+    on, there = counted(fleet.workers, "GPU" if fleet.gpus else "CPU worker"), len(fleet.names)
+    if there == fleet.workers == 1 or not there:
+        return on
+    if there != fleet.workers:
+        on += f", at the end {there}"
+    more = f" and {there - _NAMES} more" if there > _NAMES else ""
+    return f"{on}: {', '.join(fleet.names[:_NAMES])}{more}"
 
 
 def print_analysis(analysis: Analysis) -> None:

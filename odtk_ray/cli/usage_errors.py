@@ -25,7 +25,7 @@ def from_click(error: click.ClickException, args: Sequence[str]) -> UsageError:
     """
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):
-        hint = _option_hint(error.option_name, context)
+        hint = unknown_option_hint(error.option_name, context)
         return UsageError(f"there is no option {error.option_name}", hint=hint)
     if isinstance(error, click.MissingParameter) and error.param is not None:
         return UsageError(f"{_name(error.param)} is missing", hint=_synopsis(context))
@@ -40,7 +40,13 @@ def from_click(error: click.ClickException, args: Sequence[str]) -> UsageError:
     return UsageError(error.message.rstrip("."), hint=_help(context))
 
 
-def _option_hint(option: str, context: click.Context | None) -> str:
+def unknown_option_hint(option: str, context: click.Context | None) -> str:
+    """Return what to do where a command has no such option.
+
+    Args:
+        option: with its dashes.
+        context: of the command; without one there is no hint.
+    """
     if context is None:
         return ""
     known = _options(context)

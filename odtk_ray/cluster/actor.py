@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from odtk_ray import __version__
 from odtk_ray.cluster.gpu_nodes import check_gpu_type, node_id
 from odtk_ray.dispatch.agreement import Answer
 from odtk_ray.dispatch.worker_state import DEPTH, Progress
@@ -33,6 +35,9 @@ WATCH = "watch"
 _ACCESS_PATIENCE = 10.0
 _SHARED = "run folder and images must be on storage that every node sees under the same path"
 
+# Of this process's actors, over all its runs: Ray frees a name some time after its actor's end.
+_numbers = itertools.count()
+
 T = TypeVar("T")
 
 
@@ -41,12 +46,20 @@ class Worker(ShardWorker):
 
     Args:
         needs: what its engine will need.
+        version: of this package, on the driver.
+
+    Raises:
+        OdtkError: its node has another version.
     """
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: Needs, version: str = __version__) -> None:
         note_moment(Moment.PROCESS, process_start())
         note_moment(Moment.CALLED)
-        super().__init__(worker_name(), needs)
+        self.name = worker_name()  # Ray asks for it, whatever is raised here
+        if version != __version__:
+            what = f"it has odtk-ray {__version__}, and the driver has {version}"
+            raise OdtkError(what, hint="install the same version on every node")
+        super().__init__(self.name, needs, node_id())
 
     def __repr__(self) -> str:
         return self.name  # which Ray shows in its dashboard, lists and logs
@@ -131,7 +144,7 @@ def check_access(settings: WorkerSettings) -> None:
 
 
 def actor_starter(
-    fleet: Fleet, nodes: NodeSelection, needs: Needs
+    fleet: Fleet, nodes: NodeSelection, needs: Needs, run: str
 ) -> Callable[[], ActorHandle[Any]]:
     """Return a function that starts one actor, on a GPU or on its threads' cores.
 
@@ -142,9 +155,12 @@ def actor_starter(
         fleet: the workers.
         nodes: those that take part.
         needs: what every engine needs.
+        run: its name, which the actors' names have.
     """
     import ray
 
+    # The names are for `ray list actors`; nobody else's can be in the way in a job's own namespace.
+    namespace = f"odtk:{ray.get_runtime_context().get_job_id()}"
     options: dict[str, Any] = {
         "num_gpus": 1 if fleet.gpus else 0,
         "num_cpus": 0 if fleet.gpus else fleet.threads,
@@ -156,9 +172,10 @@ def actor_starter(
     factory: Any = ray.remote(**options)(Worker)
 
     def start() -> ActorHandle[Any]:
-        selector = nodes.selector() if fleet.gpus else {}
-        placed = factory.options(label_selector=selector) if selector else factory
-        actor: ActorHandle[Any] = placed.remote(needs)
+        selector = nodes.selector()
+        named = {"name": f"odtk:{run}:{next(_numbers)}", "namespace": namespace}
+        placed = factory.options(**named, **({"label_selector": selector} if selector else {}))
+        actor: ActorHandle[Any] = placed.remote(needs, __version__)
         return actor
 
     return start

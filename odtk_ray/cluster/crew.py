@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from odtk_ray.cluster.failures import constructor_error, exit_reason, worker_error
+from odtk_ray.cluster.failures import Loss, could_not_start, exit_reason, loss_of, unfit_node
+from odtk_ray.cluster.node_watch import driver_lost
 from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
@@ -36,15 +37,20 @@ class Crew:
         start: starts an actor.
         nodes: the nodes that take part; those whose GPUs cannot are added to the ones left out.
         reporter: receives remarks.
+        look: called while answers are waited for; raises an OdtkError if the cluster is gone.
 
     Attributes:
         left_out: number of GPUs that were tried and take no part.
     """
 
     def __init__(
-        self, start: Callable[[], ActorHandle[Any]], nodes: NodeSelection, reporter: Reporter
+        self,
+        start: Callable[[], ActorHandle[Any]],
+        nodes: NodeSelection,
+        reporter: Reporter,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
-        self._start, self._nodes, self._reporter = start, nodes, reporter
+        self._start, self._nodes, self._reporter, self._look = start, nodes, reporter, look
         self._actors: dict[int, ActorHandle[Any]] = {}
         self._numbers = itertools.count()
         self._spare = 0
@@ -88,6 +94,7 @@ class Crew:
 
         started = spoken = time.monotonic()
         while True:
+            self._look()
             again = self._collect(agreement)
             now = time.monotonic()
             if self._spare and agreement.wants_more(now):  # those that are unfit keep their GPUs
@@ -157,12 +164,8 @@ class Crew:
             worker, now = self._calls.pop(ref), time.monotonic()
             try:
                 answer = ray.get(ref)
-            except RayTaskError as error:
-                raise worker_error(error) from error
-            except (RayActorError, OutOfMemoryError) as error:
-                if (cause := constructor_error(error)) is not None:
-                    raise cause from error
-                if agreement.died(worker, exit_reason(error), now):
+            except (RayTaskError, RayActorError, OutOfMemoryError) as error:
+                if self._ended(worker, error, agreement, now):
                     self._replace(worker)
                     died.append(worker)
             except RayError as error:
@@ -170,6 +173,19 @@ class Crew:
             else:
                 agreement.answered(worker, answer, now)
         return died
+
+    def _ended(self, worker: int, error: Exception, agreement: Agreement, now: float) -> bool:
+        """Process that a worker ended without an answer; return whether to start it again."""
+        from ray.exceptions import RayTaskError
+
+        if isinstance(error, RayTaskError) or could_not_start(error):
+            problem = unfit_node(error, self._actors[worker])
+            agreement.answered(worker, Answer("", "", error=problem), now)
+            return False
+        loss = loss_of(error)
+        if loss is Loss.DRIVER:
+            raise driver_lost() from error
+        return loss is Loss.NODE or agreement.died(worker, exit_reason(error), now)
 
     def _replace(self, worker: int) -> None:
         import ray

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odtk_ray.cluster.actor import WATCH
 from odtk_ray.cluster.failures import (
-    constructor_error,
+    Loss,
+    actor_node,
+    could_not_start,
     exit_reason,
-    incompatible_gpu,
+    loss_of,
+    unfit_node,
     worker_error,
 )
+from odtk_ray.cluster.node_watch import ClusterView, NodeWatch, driver_lost, node_name
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
+from odtk_ray.cluster.worker_calls import EndedCall, WorkerCalls
 from odtk_ray.dispatch.dispatch import Dispatch
 from odtk_ray.dispatch.suspects import RESUME
-from odtk_ray.dispatch.worker_state import Assignment, Progress, WorkerState
-from odtk_ray.engines.loader import IncompatibleGpu
+from odtk_ray.dispatch.worker_state import Assignment, WorkerState
 from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.shards.shard_file import Receipt
-from odtk_ray.worker.shard_work import ShardWork
+from odtk_ray.storage.retry import OUTAGE_TOLD
 
 if TYPE_CHECKING:
-    from ray import ObjectRef
-    from ray.actor import ActorHandle
+    from odtk_ray.cluster.worker_calls import StartActor
 
 # Workers are asked for their progress this often, in seconds: often enough for a live bar. Large
 # fleets are asked more slowly, so that the answers leave the driver time for its work.
 _WATCH_INTERVAL = 0.5
 _WATCHED_AT_ONCE = 64
-# Seconds between two checks whether the cluster has room for more workers.
-_GROW_INTERVAL = 5.0
 # Seconds after which a remark mentions workers that still wait for GPUs or cores.
 _PATIENCE = 60.0
+# Seconds after which a worker that does not answer, on a node that does, is taken for lost.
+_UNREACHABLE = 120.0
 
 
 class Dispatcher:
@@ -59,13 +60,15 @@ class Dispatcher:
         observer: records finished shards and crashes.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, at least 120.
+        watch: tells which nodes end, and when the cluster does; None notices less.
         room: returns how many workers the cluster has room for now; None keeps the number.
-        leave_out: called with a GPU that cannot take part; returns the room that is left.
+        avoid: returns the nodes whose workers get no more work.
+        leave_out: called with what a node or a GPU cannot do; returns the room that is left.
     """
 
     def __init__(
         self,
-        start: Callable[[], tuple[ActorHandle[Any], ObjectRef[Progress]]],
+        start: StartActor,
         workers: int,
         refs: dict[int, ShardRef],
         rows: dict[int, NDArray[np.int64]],
@@ -76,62 +79,61 @@ class Dispatcher:
         warn: Callable[[str], None],
         observer: Observer,
         shard_timeout: float | None = None,
+        watch: NodeWatch | None = None,
         room: Callable[[], int] | None = None,
-        leave_out: Callable[[IncompatibleGpu], int] = lambda _: 0,
+        avoid: Callable[[ClusterView], frozenset[str]] = lambda view: view.draining,
+        leave_out: Callable[[OdtkError], int] = lambda _: 0,
     ) -> None:
-        self._start = start
-        self._count = workers
-        self._refs = refs
-        self._rows = rows
-        self._epoch = epoch
-        self._commit = commit
-        self._progress = progress
-        self._warn = warn
+        self._calls = WorkerCalls(start, refs, epoch)
+        self._count, self._rows, self._timeout = workers, rows, shard_timeout
+        self._commit, self._progress, self._warn = commit, progress, warn
         self._observer = observer
-        self._timeout = shard_timeout
-        self._room = room
-        self._leave_out = leave_out
-        self._actors: dict[WorkerState, ActorHandle[Any]] = {}
+        self._watch, self._room = watch, room
+        self._avoid, self._leave_out = avoid, leave_out
         self._dispatch: Dispatch
-        # Calls that have not ended; a call without an assignment asks for the worker's progress.
-        self._calls: dict[ObjectRef[Any], tuple[WorkerState, Assignment | None]] = {}
-        self._asked: set[WorkerState] = set()
+        self._view = ClusterView({})
+        self._outage_told = False
+        self._unreachable: dict[WorkerState, float] = {}  # since when
 
-    def run(self, shards: Iterable[int]) -> None:
+    def run(self, shards: Iterable[int]) -> list[str]:
         """Work through the shards, then end the workers.
+
+        Returns:
+            the names of the workers that were ready at the end.
 
         Raises:
             OdtkError: no worker is left, or a worker raised: committed shards stay committed.
         """
-        import ray
-
         now = time.monotonic()
         self._dispatch = Dispatch(shards, self._rows, self._count, now, self._timeout)
         try:
             for worker in self._dispatch.workers:
-                self._start_actor(worker)
+                self._calls.start(worker)
             self._work(now)
+            ready = [worker for worker in self._dispatch.workers if worker.ready]
             if self._observer.traces:
-                self._hear_moments()
+                for worker, noted in self._calls.moments(ready):
+                    self._observer.moments(worker, noted)
+            return [worker.name for worker in ready]
         finally:
-            for actor in self._actors.values():
-                ray.kill(actor)  # frees its cores or GPU
+            self._calls.close()
             self._observer.close()
 
     def _work(self, started: float) -> None:
-        dispatch, watched, grown, patient = self._dispatch, started, started, True
+        dispatch, asked, patient = self._dispatch, started, True
         while dispatch.unfinished:
-            self._make_calls()
+            for assignment in dispatch.assignments(time.monotonic()):
+                self._calls.submit(assignment)
+            for assignment in dispatch.recalls():
+                self._calls.recall(assignment)
             self._collect()
             now = time.monotonic()
             pace = max(1.0, len(dispatch.workers) / _WATCHED_AT_ONCE)
-            if now - watched > _WATCH_INTERVAL * pace:
-                watched = now
-                self._watch(now)
-            if self._room is not None and now - grown > _GROW_INTERVAL:
-                grown = now
-                for worker in dispatch.grow(self._room(), now):
-                    self._start_actor(worker)
+            if now - asked > _WATCH_INTERVAL * pace:
+                asked = now
+                self._ask(now)
+            if self._watch is not None and (view := self._watch.latest()) is not None:
+                self._see(view, now)
             if patient and now - started > _PATIENCE:
                 patient = False
                 if late := sum(not worker.ready for worker in dispatch.workers):
@@ -140,49 +142,14 @@ class Dispatcher:
                         f"{_PATIENCE:.0f} s: waiting for free GPUs or cores, or loading slowly"
                     )
 
-    def _start_actor(self, worker: WorkerState) -> None:
-        self._actors[worker], ready = self._start()
-        self._calls[ready] = worker, None
-        self._asked.add(worker)
-
-    def _ask(self, worker: WorkerState) -> None:
-        """Ask a worker for its progress."""
-        call = self._actors[worker].progress.options(concurrency_group=WATCH)
-        self._calls[call.remote()] = worker, None
-        self._asked.add(worker)
-
-    def _make_calls(self) -> None:
-        for assignment in self._dispatch.assignments(time.monotonic()):
-            self._submit(assignment)
-        for assignment in self._dispatch.recalls():
-            recall = self._actors[assignment.worker].recall.options(concurrency_group=WATCH)
-            recall.remote(assignment.task.shard)
-
-    def _submit(self, assignment: Assignment) -> None:
-        task, actor = assignment.task, self._actors[assignment.worker]
-        where = self._refs[task.shard]
-        if task.row is not None:
-            ref = actor.probe.remote(where.block, where.offset + task.row)
-        else:
-            attempt = f"{self._epoch}.{assignment.attempt}"
-            skip = frozenset(task.skip)
-            work = ShardWork(where.offset, where.length, task.shard, attempt, skip, task.singly)
-            ref = actor.run.remote(where.block, work)
-        self._calls[ref] = assignment.worker, assignment
-
     def _collect(self) -> None:
         """Wait briefly for calls to end; commit all receipts that have arrived together."""
-        import ray
-
-        refs = list(self._calls)
-        done, _ = ray.wait(refs, num_returns=1, timeout=_WATCH_INTERVAL)
-        if done and len(refs) > 1:
-            done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         receipts: list[Receipt] = []
+        done = self._calls.ended(_WATCH_INTERVAL)
         try:
             for ref in done:
-                receipt = self._end_call(ref)
-                if receipt is not None:
+                # One that is gone belonged to a worker that another call has shown to be lost.
+                if (call := self._calls.take(ref)) and (receipt := self._end(call)):
                     receipts.append(receipt)
         finally:  # finished shards count, even if another worker ends the run
             if receipts:
@@ -191,30 +158,30 @@ class Dispatcher:
             if done:
                 self._progress(self._dispatch.images_in_progress, self._dispatch.windows_done)
 
-    def _end_call(self, ref: ObjectRef[Any]) -> Receipt | None:
+    def _end(self, call: EndedCall) -> Receipt | None:
         """Process the end of a call; return the receipt if it ended a shard."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-        if ref not in self._calls:
-            return None  # another call showed that its worker is gone
-        worker, assignment = self._calls.pop(ref)
+        worker, assignment, _ = call
         try:
-            value = ray.get(ref)
+            value = ray.get(call.ref)
         except (RayActorError, OutOfMemoryError) as error:
-            self._crashed(worker, error)
+            self._gone(worker, error)
             return None
         except RayTaskError as error:
-            if (gpu := incompatible_gpu(error)) is None:
+            if worker.ready:
                 raise worker_error(error) from error
-            self._dismissed(worker, gpu)
+            self._unfit(worker, error)
             return None
         except RayError as error:
             raise OdtkError("a worker cannot continue", exit_reason(error), RESUME) from error
         if assignment is not None:
             return self._returned(assignment, value)
-        self._asked.discard(worker)
-        self._dispatch.reported(worker, value, time.monotonic())
+        if worker.reachable:
+            self._dispatch.reported(worker, value, time.monotonic())
+        else:  # it is there again, and may have missed calls
+            self._replace(worker)
         return None
 
     def _returned(self, assignment: Assignment, receipt: Receipt | None) -> Receipt | None:
@@ -229,59 +196,95 @@ class Dispatcher:
             return receipt
         return None
 
-    def _watch(self, now: float) -> None:
+    def _ask(self, now: float) -> None:
         """Replace workers that hang, ask the others for their progress, and show it."""
         dispatch = self._dispatch
         limit = dispatch.hang_limit
         for worker in dispatch.hanging(now):
             why = f"no image was done for {limit:,.0f} s"
-            self._warn(f"{worker.name} hangs ({why}) and is replaced")
-            self._crashed(worker, TimeoutError(why))
+            self._crashed(worker, why, "hangs")
         for worker in dispatch.workers:
-            if worker.ready and worker.assignments and worker not in self._asked:
-                self._ask(worker)
+            if worker.ready and worker.assignments:
+                self._calls.ask(worker)
         self._progress(dispatch.images_in_progress, dispatch.windows_done)
         self._observer.queue(dispatch.pending)
+        since = [w.waiting_since for w in dispatch.workers if w.waiting_since is not None]
+        if not since:
+            self._outage_told = False
+        elif now - min(since) > OUTAGE_TOLD and not self._outage_told:
+            self._outage_told = True
+            waiting = counted(len(since), "worker waits", "workers wait")
+            self._warn(f"storage is away since {now - min(since):.0f} s: {waiting} for it")
 
-    def _hear_moments(self) -> None:
-        """Ask the workers for the moments of their starts; some may not answer in time."""
-        import ray
-        from ray.exceptions import RayError
+    def _see(self, view: ClusterView, now: float) -> None:
+        """Process which nodes there are now."""
+        dispatch, before, self._view = self._dispatch, self._view, view
+        for node in before.alive - view.alive:
+            self._node_lost(node)
+        for worker in [w for w, since in self._unreachable.items() if now - since > _UNREACHABLE]:
+            self._warn(f"{worker.name} does not answer any more, and is started elsewhere")
+            self._replace(worker)
+        for node in view.draining - before.draining:
+            if count := sum(worker.node == node for worker in dispatch.workers):
+                moved = counted(count, "worker is", "workers are")
+                self._warn(f"{node_name(view.nodes.get(node))} is about to end: its {moved} moved")
+        for worker in dispatch.drain(self._avoid(view)):
+            self._replace(worker)
+        if self._room is not None:
+            for worker in dispatch.grow(self._room(), now):
+                self._calls.start(worker)
 
-        calls = {
-            self._actors[worker].moments.options(concurrency_group=WATCH).remote(): worker
-            for worker in self._dispatch.workers
-            if worker.ready
-        }
-        refs = list(calls)
-        answered = ray.wait(refs, num_returns=len(refs), timeout=_WATCH_INTERVAL)[0] if refs else []
-        for ref in answered:
-            with contextlib.suppress(RayError):
-                self._observer.moments(calls[ref], ray.get(ref))
+    def _gone(self, worker: WorkerState, error: Exception) -> None:
+        """Process that a worker's process has ended, or does not answer."""
+        loss = loss_of(error)
+        if loss is Loss.DRIVER:
+            raise driver_lost() from error
+        if loss is Loss.UNKNOWN:  # asking again shows after some seconds what has become of it
+            self._dispatch.unreachable(worker)
+            self._unreachable.setdefault(worker, time.monotonic())
+            self._calls.ask(worker)
+        elif loss is Loss.NODE:
+            self._node_lost(self._node(worker), worker)
+        elif could_not_start(error):
+            self._unfit(worker, error)
+        else:
+            self._crashed(worker, exit_reason(error))
 
-    def _lost(self, worker: WorkerState) -> None:
-        """Forget a worker's actor and its calls, and end what may be left of it."""
-        import ray
+    def _node(self, worker: WorkerState) -> str:
+        """Return the node that a worker is on; empty while it waits for one."""
+        return worker.node if worker.ready else actor_node(self._calls.actor(worker))
 
-        ray.kill(self._actors.pop(worker))  # one that was only unreachable must not keep its GPU
-        self._asked.discard(worker)
-        self._calls = {ref: call for ref, call in self._calls.items() if call[0] is not worker}
+    def _node_lost(self, node: str, worker: WorkerState | None = None) -> None:
+        """Process the loss of a node with all its workers; `worker` is known to be one."""
+        lost = [w for w in self._dispatch.workers if w is worker or self._node(w) == node]
+        if lost:
+            again = counted(len(lost), "worker starts", "workers start")
+            self._warn(f"{node_name(self._view.nodes.get(node))} is lost: its {again} again")
+        for each in lost:
+            self._replace(each)
 
-    def _dismissed(self, worker: WorkerState, gpu: IncompatibleGpu) -> None:
-        """Process a worker whose GPU cannot do what was planned."""
-        self._lost(worker)
-        if self._dispatch.dismissed(worker, gpu, self._leave_out(gpu)):
-            self._start_actor(worker)
+    def _replace(self, worker: WorkerState) -> None:
+        """Start a worker again that was lost for no fault of its images."""
+        self._unreachable.pop(worker, None)
+        self._calls.forget(worker)
+        self._dispatch.lost(worker)
+        self._calls.start(worker)
 
-    def _crashed(self, worker: WorkerState, error: Exception) -> None:
-        """Process the loss of a worker; start another unless that is pointless."""
-        why = exit_reason(error)
+    def _unfit(self, worker: WorkerState, error: Exception) -> None:
+        """Process a worker whose node or GPU cannot do its part; start it where there is room."""
+        problem = unfit_node(error, self._calls.actor(worker))
+        self._calls.forget(worker)
+        if self._dispatch.dismissed(worker, problem, self._leave_out(problem)):
+            self._calls.start(worker)
+
+    def _crashed(self, worker: WorkerState, why: str, how: str = "died") -> None:
+        """Process the crash of a worker; start another unless that is pointless."""
+        self._unreachable.pop(worker, None)
         self._observer.crash(worker, why)
-        self._lost(worker)
-        if (cause := constructor_error(error)) is not None:
-            raise cause from error
+        self._calls.forget(worker)
         if self._dispatch.crashed(worker, why):
-            self._start_actor(worker)
+            self._warn(f"{worker.name or 'a worker'} {how} and is replaced: {why}")
+            self._calls.start(worker)
         else:
             left = len(self._dispatch.workers)
             self._warn(f"a worker was given up, {counted(left, 'is', 'are')} left: {why}")

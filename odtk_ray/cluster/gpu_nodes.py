@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
+from odtk_ray.cluster.node_watch import is_called
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine
 from odtk_ray.errors import UsageError
@@ -131,7 +132,12 @@ def survey(
 
 
 def find_nodes(
-    types: Sequence[str], wait: float | None, inspect: InspectMachine, reporter: Reporter
+    types: Sequence[str],
+    wait: float | None,
+    inspect: InspectMachine,
+    reporter: Reporter,
+    excluded: Collection[str] = (),
+    count: int = 1,
 ) -> list[GpuNode]:
     """Return all GPU nodes, after waiting for at least one of each type.
 
@@ -141,6 +147,8 @@ def find_nodes(
             does not wait.
         inspect: see `survey`.
         reporter: likewise.
+        excluded: names of nodes that do not count.
+        count: GPUs of each type that an autoscaler is asked for; one node is waited for.
 
     Raises:
         UsageError: no node has a GPU of some type; the existing types are named.
@@ -148,9 +156,9 @@ def find_nodes(
     known: set[str] = set()
     nodes: list[GpuNode] = []
     deadline = time.monotonic() + (wait or 0.0)
-    with _demands() as demand:
+    with _demands(count) as demand:
         while True:
-            here = gpu_nodes()
+            here = {i: n for i, n in gpu_nodes().items() if not is_called(n, excluded)}
             nodes = [node for node in nodes if node.id in here]
             nodes += survey({i: n for i, n in here.items() if i not in known}, inspect, reporter)
             known |= set(here)
@@ -183,13 +191,16 @@ def _absent(
 
 
 @contextmanager
-def _demands() -> Iterator[Any]:
+def _demands(count: int) -> Iterator[Any]:
     """Let an autoscaler know what is missing, by actors that no node has room for yet.
 
-    Yields a function that takes a type and returns whether it was new. Two actors ask for each
-    type: labels and resources are independent, and a node type may declare only one of them. If
-    it declares both, the autoscaler starts one node for both. Tasks would ask as well, but to
+    Yields a function that takes a type and returns whether it was new. Two actors ask for each GPU
+    of a type: labels and resources are independent, and a node type may declare only one of them.
+    If it declares both, the autoscaler starts one node for both. Tasks would ask as well, but to
     cancel one that begins at this moment aborts Ray.
+
+    Args:
+        count: GPUs of each type to ask for.
     """
     import ray
 
@@ -200,13 +211,14 @@ def _demands() -> Iterator[Any]:
             return False
         actor: Any = ray.remote(num_cpus=0, num_gpus=1)(_Demand)
         if kind.casefold() == ALL:
-            asking[kind] = [actor.remote()]
+            asking[kind] = [actor.remote() for _ in range(count)]
         elif _LABEL_VALUE.fullmatch(kind):
             resource = {f"{_TYPE_RESOURCE}{kind}": 0.001}
-            asking[kind] = [
-                actor.options(label_selector={_TYPE_LABEL: kind}).remote(),
-                actor.options(num_gpus=0, resources=resource).remote(),
+            ways: list[dict[str, Any]] = [
+                {"label_selector": {_TYPE_LABEL: kind}},
+                {"resources": resource, "num_gpus": 0},
             ]
+            asking[kind] = [actor.options(**way).remote() for way in ways for _ in range(count)]
         else:  # an exact name, which no autoscaler knows
             asking[kind] = []
         return True

@@ -53,11 +53,20 @@ class LocalWorkers:
         self._worker = ShardWorker(f"{kind} on {socket.gethostname()}", needs)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="trial")
 
-    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    def map(
+        self,
+        function: Callable[..., T],
+        calls: Sequence[tuple[Any, ...]],
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> list[T]:
         """See `Workers.map`; threads do it."""
+        results: list[T] = []
         with ThreadPoolExecutor(self.fleet.threads) as pool:
             try:
-                return [call.result() for call in [pool.submit(function, *c) for c in calls]]
+                for call in [pool.submit(function, *c) for c in calls]:
+                    results.append(call.result())
+                    ended(len(results))
+                return results
             except OdtkError:
                 raise
             except Exception as error:
@@ -151,6 +160,8 @@ def local_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[LocalWo
     for flag, given in {
         "--address": config.address,
         "--gpu-type": config.gpu_type,
+        "--min-workers": config.min_workers,
+        "--exclude-node": config.exclude_node,
         "--metrics-port": config.metrics_port,
         "--shard-timeout": config.shard_timeout,
         "--workers": (config.workers or 1) > 1,

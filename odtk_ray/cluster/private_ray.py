@@ -44,7 +44,7 @@ def small_ray() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         for owner, name, replacement in _replacements():
-            stack.enter_context(_replaced(owner, name, replacement))
+            stack.enter_context(replaced(owner, name, replacement))
         yield
 
 
@@ -75,7 +75,7 @@ def _replacements() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
     """Replace an attribute in the block, if it is there."""
     original = getattr(owner, name, None)
     if original is None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from tempfile import gettempdir
 from typing import Any
 
-from odtk_ray.cluster.private_ray import small_ray
+from odtk_ray.cluster.private_ray import replaced, small_ray
 from odtk_ray.cluster.private_token import private_token
 from odtk_ray.cluster.reach_cluster import check_answers
 from odtk_ray.errors import OdtkError, UsageError
@@ -53,7 +53,7 @@ def session(address: str | None, cpus: int, metrics_port: int | None = None) -> 
     if address:
         check_answers(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    with contextlib.nullcontext() if address else private_token():
+    with _silent_driver(), contextlib.nullcontext() if address else private_token():
         try:
             if address:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -69,6 +69,17 @@ def session(address: str | None, cpus: int, metrics_port: int | None = None) -> 
             yield not address
         finally:
             ray.shutdown()
+
+
+def _silent_driver() -> contextlib.AbstractContextManager[None]:
+    """Have Ray print nothing in the block of what happens to nodes: our warnings say it.
+
+    It would print the last lines of a scheduler's log for each node that is lost, to standard
+    output, whatever `log_to_driver` says.
+    """
+    from ray._private import worker
+
+    return replaced(worker, "print_to_stdstream", lambda *_, **__: None)
 
 
 def _start_here(cpus: int, metrics_port: int | None) -> None:
@@ -132,14 +143,19 @@ def choose_fleet(
     *,
     local: bool,
     left_out: Collection[str] = (),
+    least: int | None = None,
+    spread: bool = False,
 ) -> Fleet:
     """Choose the number and kind of workers from the user's settings and the cluster's resources.
 
     Args:
-        workers: `--workers`; None takes every GPU, or one CPU worker where there is none.
+        workers: `--workers`; None takes every GPU, or where there is none one CPU worker, or with
+            `spread` all cores.
         threads: `--threads-per-worker`; None shares the cores among the workers.
         local: whether Ray was started here, with as many CPU slots as the workers need.
-        left_out: ids of nodes whose GPUs are not used.
+        left_out: ids of nodes that are not used.
+        least: `--min-workers`, some of which may wait for nodes that are to come.
+        spread: whether a cluster without GPUs gives a worker to each node, or several.
 
     Raises:
         UsageError: the cluster has no room for that many workers, so the run would never start.
@@ -148,17 +164,27 @@ def choose_fleet(
 
     slots, gpus = [], 0
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for node in (node for node in nodes if node["Alive"]):
+    for node in (node for node in nodes if node["Alive"] and node["NodeID"] not in left_out):
         slots.append(int(node["Resources"].get("CPU", 0)))
-        if node["NodeID"] not in left_out:
-            gpus += int(node["Resources"].get("GPU", 0))
+        gpus += int(node["Resources"].get("GPU", 0))
+    if not slots:
+        raise UsageError("no node takes part", "all that are alive are left out")
     if gpus:
         if workers and workers > gpus:
             raise UsageError(
                 f"--workers {workers} is more than the {counted(gpus, 'GPU')} that can be used"
             )
-        return Fleet(workers or gpus, True, threads or 4, elastic=workers is None)
-    workers = workers or 1
+        return Fleet(workers or max(gpus, least or 0), True, threads or 4, elastic=workers is None)
+    if workers is None and spread and not local and any(slots):
+        threads = threads or min(slot for slot in slots if slot)
+        room = sum(slot // threads for slot in slots)
+        if room or least:
+            return Fleet(max(room, least or 0), False, threads, elastic=True)
+    return _cpu_fleet(workers or 1, threads, slots, local=local)
+
+
+def _cpu_fleet(workers: int, threads: int | None, slots: list[int], *, local: bool) -> Fleet:
+    """Fit so many CPU workers into nodes with so many CPU slots."""
     if threads is None:
         cores = physical_cores() if local else sum(slots)
         threads = max(1, min(cores // workers, max(slots)))
@@ -171,6 +197,7 @@ def choose_fleet(
             counted(workers, f"worker of {each} does", f"workers of {each} do")
             + " not fit into the cluster",
             f"its nodes have {', '.join(map(str, slots))} CPU slots: room for {room}",
-            "lower --workers or --threads-per-worker",
+            "lower --workers or --threads-per-worker, or let an autoscaler start nodes with "
+            "--wait-for-nodes SECONDS --min-workers N",
         )
     return Fleet(workers, False, threads)

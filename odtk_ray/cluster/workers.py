@@ -73,6 +73,7 @@ class ShardJob:
         commit: called with the receipts of shards that are done, one or several at a time.
         progress: called with the number of images done in shards that are not committed yet, and
             of windows done by all workers, at least every second.
+        failed: number of images that have failed in shards that are committed already.
         trace: file or URI for the trace; None keeps none.
         shard_timeout: seconds without an image done after which a worker hangs; None is ten times
             the median shard, at least 120.
@@ -85,8 +86,14 @@ class ShardJob:
     epoch: int
     commit: Callable[..., object]
     progress: Callable[[int, int], None]
+    failed: int = 0
     trace: str | None = None
     shard_timeout: float | None = None
+
+    @property
+    def done(self) -> int:
+        """Number of images in shards that are committed already."""
+        return len(self.records) - sum(map(len, self.shards))
 
     @property
     def rows(self) -> dict[int, NDArray[np.int64]]:
@@ -105,12 +112,18 @@ class Workers(Protocol):
     def fleet(self) -> Fleet:
         """The number and kind of the workers."""
 
-    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    def map(
+        self,
+        function: Callable[..., T],
+        calls: Sequence[tuple[Any, ...]],
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> list[T]:
         """Call a function with each of some arguments, side by side, while no shard runs.
 
         Args:
             function: pickled if it runs elsewhere.
             calls: the arguments of each call.
+            ended: called now and then with the number of calls that have ended.
 
         Returns:
             what the function returned, in their order.

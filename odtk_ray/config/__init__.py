@@ -5,7 +5,7 @@ default, and an `Option` with the rest. None stands for a value that nobody gave
 """
 
 from odtk_ray.config.bench_config import BenchConfig
-from odtk_ray.config.common import Anchors, ModelPath, chosen, settings_of, stated
+from odtk_ray.config.common import Anchors, ModelPath, chosen, options_in_force, settings_of, stated
 from odtk_ray.config.compare_config import CompareConfig
 from odtk_ray.config.evaluate_config import EvaluateConfig
 from odtk_ray.config.export_config import CalibrationMethod, ExportConfig
@@ -22,6 +22,7 @@ __all__ = [
     "InferConfig",
     "ModelPath",
     "chosen",
+    "options_in_force",
     "settings_of",
     "stated",
 ]

@@ -26,6 +26,11 @@ Anchors: TypeAlias = Annotated[
     Option("Model", "Anchors that a checkpoint was trained with: legacy are those of ODTK before "
            "March 2020; auto recognises them."),
 ]  # fmt: skip
+ClassNames: TypeAlias = Annotated[
+    str | None,
+    Option("Model", "File with the names of the model's classes, one a line.", "FILE",
+           "the model's"),
+]  # fmt: skip
 RotatedBbox: TypeAlias = Annotated[
     bool,
     Option("Model", "Require a model of rotated boxes; not needed, since its file says which boxes "
@@ -33,9 +38,14 @@ RotatedBbox: TypeAlias = Annotated[
 ]  # fmt: skip
 WaitForNodes: TypeAlias = Annotated[
     float | None,
-    Option("Cluster", "Wait up to this many seconds for an autoscaler to start nodes with the GPUs "
-           "of --gpu-type.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
+    Option("Cluster", "Wait up to this many seconds for an autoscaler to start a node with the "
+           "GPUs of --gpu-type, or any.", "SECONDS", "do not wait", minimum=0, maximum=MAX_SECONDS),
 ]  # fmt: skip
+
+Report: TypeAlias = Annotated[
+    str | None,
+    Option("Output", "HTML file to write a report to, with plots, tables and pictures.", "FILE"),
+]
 
 
 def setting(kind: type[Preprocessing | Postprocessing], name: str, unset: str = "") -> Option:
@@ -61,13 +71,32 @@ def chosen(config: object, kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_wait(gpu_type: tuple[str, ...], wait_for_nodes: float | None) -> None:
-    """Refuse to wait where nothing says for what.
+def options_in_force(config: Any) -> dict[str, Any]:
+    """Return the options of a command and their values, as a file for `--config` has them.
+
+    Keys are the names of flags without dashes in front; what has no value is left out.
+
+    Args:
+        config: a dataclass whose fields declare options.
+    """
+    values = {
+        option.flag.removeprefix("--"): getattr(config, name)
+        for name, option in options_of(type(config)).items()
+    }
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def check_wait(known: bool, wait_for_nodes: float | None) -> None:
+    """Refuse to wait where it is not known for what.
 
     Raises:
-        UsageError: there is no type of GPU.
+        UsageError: it is not.
     """
-    if wait_for_nodes is not None and not gpu_type:
+    if wait_for_nodes is not None and not known:
         raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")
 
 

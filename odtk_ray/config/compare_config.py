@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from odtk_ray.config.evaluate_config import RotatedBoxes
+from odtk_ray.config.common import Report, setting
+from odtk_ray.config.evaluate_config import PicturesFolder, RotatedBoxes
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
+from odtk_ray.settings import ExifPolicy, Preprocessing
 
 
 # fmt: off
@@ -54,6 +56,9 @@ class CompareConfig:
     output: Annotated[
         str | None, Option("Output", "JSON file to write the comparison to.", "FILE")
     ] = None
+    report: Report = None
+    images: PicturesFolder = None
+    exif: Annotated[ExifPolicy, setting(Preprocessing, "exif")] = Preprocessing.exif
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -64,3 +69,10 @@ class CompareConfig:
             )
         if self.group_by is not None and self.annotations is None:
             raise UsageError("--group-by needs --annotations, whose images it is about")
+        if self.report is not None and (self.annotations is None or len(self.detections) > 2):
+            raise UsageError(
+                "--report needs two files of detections and --annotations",
+                "it shows the boxes that one finds and the other misses",
+            )
+        if self.images is not None and self.report is None:
+            raise UsageError("--images needs --report, which shows the pictures")

@@ -3,14 +3,22 @@
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
+from odtk_ray.config.common import Report, setting
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
+from odtk_ray.settings import ExifPolicy, Preprocessing
 
 Annotations: TypeAlias = Annotated[
     str,
     Option("Images", "COCO file with the ground truth of the detections' images.", "FILE"),
 ]
 RotatedBoxes: TypeAlias = Annotated[bool, Option("Images", "The boxes are rotated.")]
+
+PicturesFolder: TypeAlias = Annotated[
+    str | None,
+    Option("Images", "Folder or URI of the annotation file's images, for the pictures of --report.",
+           "DIR", "no pictures"),
+]  # fmt: skip
 
 
 # fmt: off
@@ -42,6 +50,9 @@ class EvaluateConfig:
         str | None,
         Option("Output", "JSON file to write the threshold of each class to, for infer.", "FILE"),
     ] = None
+    report: Report = None
+    images: PicturesFolder = None
+    exif: Annotated[ExifPolicy, setting(Preprocessing, "exif")] = Preprocessing.exif
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -51,3 +62,5 @@ class EvaluateConfig:
                 "--precision and --recall cannot both be given",
                 "each of them chooses the thresholds",
             )
+        if self.images is not None and self.report is None:
+            raise UsageError("--images needs --report, which shows the pictures")

@@ -8,6 +8,7 @@ from odtk_ray.config.common import (
     MAX_LAUNCH,
     MAX_WORKERS,
     Anchors,
+    ClassNames,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -17,6 +18,8 @@ from odtk_ray.config.common import (
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.settings import MAX_COUNT, Postprocessing, RotatedNms
+
+_FP32 = "operators of detections compute in FP32"
 
 CalibrationMethod = Literal["entropy", "percentile", "max", "mse"]
 
@@ -38,7 +41,7 @@ class ExportConfig:
     output: Annotated[
         str,
         Option("Arguments", "File to write, .onnx or .plan; with --gpu-type the folder or URI of "
-               "an engine set.", "OUTPUT"),
+               "an engine set, with --triton that of a model repository.", "OUTPUT"),
     ]
 
     size: Annotated[
@@ -48,15 +51,26 @@ class ExportConfig:
     ] = None
 
     anchors: Anchors = "auto"
+    classes: ClassNames = None
     rotated_bbox: RotatedBbox = False
 
     with_postprocess: Annotated[
         bool, Option("ONNX", "End the graph in scores, boxes and classes, not in the heads.")
     ] = False
+    plugin: Annotated[
+        bool,
+        Option("ONNX", "What --with-postprocess adds is computed by libodtk_plugin.so, in TensorRT "
+               "only."),
+    ] = False
     half: Annotated[
         bool,
         Option("ONNX", "Write an ONNX file in FP16, of opset 19, for TensorRT 10.12 and newer; "
                "with --int8 what is not quantised is FP16.", unset="FP32"),
+    ] = False
+    std_in_graph: Annotated[
+        bool,
+        Option("ONNX", "Divide by the standard deviation in the graph: the input is RGB in [0, 1] "
+               "minus the mean, as DeepStream makes it."),
     ] = False
     opset: Annotated[
         int | None,
@@ -147,6 +161,12 @@ class ExportConfig:
                "compare AP as well.", "FILE"),
     ] = None
 
+    triton: Annotated[
+        str | None,
+        Option("Serving", "Write a model of this name, which ends in detections, into a model "
+               "repository of Triton, OUTPUT.", "NAME"),
+    ] = None
+
     workers: Annotated[
         int | None,
         Option("Cluster", "Calibrate on this many Ray workers.", "N", "in this process",
@@ -167,16 +187,27 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_wait(self.gpu_type, self.wait_for_nodes)
+        check_wait(bool(self.gpu_type), self.wait_for_nodes)
         if self.int8 and self.full_precision:
             raise UsageError("--int8 and --full-precision contradict each other")
         for flag, given, why in (
             ("--full-precision", self.full_precision, ""),
-            ("--with-postprocess", self.with_postprocess, "detections are computed in FP32"),
+            ("--with-postprocess", self.with_postprocess and not self.plugin, _FP32),
+            ("--triton", self.triton is not None, _FP32),
             ("--opset", self.opset is not None, "FP16 files have opset 19"),
         ):
             if self.half and given:
                 raise UsageError(f"--half and {flag} contradict each other", why)
+        if self.plugin and not self.with_postprocess:
+            raise UsageError("--plugin needs --with-postprocess, whose operators it replaces")
+        if self.plugin and self.triton is not None:
+            raise UsageError(
+                "--plugin and --triton contradict each other",
+                "of a checkpoint --triton makes an ONNX file, for ONNX Runtime",
+                "build a plan with --plugin, and give that to --triton",
+            )
+        if self.triton is not None and self.gpu_type:
+            raise UsageError("--triton and --gpu-type contradict each other")
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -9,7 +9,9 @@ from odtk_ray.config.common import (
     MAX_SECONDS,
     MAX_WORKERS,
     Anchors,
+    ClassNames,
     ModelPath,
+    Report,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -20,6 +22,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.plural import counted
 from odtk_ray.settings import (
+    MAX_SIDE,
     CompileMode,
     Decoder,
     ExifPolicy,
@@ -73,6 +76,7 @@ class InferConfig:
     overlap: Annotated[int, setting(Preprocessing, "overlap")] = Preprocessing.overlap
 
     anchors: Anchors = "auto"
+    classes: ClassNames = None
     rotated_bbox: RotatedBbox = False
     full_precision: Annotated[
         bool,
@@ -115,8 +119,29 @@ class InferConfig:
                "--max-pixels are drawn smaller.", "DIR"),
     ] = None
     draw_threshold: Annotated[
-        float, Option("Output", "Lowest score that is drawn.", "SCORE", minimum=0, maximum=1)
+        float,
+        Option("Output", "Lowest score that is drawn or cut out.", "SCORE", minimum=0, maximum=1),
     ] = 0.3
+    draw_truth: Annotated[
+        bool,
+        Option("Output", "Draw the objects of --annotations too, in dashes."),
+    ] = False
+    line_width: Annotated[
+        int | None,
+        Option("Output", "Width of the lines that are drawn.", "PIXELS", "grows with the picture",
+               minimum=1, maximum=1_000),
+    ] = None
+    crops: Annotated[
+        str | None,
+        Option("Output", "Folder for a picture of each detection, DIR/IMAGE/NUMBER-CLASS.",
+               "DIR"),
+    ] = None
+    crop_margin: Annotated[
+        int,
+        Option("Output", "Width of what crops have around their boxes.", "PIXELS", minimum=0,
+               maximum=MAX_SIDE),
+    ] = 0
+    report: Report = None
     trace: Annotated[
         str | None,
         Option("Output", "File for a timeline of the run, for chrome://tracing or Perfetto.",
@@ -131,8 +156,8 @@ class InferConfig:
     ] = None
     workers: Annotated[
         int | None,
-        Option("Workers", "Number of workers.", "N", "one a GPU; 1 without GPUs", minimum=1,
-               maximum=MAX_WORKERS),
+        Option("Workers", "Number of workers.", "N", "one a GPU; else 1, or all of a cluster",
+               minimum=1, maximum=MAX_WORKERS),
     ] = None
     threads_per_worker: Annotated[
         int | None,
@@ -161,6 +186,16 @@ class InferConfig:
     gpu_type: Annotated[
         tuple[str, ...], Option("Cluster", f"GPUs to use: {GPU_TYPES}", "TYPE")
     ] = ()
+    min_workers: Annotated[
+        int | None,
+        Option("Cluster", "With --wait-for-nodes: ask an autoscaler for this many workers at once, "
+               "and start when the first is there.", "N", "what is there", minimum=1,
+               maximum=MAX_WORKERS),
+    ] = None
+    exclude_node: Annotated[
+        tuple[str, ...],
+        Option("Cluster", "Nodes to leave out, by address, host name or Ray's id.", "NODE"),
+    ] = ()
     wait_for_nodes: WaitForNodes = None
     fallback: Annotated[
         str | None,
@@ -188,8 +223,24 @@ class InferConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        check_wait(self.gpu_type, self.wait_for_nodes)
+        check_wait(bool(self.gpu_type or self.min_workers), self.wait_for_nodes)
+        if self.min_workers and self.wait_for_nodes is None:
+            raise UsageError("--min-workers needs --wait-for-nodes, which says how long to wait")
+        if self.min_workers and self.workers:
+            raise UsageError("--workers and --min-workers contradict each other")
+        self._check_pictures()
+        if self.report is not None and self.annotations is None:
+            raise UsageError("--report needs --annotations, whose ground truth it is about")
         self.preprocessing()  # which checks that --overlap fits --tile
+
+    def _check_pictures(self) -> None:
+        """Refuse options of pictures that are not written."""
+        if self.draw_truth and (self.draw is None or self.annotations is None):
+            raise UsageError("--draw-truth needs --draw and --annotations")
+        if self.line_width is not None and self.draw is None:
+            raise UsageError("--line-width needs --draw")
+        if self.crop_margin and self.crops is None:
+            raise UsageError("--crop-margin needs --crops")
 
     def preprocessing(self) -> Preprocessing:
         """Return how pictures become network input where the model does not say."""

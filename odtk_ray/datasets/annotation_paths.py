@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
+from odtk_ray.storage.nearest_path import nearest_path
 
 
 def image_folder(images: str) -> str:
@@ -17,6 +18,20 @@ def image_folder(images: str) -> str:
         UsageError: it is a `file://` URI that is ambiguous.
     """
     return storage.absolute(os.path.expanduser(images))
+
+
+def existing_image_folder(images: str) -> str:
+    """Return the image folder, as `image_folder`, if it is one.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    folder = image_folder(images)
+    if not storage.is_folder(folder):
+        found = nearest_path(images)
+        hint = f"did you mean {found}?" if found else ""
+        raise UsageError(f"there is no folder {images}", hint=hint)
+    return folder
 
 
 def is_file_name(value: object) -> TypeGuard[str]:

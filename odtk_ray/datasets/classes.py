@@ -19,16 +19,16 @@ class ClassMap:
 
     Attributes:
         ids: for each class the JSON text of its category id.
-        names: for each class its name; its id where nothing has names.
+        names: for each class its name; `class 17` where nothing has names and 17 is its id.
         positions: for each class the position of its category in the file's list; empty without.
-        categories: the outputs' `categories`; None leaves them out.
+        categories: the outputs' `categories`.
         note: the mapping in words, for the user.
     """
 
     ids: list[str]
     names: list[str]
     positions: list[int]
-    categories: list[dict[str, Any]] | None
+    categories: list[dict[str, Any]]
     note: str
 
 
@@ -59,16 +59,14 @@ def map_classes(
     if categories:
         return _from_file(classes, class_names, categories, used)
     ids = [json.dumps(i) for i in category_ids or range(classes)]
-    names = list(class_names or [json.loads(i) for i in ids])
-    own = None
-    if class_names:
-        own = [{"id": json.loads(i), "name": n} for i, n in zip(ids, names, strict=True)]
+    names = list(class_names or [f"class {json.loads(i)}" for i in ids])
+    own = [{"id": json.loads(i), "name": n} for i, n in zip(ids, names, strict=True)]
     if category_ids or class_names:
         source = "the checkpoint's" if category_ids else "the class index"
         note = f"category_id is {source}: {_words(ids, class_names)}"
     else:
         note = f"category_id is the class index, 0 to {classes - 1}"
-    return ClassMap(ids, [str(n) for n in names], [], own, note)
+    return ClassMap(ids, names, [], own, note)
 
 
 def _from_file(
@@ -84,7 +82,7 @@ def _from_file(
             "no category would be left for some detections",
             "give the annotation file that the model was trained for",
         )
-    file_names = [str(category.get("name", category["id"])) for category in categories]
+    file_names = [str(c.get("name", f"class {c['id']}")) for c in categories]
     by_name = bool(class_names) and set(class_names or ()) <= set(file_names)
     if by_name:
         own = [id_text(category["id"]) in used for category in categories]

@@ -1,68 +1,93 @@
-"""Converts annotation files from one convention to another, streamed: ODTK, OpenCV, le90, DOTA."""
+"""Converts annotations and detections, streamed: ODTK, OpenCV, le90, DOTA, and other programs'."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from odtk_ray import storage
 from odtk_ray.datasets import dota_labels
+from odtk_ray.datasets.coco_content import Content, Convention, read_content
+from odtk_ray.datasets.cvat import write_cvat
 from odtk_ray.datasets.dota_writer import write_dota
-from odtk_ray.datasets.ground_truth import read_box
-from odtk_ray.datasets.json_stream import JsonError, TopLevelArrayError, scan
-from odtk_ray.datasets.polygons import read_rings
-from odtk_ray.datasets.rotated_boxes import (
-    Floats,
-    corners,
-    enclosing_box,
-    from_opencv,
-    to_le90,
-    to_opencv,
-)
+from odtk_ray.datasets.geojson import Crs, write_geojson
+from odtk_ray.datasets.image_boxes import BoxReader
+from odtk_ray.datasets.json_stream import JsonError, TopLevelArrayError
+from odtk_ray.datasets.label_studio import write_label_studio
+from odtk_ray.datasets.rotated_boxes import Floats, corners, to_le90, to_opencv
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
 from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts
 from odtk_ray.storage.writable import check_file
 
-Convention = Literal["odtk", "opencv", "le90"]
+Format = Literal["coco", "dota", "labelstudio", "cvat", "geojson"]
+TargetConvention = Literal["odtk", "opencv", "le90", "coco"]
 
+_ENDINGS: dict[Format, str] = {
+    "coco": ".json",
+    "cvat": ".xml",
+    "geojson": ".geojson",
+    "labelstudio": ".json",
+}
 _RESULTS = "a list of results names no images or categories: take infer's .json output, which does"
 
 
-def _from_le90(boxes: Floats) -> Floats:
-    return from_opencv(np.hstack([boxes[:, :4], np.degrees(boxes[:, 4:])]))
+def _to_coco(boxes: Floats) -> Floats:
+    """Return the x, y, w, h around boxes; w and h count both end pixels, as everywhere."""
+    outline = corners(boxes)
+    low, high = outline.min(axis=1), outline.max(axis=1)
+    return np.hstack([low, high - low + 1])
 
 
-_TO_ODTK: dict[str, Callable[[Floats], Floats]] = {
-    "odtk": lambda boxes: boxes,
-    "opencv": from_opencv,
-    "le90": _from_le90,
-}
-_FROM_ODTK: dict[str, Callable[[Floats], Floats]] = {
+_FROM_ODTK: dict[TargetConvention, Callable[[Floats], Floats]] = {
     "odtk": lambda boxes: boxes,
     "opencv": to_opencv,
     "le90": to_le90,
+    "coco": _to_coco,
 }
 
 
-def convert(
-    source: str, target: str, images: str, reads: Convention = "odtk", writes: Convention = "odtk"
-) -> list[str]:
-    """Convert annotations or detections.
+@dataclass(frozen=True)
+class Conversion:
+    """What to convert, and how.
 
-    Args:
+    Attributes:
         source: a COCO file, or a folder of DOTA's label files.
-        target: a COCO file, if the name ends in .json; otherwise a new or empty folder for DOTA's
-            text: labels, or results by class if the source holds detections.
-        images: folder of the images of DOTA labels, for their names and sizes.
+        target: file, or new or empty folder for DOTA's text: labels, or results by class if the
+            source holds detections.
+        images: folder of the images of DOTA's labels, for their names and sizes, and of GeoTIFFs;
+            for Label Studio what stands before the names of images, nothing if it is `.`.
+        format: of the target; None goes by its name.
         reads: convention of `bbox` in a COCO source; DOTA has none.
-        writes: convention of `bbox` in a COCO target; DOTA has none.
+        writes: convention of `bbox` in a COCO target; the others have none.
+        crs: coordinates of GeoJSON.
+    """
+
+    source: str
+    target: str
+    images: str = "."
+    format: Format | None = None
+    reads: Convention = "odtk"
+    writes: TargetConvention = "odtk"
+    crs: Crs = "wgs84"
+
+    @property
+    def kind(self) -> Format:
+        """The target's format."""
+        if self.format is not None:
+            return self.format
+        by_ending: dict[str, Format] = {".json": "coco", ".xml": "cvat", ".geojson": "geojson"}
+        return by_ending.get(os.path.splitext(self.target)[1], "dota")
+
+
+def convert(conversion: Conversion) -> list[str]:
+    """Convert annotations or detections.
 
     Returns:
         what was done, in words, and a line for each note about it.
@@ -70,26 +95,16 @@ def convert(
     Raises:
         UsageError: something cannot be read, understood or written.
     """
-    from_dota, to_dota = os.path.isdir(source), not target.endswith(".json")
-    check_conflicts([NamedFile("SOURCE", source, guarded=from_dota)], [NamedFile("TARGET", target)])
-    if to_dota:
-        _check_folder_name(target)
-    else:
-        check_file(target)
-    if from_dota and reads != "odtk":
-        raise _without_angle("--from", reads, source)
-    if to_dota and writes != "odtk":
-        raise _without_angle("--to", writes, target)
+    source, target = conversion.source, conversion.target
+    from_dota = os.path.isdir(source)
+    _check(conversion, from_dota)
     try:
         if from_dota:
-            labels = dota_labels.read_labels(source, images)
-            content = _Content(labels.images, labels.categories, labels.annotations())
+            labels = dota_labels.read_labels(source, conversion.images)
+            content = Content(labels.images, labels.categories, labels.annotations())
         else:
-            content = _read(source, reads)
-        if to_dota:
-            done = write_dota(target, content.images, content.categories, content.annotations)
-        else:
-            done = _write(target, content, writes)
+            content = read_content(source, conversion.reads)
+        done, left_out = _write(conversion, content)
     except JsonError as error:
         hint = _RESULTS if isinstance(error, TopLevelArrayError) else ""
         raise UsageError(
@@ -99,12 +114,63 @@ def convert(
         raise UsageError(
             f"cannot convert {source}", f"{error.filename or target}: {error.strerror or error}"
         ) from error
-    notes = (
+    notes = [
         f"note: {text}: {counted(count, 'annotation')}"
         for text, count in content.notes.items()
         if count
-    )
+    ]
+    if left_out:
+        images, boxes = (
+            counted(len(left_out), "image"),
+            counted(sum(left_out.values()), "box", "boxes"),
+        )
+        notes.append(f"note: {images} with {boxes} left out, first {next(iter(left_out))}")
     return [done, *notes]
+
+
+def _check(conversion: Conversion, from_dota: bool) -> None:
+    """Check, before anything is read, that the options fit together and the target can be written.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    source, target, kind = conversion.source, conversion.target, conversion.kind
+    check_conflicts([NamedFile("SOURCE", source, guarded=from_dota)], [NamedFile("TARGET", target)])
+    if kind == "dota":
+        _check_folder_name(target)
+    else:
+        if not target.endswith(_ENDINGS[kind]):
+            raise UsageError(
+                f"cannot write {target} as {kind}", f"its name does not end in {_ENDINGS[kind]}"
+            )
+        check_file(target)
+    if from_dota and conversion.reads != "odtk":
+        raise _without_angle("--from", conversion.reads, source)
+    if kind == "dota" and conversion.writes != "odtk":
+        raise _without_angle("--to", conversion.writes, target)
+    if kind != "coco" and conversion.writes != "odtk":
+        raise UsageError(f"--to is for COCO files, and {target} is none")
+    if kind != "geojson" and conversion.crs != "wgs84":
+        raise UsageError(f"--crs is for GeoJSON, and {target} is none")
+
+
+def _write(conversion: Conversion, content: Content) -> tuple[str, Counter[str]]:
+    """Write the target; return what was written, and why images were left out, with their boxes."""
+    target, kind = conversion.target, conversion.kind
+    if kind == "geojson":
+        boxes = BoxReader(content).in_file_order()
+        return write_geojson(target, boxes, conversion.images, conversion.crs)
+    if kind == "dota":
+        done = write_dota(target, content.images, content.categories, content.annotations)
+    elif kind == "cvat":
+        reader = BoxReader(content)
+        done = write_cvat(target, reader.by_image(), reader.names)
+    elif kind == "labelstudio":
+        prefix = "" if conversion.images == "." else conversion.images
+        done = write_label_studio(target, BoxReader(content).by_image(), prefix)
+    else:
+        done = _write_coco(target, content, conversion.writes)
+    return done, Counter()
 
 
 def _check_folder_name(target: str) -> None:
@@ -113,12 +179,12 @@ def _check_folder_name(target: str) -> None:
     if ending and not target.endswith("/") and not os.path.isdir(target):
         raise UsageError(
             f"cannot convert to {target}",
-            f"{ending} is not a format: a COCO file's name ends in .json",
+            f"{ending} is not a format: names of files end in .json, .xml or .geojson",
             f"for a folder of DOTA's text files give a name without an ending, or {target}/",
         )
 
 
-def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
+def _without_angle(flag: str, convention: TargetConvention, path: str) -> UsageError:
     return UsageError(
         f"{flag} {convention} does not apply to {path}",
         "it is a folder of DOTA's text, which has corners and no angle",
@@ -126,93 +192,7 @@ def _without_angle(flag: str, convention: Convention, path: str) -> UsageError:
     )
 
 
-@dataclass
-class _Content:
-    """The content of a source file or folder.
-
-    Attributes:
-        images: COCO's `images`.
-        categories: COCO's `categories`.
-        annotations: COCO's `annotations`, to be read once: `bbox` of five numbers in ODTK's
-            convention, `segmentation` of rings.
-        notes: how many annotations were completed, by the words for how; counted as they are read.
-        others: what else stands at the top level, such as `info` and `licenses`, as it is.
-    """
-
-    images: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
-    annotations: Iterator[dict[str, Any]]
-    notes: Counter[str] = field(default_factory=Counter)
-    others: dict[str, Any] = field(default_factory=dict)
-
-
-_BOX_FROM_OUTLINE = "the segmentation decides, bbox is the smallest box around it"
-_OUTLINE_FROM_BOX = "segmentation is not a polygon (a mask?): using the corners of bbox"
-
-
-def _read(path: str, convention: Convention) -> _Content:
-    others: dict[str, Any] = {}
-    with storage.open_input(path) as stream:
-        for chunk in scan(stream, None, note=("annotations",)):
-            if chunk.key == "annotations":
-                if not chunk.is_array:
-                    raise _no_list(path, chunk.key)
-            elif chunk.is_array:
-                others.setdefault(chunk.key, []).extend(chunk.items)
-            else:
-                others[chunk.key] = chunk.items[0]
-    images, categories = (_table(path, others, name) for name in ("images", "categories"))
-    notes: Counter[str] = Counter()
-
-    def annotations() -> Iterator[dict[str, Any]]:
-        with storage.open_input(path) as stream:
-            for chunk in scan(stream, ("annotations",)):
-                yield from (_to_odtk(item, convention, path, notes) for item in chunk.items)
-
-    return _Content(images, categories, annotations(), notes, others)
-
-
-def _table(path: str, document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Take a list of objects out of a document; an empty one where there is none."""
-    entries = document.pop(name, [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise _no_list(path, name)
-    return entries
-
-
-def _no_list(path: str, key: str) -> UsageError:
-    return UsageError(
-        f"{path} is not a usable COCO annotation file", f"its `{key}` is not a list of objects"
-    )
-
-
-def _to_odtk(entry: Any, convention: Convention, path: str, notes: Counter[str]) -> dict[str, Any]:
-    """Return an annotation with `bbox`, in ODTK's convention, and `segmentation`.
-
-    As in an evaluation the segmentation decides where a bbox has no angle, or cannot be read.
-    """
-    if not isinstance(entry, dict):
-        raise _no_list(path, "annotations")
-    given, segmentation = entry.get("bbox"), entry.get("segmentation")
-    box, rings = read_box(given), read_rings(segmentation)
-    five = isinstance(given, list) and len(given) == 5
-    if rings is not None and (box is None or not five):
-        notes[_BOX_FROM_OUTLINE] += 1
-        turned = enclosing_box(np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings]))
-    elif box is not None:
-        turned = _TO_ODTK[convention](np.array([box]))[0]
-    else:
-        raise UsageError(
-            f"annotation {entry.get('id')} of {path} has no usable bbox and no segmentation",
-            f"{json.dumps(given)[:80]} is not (x, y, w, h, angle)",
-        )
-    if rings is None:
-        notes[_OUTLINE_FROM_BOX] += bool(segmentation)
-        rings = corners(turned[None]).reshape(1, 8).tolist()
-    return entry | {"bbox": turned.tolist(), "segmentation": rings}
-
-
-def _write(target: str, content: _Content, convention: Convention) -> str:
+def _write_coco(target: str, content: Content, convention: TargetConvention) -> str:
     images, categories = content.images, content.categories
     count = 0
     with storage.writing(target) as part, open(part, "w", encoding="utf-8") as stream:

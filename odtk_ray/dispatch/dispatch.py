@@ -2,8 +2,9 @@
 
 The caller starts the processes, makes the calls and passes in all times; see
 `cluster/dispatcher.py`. Shards go to idle workers. Shards of a worker that died or hung go to
-`suspects`. Near the end `endgame` decides who takes a shard, and shards that wait behind others are
-recalled for workers that have nothing to do.
+`suspects`; those of a worker that was lost with its node are handed out again as they were. A
+worker whose node is about to end gets no more. Near the end `endgame` decides who takes a shard,
+and shards that wait behind others are recalled for workers that have nothing to do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ from odtk_ray.dispatch.tasks import Task
 from odtk_ray.dispatch.worker_state import DEATHS_IN_A_ROW, DEPTH, Assignment, Progress, WorkerState
 from odtk_ray.errors import OdtkError
 
-# This many crashes in a row, with nothing finished in between, are not the fault of images.
-CRASHES_IN_A_ROW = 20
+# This many crashes in a row, or this many for each worker where there are many, with nothing
+# finished in between, are not the fault of images. A worker is given up before that.
+CRASHES_IN_A_ROW, CRASHES_A_WORKER = 20, DEATHS_IN_A_ROW + 1
 # A worker hangs if no image was done for this many seconds, and for this many median shards.
 HANG_SECONDS, HANG_SHARDS = 120.0, 10
 # The endgame begins when at most this many shards per worker are left.
@@ -66,6 +68,7 @@ class Dispatch:
         self._timeout = shard_timeout
         self._crashes = 0  # in a row
         self._lost_windows = 0  # done by processes that are gone
+        self._draining: frozenset[str] = frozenset()  # nodes
         self._seconds: deque[float] = deque(maxlen=256)  # of the last shards, for their median
         self._last_call = now
 
@@ -119,10 +122,16 @@ class Dispatch:
         return endgame.worthwhile(worker, task.images, left)
 
     def recalls(self) -> list[Assignment]:
-        """Recall shards for idle workers, once there is nothing to hand out."""
-        if self._pending or self._suspects.queue:
-            return []
-        chosen = choose_recalls(self.workers)
+        """Recall shards from draining nodes, and for idle workers once nothing is to hand out."""
+        chosen = [
+            assignment
+            for worker in self.workers
+            if worker.draining and worker.reachable
+            for assignment in worker.assignments
+            if not (assignment.recalled or assignment.task.alone)
+        ]
+        if not (chosen or self._pending or self._suspects.queue):
+            chosen = choose_recalls(self.workers)
         for assignment in chosen:
             assignment.recalled = True
         return chosen
@@ -130,6 +139,7 @@ class Dispatch:
     def reported(self, worker: WorkerState, said: Progress, now: float) -> None:
         """Process a worker's progress; the first report means that it is ready."""
         worker.note_progress(said, now)
+        worker.draining = worker.node in self._draining
 
     def finished(self, assignment: Assignment, now: float) -> float | None:
         """Process the end of a shard.
@@ -173,7 +183,7 @@ class Dispatch:
             OdtkError: no worker is left, or the workers crash on every shard.
         """
         self._crashes += 1
-        if self._crashes == CRASHES_IN_A_ROW:
+        if self._crashes >= max(CRASHES_IN_A_ROW, CRASHES_A_WORKER * self._slots):
             raise OdtkError("the workers crash on every shard", why, RESUME)
         worker.deaths += 1
         self._lost_windows += worker.tiles
@@ -186,6 +196,30 @@ class Dispatch:
             why = f"each died {DEATHS_IN_A_ROW} times in a row: {why}"
             raise OdtkError("no worker is left", why, RESUME)
         return False
+
+    def lost(self, worker: WorkerState) -> None:
+        """Process the loss of a worker with its node; another process is started for it."""
+        self._lost_windows += worker.tiles
+        for task in reversed(worker.lose()):
+            if task.alone:
+                self._suspects.lost(task)
+            else:
+                self._pending.appendleft(task)
+
+    def unreachable(self, worker: WorkerState) -> None:
+        """Process that a worker does not answer: what it holds waits for `lost` or `crashed`."""
+        worker.reachable = False
+
+    def drain(self, nodes: Collection[str]) -> list[WorkerState]:
+        """Give no more work to workers on these nodes, which are about to end.
+
+        Returns:
+            the workers there that have nothing to do any more: they can be started elsewhere.
+        """
+        self._draining = frozenset(nodes)
+        for worker in self.workers:
+            worker.draining = worker.ready and worker.node in self._draining
+        return [w for w in self.workers if w.draining and w.reachable and not w.assignments]
 
     def dismissed(self, worker: WorkerState, error: OdtkError, room: int) -> bool:
         """Process a worker that cannot run where it was started.
@@ -243,5 +277,7 @@ class Dispatch:
         self._extend_deadlines(now)
         limit = self.hang_limit
         return [
-            w for w in self.workers if w.ready and w.assignments and now - w.last_progress > limit
+            w
+            for w in self.workers
+            if w.ready and w.reachable and w.assignments and now - w.last_progress > limit
         ]

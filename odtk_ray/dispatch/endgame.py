@@ -23,7 +23,7 @@ class Endgame:
     """
 
     def __init__(self, workers: Sequence[WorkerState]) -> None:
-        known = [worker for worker in workers if worker.ready and worker.pace]
+        known = [worker for worker in workers if worker.serves and worker.pace]
         self._rows = {worker: row for row, worker in enumerate(known)}
         self._paces = np.array([worker.pace for worker in known], np.float64)
         self._loads = np.array([worker.load for worker in known], np.float64)
@@ -58,11 +58,11 @@ def choose_recalls(workers: Sequence[WorkerState]) -> list[Assignment]:
 
     The fastest idle worker is given the shard of the worker with the longest work to do.
     """
-    idle = sorted(w.pace or 0.0 for w in workers if w.ready and not w.assignments)
+    idle = sorted(w.pace or 0.0 for w in workers if w.serves and not w.assignments)
     if not idle:
         return []
     waiting = []
-    for worker in workers:
+    for worker in (worker for worker in workers if worker.reachable):
         last = worker.assignments[-1:]
         if len(worker.assignments) > 1 and not last[0].recalled and not last[0].task.alone:
             waiting.append((worker.load * (worker.pace or 0.0), last[0]))

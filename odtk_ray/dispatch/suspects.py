@@ -49,6 +49,10 @@ class Suspects:
         else:
             self._isolate(task)
 
+    def lost(self, task: Task) -> None:
+        """Process a task whose worker was lost for a reason that is not its fault."""
+        self.queue.appendleft(task)
+
     def _isolate(self, task: Task) -> None:
         """Queue a probe of each image; the shard itself runs again after the last one."""
         if task.singly:

@@ -27,12 +27,14 @@ class Progress(NamedTuple):
         tiles: tiles done since it started; an image of hundreds of tiles may take many minutes.
         waiting: whether it waits for storage to come back.
         worker: its name.
+        node: the node that it runs on.
     """
 
     done: dict[int, int]
     tiles: int
     waiting: bool
     worker: str
+    node: str = ""
 
 
 @dataclass(eq=False)
@@ -64,29 +66,42 @@ class WorkerState:
         number: unique among the workers of the run.
         last_progress: time of its last sign of progress; hang detection counts from here.
         name: GPU and node, known once it is ready.
+        node: the node that it runs on, known once it is ready.
         ready: whether its process has loaded the model.
+        reachable: whether its process can be talked to; it may be gone where it cannot.
+        draining: whether its node is about to end.
         deaths: number of processes in a row that died before they were ready.
         assignments: the tasks that it holds, in the order in which it got them.
         done: images done of each shard that it holds, as last reported.
         tiles: tiles done since its process started, as last reported.
         pace: seconds per image; None before its first shard.
+        waiting_since: when it began to wait for storage; None while it does not.
         last_end: time at which it last finished a shard.
     """
 
     number: int
     last_progress: float
     name: str = ""
+    node: str = ""
     ready: bool = False
+    reachable: bool = True
+    draining: bool = False
     deaths: int = 0
     assignments: list[Assignment] = field(default_factory=list)
     done: dict[int, int] = field(default_factory=dict)
     tiles: int = 0
     pace: float | None = None
+    waiting_since: float | None = None
     last_end: float = 0.0
+
+    @property
+    def serves(self) -> bool:
+        """Whether it can be given work, now or when it has done some of what it holds."""
+        return self.ready and self.reachable and not self.draining
 
     def accepts(self, task: Task) -> bool:
         """Return whether it may get this task now; a task that runs alone needs an idle worker."""
-        if not self.ready or any(a.task.alone for a in self.assignments):
+        if not self.serves or any(a.task.alone for a in self.assignments):
             return False
         return not self.assignments if task.alone else len(self.assignments) < DEPTH
 
@@ -125,11 +140,16 @@ class WorkerState:
         """Process a progress report; a worker that waits for storage counts as working."""
         if (said.done, said.tiles) != (self.done, self.tiles) or said.waiting:
             self.last_progress = now
-        self.ready, self.deaths, self.name = True, 0, said.worker
+        self.ready, self.deaths, self.name, self.node = True, 0, said.worker, said.node
         self.done, self.tiles = said.done, said.tiles
+        if not said.waiting:
+            self.waiting_since = None
+        elif self.waiting_since is None:
+            self.waiting_since = now
 
     def lose(self) -> list[Task]:
         """Reset the state of a process that is gone; return the tasks that it held."""
         tasks = [assignment.task for assignment in self.assignments]
         self.ready, self.assignments, self.done, self.tiles = False, [], {}, 0
+        self.reachable, self.draining, self.waiting_since = True, False, None
         return tasks

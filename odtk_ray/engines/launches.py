@@ -23,6 +23,14 @@ class StreamEvent(Protocol):
         """Wait for it; any thread may call this."""
 
 
+class GpuDetections(Protocol):
+    """The detections of a launch in the GPU's memory; `cuda_ops.Postprocess` has them."""
+
+    scores: cuda_ops.Buffer
+    boxes: cuda_ops.Buffer
+    classes: cuda_ops.Buffer
+
+
 class PinnedDetections:
     """Page-locked memory for the detections of one launch, with 4 or 6 numbers per box."""
 
@@ -34,11 +42,11 @@ class PinnedDetections:
         self.boxes: NDArray[np.float32] = device.pinned((batch, detections, box_values), np.float32)
         self.classes: NDArray[np.int32] = device.pinned((batch, detections), np.int32)
 
-    def download(self, post: cuda_ops.Postprocess) -> None:
+    def download(self, found: GpuDetections) -> None:
         """Queue the copy of the detections to this memory."""
-        self._device.download(self.scores, post.scores.ptr)
-        self._device.download(self.boxes, post.boxes.ptr)
-        self._device.download(self.classes, post.classes.ptr)
+        self._device.download(self.scores, found.scores.ptr)
+        self._device.download(self.boxes, found.boxes.ptr)
+        self._device.download(self.classes, found.classes.ptr)
 
     def row(self, slot: int) -> Detections:
         """Return a copy of one picture's detections; unused slots have score 0."""

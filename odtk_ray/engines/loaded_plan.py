@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from odtk_ray.artifacts.exported_model import INPUT_NAME, unusable_model
+from odtk_ray.artifacts.exported_model import DETECTION_NAMES, INPUT_NAME, unusable_model
 from odtk_ray.artifacts.sidecar import Sidecar, rebuild_command
-from odtk_ray.engines.tensorrt_package import make_logger, start
+from odtk_ray.engines.tensorrt_package import load_plugin, make_logger, start
 from odtk_ray.errors import OdtkError
 
 
@@ -29,6 +29,8 @@ class TensorRTPlan:
         messages: list[str] = []
         self._trt = trt
         self._log = make_logger(trt, messages)  # TensorRT keeps no reference of its own
+        if about.model.outputs == "plugin":
+            load_plugin(trt)
         self._runtime = start(trt, trt.Runtime, self._log)
         self._engine = self._runtime.deserialize_cuda_engine(Path(path).read_bytes())
         if self._engine is None:
@@ -76,8 +78,11 @@ def check_engine(trt: Any, engine: Any, path: str, about: Sidecar) -> None:
     """
     names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
     wanted = {INPUT_NAME, *about.model.output_names}
-    floats = all(engine.get_tensor_dtype(name) == trt.float32 for name in names)
-    if engine.name != about.identity or names != wanted or not floats:
+    kinds = dict.fromkeys(wanted, trt.float32)
+    if about.model.ends_in_detections:
+        kinds[DETECTION_NAMES[2]] = trt.int32
+    found = {name: engine.get_tensor_dtype(name) for name in names}
+    if engine.name != about.identity or found != kinds:
         hint = rebuild_command(path, about)
         raise unusable_model(path, "it is not the plan that its sidecar describes", hint)
 

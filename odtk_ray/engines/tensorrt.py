@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ import cuda_ops
 from odtk_ray.artifacts.engine_set import engine_key
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
-from odtk_ray.engines.launches import Launches, PinnedDetections
+from odtk_ray.engines.launches import GpuDetections, Launches, PinnedDetections
 from odtk_ray.engines.loaded_plan import TensorRTPlan
 from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
@@ -36,7 +37,7 @@ class TensorRTEngine(Closing):
     Args:
         path: of the plan; its sidecar lies beside it.
         prep: how pictures become network input; they fit into the plan's size.
-        post: thresholds behind the plan's raw outputs.
+        post: thresholds behind the plan's raw outputs; those of a plan that ends in detections.
         launch_batch: pictures in one launch, within the plan's range; missing ones are zeros.
         threads: CPU threads of the JPEG decoder.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
@@ -104,10 +105,10 @@ class TensorRTEngine(Closing):
         return self._launches.start(pictures, self._queue)
 
     def outputs(self) -> list[NDArray[np.float32]]:
-        """Return the network's raw outputs of the last launch, which must have been waited for.
+        """Return the plan's outputs of the last launch, which must have been waited for.
 
         Returns:
-            for each, float32 [launch batch, channels, rows, columns].
+            for each, float32 [launch batch, channels, rows, columns], or the detections.
         """
         return self._step.outputs()
 
@@ -141,8 +142,19 @@ class TensorRTEngine(Closing):
         return done
 
 
+@dataclass
+class PlanDetections:
+    """The outputs of a plan that ends in detections; see `GpuDetections`."""
+
+    scores: cuda_ops.Buffer
+    boxes: cuda_ops.Buffer
+    classes: cuda_ops.Buffer
+
+
 class TensorRTStep:
     """Everything that a launch of a plan does, on one stream; a CUDA graph after `capture`.
+
+    A plan that ends in detections needs nothing behind it.
 
     Args:
         device: whose stream it is.
@@ -163,7 +175,7 @@ class TensorRTStep:
         self._device, self._plan = device, plan
         shape = (batch, 3, *about.size)
         self._input = device.alloc(_BYTES * batch * 3 * about.size[0] * about.size[1])
-        self._shapes = [(batch, *output) for output in about.raw_shapes]
+        self._shapes = [(batch, *about.end_shapes[name]) for name in about.output_names]
         self._outputs = [device.alloc(_BYTES * math.prod(output)) for output in self._shapes]
         pointers = [buffer.ptr for buffer in self._outputs]
         addresses = dict(zip(about.output_names, pointers, strict=True))
@@ -176,25 +188,15 @@ class TensorRTStep:
             channels_last=False,
             levels=pixel_levels(about.mean, about.std),
         )
-        self._post = cuda_ops.Postprocess(
-            device,
-            [cuda_ops.Level(v.height, v.width, v.stride, v.anchors) for v in about.levels],
-            batch=batch,
-            classes=about.classes,
-            threshold=post.threshold,
-            top_n=post.top_n,
-            nms=post.nms,
-            detections=post.detections,
-            dtype="float32",
-            logits=False,
-            channels_last=False,
-            rotated=post.rotated_nms if about.rotated else None,
-        )
+        self._post = None if about.ends_in_detections else _postprocess(device, about, post, batch)
+        self._found: GpuDetections = self._post or PlanDetections(*self._outputs)
         self._graph: cuda_ops.Graph | None = None
 
     def compute(self) -> None:
         """Queue network and post-processing of the batch's current content."""
         self._plan.queue(self._device.stream)
+        if self._post is None:
+            return
         pointers = [buffer.ptr for buffer in self._outputs]
         levels = len(pointers) // 2
         self._post.launch(pointers[:levels], pointers[levels:])
@@ -224,7 +226,7 @@ class TensorRTStep:
         """Queue everything for a batch of pictures, up to the copy of their detections."""
         self._prep.launch(pictures, self._input.ptr)
         self.run()
-        results.download(self._post)
+        results.download(self._found)
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """Return the network's last outputs; no launch may be running."""
@@ -238,3 +240,23 @@ class TensorRTStep:
         """Free the graph."""
         if self._graph is not None:
             self._graph.close()
+
+
+def _postprocess(
+    device: cuda_ops.Device, about: ExportedModel, post: Postprocessing, batch: int
+) -> cuda_ops.Postprocess:
+    """Prepare decoding and suppression of a plan's raw outputs."""
+    return cuda_ops.Postprocess(
+        device,
+        [cuda_ops.Level(v.height, v.width, v.stride, v.anchors) for v in about.levels],
+        batch=batch,
+        classes=about.classes,
+        threshold=post.threshold,
+        top_n=post.top_n,
+        nms=post.nms,
+        detections=post.detections,
+        dtype="float32",
+        logits=False,
+        channels_last=False,
+        rotated=post.rotated_nms if about.rotated else None,
+    )

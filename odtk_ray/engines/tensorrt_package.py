@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.jetson import jetson_release
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
+PLUGIN = "libodtk_plugin.so"  # looked for as the system looks for libraries
 
 
 def import_tensorrt(*names: str) -> Any:
@@ -46,6 +48,31 @@ def _how_to_install() -> str:
 def package_version(trt: Any) -> str:
     """Return package and version; a plan runs only with those that built it."""
     return f"{trt.__name__} {trt.__version__}"
+
+
+def load_plugin(trt: Any) -> None:
+    """Load the plugin that computes detections, so that TensorRT knows it.
+
+    Args:
+        trt: the package, whose libraries the plugin needs.
+
+    Raises:
+        UsageError: it is not here, or TensorRT takes none.
+    """
+    if not hasattr(trt.INetworkDefinition, "add_plugin_v2"):
+        raise UsageError(
+            f"{package_version(trt)} takes no plugins",
+            hint="leave --plugin out: ONNX's own operators compute the detections",
+        )
+    try:
+        ctypes.CDLL(PLUGIN, mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise UsageError(
+            "the plugin that computes the detections was not found",
+            str(error),
+            "cmake -B build cuda_ops/cpp && cmake --build build --target odtk_plugin; "
+            "LD_LIBRARY_PATH names its folder",
+        ) from error
 
 
 class Interruption:

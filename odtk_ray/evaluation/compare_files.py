@@ -10,6 +10,7 @@ import numpy as np
 from odtk_ray import storage
 from odtk_ray.config import CompareConfig
 from odtk_ray.datasets.annotation_file import AnnotationFile
+from odtk_ray.datasets.annotation_paths import existing_image_folder
 from odtk_ray.datasets.detection_builder import Universe
 from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.datasets.detection_table import DetectionTable
@@ -61,9 +62,13 @@ def compare(config: CompareConfig, reporter: Reporter) -> Comparison:
 def _check_files(config: CompareConfig) -> None:
     reads = [NamedFile("detections", path) for path in config.detections]
     reads += named("--annotations", config.annotations)
-    check_conflicts(reads, named("--output", config.output))
-    if config.output is not None:
-        check_file(config.output)
+    reads += named("--images", config.images)
+    writes = [*named("--output", config.output), *named("--report", config.report)]
+    check_conflicts(reads, writes)
+    for file in writes:
+        check_file(file.path)
+    if config.images is not None:
+        existing_image_folder(config.images)
 
 
 def _with_truth(config: CompareConfig, annotations: str, reporter: Reporter) -> Comparison:
@@ -92,7 +97,7 @@ def _with_truth(config: CompareConfig, annotations: str, reporter: Reporter) -> 
         overlap=overlap,
     )
     differences = [drawn.difference(0, i, config.level) for i in range(1, len(tables))]
-    return _compared(config, detectors, differences, _names(wanted))
+    return _compared(config, detectors, differences, _names(wanted), wanted)
 
 
 def _names(wanted: AnnotationFile) -> Names:
@@ -130,6 +135,7 @@ def _compared(
     detectors: Sequence[Detector],
     differences: Sequence[Sequence[Difference]],
     names: Names,
+    wanted: AnnotationFile | None = None,
 ) -> Comparison:
     first = detectors[0]
     pairs = [
@@ -138,4 +144,4 @@ def _compared(
         )
         for other, rows in zip(detectors[1:], differences, strict=True)
     ]
-    return Comparison(names, pairs, config.level)
+    return Comparison(names, pairs, config.level, wanted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from odtk_ray.datasets.annotation_file import AnnotationFile
 from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.evaluation.analysis import Analysis
 from odtk_ray.evaluation.bootstrap import FIGURES, Difference
@@ -94,11 +95,13 @@ class Comparison:
         names: of images and categories.
         pairs: the first detector with each other one.
         level: share of the draws whose difference lies in an interval.
+        wanted: the annotation file; None without ground truth.
     """
 
     names: Names
     pairs: Sequence[Pair]
     level: float
+    wanted: AnnotationFile | None = None
 
 
 def compare_pair(

@@ -12,6 +12,7 @@ import numpy as np
 from odtk_ray import storage
 from odtk_ray.config import EvaluateConfig
 from odtk_ray.datasets.annotation_file import AnnotationFile, read_annotation_file
+from odtk_ray.datasets.annotation_paths import existing_image_folder
 from odtk_ray.datasets.detection_builder import Universe
 from odtk_ray.datasets.detection_files import read_detections
 from odtk_ray.datasets.detection_table import DetectionTable
@@ -130,11 +131,18 @@ def _check_files(config: EvaluateConfig) -> None:
     reads = [
         NamedFile("DETECTIONS", config.detections),
         NamedFile("--annotations", config.annotations),
+        *named("--images", config.images),
     ]
-    writes = [*named("--output", config.output), *named("--thresholds", config.thresholds)]
+    writes = [
+        *named("--output", config.output),
+        *named("--thresholds", config.thresholds),
+        *named("--report", config.report),
+    ]
     check_conflicts(reads, writes)
     for file in writes:
         check_file(file.path)
+    if config.images is not None:
+        existing_image_folder(config.images)
 
 
 def _write(config: EvaluateConfig, analysis: Analysis) -> None:

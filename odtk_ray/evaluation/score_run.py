@@ -27,11 +27,13 @@ class Scores:
 
     Attributes:
         analysis: figures, errors, thresholds.
+        truth: the boxes to find; its images are record indices.
         findings: what is wrong with the ground truth.
         crowded: remark where COCO's limit leaves objects without a detection; else empty.
     """
 
     analysis: Analysis
+    truth: GroundTruth
     findings: list[Finding]
     crowded: str
 
@@ -42,28 +44,40 @@ def score_run(config: InferConfig, run: RunFolder) -> Scores | None:
     Returns:
         None where there is no ground truth.
     """
-    rotated = run.plan.settings.rotated
+    if (read := read_run_truth(config, run)) is None:
+        return None
+    truth, findings = read
+    sizes = _sizes(run) if run.plan.settings.rotated else None
+    ranks = image_ranks(run.plan.records["image_id"].to_pylist())
+    analyser = Analyser(truth, _categories(run), ranks, overlaps_of(truth, sizes))
+    for rows in merge_shards(run):
+        _add(analyser, rows, file_categories(run, rows))
+    return Scores(analyser.result(), truth, findings, crowded(truth))
+
+
+def read_run_truth(config: InferConfig, run: RunFolder) -> tuple[GroundTruth, list[Finding]] | None:
+    """Read the ground truth of a run's images; its indices are those of the run's records.
+
+    Returns:
+        it, and what is wrong with it; None where there is none.
+    """
     if config.annotations is None or not run.plan.outputs["has_truth"]:
         return None
     ids: list[str] = run.plan.records["image_id"].to_pylist()
-    categories = [
-        Category(entry["id"], str(entry.get("name", entry["id"])))
-        for entry in run.plan.outputs["categories"] or []
-    ]
-    truth, findings = read_truth(
+    return read_truth(
         config.annotations,
         {text: index for index, text in enumerate(ids)},
-        {id_text(category.id): i for i, category in enumerate(categories)},
-        rotated,
+        {id_text(category.id): i for i, category in enumerate(_categories(run))},
+        run.plan.settings.rotated,
         partial=run.plan.settings.limit is not None or bool(run.plan.outputs["missing"]),
     )
-    analyser = Analyser(
-        truth, categories, image_ranks(ids), overlaps_of(truth, _sizes(run) if rotated else None)
-    )
-    positions = np.array(run.plan.outputs["positions"], np.int32)
-    for rows in merge_shards(run):
-        _add(analyser, rows, positions)
-    return Scores(analyser.result(), findings, crowded(truth))
+
+
+def _categories(run: RunFolder) -> list[Category]:
+    return [
+        Category(entry["id"], str(entry.get("name", f"class {entry['id']}")))
+        for entry in run.plan.outputs["categories"] or []
+    ]
 
 
 def crowded(truth: GroundTruth) -> str:
@@ -86,9 +100,14 @@ def _sizes(run: RunFolder) -> NDArray[np.int64]:
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _add(analyser: Analyser, rows: MergedRows, positions: NDArray[np.int32]) -> None:
+def file_categories(run: RunFolder, rows: MergedRows) -> NDArray[np.int32]:
+    """Return the position of each detection's class in the annotation file's categories."""
+    positions = np.array(run.plan.outputs["positions"], np.int32)
+    return positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
+
+
+def _add(analyser: Analyser, rows: MergedRows, classes: NDArray[np.int32]) -> None:
     good = np.flatnonzero(pc.is_null(rows.results["error"]).to_numpy())
-    classes = positions[rows.classes] if len(positions) else rows.classes.astype(np.int32)
     # Failed images have no detections, so leaving them out keeps the columns aligned.
     analyser.add(
         rows.results["index"].to_numpy()[good],

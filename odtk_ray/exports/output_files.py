@@ -89,6 +89,7 @@ def check_inputs_kept(config: ExportConfig) -> None:
             *named("--calibration-images", config.calibration_images),
             *named("--calibration-annotations", config.calibration_annotations),
             *named("--check-images", config.check_images),
+            *named("--classes", config.classes),
         ],
         [
             NamedFile("OUTPUT", config.output),

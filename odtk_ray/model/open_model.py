@@ -6,7 +6,13 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from odtk_ray.artifacts.exported_model import ExportedModel, check_size, is_onnx, read_exported
+from odtk_ray.artifacts.exported_model import (
+    ExportedModel,
+    is_onnx,
+    read_exported,
+    unusable_model,
+)
+from odtk_ray.artifacts.input_size import check_size
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.config import ExportConfig, InferConfig, chosen
 from odtk_ray.errors import UsageError
@@ -51,7 +57,14 @@ def open_model(config: InferConfig, path: str) -> OpenedModel:
         UsageError: it cannot be used, or a setting contradicts it.
     """
     if is_onnx(path):
-        return resolve_settings(config, read_exported(path))
+        about = read_exported(path)
+        if about.outputs == "plugin":
+            raise unusable_model(
+                config.model,
+                "its detections are computed by a plugin of TensorRT, not by ONNX Runtime",
+                "build a plan of it, or export it without --plugin",
+            )
+        return resolve_settings(config, about)
     if is_tensorrt_plan(path):
         plan = read_sidecar(path)
         # The plan is what runs, so that its hash stands for the model.
@@ -98,7 +111,7 @@ def resolve_settings(config: InferConfig, model: ExportedModel) -> OpenedModel:
     short, long = sorted(model.size)
     stored, asked = asdict(model.post), chosen(config, Postprocessing)
     fixed: dict[str, object] = {"resize": short, "max_size": long, "fit": model.size}
-    if model.outputs == "detections":
+    if model.ends_in_detections:
         fixed |= stored
     contradicted = [n for n, own in fixed.items() if getattr(config, n) not in (None, own)]
     if config.full_precision and model.precision != "fp32":

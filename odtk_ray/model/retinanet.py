@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from odtk_ray.artifacts.exported_model import STRIDES
+from odtk_ray.artifacts.input_size import STRIDES
 from odtk_ray.model.fpn import FPN
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import functools
 import math
 from collections.abc import Sequence
@@ -11,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Color = tuple[int, int, int]
+from odtk_ray.pictures.strokes import (
+    Color,
+    class_color,
+    draw_box,
+    draw_dashed,
+    draw_outline,
+    usual_width,
+    visible_edges,
+)
+
+Outline = tuple[int, NDArray[np.floating]]  # class index, and corners [n, 2] once around, pixels
 Rectangle = tuple[float, float, float, float]  # x1, y1, x2, y2, inclusive
 
-_GOLDEN = (math.sqrt(5) - 1) / 2  # steps of this share of a circle never repeat and spread evenly
-_TONES = ((0.80, 1.00), (0.90, 0.88), (0.55, 1.00))  # saturation and value, one class after another
-_HALO = (0, 0, 0, 110)  # a soft dark edge, so that every colour shows on every background
 _LABEL_ALPHA = 215
 _LEAST_FONT = 9  # pixels; smaller text cannot be read
 _LONGEST = 28  # characters of a name
@@ -32,6 +38,8 @@ def draw_detections(
     labels: Sequence[str],
     classes: NDArray[np.integer],
     corners: NDArray[np.floating] | None = None,
+    truth: Sequence[Outline] = (),
+    line_width: int | None = None,
 ) -> Image.Image:
     """Draw detections into a copy of a picture, the best on top.
 
@@ -42,9 +50,12 @@ def draw_detections(
         picture: of mode RGB or L; others are drawn by way of RGB, which drops transparency.
         boxes_xyxy: float [n, 4], pixels, inclusive corners; cut off at the picture's edges.
         scores: float [n].
-        labels: name of each class; a class beyond them is shown by its number.
+        labels: name of each class, which may be empty; a class beyond them is `class` and its
+            number.
         classes: int [n], class index, which also gives the colour.
         corners: float [n, 4, 2], the outlines of rotated boxes; `boxes_xyxy` then encloses them.
+        truth: annotated objects, drawn dashed between boxes and labels.
+        line_width: pixels; None lets it grow with the picture.
 
     Returns:
         a new picture of the same size and mode.
@@ -53,13 +64,15 @@ def draw_detections(
     pen = ImageDraw.Draw(canvas, "RGBA")
     boxes, shown = _visible(boxes_xyxy, picture.size)
     order = shown[np.argsort(-scores[shown], kind="stable")]
-    line = max(1, round(math.sqrt(picture.width * picture.height) / 320))
+    line = line_width or usual_width(picture.size)
     for i in reversed(order):
         color = class_color(int(classes[i]))
         if corners is None:
-            _draw_box(pen, boxes[i], color, line)
+            draw_box(pen, boxes[i], color, line)
         else:
-            _draw_outline(pen, _cut(corners[i], picture.size), color, line)
+            draw_outline(pen, visible_edges(corners[i], picture.size), color, line)
+    for index, outline in truth:
+        draw_dashed(pen, visible_edges(outline, picture.size), class_color(index), line)
 
     names = [_name(labels, int(classes[i])) for i in order]
     sizes = _font_sizes(names, picture.size)
@@ -71,14 +84,6 @@ def draw_detections(
                 _draw_label(pen, where, text, size, class_color(int(classes[i])))
                 break
     return canvas.convert(picture.mode)
-
-
-@functools.lru_cache(maxsize=4096)
-def class_color(index: int) -> Color:
-    """Return the RGB colour of a class: constant, and unlike those of nearby classes."""
-    saturation, value = _TONES[index % len(_TONES)]
-    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 class _Space:
@@ -133,42 +138,8 @@ def _visible(
     return np.rint(np.clip(boxes, 0, last)), np.flatnonzero(inside)
 
 
-def _draw_box(pen: ImageDraw.ImageDraw, box: NDArray[np.float64], color: Color, line: int) -> None:
-    x1, y1, x2, y2 = (int(value) for value in box)
-    line = max(1, min(line, min(x2 - x1, y2 - y1) // 8))  # a small box stays open in the middle
-    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_HALO, width=line + 2)
-    pen.rectangle((x1, y1, x2, y2), outline=color, width=line)
-
-
-def _cut(corners: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Clip a polygon's edges [n, 2] to the picture's surroundings, [m, 2, 2]: ends may be far away.
-
-    Liang and Barsky's clipping, to the picture and a margin that hides the cut.
-    """
-    start = corners.astype(np.float64)
-    along = np.roll(start, -1, axis=0) - start
-    low, high = -np.array(size) / 8.0 - 16, np.array(size) * 1.125 + 16
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.stack([(low - start) / along, (high - start) / along])
-    outside = (along == 0) & ((start < low) | (start > high))
-    first = np.fmax(np.fmin(*ends).max(axis=1), 0)
-    last = np.fmin(np.fmax(*ends).min(axis=1), 1)
-    shown = (first <= last) & ~outside.any(axis=1)
-    parts = [start + along * t[:, None] for t in (first, last)]
-    edges: NDArray[np.float64] = np.stack(parts, axis=1)[shown]
-    return edges
-
-
-def _draw_outline(
-    pen: ImageDraw.ImageDraw, edges: NDArray[np.float64], color: Color, line: int
-) -> None:
-    for width, fill in ((line + 2, _HALO), (line, color)):
-        for edge in edges.reshape(-1, 4).tolist():
-            pen.line(edge, fill=fill, width=width)
-
-
 def _name(labels: Sequence[str], index: int) -> str:
-    name = labels[index] if 0 <= index < len(labels) else str(index)
+    name = labels[index] if 0 <= index < len(labels) else f"class {index}"
     name = " ".join(name.split())
     return name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
 

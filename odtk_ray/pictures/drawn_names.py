@@ -30,7 +30,7 @@ def drawn_names(file_names: Iterable[str]) -> list[str]:
     for file_name in file_names:
         name = _below(file_name)
         if any(parent in files for parent in _parents(name)):
-            name = _shortened(name.replace("/", "_"))
+            name = shortened(name.replace("/", "_"))
         stem, ending = posixpath.splitext(name)
         numbered = (f"{stem}-{number}{ending}" for number in itertools.count(2))
         free = (n for n in itertools.chain([name], numbered) if not (n in files or n in folders))
@@ -48,16 +48,16 @@ def _below(file_name: str) -> str:
     ending = os.path.splitext(parts[-1])[1].lower()
     if ending not in KEPT_FORMATS:
         parts[-1] += ".png"
-    return "/".join(map(_shortened, parts))
+    return "/".join(map(shortened, parts))
 
 
-def _shortened(part: str) -> str:
-    """Return a file name of at most `_LONGEST` bytes; a shortened one ends in part of its hash."""
-    if len(part.encode(errors="surrogateescape")) <= _LONGEST:
+def shortened(part: str, longest: int = _LONGEST) -> str:
+    """Return a file name of at most so many bytes; a shortened one ends in part of its hash."""
+    if len(part.encode(errors="surrogateescape")) <= longest:
         return part
     stem, ending = os.path.splitext(part)
     mark = hashlib.sha256(part.encode(errors="surrogateescape")).hexdigest()[:8]
-    room = _LONGEST - len(mark) - 1 - len(ending.encode(errors="surrogateescape"))
+    room = longest - len(mark) - 1 - len(ending.encode(errors="surrogateescape"))
     return f"{stem.encode()[:room].decode(errors='ignore')}-{mark}{ending}"
 
 

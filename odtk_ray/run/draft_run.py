@@ -11,6 +11,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
 from odtk_ray.config import InferConfig
+from odtk_ray.datasets.class_names import read_class_names
 from odtk_ray.datasets.classes import ClassMap, map_classes
 from odtk_ray.datasets.coco import file_digest, read_coco
 from odtk_ray.datasets.image_sources import Dataset, find_images
@@ -18,7 +19,7 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.engines.protocol import EngineFactory
 from odtk_ray.errors import UsageError
-from odtk_ray.model.open_model import OpenedModel, open_model, resolve_settings
+from odtk_ray.model.open_model import Model, OpenedModel, open_model, resolve_settings
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.pictures.draw_run import check_drawing
 from odtk_ray.run.class_limits import class_limits
@@ -184,6 +185,7 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
         run, draft = inputs.run, RunDraft(inputs, model)
         check_resume(run, config, model.settings)
         _check_scoring(model, has_truth=run.plan.outputs["has_truth"])
+        _check_names(config, run, model.opened.model)
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
         check_limits(run, class_limits(config, ids, names, reporter))
         check_text(config.output, run.plan.records, ids, names)
@@ -194,7 +196,11 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
         raise ValueError("a new run has images")
     _check_scoring(model, has_truth=dataset.has_truth)
     classes = map_classes(
-        about.classes, about.class_names, about.category_ids, dataset.categories, dataset.used
+        about.classes,
+        _class_names(config, about),
+        about.category_ids,
+        dataset.categories,
+        dataset.used,
     )
     check_text(config.output, dataset.records, classes.ids, classes.names)
     limits = class_limits(config, classes.ids, classes.names, reporter)
@@ -209,6 +215,28 @@ def _check_scoring(model: RunModel, *, has_truth: bool) -> None:
     """Import the package that scores rotated boxes: it would be missed after all detections."""
     if has_truth and model.opened.model.rotated:
         import pycocotools  # noqa: F401
+
+
+def _class_names(config: InferConfig, model: Model) -> tuple[str, ...] | None:
+    """Return the names of the model's classes: those of `--classes` before its own."""
+    if config.classes is None:
+        return model.class_names
+    return read_class_names(config.classes, model.classes)
+
+
+def _check_names(config: InferConfig, run: RunFolder, model: Model) -> None:
+    """Check that `--classes` has the names that a run to resume was begun with.
+
+    With an annotation file they may only have found its categories, whose names the run has.
+    """
+    if config.classes is None or config.annotations is not None:
+        return
+    if list(read_class_names(config.classes, model.classes)) != run.plan.outputs["category_names"]:
+        raise UsageError(
+            f"cannot resume from {config.run_folder}",
+            "the run was begun with other names of classes",
+            "give the same --classes, or start a new run without --resume",
+        )
 
 
 def _check_fallback(

@@ -131,8 +131,8 @@ def same_images(dataset: Dataset, run: RunFolder) -> bool:
     )
 
 
-def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
-    """Take over an earlier run, after checking that it was planned for the same device.
+def check_device(run: RunFolder, fleet: Fleet) -> None:
+    """Check that an earlier run was planned for the device that the workers compute on.
 
     Raises:
         UsageError: it was planned for other hardware.
@@ -144,6 +144,15 @@ def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
             f"it was planned for a {planned}, and the workers here are {found} workers",
             "results of the two differ in the last bits: resume it on the same kind of workers",
         )
+
+
+def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
+    """Take over an earlier run.
+
+    Raises:
+        UsageError: as `check_device`.
+    """
+    check_device(run, fleet)
     run.take_over()
     reporter.note(f"resuming: {run.images_done:,} of {len(run.plan.records):,} images are done")
     return run

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from odtk_ray.cluster.workers import Workers
 from odtk_ray.images.image_sizes import read_sizes
+from odtk_ray.reporter import RunReporter
 from odtk_ray.settings import ExifPolicy
 
 # A header takes 0.1 ms, and the process of a task a second to start: up to this many headers are
@@ -20,7 +21,9 @@ def workers_read_sizes(records: pa.Table) -> bool:
     return len(_unknown(records)) > _PATHS_A_CALL
 
 
-def fill_sizes(records: pa.Table, exif: ExifPolicy, workers: Workers) -> pa.Table:
+def fill_sizes(
+    records: pa.Table, exif: ExifPolicy, workers: Workers, reporter: RunReporter
+) -> pa.Table:
     """Fill in missing widths and heights from image headers; those that cannot be read stay 0.
 
     A file without a readable header is still planned: its worker reports what is wrong.
@@ -29,6 +32,7 @@ def fill_sizes(records: pa.Table, exif: ExifPolicy, workers: Workers) -> pa.Tabl
         records: table of RECORD_SCHEMA.
         exif: what turns pictures.
         workers: read the headers, if there are many.
+        reporter: told how many have been read.
     """
     unknown = _unknown(records)
     if len(unknown) == 0:
@@ -36,7 +40,13 @@ def fill_sizes(records: pa.Table, exif: ExifPolicy, workers: Workers) -> pa.Tabl
     widths, heights = (records[c].to_numpy().copy() for c in ("width", "height"))
     paths = records["path"].take(unknown).to_pylist()
     groups = [(paths[i : i + _PATHS_A_CALL], exif) for i in range(0, len(paths), _PATHS_A_CALL)]
-    parts = workers.map(read_sizes, groups) if len(groups) > 1 else [read_sizes(paths, exif)]
+
+    def tell(calls: int) -> None:
+        done = min(calls * _PATHS_A_CALL, len(paths))
+        reporter.stage(f"reading the sizes of the images: {done:,} of {len(paths):,}")
+
+    many = len(groups) > 1
+    parts = workers.map(read_sizes, groups, tell) if many else [read_sizes(paths, exif)]
     sizes = np.concatenate(parts)
     widths[unknown], heights[unknown] = sizes[:, 0], sizes[:, 1]
     for name, column in (("width", widths), ("height", heights)):

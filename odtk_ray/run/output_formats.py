@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from odtk_ray.run.odtk_json import OdtkJson
 from odtk_ray.run.output_columns import (
     are_integers,
     box_columns,
@@ -21,116 +20,12 @@ from odtk_ray.run.output_columns import (
     corner_columns,
     fill_template,
     id_column,
-    indented,
     number_texts,
     per_class,
     per_detection,
 )
+from odtk_ray.run.output_writer import OutputContext, Writer
 from odtk_ray.shards.merge import MergedRows
-
-
-@dataclass(frozen=True)
-class OutputContext:
-    """The facts that the formats need besides the rows.
-
-    Attributes:
-        category_ids: for each class index the JSON text of its category id.
-        category_names: for each class index its name; empty where there is none.
-        categories: the `categories` list for the output; None leaves it out.
-        integer_ids: whether every image id is an integer of 64 bits.
-        rotated: whether the boxes are rotated.
-    """
-
-    category_ids: Sequence[str]
-    category_names: Sequence[str]
-    categories: list[dict[str, object]] | None
-    integer_ids: bool
-    rotated: bool = False
-
-
-class Writer(ABC):
-    """Writes merged rows, in record order, to a file."""
-
-    @abstractmethod
-    def write(self, rows: MergedRows) -> None:
-        """Add rows."""
-
-    @abstractmethod
-    def close(self, records: Iterator[str]) -> None:
-        """End the file; `records` gives the JSON text of every `images` entry once more."""
-
-    def give_up(self) -> None:  # noqa: B027 - most hold nothing
-        """Release the stream of a file that will not be finished."""
-
-
-class OdtkJson(Writer):
-    """ODTK's object: `annotations`, `images`, `categories`, in this order, indented by 4."""
-
-    _ENTRY = """
-        {
-            "image_id": %s,
-            "score": %s,
-            "category_id": %s,
-            "bbox": [
-                %s,
-                %s,
-                %s,
-                %s
-            ]
-        }"""
-    _ROTATED = """,
-                %s
-            ],
-            "segmentation": [
-                [
-                    %s,
-                    %s,
-                    %s,
-                    %s,
-                    %s,
-                    %s,
-                    %s,
-                    %s
-                ]
-            ]
-        }"""
-
-    def __init__(self, stream: IO[str], context: OutputContext) -> None:
-        self._stream = stream
-        self._context = context
-        self._separator = '{\n    "annotations": ['
-        self._any = False
-
-    def write(self, rows: MergedRows) -> None:
-        """Write one entry per detection, keys and numbers as ODTK's json.dump writes them."""
-        ids = per_detection(rows, rows.records["image_id"])
-        categories = per_class(self._context.category_ids, rows.classes)
-        template = self._ENTRY
-        if rows.rotated:
-            template = template.removesuffix("\n            ]\n        }") + self._ROTATED
-        scores = number_texts(rows.scores)
-        columns = ids, scores, categories, *box_columns(rows), *corner_columns(rows)
-        entries = fill_template(template, ",", *columns)
-        if entries:
-            self._stream.write(self._separator + entries)
-            self._separator = ","
-            self._any = True
-
-    def close(self, records: Iterator[str]) -> None:
-        """Write the `images` as they were read, then `categories` if there are any."""
-        if not self._any:
-            self._stream.write(self._separator)
-        self._stream.write("\n    ],\n" if self._any else "],\n")
-        self._stream.write('    "images": [')
-        separator = "\n"
-        for entry in records:
-            self._stream.write(separator + indented(json.loads(entry)))
-            separator = ",\n"
-        self._stream.write("\n    ]")
-        if self._context.categories is not None:
-            text = json.dumps(self._context.categories, indent=4).replace("\n", "\n    ")
-            self._stream.write(f',\n    "categories": {text}')
-        self._stream.write("\n}")
 
 
 class CocoResults(Writer):

@@ -8,19 +8,22 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import IO, Any
 
 import pyarrow.compute as pc
 
 from odtk_ray import storage
-from odtk_ray.config import InferConfig
+from odtk_ray.config import InferConfig, options_in_force
 from odtk_ray.errors import OdtkError
 from odtk_ray.evaluation.metrics_document import metrics_document
 from odtk_ray.evaluation.score_run import Scores
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.run.output_columns import are_integers
-from odtk_ray.run.output_formats import OutputContext, make_writer
+from odtk_ray.run.output_formats import make_writer
+from odtk_ray.run.output_writer import OutputContext
+from odtk_ray.run.pace import Pace
 from odtk_ray.run.run_files import failures_path, metrics_path
 from odtk_ray.shards.merge import merge_shards
 from odtk_ray.shards.run_folder import RunFolder
@@ -215,13 +218,22 @@ def write_failures(config: InferConfig, run: RunFolder, reporter: Reporter) -> l
     return [failures_path(config.output[0])]
 
 
-def write_metrics(config: InferConfig, scores: Scores, run: RunFolder) -> list[str]:
-    """Write `NAME.metrics.json` beside the first output `NAME.json`."""
+def write_metrics(
+    config: InferConfig, scores: Scores, run: RunFolder, pace: Pace | None
+) -> list[str]:
+    """Write `NAME.metrics.json` beside the first output `NAME.json`.
+
+    Besides the figures it has what they were made with: the settings of the run's plan, the options
+    in force, and how fast the workers were, None for a run that had no image left to do.
+    """
     path = storage.absolute(metrics_path(config.output[0]))
     document = metrics_document(scores.analysis) | {
         "images_failed": run.images_failed,
         "images_missing": len(run.plan.outputs["missing"]),
         "images_left_out": run.images_failed + len(run.plan.outputs["missing"]),
+        "settings": run.plan.settings.to_json(),
+        "options": options_in_force(config),
+        "pace": pace and asdict(pace),
     }
     try:
         text = json.dumps(document, indent=2) + "\n"

@@ -3,79 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from odtk_ray.cluster.local_workers import local_workers
-from odtk_ray.cluster.workers import ShardJob, Workers, WorkersWanted
+from odtk_ray.cluster.workers import ShardJob, Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
 from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
-from odtk_ray.evaluation.score_run import Scores, score_run
+from odtk_ray.evaluation.score_run import score_run
 from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
-from odtk_ray.run.draft_run import (
-    RunInputs,
-    RunModel,
-    draft_run,
-    is_checkpoint,
-    open_run_model,
-    read_inputs,
-)
+from odtk_ray.run.event_recorder import EventRecorder
 from odtk_ray.run.fingerprint import resume_run
-from odtk_ray.run.outputs import Outputs, write_failures, write_metrics
+from odtk_ray.run.options_file import write_options
+from odtk_ray.run.outputs import Outputs, write_failures
+from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
+from odtk_ray.run.prepare_run import prepared_run
 from odtk_ray.run.replaced_images import stamp_images
-from odtk_ray.run.run_files import check_files
+from odtk_ray.run.summary import Summary
+from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
 from odtk_ray.storage.retry import touch
-from odtk_ray.worker.fleet import Fleet
 from odtk_ray.worker.shard_work import WorkerSettings
 
 # If the first images, this many, cannot be read, the driver's machine probably cannot see any.
 _CANARIES = 16
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The figures of a finished run.
-
-    Attributes:
-        images: planned images.
-        detections: detections in the outputs.
-        failed: images that could not be processed.
-        detected: images processed by this run, the others by the one that it resumed.
-        seconds: duration of detection, from the published plan to the last shard.
-        fleet: the workers that it ran on.
-        files: the files that were written.
-        scores: figures against the ground truth; None without ground truth.
-    """
-
-    images: int
-    detections: int
-    failed: int
-    detected: int
-    seconds: float
-    fleet: Fleet
-    files: list[str]
-    scores: Scores | None
-
-    def counts(self) -> dict[str, int]:
-        """Return the counts that a program wants."""
-        names = ("images", "detected", "detections", "failed")
-        return {name: getattr(self, name) for name in names}
 
 
 def infer(
@@ -97,70 +61,40 @@ def infer(
         OdtkError: the run cannot start or continue; committed shards stay in the run folder.
     """
     begin_moments()
-    check_files(config)
-    inputs = read_inputs(config, reporter)
-    wanted = WorkersWanted(
-        config,
-        inputs.images_left,
-        inputs.threads,
-        inputs.engine_set,
-        inspect,
-        own_engines=make_engine is not None,
-    )
-    model = open_model_early(inputs)
-    reporter.stage(say_start(config))
-    with open_workers(wanted, reporter) as workers:
-        reporter.stage("reading the model")
-        draft = draft_run(inputs, model or open_run_model(inputs), reporter)
-        load = draft.loader(make_engine, inspect)
-        if inputs.run:
-            run = resume_run(inputs.run, workers.fleet, reporter)
+    with EventRecorder(reporter) as recorder:
+        run, summary = detect(config, recorder, make_engine, inspect)
+        if not config.keep_run:
+            run.check_owner()
+        recorder.close("finished", "the outputs are written")
+    if not config.keep_run:
+        run.remove()
+    return summary
+
+
+def detect(
+    config: InferConfig,
+    reporter: EventRecorder,
+    make_engine: EngineFactory | None,
+    inspect: InspectMachine,
+) -> tuple[RunFolder, Summary]:
+    """Plan or resume a run and carry it out; return its folder, and its figures."""
+    with prepared_run(config, reporter, make_engine, inspect) as prepared:
+        workers, load = prepared.workers, prepared.load
+        if (earlier := prepared.draft.inputs.run) is not None:
+            run = resume_run(earlier, workers.fleet, reporter)
         else:
-            plan = make_run_plan(draft, workers, reporter, load)
+            plan = make_run_plan(prepared.draft, workers, reporter, load)
             reporter.stage("writing the plan")
             run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+        write_options(config, run.path)
+        reporter.attach(run)
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
         with Outputs(config, run) as outputs:
             run_shards(config, run, outputs, workers, load, reporter)
             seconds = time.monotonic() - started
-            summary = finish(config, run, outputs, workers, seconds, before, reporter)
-    if not config.keep_run:
-        run.check_owner()
-        run.remove()
-    return summary
-
-
-def say_start(config: InferConfig) -> str:
-    """Say what takes the first seconds: Ray, or without it the model."""
-    if config.local:
-        return "reading the model"
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    return f"connecting to Ray at {address}" if address else "starting Ray"
-
-
-def open_model_early(inputs: RunInputs) -> RunModel | None:
-    """Open the model before the workers start, if that is quick or nodes are waited for.
-
-    What cannot work is refused at once then. A checkpoint is opened when the workers have been
-    started: to import torch takes seconds, which they need for the same, and connecting to Ray
-    takes more than twice as long beside it, since both are Python and share its lock.
-    """
-    if inputs.config.wait_for_nodes or not is_checkpoint(inputs.config):
-        return open_run_model(inputs)
-    return None
-
-
-def open_workers(
-    wanted: WorkersWanted, reporter: Reporter
-) -> contextlib.AbstractContextManager[Workers]:
-    """Choose and start the workers; they end with the context."""
-    if wanted.config.local:
-        return local_workers(wanted, reporter)
-    from odtk_ray.cluster.ray_workers import ray_workers
-
-    return ray_workers(wanted, reporter)
+            return run, finish(config, run, outputs, workers, seconds, before, reporter)
 
 
 def run_shards(
@@ -198,6 +132,7 @@ def run_shards(
             run.epoch,
             commit=outputs.commit,
             progress=progress_teller(run, reporter),
+            failed=run.images_failed,
             trace=config.trace,
             shard_timeout=config.shard_timeout,
         )
@@ -260,20 +195,12 @@ def finish(
     if config.annotations:
         reporter.stage("scoring the detections")
     files = [*config.output, *write_failures(config, run, reporter)]
-    if (scores := score_run(config, run)) is not None:
-        for finding in scores.findings:
-            reporter.warn(finding.text, finding.remedy)
-        if scores.crowded:
-            reporter.warn(scores.crowded)
-        files += write_metrics(config, scores, run)
-    if config.draw:
+    scores = score_run(config, run)
+    pace = Pace.measured(len(run.plan.records) - before, seconds, workers.fleet)
+    files += write_scores(config, run, scores, seconds, pace, reporter)
+    if config.draw or config.crops:
         reporter.stage("drawing")
-        drawn, problems = draw_run(config, run, workers)
-        files.append(f"{config.draw} ({counted(drawn, 'picture')})")
-        if problems:
-            reporter.warn(
-                f"{counted(len(problems), 'picture')} could not be drawn, first {problems[0]}"
-            )
+        files += draw_run(config, run, workers, reporter)
     decoded_by_pillow = sum(receipt.by_pillow for receipt in receipts)
     if decoded_by_pillow:
         images = counted(decoded_by_pillow, "image")

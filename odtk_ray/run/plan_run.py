@@ -58,7 +58,7 @@ def make_run_plan(
     if trying and _tries_early(dataset.records, pre):
         agree = _begin_trial(draft, load, [largest_input(pre)[::-1]], workers)
     reporter.stage("reading the sizes of the images")
-    records = fill_sizes(dataset.records, pre.exif, workers)
+    records = fill_sizes(dataset.records, pre.exif, workers, reporter)
     say_exported_size(config, pre, records, reporter)
     if trying:
         shapes = network_shapes(records, pre)

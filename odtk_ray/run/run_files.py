@@ -43,11 +43,11 @@ def check_files(config: InferConfig) -> None:
                 did_you_mean(os.path.splitext(path)[1], FORMATS),
             )
     check_conflicts(_reads(config), _writes(config))
-    for path in (*config.output, *filter(None, [config.trace])):
+    for path in (*config.output, *filter(None, [config.report, config.trace])):
         check_file(path)
     check_writable(config.run_folder)
-    if config.draw:
-        check_folder(config.draw)
+    for folder in filter(None, [config.draw, config.crops]):
+        check_folder(folder)
     _check_side_files(config.output[0])
 
 
@@ -61,6 +61,7 @@ def _reads(config: InferConfig) -> list[NamedFile]:
         *named("--annotations", config.annotations),
         *named("--thresholds", config.thresholds),
         *named("--images", config.images),
+        *named("--classes", config.classes),
     ]
 
 
@@ -72,6 +73,8 @@ def _writes(config: InferConfig) -> list[NamedFile]:
         NamedFile("the list of failed images", failures_path(first)),
         NamedFile("--run-dir", config.run_folder, removed=True),
         *named("--draw", config.draw),
+        *named("--crops", config.crops),
+        *named("--report", config.report),
         *named("--trace", config.trace),
     ]
 

@@ -1,9 +1,10 @@
-"""The journal of a run folder: the commits of all drivers, in order."""
+"""The journals of a run folder: lines that all drivers add, in order, and anybody may read.
+
+A local one is NAME.jsonl, appended to and synced; on an object store it is the folder NAME.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -11,8 +12,9 @@ from typing import Protocol
 from odtk_ray import storage
 from odtk_ray.storage.retry import with_retries
 
-_FILE = "commits.jsonl"
-_FOLDER = "commits"
+# Names: what is committed, and what the drivers said.
+COMMITS, EVENTS = "commits", "events"
+
 # Requests at once: an object store answers each in some 20 ms.
 _READERS = 16
 
@@ -21,29 +23,49 @@ class Journal(Protocol):
     """Stores lines durably: they stay once `append` has returned."""
 
     def read(self) -> list[bytes]:
-        """Return all whole lines, oldest first."""
+        """Return all whole lines, oldest first; changes nothing, so anybody may, at any time."""
 
     def append(self, lines: Sequence[str]) -> None:
         """Add lines: all of them, or, after a crash, perhaps only the first ones."""
 
 
+def open_journal(run_folder: str, name: str, digest: str, epoch: int = 0) -> Journal:
+    """Return a journal of a run folder.
+
+    Args:
+        run_folder: path or URI.
+        name: of the journal.
+        digest: of the run plan.
+        epoch: of the driver that appends; 0 for one who only reads.
+    """
+    path = storage.join(run_folder, name)
+    if storage.is_uri(run_folder):
+        return ObjectJournal(path, digest, epoch)
+    return FileJournal(f"{path}.jsonl")
+
+
 class FileJournal:
     """A local file that is appended to and synced."""
 
-    def __init__(self, run_folder: str) -> None:
-        self._path = os.path.join(run_folder, _FILE)
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._torn = False  # whether a driver that ended in mid-line left the last one
 
     def read(self) -> list[bytes]:
-        """See `Journal`; a torn last line is cut off."""
-        lines: list[bytes] = []
-        with contextlib.suppress(FileNotFoundError), open(self._path, "rb+") as file:
-            lines = [line for line in file if line.endswith(b"\n")]
-            file.truncate(sum(map(len, lines)))
+        """See `Journal`; a last line without its end is torn, or still being written."""
+        try:
+            data = with_retries(lambda: storage.read_bytes(self._path))
+        except FileNotFoundError:
+            return []
+        *lines, rest = data.split(b"\n")
+        self._torn = bool(rest)
         return lines
 
     def append(self, lines: Sequence[str]) -> None:
-        """See `Journal`."""
-        storage.append(self._path, "".join(f"{line}\n" for line in lines).encode())
+        """See `Journal`; what `read` found torn gets its end first, as a line that is damaged."""
+        text = "".join(f"{line}\n" for line in lines)
+        storage.append(self._path, ("\n" * self._torn + text).encode())
+        self._torn = False
 
 
 class ObjectJournal:
@@ -53,13 +75,13 @@ class ObjectJournal:
     for another run's; then epoch and count rise.
 
     Args:
-        run_folder: URI of the run folder.
+        folder: URI of the folder of these objects.
         digest: of the run plan.
         epoch: of this driver; no other driver has the same.
     """
 
-    def __init__(self, run_folder: str, digest: str, epoch: int) -> None:
-        self._folder = storage.join(run_folder, _FOLDER)
+    def __init__(self, folder: str, digest: str, epoch: int) -> None:
+        self._folder = folder
         self._prefix = digest[:16]
         self._epoch = epoch
         self._count = 0
@@ -73,7 +95,7 @@ class ObjectJournal:
         uris = [storage.join(self._folder, n) for n in listing.names if n.startswith(self._prefix)]
         with ThreadPoolExecutor(_READERS) as pool:
             parts = list(pool.map(lambda uri: with_retries(lambda: storage.read_bytes(uri)), uris))
-        return [line for part in parts for line in part.splitlines(keepends=True)]
+        return [line for part in parts for line in part.splitlines()]
 
     def append(self, lines: Sequence[str]) -> None:
         """See `Journal`; here all lines appear together."""

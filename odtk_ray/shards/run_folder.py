@@ -4,7 +4,9 @@
                     the plan; see `run_plan`
     shards/         one Parquet file for each shard and attempt, written once, whole or not at all
     commits.jsonl   one line for each committed shard, appended and synced by the driver alone;
-                    on an object store commits/, with an object for each time the driver committed
+                    on an object store commits/, with an object for each time the driver committed;
+                    see `journal`
+    events.jsonl    what the drivers said, likewise; see `run_events`
     stamps.parquet  what the listing said of the images, if they came from a folder; see
                     `image_stamps`
     epoch-NNNN      one file for each driver that worked here; the newest one owns the folder; see
@@ -22,8 +24,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
@@ -44,12 +47,12 @@ from odtk_ray.shards.epoch_files import (
     unusable_run,
 )
 from odtk_ray.shards.image_stamps import ImageStamps, read_stamps, write_stamps
-from odtk_ray.shards.journal import FileJournal, Journal, ObjectJournal
+from odtk_ray.shards.journal import COMMITS, Journal, open_journal
 from odtk_ray.shards.run_plan import RUN_PLAN_FILE, RunPlan, read_run_plan, sha256_of, write_records
-from odtk_ray.shards.shard_file import SHARDS, Receipt, check_receipt
+from odtk_ray.shards.shard_file import SHARDS, Receipt, read_receipts
 from odtk_ray.storage import object_stores
 from odtk_ray.storage.retry import with_retries
-from odtk_ray.typed_json import WrongJsonError, parse_json, typed
+from odtk_ray.typed_json import WrongJsonError
 
 # Shard files read at once when a run is resumed.
 _READERS = 16
@@ -68,7 +71,7 @@ class RunFolder:
         self._renewal: tuple[ImageStamps, NDArray[np.bool_]] | None = None
         self.epoch = 0  # until `take_over`
         self.token = ""  # likewise
-        self._journal: Journal = FileJournal(self.path)
+        self._journal: Journal  # from `take_over` on
         self.committed: dict[int, Receipt] = {}
         self.images_done = self.images_failed = 0  # in committed shards
 
@@ -145,11 +148,19 @@ class RunFolder:
         """
         self.token = make_token(self.digest)
         self.epoch = claim(self.path, self.token)
-        if storage.is_uri(self.path):
-            self._journal = ObjectJournal(self.path, self.digest, self.epoch)
+        self._journal = open_journal(self.path, COMMITS, self.digest, self.epoch)
         if self.stamps is not None and self._renewal is not None:
             self.stamps = self.stamps.renewed(*self._renewal, self.epoch)
             write_stamps(self.path, self.stamps)
+        self._read_journal()
+
+    def look(self) -> None:
+        """Read what is committed without taking the folder over: nothing in it changes.
+
+        Raises:
+            UsageError: as `take_over`.
+        """
+        self._journal = open_journal(self.path, COMMITS, self.digest)
         self._read_journal()
 
     @property
@@ -185,7 +196,8 @@ class RunFolder:
             OdtkError: another driver has taken the folder over, or a shard's rows are not those
                 that were planned.
         """
-        fresh = {r.shard: r for r in reversed(receipts) if r.shard not in self.committed}
+        stamped = [replace(receipt, committed_at=time.time()) for receipt in reversed(receipts)]
+        fresh = {r.shard: r for r in stamped if r.shard not in self.committed}
         for receipt in fresh.values():
             if receipt.rows != len(self.plan.shards[receipt.shard]):
                 raise OdtkError(
@@ -215,20 +227,12 @@ class RunFolder:
         A torn line, or a file that is missing or differs, is simply not committed, and neither is
         what was made before an image of the shard was replaced.
         """
-        receipts = []
-        for number, line in enumerate(self._journal.read(), 1):
-            try:
-                value = parse_json(line)
-            except WrongJsonError:
-                continue
-            try:
-                receipt = typed(value, Receipt)
-                epoch = check_receipt(receipt, self.plan.shards, len(self.plan.records))
-            except WrongJsonError as error:
-                why = f"line {number} of its journal does not fit its plan: {error}"
-                raise unusable_run(self.path, why) from error
-            if epoch >= self._counts_from(receipt.shard):
-                receipts.append(receipt)
+        images = [len(shard) for shard in self.plan.shards]
+        try:
+            read = read_receipts(self._journal.read(), images, self._counts_from)
+        except WrongJsonError as error:
+            raise unusable_run(self.path, str(error)) from error
+        receipts = [receipt for _, receipt in read]
         with ThreadPoolExecutor(_READERS) as pool:
             whole = list(pool.map(self._holds, receipts))
         for receipt, there in zip(receipts, whole, strict=True):

@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.errors import UsageError
@@ -53,7 +54,7 @@ class PlanOutputs(TypedDict):
     missing: list[str]
 
 
-class _Document(TypedDict):
+class PlanDocument(TypedDict):
     """The JSON of plan.json, without its format."""
 
     records: str
@@ -85,8 +86,7 @@ def read_run_plan(path: str) -> tuple[RunPlan, str]:
         UsageError: the folder holds no whole plan.
     """
     try:
-        text = storage.read_bytes(storage.join(path, RUN_PLAN_FILE))
-        document = typed(typed_versioned(parse_json(text), _FORMAT), _Document)
+        document, digest = read_plan_document(path)
         records, shards = _read_records(path, document["records"])
         settings = RunSettings.from_json(document["settings"])
     except OtherFormatError as error:
@@ -105,7 +105,34 @@ def read_run_plan(path: str) -> tuple[RunPlan, str]:
             f"it is not a run folder, or its plan cannot be read: {error.strerror or error}",
             "name the --run-dir of the run, or start a new run in another one",
         ) from error
-    return RunPlan(settings, document["outputs"], records, shards), sha256_of(text)
+    return RunPlan(settings, document["outputs"], records, shards), digest
+
+
+def read_plan_document(path: str) -> tuple[PlanDocument, str]:
+    """Read the plan.json of a run folder; return it and its digest.
+
+    Raises:
+        OSError: it cannot be read.
+        WrongJsonError: it is damaged, or of another format.
+    """
+    text = storage.read_bytes(storage.join(path, RUN_PLAN_FILE))
+    return typed(typed_versioned(parse_json(text), _FORMAT), PlanDocument), sha256_of(text)
+
+
+def read_shard_column(path: str, records: str) -> NDArray[np.int32]:
+    """Read which shard each record of a plan is in, int32 [n], without the rest of the records.
+
+    Args:
+        path: of the run folder.
+        records: their digest, as plan.json has it.
+
+    Raises:
+        OSError: they cannot be read.
+        pyarrow.ArrowException: they are damaged.
+    """
+    with storage.open_input(storage.join(path, _records_name(records))) as stream:
+        shards: NDArray[np.int32] = pq.read_table(stream, columns=["shard"])["shard"].to_numpy()
+    return shards
 
 
 def _read_records(path: str, digest: str) -> tuple[pa.Table, list[Shard]]:

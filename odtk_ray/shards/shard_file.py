@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, DTypeLike
 
 from odtk_ray.records import RESULT_SCHEMA, ImageResult
-from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.sightings import Sighting, check_sightings
 from odtk_ray.storage import join, write_atomic
 from odtk_ray.storage.retry import with_retries
-from odtk_ray.typed_json import Range, WrongJsonError
+from odtk_ray.typed_json import Range, WrongJsonError, parse_json, typed
 
 SHARDS = "shards"  # sub-folder of the run folder
 
@@ -43,6 +42,7 @@ class Receipt:
         engine: key of the engine that made it.
         by_pillow: images that the CPU decoded although the run's decoder is the GPU's.
         sightings: what is odd about its pictures.
+        committed_at: when the driver committed it, in seconds since 1970; 0 before.
     """
 
     shard: _Number
@@ -54,23 +54,47 @@ class Receipt:
     engine: str
     by_pillow: _Number = 0
     sightings: tuple[Sighting, ...] = ()
+    committed_at: Annotated[float, Range(0)] = field(default=0.0, compare=False)
 
 
-def check_receipt(receipt: Receipt, shards: Sequence[Shard], records: int) -> int:
-    """Return the epoch in which a receipt that was read back was written.
+def read_receipts(
+    lines: Iterable[bytes], images: Sequence[int], counts_from: Callable[[int], int]
+) -> list[tuple[int, Receipt]]:
+    """Read the receipts that count, in the order of the journal, with the epoch of each.
+
+    What a driver that was killed in mid-line left is passed over.
 
     Args:
-        receipt: from the journal.
-        shards: of the plan.
-        records: their number in the plan.
+        lines: of the journal.
+        images: number of images in each shard of the plan.
+        counts_from: returns the first epoch whose results of a shard count.
 
     Raises:
-        WrongJsonError: no worker wrote it for this plan.
+        WrongJsonError: no worker wrote a receipt for this plan; it says in which line.
     """
+    found, records = [], sum(images)
+    for number, line in enumerate(lines, 1):
+        try:
+            value = parse_json(line)
+        except WrongJsonError:
+            continue
+        try:
+            receipt = typed(value, Receipt)
+            epoch = _check_receipt(receipt, images, records)
+        except WrongJsonError as error:
+            why = f"line {number} of its journal does not fit its plan: {error}"
+            raise WrongJsonError(why) from error
+        if epoch >= counts_from(receipt.shard):
+            found.append((epoch, receipt))
+    return found
+
+
+def _check_receipt(receipt: Receipt, images: Sequence[int], records: int) -> int:
+    """Return the epoch in which a receipt was written; raise WrongJsonError if no worker did."""
     shard = receipt.shard
-    if shard >= len(shards):
-        raise WrongJsonError(f"shard is {shard}, and there are {len(shards)}")
-    if receipt.rows != (planned := len(shards[shard])):
+    if shard >= len(images):
+        raise WrongJsonError(f"shard is {shard}, and there are {len(images)}")
+    if receipt.rows != (planned := images[shard]):
         raise WrongJsonError(f"rows is {receipt.rows}, and {planned} were planned")
     check_sightings(receipt.sightings, records)
     attempt = _NAME.fullmatch(receipt.name)

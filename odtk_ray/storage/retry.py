@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from odtk_ray.errors import OdtkError
@@ -29,8 +30,34 @@ _FINAL = frozenset(
 _FINAL_KINDS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
+# Seconds of an outage after which people are told.
+OUTAGE_TOLD = 30.0
+
 # Threads of this process that wait for storage: such a worker does not hang.
 _waiting: set[int] = set()
+
+# Who is told of an outage in this process, and whether that was done.
+_listeners: list[Callable[[str], None]] = []
+_told = threading.Event()
+
+
+@contextlib.contextmanager
+def outages_told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Have calls of this process, in the block, tell of storage that is away for long."""
+    _listeners.append(tell)
+    try:
+        yield
+    finally:
+        _listeners.remove(tell)
+
+
+def _tell_after(seconds: float, error: OSError) -> None:
+    """Tell, once for each outage, that calls have failed for so long."""
+    if seconds > OUTAGE_TOLD and not _told.is_set():
+        _told.set()
+        why = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        for tell in _listeners:
+            tell(f"storage is away since {seconds:.0f} s, and is waited for: {why}")
 
 
 # Whether nobody wants what the threads of this process wait for.
@@ -60,15 +87,20 @@ def with_retries(call: Callable[[], T], seconds: float | None = None) -> T:
             full.
     """
     limit = OUTAGE if seconds is None else seconds
-    pause, deadline = _FIRST_PAUSE, time.monotonic() + limit
-    while True:
-        try:
-            return call()
-        except OSError as error:
-            if _is_final(error) or _given_up.is_set() or time.monotonic() > deadline:
-                raise
-        _wait(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    pause, started = _FIRST_PAUSE, time.monotonic()
+    with _counted_as_waiting() as wait:
+        while True:
+            try:
+                result = call()
+                _told.clear()
+                return result
+            except OSError as error:
+                away = time.monotonic() - started
+                if _is_final(error) or _given_up.is_set() or away > limit:
+                    raise
+                _tell_after(away, error)
+            wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def read_image(path: str, canary: str | None, read: Callable[[str], T]) -> T:
@@ -101,18 +133,21 @@ def _is_final(error: OSError) -> bool:
 
 def _await(canary: str) -> None:
     """Wait until an image that was readable is readable again."""
-    deadline = time.monotonic() + OUTAGE
-    while True:
-        try:
-            return touch(canary)
-        except OSError as error:
-            if _given_up.is_set() or time.monotonic() > deadline:
-                raise OdtkError(
-                    "the images cannot be read any more",
-                    f"{canary}: {error.strerror or error}",
-                    "finished shards are kept; continue with --resume once they are back",
-                ) from error
-        _wait(_FIRST_PAUSE)
+    started = time.monotonic()
+    with _counted_as_waiting() as wait:
+        while True:
+            try:
+                return touch(canary)
+            except OSError as error:
+                away = time.monotonic() - started
+                if _given_up.is_set() or away > OUTAGE:
+                    raise OdtkError(
+                        "the images cannot be read any more",
+                        f"{canary}: {error.strerror or error}",
+                        "finished shards are kept; continue with --resume once they are back",
+                    ) from error
+                _tell_after(away, error)
+            wait(_FIRST_PAUSE)
 
 
 def touch(path: str) -> None:
@@ -125,10 +160,19 @@ def touch(path: str) -> None:
         stream.read(1)
 
 
-def _wait(seconds: float) -> None:
+@contextlib.contextmanager
+def _counted_as_waiting() -> Iterator[Callable[[float], None]]:
+    """Yield a function that waits; from its first call to the end of the block the thread waits.
+
+    What it tries in between counts too, since a call to storage that is away may take long.
+    """
     thread = threading.get_ident()
-    _waiting.add(thread)
-    try:
+
+    def wait(seconds: float) -> None:
+        _waiting.add(thread)
         _given_up.wait(seconds)
+
+    try:
+        yield wait
     finally:
         _waiting.discard(thread)

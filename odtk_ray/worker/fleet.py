@@ -17,13 +17,15 @@ class Fleet:
         workers: number of processes that detect.
         gpus: whether each owns a GPU; otherwise CPU cores.
         threads: CPU threads of each worker.
-        elastic: whether GPUs that join the cluster get workers too.
+        elastic: whether nodes that join the cluster get workers too.
+        names: of the workers that were ready at the end of a run.
     """
 
     workers: int
     gpus: bool
     threads: int
     elastic: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def device(self) -> Device:

@@ -41,10 +41,11 @@ class ShardWorker:
     Args:
         name: of the worker, for people.
         needs: what its engine will need.
+        node: Ray's id of its node; empty without Ray.
     """
 
-    def __init__(self, name: str, needs: Needs) -> None:
-        self.name = name
+    def __init__(self, name: str, needs: Needs, node: str = "") -> None:
+        self.name, self._node = name, node
         self._warm_up = WarmUp(needs)
         self._settings: WorkerSettings
         self._planned = False  # whether `prepare` was called
@@ -163,7 +164,7 @@ class ShardWorker:
     def progress(self) -> Progress:
         """Report the images done of the shards that it holds."""
         with self._lock:
-            return Progress(dict(self._done), self._tiles, is_waiting(), self.name)
+            return Progress(dict(self._done), self._tiles, is_waiting(), self.name, self._node)
 
     def recall(self, shard: int) -> None:
         """Hand back a shard that has not begun: its call returns None."""

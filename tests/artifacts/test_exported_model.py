@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from synthetic import ABOUT
 
 from odtk_ray.artifacts.describe_exported import describe_exported
-from odtk_ray.artifacts.exported_model import ExportedModel, check_size, level_sizes, read_exported
+from odtk_ray.artifacts.exported_model import ExportedModel, read_exported
+from odtk_ray.artifacts.input_size import check_size, level_sizes
 from odtk_ray.errors import UsageError
 
 

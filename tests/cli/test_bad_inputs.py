@@ -106,7 +106,7 @@ def test_lines_that_name_no_image_are_failed_rows(runs, checkpoint, tmp_path):
 def test_sources_without_an_image_fail_before_anything_starts(
     checkpoint, tmp_path, monkeypatch, source, message
 ):
-    monkeypatch.setattr("odtk_ray.run.pipeline.open_workers", None)  # Ray would be started by it
+    monkeypatch.setattr("odtk_ray.run.prepare_run.open_workers", None)  # Ray would be started by it
     (tmp_path / "notes.txt").write_text("Dear all,\nthis is no list.\n", encoding="utf-8")
     (tmp_path / "utf16.txt").write_text("good.png\n", encoding="utf-16")
     (tmp_path / "model.pth").write_bytes(b"PK\3\4" + bytes(300))

@@ -55,7 +55,9 @@ def test_folder_without_annotations(runs, checkpoint, few, tmp_path):
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in document["images"]] == ["0.jpg", "1.jpg", "2.jpg"]
     assert {row["category_id"] for row in document["annotations"]} <= {0, 1, 2}
-    assert "categories" not in document
+    names = [{"id": i, "name": f"class {i}"} for i in range(3)]
+    assert document["categories"] == names
+    assert {(image["width"], image["height"]) for image in document["images"]} == {(80, 60)}
     remarks = [line for line in outcome.stderr.splitlines() if not line.startswith("[")]
     assert remarks == [
         "note: files skipped because their names are not those of images: 1 (.md)",

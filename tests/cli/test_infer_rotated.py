@@ -13,8 +13,10 @@ from in_process import runs_anywhere
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from synthetic import figures
 from test_infer import infer, run
 
+import odtk_ray
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.engines.pytorch import PyTorchEngine
 from odtk_ray.model.checkpoint import load_checkpoint
@@ -90,7 +92,7 @@ def test_figures_of_pycocotools_and_exact_ones(photos, turned, scored, capsys):
 def test_ground_truth_that_lacks_things_is_scored_alike(
     runs, rotated_checkpoint, photos, turned, scored, tmp_path
 ):
-    expected = json.loads((scored[0] / "out.metrics.json").read_text(encoding="utf-8"))
+    expected = figures((scored[0] / "out.metrics.json").read_bytes())
     document = json.loads(turned.read_text(encoding="utf-8"))
     for n, entry in enumerate(document["annotations"]):
         if n % 3 == 0:
@@ -105,8 +107,7 @@ def test_ground_truth_that_lacks_things_is_scored_alike(
     lacking.write_text(json.dumps(document), encoding="utf-8")
     outcome = infer(rotated_checkpoint, tmp_path, "--images", photos, "--annotations", lacking)
     assert outcome.exit_code == 0
-    found = json.loads((tmp_path / "out.metrics.json").read_text(encoding="utf-8"))
-    assert found == expected
+    assert figures((tmp_path / "out.metrics.json").read_bytes()) == expected
     assert (tmp_path / "out.json").exists()
     assert (
         "warning: coordinates are beyond 1,000,000 pixels: 1 annotation, the first has id 9999"
@@ -179,3 +180,20 @@ def test_boxes_scale_and_angles_do_not(rotated_checkpoint):
     scaled = _to_image(Picture(pixels, 0.5, 256, 256), Outcome(found)).detections
     assert torch.equal(torch.tensor(scaled.boxes[:, :4]), torch.tensor(found.boxes[:, :4]) * 2)
     assert (scaled.boxes[:, 4:] == found.boxes[:, 4:]).all()
+
+
+def test_evaluate_says_of_the_files_what_infer_says(scored, turned, tmp_path):
+    folder, _ = scored
+    target = tmp_path / "again.json"
+    odtk_ray.evaluate(
+        str(folder / "out.results.json"),
+        annotations=str(turned),
+        rotated_bbox=True,
+        output=str(target),
+    )
+    again, first = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (target, folder / "out.metrics.json")
+    )
+    assert again == {key: first[key] for key in again}
+    assert set(first) - set(again) == {"images_failed", "images_missing", "images_left_out"}

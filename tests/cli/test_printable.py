@@ -235,7 +235,8 @@ main()
 
 # ------------------------------------------------------------------------------------- one place
 
-OWN = {"command_group.py", "completion.py", "program.py"}  # help, shells' scripts, JSON in ASCII
+# Help, shells' scripts, JSON in ASCII.
+OWN = {"command_group.py", "completion.py", "doctor.py", "program.py"}
 
 
 def calls(tree):

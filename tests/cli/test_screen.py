@@ -10,8 +10,9 @@ import pytest
 from pseudo_terminal import terminal
 
 from odtk_ray.cli import screen
-from odtk_ray.cli.screen import Console
+from odtk_ray.cli.screen import Console, describe_fleet
 from odtk_ray.evaluation.metrics import STATS, Metrics
+from odtk_ray.worker.fleet import Fleet
 
 
 def watch(total=10):
@@ -155,3 +156,18 @@ def test_a_figure_that_is_none_is_explained(capsys, worst):
     assert f"= {worst:.3f}" in out
     said = "note: -1.000 stands for: the ground truth has no such boxes to find\n"
     assert err == (said if worst < 0 else "")
+
+
+@pytest.mark.parametrize(
+    ("workers", "names", "expected"),
+    [
+        (1, (), "1 GPU"),
+        (1, ("A",), "1 GPU"),
+        (2, ("A", "B"), "2 GPUs: A, B"),
+        (24, ("A", "B"), "24 GPUs, at the end 2: A, B"),
+        (24, ("A",), "24 GPUs, at the end 1: A"),
+        (1, tuple("ABCDEF"), "1 GPU, at the end 6: A, B, C, D and 2 more"),
+    ],
+)
+def test_the_last_line_names_the_workers_of_the_end(workers, names, expected):
+    assert describe_fleet(Fleet(workers, True, 4, names=names)) == expected

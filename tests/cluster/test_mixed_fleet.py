@@ -201,7 +201,7 @@ def test_nodes_join_with_a_plan_and_without(cluster, config, plans, signs):
     assert summary.failed == 0
     assert makers(config) == {f"{key}.plan" for key in plans[1].values()}
     (warning,) = without_small_input(report)
-    assert f"a node is left out: {plans[0]} has no plan for {QUADRO}" in warning
+    assert f") is left out: {plans[0]} has no plan for {QUADRO}" in warning
 
 
 @pytest.mark.long

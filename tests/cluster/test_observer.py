@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import re
 import time
 import urllib.request
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
-from engines_for_tests import PixelEngine
+from engines_for_tests import DyingOnceEngine, PixelEngine
 from synthetic import picture
 
 from odtk_ray.config import InferConfig
 from odtk_ray.moments import Moment
 from odtk_ray.run.pipeline import infer
+from odtk_ray.shards.run_status import run_name
 
 pytestmark = pytest.mark.cluster
 
@@ -81,15 +85,67 @@ def test_the_trace_has_the_moments_of_the_start_in_their_order(config, quiet):
     assert first <= driver[Moment.COMMITTED]
 
 
-def test_the_metrics_are_on_rays_endpoint(config, quiet):
+DASHBOARD = Path(__file__).parents[2] / "jobs" / "cluster" / "grafana_dashboard.json"
+
+
+def queries():
+    """The PromQL of the dashboard, of panels and of variables."""
+    document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    variables = [v["query"] for v in document["templating"]["list"] if v["type"] == "query"]
+    return variables + [t["expr"] for panel in document["panels"] for t in panel["targets"]]
+
+
+def test_the_metrics_that_the_dashboard_shows_are_on_rays_endpoint(config, quiet, tmp_path):
+    """Of a run with a bad picture and a worker that dies, with its name as their label."""
     import ray
 
-    infer(config, quiet, PixelEngine)
+    infer(config, quiet, functools.partial(DyingOnceEngine, str(tmp_path / "died")))
     node = ray.nodes()[0]
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    wanted = {"odtk_images", "odtk_failures", "odtk_images_per_second", "odtk_queue_depth"}
-    text = ""
-    while not all(f"ray_{name}" in text for name in wanted):  # the test's timeout ends this
+    label = f'run="{run_name(config.run_folder)}"'
+    wanted = set(re.findall(r"ray_\w+", " ".join(queries())))
+    assert {"ray_odtk_failures_total", "ray_odtk_crashes_total"} < wanted
+    seen, samples = set(), {}
+    while not wanted <= seen:  # the test's timeout ends this
         time.sleep(1)
         with urllib.request.urlopen(url) as answer:
-            text = answer.read().decode()
+            lines = answer.read().decode().splitlines()
+        ours = [line for line in lines if line.startswith("ray_odtk") and label in line]
+        nodes = [line for line in lines if line.startswith("ray_node")]
+        seen = {re.split(r"[{ ]", line)[0] for line in ours + nodes}
+    for line in ours:
+        name = line.partition("{")[0]
+        samples[name] = samples.get(name, 0) + float(line.rpartition(" ")[2])
+    assert samples["ray_odtk_images_left"] == 0
+    assert samples["ray_odtk_images_total"] == 100
+    assert samples["ray_odtk_failures_total"] == samples["ray_odtk_crashes_total"] == 1
+
+
+def test_the_dashboard_asks_for_the_chosen_runs_only():
+    """All but the metrics of nodes, which no run has for itself."""
+    for query in queries():
+        chosen = query.count('{run=~"$run"}')
+        assert query.startswith("label_values(") or chosen == query.count("ray_odtk_")
+
+
+def test_the_dashboard_is_one_of_grafanas():
+    """Nothing of it gets lost where Grafana's own types read it."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    ours = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    theirs = json.loads(json.dumps(Dashboard.from_json(ours), cls=JSONEncoder))
+    assert with_keys_of(theirs, ours) == ours
+    ids = [panel["id"] for panel in ours["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def with_keys_of(value, pattern):
+    """A value without what only Grafana's types add to it."""
+    if isinstance(pattern, dict):
+        return {k: with_keys_of(value[k], part) for k, part in pattern.items() if k in value}
+    if isinstance(pattern, list) and len(value) == len(pattern):
+        return [with_keys_of(*pair) for pair in zip(value, pattern, strict=True)]
+    return value

@@ -33,6 +33,21 @@ def test_cores_are_shared_among_workers(ray_session, workers, threads, expected)
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("threads", "least", "expected"),
+    [
+        (None, None, Fleet(1, False, 4, elastic=True)),
+        (3, None, Fleet(1, False, 3, elastic=True)),
+        (1, None, Fleet(4, False, 1, elastic=True)),
+        (2, 7, Fleet(7, False, 2, elastic=True)),
+        (8, 2, Fleet(2, False, 8, elastic=True)),  # larger nodes are to come
+    ],
+)
+def test_a_cluster_of_cpus_is_used_whole(ray_session, threads, least, expected):
+    assert choose_fleet(None, threads, local=False, least=least, spread=True) == expected
+
+
+@pytest.mark.cluster
 @pytest.mark.parametrize(("workers", "threads"), [(5, None), (3, 2), (1, 5)])
 def test_what_does_not_fit_is_refused_instead_of_waiting_for_ever(ray_session, workers, threads):
     with pytest.raises(UsageError, match="not fit into the cluster"):

@@ -22,6 +22,7 @@ CLASSES = {
     "ids": (None, (17, "a", -3)),
     "both": (("cat", "dög", "x"), (17, 'q"', 10**20)),
 }
+SIZE = (640, 480)
 FORMATS = ["found.json", "found.results.json"]
 
 
@@ -39,8 +40,7 @@ def python_file(folder, name, found, names, classes, rotated):
         str(folder / f"{name}.run"), dataclasses.replace(plan, outputs=outputs, records=records)
     )
     results = [
-        ImageResult.failed("x") if one is None else ImageResult(None, 640, 480, one)
-        for one in found
+        ImageResult.failed("x") if one is None else ImageResult(None, *SIZE, one) for one in found
     ]
     for shard in run.plan.shards:
         run.commit(attempt_shard(run, shard, results))
@@ -65,6 +65,7 @@ def write_job(folder, found, names, classes, rotated, **more):
         "category_ids": ids,
         "detections": rows,
         "file_names": names,
+        "sizes": [[0, 0] if one is None else SIZE for one in found],
     }
     path = folder / "job.json"
     path.write_text(json.dumps(job | more), encoding="utf-8")

@@ -5,7 +5,8 @@ import pytest
 from picture_files import saved, scene
 from PIL import Image
 
-from odtk_ray.pictures.draw_detections import class_color, draw_detections
+from odtk_ray.pictures.draw_detections import draw_detections
+from odtk_ray.pictures.strokes import class_color
 
 
 def lines(detections):
@@ -79,9 +80,11 @@ def test_labels_name_classes(units, tmp_path):
     named = drawn(units, tmp_path, (640, 480), found, "tree", "car")
     longer = drawn(units, tmp_path, (640, 480), found, "tree", "caravan")
     bare = drawn(units, tmp_path, (640, 480), found)
-    # Above the box: `car 0.87` has 8 characters of 6 pixels, and a margin; `1 0.87` has 6.
-    widths = [changed(p)[90:98].any(axis=0).sum() for p in (named, longer, bare)]
-    assert widths == [8 * 6 + 3, 12 * 6 + 3, 6 * 6 + 3]
+    alone = drawn(units, tmp_path, (640, 480), found, "tree")
+    # Above the box: `car 0.87` has 8 characters of 6 pixels, and a margin; `class 1 0.87` has 12.
+    # A model of one class does not name it: `0.87` has 4.
+    widths = [changed(p)[90:98].any(axis=0).sum() for p in (named, longer, bare, alone)]
+    assert widths == [8 * 6 + 3, 12 * 6 + 3, 12 * 6 + 3, 4 * 6 + 3]
 
 
 def test_names_may_hold_anything(units, tmp_path):

@@ -31,6 +31,7 @@ ROTATED = dataclasses.replace(
     post=Postprocessing(0, 1, 1, 1_000_000, "odtk"),
     size=(1280, 32),
     precision="int8",
+    outputs="plugin",
 )
 TWO_BACKBONES = dataclasses.replace(
     ABOUT,

@@ -8,10 +8,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from fakes import Programs, build_programs
 
 from odtk_ray.artifacts.exported_model import read_exported
 from odtk_ray.artifacts.sidecar import read_sidecar
+from odtk_ray.cli.program import cli
 from odtk_ray.exports.tensorrt.build_plan import PlanOptions
 from odtk_ray.exports.tensorrt.export_plan import describe_built
 
@@ -132,6 +134,22 @@ def test_wrong_models(programs, programs11, graph, int8_graph, tmp_path):
     assert "takes the types from the ONNX file" in said(programs11, graph)
     assert "its name does not end in .plan" in programs.fails(2, "odtk_build", graph, junk)
     assert not plan.exists()
+
+
+@pytest.mark.parametrize(("flags", "precision"), [([], "fp32"), (["--plugin"], "fp16")])
+def test_plans_that_end_in_detections_are_for_servers(
+    programs, checkpoint, photos, tmp_path, flags, precision
+):
+    model, plan = tmp_path / "m.onnx", tmp_path / "m.plan"
+    arguments = ["export", checkpoint, model, "--size", 64, 96, "--with-postprocess", *flags]
+    assert CliRunner().invoke(cli, list(map(str, arguments))).exit_code == 0
+    if not flags:
+        assert "compute in FP32" in programs.fails(2, "odtk_build", model, plan)
+    printed = programs.ok("odtk_build", model, plan, f"--{precision}")
+    assert "ends in detections, for trtexec" in printed
+    about = read_sidecar(str(plan))
+    assert about.model == replace(read_exported(model), precision=precision)
+    assert "it ends in detections" in programs.fails(2, "odtk_infer", plan, photos)
 
 
 def test_tensorrt_11_builds_what_the_file_says(programs11, graph, tmp_path):

@@ -263,7 +263,7 @@ def test_models_that_the_kernels_cannot_decode(programs, plan, pictures, tmp_pat
     lists = {name: getattr(model, name) * 4 for name in ("backbones", "strides", "anchor_boxes")}
     assert "error: the model has too many backbones: with 20 levels" in said(**lists)
     many = said(classes=1_000_000, size=(4096, 4096), class_names=None, category_ids=None)
-    assert "P3 has too many scores for an image" in many
+    assert "the level of stride 8 has too many scores" in many
 
 
 @pytest.mark.parametrize(

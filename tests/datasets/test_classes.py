@@ -11,9 +11,10 @@ FILE = [{"id": 9, "name": "nine"}, {"id": 5, "name": "five"}, {"id": 7, "name": 
 @pytest.mark.parametrize(
     ("names", "own_ids", "categories", "ids", "shown", "positions"),
     [
-        (None, None, None, ["0", "1"], ["0", "1"], []),
+        (None, None, None, ["0", "1"], ["class 0", "class 1"], []),
         (["a", "b"], None, None, ["0", "1"], ["a", "b"], []),
         (["a", "b"], [4, "x"], None, ["4", '"x"'], ["a", "b"], []),
+        (None, [4, "x"], None, ["4", '"x"'], ["class 4", "class x"], []),
         # The file's order, which need not be sorted, decides as in ODTK ...
         (None, None, FILE, ["9", "5"], ["nine", "five"], [0, 1]),
         (["a", "b"], None, FILE, ["9", "5"], ["nine", "five"], [0, 1]),
@@ -30,7 +31,8 @@ def test_mapping(names, own_ids, categories, ids, shown, positions):
 
 def test_outputs_get_the_files_categories_or_the_models_own():
     assert map_classes(2, None, None, FILE).categories == FILE
-    assert map_classes(2, None, None, None).categories is None
+    unnamed = map_classes(2, None, [3, "x"], None).categories
+    assert unnamed == [{"id": 3, "name": "class 3"}, {"id": "x", "name": "class x"}]
     assert map_classes(1, ["a"], [3], None).categories == [{"id": 3, "name": "a"}]
 
 

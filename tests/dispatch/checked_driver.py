@@ -60,12 +60,13 @@ class CheckedDriver:
         self.late = set()  # shards that a replaced worker's receipt committed
         self.last_round = cluster.now
         self.taken_over = False
+        self.knows_of_draining = False  # all that drain now
         self.recalled = set()
         for worker in self.dispatch.workers:
             cluster.start(worker, self.run, self.left_out)
 
     def room(self):
-        return sum(gpu.there and gpu not in self.left_out for gpu in self.cluster.gpus)
+        return sum(gpu not in self.left_out for gpu in self.cluster.available())
 
     def round(self, *, backwards=False, commit_late=False, killed_at=None):
         """One turn of the loop in `Dispatcher`.
@@ -87,9 +88,10 @@ class CheckedDriver:
             self._commit(receipts, killed_at)
         now = self.cluster.now
         self._replace_hanging(now)
+        self._leave_draining_nodes()
         for worker in self.dispatch.workers:
             process = self.cluster.process_of(worker)
-            if worker.ready and worker.assignments and not process.asked:
+            if worker.ready and worker.reachable and worker.assignments and not process.asked:
                 process.ask()
         if self.elastic:
             for worker in self.dispatch.grow(self.room(), now):
@@ -103,6 +105,8 @@ class CheckedDriver:
         while made := self.dispatch.assignments(self.cluster.now):
             for assignment in made:
                 self._check_assignment(assignment)
+                assert assignment.worker.reachable
+                assert not assignment.worker.draining
                 self.cluster.process_of(assignment.worker).call(assignment)
             if not all(assignment.task.alone for assignment in made):
                 assert not self._suspects(), "suspects come first"
@@ -145,8 +149,14 @@ class CheckedDriver:
         if any(a.task.shard in self.suspected for a in held):
             assert len(held) == 1, "a suspect runs alone"
 
+    def _idle(self):
+        """Workers that could be given something."""
+        ready = [w for w in self.dispatch.workers if w.ready and w.reachable]
+        nodes = self.cluster.draining if self.knows_of_draining else ()
+        return [w for w in ready if w.node not in nodes and not w.assignments]
+
     def _check_that_nobody_starves(self):
-        idle = [w for w in self.dispatch.workers if w.ready and not w.assignments]
+        idle = self._idle()
         if idle:
             assert not self._suspects()
         if not self.dispatch.pending:
@@ -162,7 +172,7 @@ class CheckedDriver:
         if left > 16 * len(self.dispatch.workers) or not worker.pace:
             return False
         end = images * Fraction(worker.pace)
-        others = [w for w in self.dispatch.workers if w is not worker and w.ready and w.pace]
+        others = [w for w in self.dispatch.workers if w is not worker and w.serves and w.pace]
         rounding = Fraction(1, 10**9)
         ended = (
             math.ceil((end / Fraction(w.pace) - w.load) / images - rounding) - 1 for w in others
@@ -172,8 +182,8 @@ class CheckedDriver:
     def _check_that_nothing_waits_behind_others(self):
         if self.dispatch.pending or self._suspects():
             return
-        for idle in (w for w in self.dispatch.workers if w.ready and not w.assignments):
-            for other in self.dispatch.workers:
+        for idle in self._idle():
+            for other in (w for w in self.dispatch.workers if w.reachable):
                 if len(other.assignments) > 1 and not other.assignments[1].recalled:
                     assert (idle.pace or 0) > (other.pace or idle.pace or 0), "should be recalled"
 
@@ -186,7 +196,7 @@ class CheckedDriver:
             if not process.cut_off:
                 messages += [(process, *message) for message in process.outbox]
                 process.outbox.clear()
-                if not process.alive:
+                if not process.alive and process.verdict is None:
                     self.cluster.processes.remove(process)
         return messages
 
@@ -197,6 +207,10 @@ class CheckedDriver:
         self.stuck.pop(process, None)
         if kind == "crash":
             self._crashed(worker, "killed")
+        elif kind == "lost":
+            self._lost(worker)
+        elif kind == "unreachable":
+            self.dispatch.unreachable(worker)
         elif kind == "incompatible":
             self._dismissed(worker, value)
         elif kind == "report":
@@ -256,6 +270,23 @@ class CheckedDriver:
             assert self.deaths[worker] == 3
             assert worker not in self.dispatch.workers
 
+    def _lost(self, worker):
+        """What it held is handed out again as if nothing had happened."""
+        waiting = self.dispatch.pending + len(self._suspects())
+        held = len(worker.assignments)
+        self.cluster.kill(worker)
+        self.dispatch.lost(worker)
+        assert self.dispatch.pending + len(self._suspects()) == waiting + held
+        assert not worker.assignments
+        self.cluster.start(worker, self.run, self.left_out)
+
+    def _leave_draining_nodes(self):
+        for worker in self.dispatch.drain(self.cluster.draining):
+            assert worker.node in self.cluster.draining
+            assert not worker.assignments
+            self._lost(worker)
+        self.knows_of_draining = True
+
     def _count_loss(self, task):
         if task.row is not None or task.singly:
             self.lost[task.shard, task.row] += 1
@@ -312,7 +343,8 @@ class CheckedDriver:
     def check_reason(self, error: OdtkError):
         """See that a run may end with that error now."""
         if "crash on every shard" in str(error):
-            assert self.crashes == 20
+            assert self.crashes >= 20
+            assert self.crashes >= 4 * self.dispatch._slots
         elif "another run has taken over" in str(error):
             assert self.taken_over
         elif "although each of its images" in str(error):

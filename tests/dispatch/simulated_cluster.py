@@ -42,6 +42,7 @@ class Gpu:
         speed: seconds an image takes.
         compatible: whether it can do its part of the run.
         deaths: so many processes still die on it before they are ready.
+        node: its node; several GPUs may have the same.
         there: whether its node is part of the cluster.
         process: what runs on it.
     """
@@ -49,6 +50,7 @@ class Gpu:
     speed: float
     compatible: bool = True
     deaths: int = 0
+    node: str = ""
     there: bool = True
     process: Process | None = None
 
@@ -86,6 +88,7 @@ class Process:
     was_cut_off: bool = False
     waiting: bool = False  # for storage
     asked: bool = False
+    verdict: tuple[float, str] | None = None  # what is said of its end, after so many seconds
     tiles: int = 0
     done: Counter[int] = field(default_factory=Counter)
     calls: deque[Call] = field(default_factory=deque)
@@ -96,7 +99,9 @@ class Process:
         if self.ready and not self.hangs:
             done = {shard: images for shard, images in self.done.items() if images}
             name = f"GPU {id(self.gpu)}"
-            self.outbox.append(("report", Progress(done, self.tiles, self.waiting, name)))
+            self.outbox.append(
+                ("report", Progress(done, self.tiles, self.waiting, name, self.gpu.node))
+            )
         self.asked = not self.ready
 
     def call(self, assignment: Assignment) -> None:
@@ -123,8 +128,21 @@ class Process:
             self.calls.clear()
             self.gpu.process = None
 
+    def vanish(self, verdict: str, seconds: float) -> None:
+        """End it so that it does not answer at first, and the reason is known later."""
+        if self.alive:
+            self.die()
+            self.hangs = False
+            self.outbox[-1] = ("unreachable", None)
+            self.verdict = seconds, verdict
+
     def work(self, seconds: float) -> None:
         """Let time pass."""
+        if self.verdict is not None:
+            left, verdict = self.verdict
+            self.verdict = (left - seconds, verdict) if left > seconds else None
+            if self.verdict is None:
+                self.outbox.append((verdict, None))
         if self.alive and not self.ready:
             seconds = self._load(seconds)
         while seconds > 0 and self.alive and self.ready and not self.hangs and not self.waiting:
@@ -224,6 +242,7 @@ class Cluster:
         self.images = images
         self.gpus = gpus
         self.processes: list[Process] = []
+        self.draining: set[str] = set()  # nodes
         self.unlucky: set[int] = set()  # images that lost two workers alone without their fault
         self._waiting: deque[tuple[WorkerState, RunFolder, frozenset[Gpu]]] = deque()
         self._started: dict[WorkerState, Process] = {}
@@ -247,7 +266,7 @@ class Cluster:
         self.now += seconds
         for _ in range(len(self._waiting)):
             worker, run, left_out = self._waiting.popleft()
-            free = (g for g in self.gpus if g.there and g.process is None and g not in left_out)
+            free = (g for g in self.available() if g.process is None and g not in left_out)
             gpu = next(free, None)
             if gpu is None:
                 self._waiting.append((worker, run, left_out))
@@ -258,11 +277,16 @@ class Cluster:
         for process in self.processes:
             process.work(seconds)
 
-    def leave(self, gpu: Gpu) -> None:
-        """Lose a GPU for good."""
-        gpu.there = False
-        if gpu.process is not None:
-            gpu.process.die()
+    def available(self) -> list[Gpu]:
+        """Return the GPUs that processes may be started on."""
+        return [gpu for gpu in self.gpus if gpu.there and gpu.node not in self.draining]
+
+    def lose(self, node: str, seconds: float) -> None:
+        """Lose all GPUs of a node for good; it takes so many seconds until that is known."""
+        for gpu in (gpu for gpu in self.gpus if gpu.there and gpu.node == node):
+            gpu.there = False
+            if gpu.process is not None:
+                gpu.process.vanish("lost", seconds)
 
     def end_all(self) -> None:
         """End all processes, as when their driver is gone; some end a shard before."""

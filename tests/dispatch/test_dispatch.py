@@ -125,18 +125,88 @@ def test_a_shard_that_crashes_although_no_image_does_ends_the_run(tmp_path):
     assert list(driver.run.committed) == [1]
 
 
-def test_twenty_crashes_with_nothing_done_in_between_end_the_run():
-    made = dispatch(99, 30)
-    for worker in made.workers[:19]:
-        assert made.crashed(worker, "died")
-    report(made, made.workers[0], 1.0)
+@pytest.mark.parametrize(("workers", "limit"), [(2, 20), (5, 20), (30, 120)])
+def test_crashes_with_nothing_done_in_between_end_the_run(workers, limit):
+    """Twenty, or four for each worker."""
+    made = dispatch(99, workers)
+    turns = itertools.cycle(made.workers)
+
+    def crash(times):
+        for worker in itertools.islice(turns, times):
+            assert made.crashed(worker, "died")
+            report(made, worker, 1.0)
+
+    crash(limit - 1)
     (assignment, *_) = made.assignments(1.0)
     made.finished(assignment, 2.0)
-    for worker in made.workers[:19]:
-        assert made.crashed(worker, "died")
-        report(made, worker, 3.0)
+    crash(limit - 1)
     with pytest.raises(OdtkError, match="the workers crash on every shard: died"):
-        made.crashed(made.workers[20], "died")
+        made.crashed(next(turns), "died")
+
+
+def test_a_lost_node_says_nothing_about_images():
+    """What its workers held is handed out as before, and first, however often that happens."""
+    made = dispatch(99, 22)
+    for _ in range(10):
+        held = [a.task for a in made.assignments(1.0)]
+        assert sorted(task.shard for task in held) == list(range(44))
+        assert not any(task.alone or task.crashes for task in held)
+        for worker in reversed(made.workers[2:]):
+            made.lost(worker)
+        for worker in made.workers[2:]:
+            report(made, worker, 2.0)
+            assert worker.deaths == 0
+        for worker in made.workers[:2]:
+            made.lost(worker)
+            report(made, worker, 2.0)
+
+
+def test_a_suspect_whose_node_is_lost_is_still_one_and_no_worse():
+    made = dispatch(1, 1)
+    (worker,) = made.workers
+    made.assignments(1.0)
+    made.crashed(worker, "died")
+    for now in (2.0, 3.0, 4.0):
+        report(made, worker, now)
+        (assignment,) = made.assignments(now)
+        assert (assignment.task.alone, assignment.task.crashes) == (True, 0)
+        made.lost(worker)
+
+
+def test_a_worker_that_does_not_answer_keeps_what_it_holds_and_gets_nothing():
+    made = dispatch(9, 2, shard_timeout=5.0)
+    worker, other = made.workers
+    held = [a.task.shard for a in made.assignments(1.0) if a.worker is worker]
+    made.unreachable(worker)
+    for assignment in list(other.assignments):
+        made.finished(assignment, 3.0)
+    assert {a.worker for a in made.assignments(3.0)} == {other}
+    assert [made.hanging(now) for now in (7.0, 10.0, 14.0)] == [[], [other], [other]]
+    assert shards_of(worker) == held
+    made.lost(worker)
+    report(made, worker, 14.0)
+    assert [a.task.shard for a in made.assignments(14.0)] == held
+
+
+def test_a_draining_node_ends_what_it_has_begun_and_no_more():
+    made = dispatch(9, 2)
+    worker, other = made.workers
+    for each, node in ((worker, "spot"), (other, "stays")):
+        made.reported(each, Progress({}, 0, False, "GPU", node), 0.0)
+    first, _, second, _ = made.assignments(1.0)
+    assert made.drain({"spot"}) == []
+    assert made.recalls() == [first, second]  # one that has begun is not handed back
+    assert made.recalls() == []
+    made.handed_back(second, 2.0)
+    assert made.assignments(2.0) == []
+    made.finished(first, 3.0)
+    assert made.assignments(3.0) == []
+    assert made.drain({"spot"}) == [worker]
+    made.lost(worker)
+    assert made.drain({"spot"}) == []  # it is started elsewhere
+    made.reported(worker, Progress({}, 0, False, "GPU", "spot"), 4.0)  # or there, before all knew
+    assert made.assignments(4.0) == []
+    assert made.drain({"spot"}) == [worker]
 
 
 def test_a_worker_that_dies_three_times_before_it_is_ready_is_given_up():

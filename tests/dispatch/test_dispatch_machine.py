@@ -29,6 +29,7 @@ GPUS = st.builds(
     speed=st.sampled_from([2.0, 0.3, 5.0, 8.0]),
     compatible=st.sampled_from([True] * 7 + [False]),
     deaths=st.sampled_from([0] * 7 + [1, 2, 3]),
+    node=st.sampled_from("abc"),
 )
 
 
@@ -135,9 +136,23 @@ class Faults(RuleBasedStateMachine):
     def join(self, gpu):
         self.cluster.gpus.append(gpu)
 
+    @rule(number=PICK, seconds=st.sampled_from([0.5, 14.0, 300.0]))
+    def lose_a_node(self, number, seconds):
+        """It is known at once, or after longer than a hang takes."""
+        self.cluster.lose(self.node(number), seconds)
+
+    @rule(number=PICK, seconds=st.sampled_from([0.5, 14.0]))
+    def crash_a_worker_unseen(self, number, seconds):
+        for process in self.victim(number):
+            process.vanish("crash", seconds)
+
     @rule(number=PICK)
-    def leave(self, number):
-        self.cluster.leave(self.cluster.gpus[number % len(self.cluster.gpus)])
+    def drain_a_node(self, number):
+        self.cluster.draining.add(self.node(number))
+        self.driver.knows_of_draining = False
+
+    def node(self, number):
+        return self.cluster.gpus[number % len(self.cluster.gpus)].node
 
     @precondition(lambda self: not self.done)
     @rule(seconds=st.sampled_from([6.0, 40.0, 700.0]))
@@ -171,7 +186,7 @@ class Faults(RuleBasedStateMachine):
                     self.end_the_run()
 
     def end_the_run(self):
-        self.cluster.gpus.append(Gpu(2.0))
+        self.cluster.gpus.append(Gpu(2.0, node="last"))
         for number in range(MOST_ROUNDS):
             if number == OUTAGE_ROUNDS:
                 self.bring_storage_back()

@@ -167,6 +167,7 @@ class Engine:
 
 class Trt:
     float32 = "float"
+    int32 = "int"
 
 
 def test_a_plan_of_something_else_is_refused():
@@ -176,6 +177,18 @@ def test_a_plan_of_something_else_is_refused():
     for engine in (Engine("x", names), Engine(good, names[1:]), Engine(good, names, "half")):
         with pytest.raises(UsageError, match="not the plan that its sidecar describes"):
             check_engine(Trt, engine, "m.plan", ABOUT_PLAN)
+
+
+def test_classes_of_a_plan_that_ends_in_detections_are_integers():
+    class Ending(Engine):
+        def get_tensor_dtype(self, name):
+            return "int" if name == "classes" else "float"
+
+    about = replace(ABOUT_PLAN, model=replace(ABOUT_PLAN.model, outputs="detections"))
+    names = ["input_1", "scores", "boxes", "classes"]
+    check_engine(Trt, Ending(about.identity, names), "m.plan", about)
+    with pytest.raises(UsageError, match="not the plan that its sidecar describes"):
+        check_engine(Trt, Engine(about.identity, names), "m.plan", about)
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "turned.onnx"])

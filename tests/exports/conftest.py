@@ -34,6 +34,7 @@ def plan_models(checkpoint, rotated_checkpoint, photos, tmp_path_factory):
         ("int8", checkpoint, calibration),
         ("int8_half", checkpoint, ("--half", *calibration)),
         ("ended", checkpoint, ("--with-postprocess",)),
+        ("plugin", checkpoint, ("--with-postprocess", "--plugin")),
         ("turned_fp32", rotated_checkpoint, ()),
         ("turned_int8", rotated_checkpoint, calibration),
     ):

@@ -17,6 +17,8 @@ from tree_under_test import JOURNAL, JOURNAL_OBJECTS, PLAN, RECORDS, SHARDS
 
 # Of a shard file's footer: the plan's digest, which depends on absolute paths.
 _VOLATILE_FOOTER = b"odtk.plan"
+# Of a receipt: what differs from one run to the next.
+_VOLATILE_KEYS = ("name", "sha256", "committed_at")
 
 
 def of_bytes(data: bytes) -> str:
@@ -70,7 +72,7 @@ def of_run_folder(folder: Path, *stems: str) -> dict[str, str]:
     return {
         PLAN: of_plan(folder / PLAN, *stems),
         "records": of_value([_table(pq.read_table(p), stems) for p in folder.glob(RECORDS)]),
-        "journal": of_value([_without(receipt, "name", "sha256") for receipt in receipts]),
+        "journal": of_value([_without(receipt, *_VOLATILE_KEYS) for receipt in receipts]),
         SHARDS: of_value([_table(table, stems) for table in tables]),
     }
 

@@ -191,8 +191,10 @@ def _arguments(
 
 
 def _metrics(tree: Tree, folder: str) -> str:
-    """The hash of the figures of a run."""
-    return _file(tree, _side_file(tree, folder, "metrics.json"))
+    """The hash of the figures of a run, without its settings, options and pace."""
+    text = (tree.work / _side_file(tree, folder, "metrics.json")).read_text(encoding="utf-8")
+    about = ("settings", "options", "pace")
+    return digests.of_value({k: v for k, v in json.loads(text).items() if k not in about})
 
 
 def _side_file(tree: Tree, folder: str, name: str) -> str:

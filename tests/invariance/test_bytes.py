@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from effort import long_case
 from sessions import start_ray
-from synthetic import Quiet
+from synthetic import Quiet, figures
 
 from odtk_ray.cluster import dispatcher
 from odtk_ray.config import InferConfig
@@ -42,9 +42,12 @@ def config(checkpoint, photos, annotations, folder, workers, **more):
     return InferConfig(**(settings | more))
 
 
-def outputs(folder: Path) -> dict[str, bytes]:
+def outputs(folder: Path) -> dict[str, object]:
+    """The files of a run; of its metrics the figures, since options and pace are those of a run."""
     names = sorted(p.name for p in folder.iterdir() if p.suffix != ".run")
-    return {name: (folder / name).read_bytes() for name in names}
+    found: dict[str, object] = {name: (folder / name).read_bytes() for name in names}
+    found["out.metrics.json"] = figures((folder / "out.metrics.json").read_bytes())
+    return found
 
 
 @pytest.fixture(scope="module")

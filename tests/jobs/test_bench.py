@@ -170,10 +170,11 @@ def test_resume():
 
 
 def test_evaluation():
-    options = ("--images", "9", "--boxes", "60", "--detections", "200", "--runs", "1")
+    options = ("--images", "9", "--boxes", "60", "--detections", "200", "--runs", "1", "--report")
     table, text = rows("evaluation.py", *options)
     assert "9 images, 60 boxes, 200 detections, 1 runs" in text
-    assert list(table)[1:] == ["odtk-ray evaluate", "faster-coco-eval", "pycocotools"]
-    ours, peer, reference = (table[name] for name in list(table)[1:])
-    assert ours[4] == reference[4]
+    ways = ["odtk-ray evaluate", "faster-coco-eval", "pycocotools", "odtk-ray evaluate --report"]
+    assert list(table)[1:] == ways
+    ours, peer, reference, reported = (table[name] for name in ways)
+    assert ours[4] == reference[4] == reported[4]
     assert peer[4] == reference[4] or "No module named" in peer[0]

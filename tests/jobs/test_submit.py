@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
+from submit import upload_sizes
 from synthetic import picture
 
 from odtk_ray.cli.job import check_places, output_in_run_dir
 from odtk_ray.errors import UsageError
+from odtk_ray.shards.run_status import run_name
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -82,6 +83,24 @@ def last_line(output):
     return json.loads(output.strip().splitlines()[-1])
 
 
+# What an operator asks a cluster for.
+_METADATA = """
+from ray.job_submission import JobSubmissionClient
+found = JobSubmissionClient(address).get_job_info("bare").metadata
+"""
+_ACTORS = """
+from ray.util.state import list_actors
+found = [actor.name or '' for actor in list_actors(address)]
+"""
+
+
+def ask(code, address, environment):
+    code = f"import json, sys\naddress = sys.argv[1]\n{code}\nprint(json.dumps(found))"
+    line = [sys.executable, "-c", code, address]
+    done = subprocess.run(line, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    return last_line(done.stdout)
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize(
     "own", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "other"}]
@@ -106,7 +125,7 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     (photos_of_40 / "07.jpg").write_bytes(b"no picture")
     line = infer_line(checkpoint, photos_of_40, "--run-dir", tmp_path / "results")
     wrapper = [sys.executable, str(ROOT / "jobs" / "submit.py"), "--address", address]
-    wrapper += ["--working-dir", str(ROOT), "--", *line]
+    wrapper += ["--working-dir", str(ROOT), "--submission-id", "bare", "--", *line]
     done = subprocess.run(wrapper, check=False, env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stdout + done.stderr
     final = last_line(done.stdout)
@@ -114,6 +133,102 @@ def test_a_job_from_a_bare_working_directory_leaves_with_its_own_code(
     assert final == {"exit_code": 3, "images": 40, "detected": 40, "failed": 1}
     names = sorted(path.name for path in (tmp_path / "results").iterdir())
     assert names == ["detections.failures.jsonl", "detections.json"]
+    run = run_name(str(tmp_path / "results" / "detections.json.run"))
+    seen = ask(_METADATA, address, environment)
+    assert seen == {
+        "odtk_run": run, "odtk_images": "40", "odtk_done": "40", "odtk_failed": "1",
+    }  # fmt: skip
+    actors = [name for name in ask(_ACTORS, address, environment) if name.startswith("odtk:")]
+    assert actors == [f"odtk:{run}:0"]
+
+
+def submit(environment, *arguments):
+    line = [sys.executable, str(ROOT / "jobs" / "submit.py"), *map(str, arguments)]
+    return subprocess.run(line, check=False, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.cluster
+def test_options_of_rays_own_command_are_passed_on(server, tmp_path):
+    address, environment = server
+    (tmp_path / "code.py").write_text("print('it runs')", encoding="utf-8")
+    options = ["--address", address, "--working-dir", tmp_path, "--submission-id", "passed"]
+    options += ["--entrypoint-num-cpus", "0.5", "--metadata-json", '{"team": "birds"}']
+    options += ["--entrypoint-resources", "{}", "--no-wait"]
+    done = submit(environment, *options, "--", "sh", "-c", "python code.py; exit 7", "$x y")
+    assert (done.returncode, done.stdout) == (0, "passed\n"), done.stderr
+    same = submit(environment, *options, "--", "true")
+    assert same.returncode == 1
+    assert same.stderr.splitlines()[-1].startswith("error: the job was not accepted: ")
+    assert "passed" in same.stderr
+    assert "Traceback" not in same.stderr
+    code = """
+from time import sleep
+from ray.job_submission import JobSubmissionClient
+client = JobSubmissionClient(address)
+while not (info := client.get_job_info("passed")).status.is_terminal():  # ended by the timeout
+    sleep(0.2)
+log = client.get_job_logs("passed")
+found = [info.driver_exit_code, info.metadata, info.entrypoint_num_cpus, "it runs" in log]
+"""
+    assert ask(code, address, environment) == [7, {"team": "birds"}, 0.5, True]
+
+
+@pytest.mark.cluster
+def test_a_large_working_directory_is_mentioned_before_it_is_uploaded(server, tmp_path):
+    address, environment = server
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "movie").open("wb") as stream:
+        stream.truncate(101_000_000)
+    line = ["--address", address, "--working-dir", tmp_path, "--", "true"]
+    done = submit(environment, *line)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert "has 101 MB to upload, most of it data (101 MB)" in said[0]
+    assert ".rayignore" in said[1]
+    assert said.index(next(line for line in said if line.startswith("job "))) > 1
+    (tmp_path / ".rayignore").write_text("data\n", encoding="utf-8")
+    assert "to upload" not in submit(environment, *line).stderr
+
+
+def test_what_is_uploaded_is_what_ray_does_not_ignore(tmp_path):
+    for name, size in {"a.py": 5, "data/x": 70, "data/y": 30, "kept/z": 11, ".git/w": 3}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"0" * size)
+    everything = {"a.py": 5, "data": 100, "kept": 11, ".git": 3}
+    assert upload_sizes(tmp_path, []) == everything
+    (tmp_path / ".rayignore").write_text("x\n.rayignore\n.gitignore", encoding="utf-8")
+    assert upload_sizes(tmp_path, []) == everything | {"data": 30}
+    (tmp_path / ".gitignore").write_text("kept/\n", encoding="utf-8")
+    assert upload_sizes(tmp_path, [".git"]) == {"a.py": 5, "data": 30}
+
+
+@pytest.mark.cluster
+def test_a_server_that_asks_for_another_token_is_named(server):
+    address, environment = server
+    for own in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "other"}):
+        done = submit(environment | own, "--address", address, "--", "true")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-2].endswith("a token, and ours is missing or wrong")
+        assert "RAY_AUTH_TOKEN" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--address", "http://127.0.0.1:1", "--", "true"], 1, "no job server answers"),
+        (["--metadata-json", "x", "--", "true"], 2, "--metadata-json is no JSON"),
+        (["--headers", "[]", "--", "true"], 2, "--headers is no table"),
+        (["--runtime-env-json", "{", "--", "true"], 2, "the runtime environment"),
+        (["--working-dir", "/nowhere", "--", "true"], 2, "no working directory /nowhere"),
+        (["--adress", "http://h:1", "--", "true"], 2, "--adress"),
+        ([], 2, "ENTRYPOINT"),
+    ],
+)
+def test_what_cannot_be_submitted_is_said_in_a_line(arguments, code, said):
+    done = submit(os.environ | {"RAY_AUTH_MODE": "disabled"}, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.long
@@ -123,8 +238,8 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
     address, environment = server
     output = tmp_path / "out.jsonl"
     line = infer_line(checkpoint, photos_of_40, "--output", output, "--resume", resize=800)
-    submit = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
-    first = [*submit, "--submission-id", "first", "--", *line, "--workers", "1"]
+    command = [RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)]
+    first = [*command, "--submission-id", "first", "--", *line, "--workers", "1"]
     log = tmp_path / "log"
     with log.open("w") as sink:
         running = subprocess.Popen(first, env=environment, stdout=sink, stderr=sink)
@@ -137,7 +252,7 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
     running.wait()
     assert not output.exists()
     done = subprocess.run(
-        [*submit, "--", *line], check=False, env=environment, capture_output=True, text=True
+        [*command, "--", *line], check=False, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(output.read_text(encoding="utf-8").splitlines()) == 40
@@ -172,26 +287,6 @@ def test_a_job_without_output_needs_a_folder_that_stays(folder, named):
         output_in_run_dir(folder)
 
 
-def test_the_cluster_of_own_machines_is_accepted_by_ray():
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    text = (ROOT / "jobs" / "cluster" / "on_prem.yaml").read_text(encoding="utf-8")
-    validate_config(prepare_config(yaml.safe_load(text)))
-
-
-def test_the_rayjob_calls_the_command_with_flags_that_there_are():
-    from odtk_ray.cli.program import cli
-
-    document = yaml.safe_load(
-        (ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text(encoding="utf-8")
-    )
-    program, verb, *arguments = document["spec"]["entrypoint"].split()
-    assert (program, verb) == ("odtk-ray", "infer")
-    context = cli.commands["infer"].make_context("infer", arguments)
-    assert context.params["max_failures"] == 1000
-    assert context.params["resume"]
-
-
 @pytest.mark.parametrize(
     ("flags", "types"),
     [
@@ -212,8 +307,8 @@ def test_the_script_for_engines_submits_an_export_of_a_set(tmp_path, flags, type
     done = subprocess.run(
         line, env=os.environ | {"PYTHON": str(show)}, check=True, capture_output=True, text=True
     )
-    submit, *middle, model, folder = done.stdout.splitlines()[:8]
-    assert Path(submit) == ROOT / "jobs" / "submit.py"
+    script, *middle, model, folder = done.stdout.splitlines()[:8]
+    assert Path(script) == ROOT / "jobs" / "submit.py"
     assert middle == ["--address", "http://head:8265", "--", "odtk-ray", "export"]
     assert (model, folder) == ("/shared/model.pth", "s3://bucket/engines")
     context = cli.commands["export"].make_context("export", done.stdout.splitlines()[6:])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from odtk_ray.pictures.draw_detections import _Space, class_color, draw_detections
+from odtk_ray.pictures.draw_detections import _Space, draw_detections
+from odtk_ray.pictures.strokes import class_color
 
 LABELS = ["cat", "dog"]
 
@@ -181,3 +182,34 @@ def test_class_colours_are_stable_and_apart():
     steps = np.abs(np.diff(colors, axis=0)).sum(axis=1)
     assert steps.min() > 100
     assert class_color(10**9) == class_color(10**9)
+
+
+def test_truth_is_dashed_on_a_detection_of_its_class():
+    picture = Image.new("RGB", (320, 240), (128, 128, 128))
+    outline = np.array([[50, 60], [50, 160], [150, 160], [150, 60]], float)
+    found = np.array([[50, 60, 150, 160]], np.float32), np.array([0.5]), [""], np.array([1])
+    drawn = np.asarray(draw_detections(picture, *found, truth=[(1, outline)]))
+    along = drawn[160, 55:145]  # away from the corners
+    white = (along == 255).all(axis=1)
+    coloured = (along == class_color(1)).all(axis=1)
+    assert (white | coloured).all()
+    assert 0.3 < white.mean() < 0.7
+
+
+def test_truth_hides_no_label():
+    picture = Image.new("RGB", (320, 240), (128, 128, 128))
+    found = np.array([[50, 60, 150, 160]], np.float32), np.array([0.5]), ["cat"], np.array([0])
+    plain = np.asarray(draw_detections(picture, *found))
+    through = np.array([[55, 0], [55, 239], [56, 239], [56, 0]], float)
+    with_truth = np.asarray(draw_detections(picture, *found, truth=[(1, through)]))
+    label = (slice(50, 58), slice(52, 70))  # of the label, which is a little transparent
+    assert np.abs(plain[label].astype(int) - with_truth[label]).max() < 60
+    assert changed(plain, with_truth)[170:230].any()
+
+
+def test_one_width_for_all_pictures():
+    gray = Image.new("RGB", (640, 480), (128, 128, 128))
+    boxes = np.array([[100, 100, 400, 400]], np.float32), np.array([0.5]), [""], np.array([0])
+    drawn = np.asarray(draw_detections(gray, *boxes, line_width=7))
+    assert (drawn[250, 100:107] == class_color(0)).all()
+    assert not (drawn[250, 108] == class_color(0)).all()

@@ -12,7 +12,9 @@ from odtk_ray.worker.warm_up import Needs
 
 
 @pytest.mark.parametrize("paths_a_call", [1000, 3])
-def test_unknown_sizes_come_from_headers_and_known_ones_stay(tmp_path, monkeypatch, paths_a_call):
+def test_unknown_sizes_come_from_headers_and_known_ones_stay(
+    tmp_path, monkeypatch, quiet, paths_a_call
+):
     monkeypatch.setattr(missing_sizes, "_PATHS_A_CALL", paths_a_call)
     known, unknown = [(7, 9)] * 4, [(0, 0)] * 8
     for i in range(4, 10):
@@ -24,12 +26,15 @@ def test_unknown_sizes_come_from_headers_and_known_ones_stay(tmp_path, monkeypat
     field = records.schema.field(column)
     paths = pa.array([str(tmp_path / name) for name in names], field.type)
     records = records.set_column(column, field, paths)
-    filled = fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2), Needs()))
+    filled = fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2), Needs()), quiet)
+    said = [f"reading the sizes of the images: {n} of 8" for n in (3, 6, 8)]
+    assert quiet.stages == (said if paths_a_call == 3 else [])
     assert filled.schema == records.schema
     assert filled["width"].to_pylist() == [7] * 4 + [20 + i for i in range(4, 10)] + [0, 0]
     assert filled["height"].to_pylist() == [9] * 4 + [30] * 6 + [0, 0]
 
 
-def test_nothing_unknown_needs_no_ray():
+def test_nothing_unknown_needs_no_ray(quiet):
     records = make_records([1, 2])
-    assert fill_sizes(records, "ignore", LocalWorkers(Fleet(1, False, 2), Needs())) is records
+    workers = LocalWorkers(Fleet(1, False, 2), Needs())
+    assert fill_sizes(records, "ignore", workers, quiet) is records

@@ -54,6 +54,22 @@ def expected_rows(ids, results, category_ids=(9, 5, 7)):
     return rows
 
 
+def completed(rows):
+    """What other readers of COCO files need behind ODTK's keys."""
+    return [
+        row | {"id": number, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def sized_images(run, results):
+    entries = [json.loads(entry) for entry in run.plan.records["entry"].to_pylist()]
+    return [
+        entry | {"width": result.width, "height": result.height}
+        for entry, result in zip(entries, results, strict=True)
+    ]
+
+
 def write(tmp_path, ids, results, **options):
     run = make_run(tmp_path / "run", ids, results, **options)
     outputs = tuple(str(tmp_path / name) for name in NAMES)
@@ -66,8 +82,8 @@ def test_odtk_json_has_the_bytes_of_json_dump(tmp_path, ids):
     results = make_results(len(ids), seed=len(ids))
     run, (path, *_) = write(tmp_path, ids, results, categories=CATEGORIES)
     document = {
-        "annotations": expected_rows(ids, results),
-        "images": [json.loads(e) for e in run.plan.records["entry"].to_pylist()],
+        "annotations": completed(expected_rows(ids, results)),
+        "images": sized_images(run, results),
         "categories": CATEGORIES,
     }
     assert path.read_text(encoding="utf-8") == json.dumps(document, indent=4)
@@ -102,8 +118,11 @@ def test_rotated_boxes_in_all_formats(tmp_path):
     _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, **options)
     document = json.loads(odtk.read_text(encoding="utf-8"))
     assert odtk.read_text(encoding="utf-8") == json.dumps(document, indent=4)
-    assert [list(row) for row in document["annotations"]] == [list(row) for row in expected]
-    assert [rounded(row) for row in document["annotations"]] == expected
+    areas = [row.pop("area") for row in document["annotations"]]
+    assert areas == [math.prod(row["bbox"][2:4]) for row in document["annotations"]]
+    named = [row | {"id": n, "iscrowd": 0} for n, row in enumerate(expected, 1)]
+    assert [list(row) for row in document["annotations"]] == [list(row) for row in named]
+    assert [rounded(row) for row in document["annotations"]] == named
     assert [rounded(row) for row in json.loads(coco.read_text(encoding="utf-8"))] == expected
     from_lines = [
         rounded({"image_id": line["image_id"]} | found)
@@ -128,7 +147,8 @@ def test_the_worked_example_of_the_conventions():
 def test_nothing_detected_is_written_too(tmp_path):
     results = make_results(5, failed=range(5))
     run, (odtk, coco, lines, table, parquet) = write(tmp_path, list(range(5)), results)
-    images = [json.loads(e) for e in run.plan.records["entry"].to_pylist()]
+    images = sized_images(run, results)
+    assert {image["width"] for image in images} == {0}
     assert odtk.read_text(encoding="utf-8") == json.dumps(
         {"annotations": [], "images": images}, indent=4
     )
@@ -146,7 +166,7 @@ def test_all_formats_hold_the_same_detections(tmp_path):
     _, (odtk, coco, lines, table, parquet) = write(tmp_path, ids, results, categories=CATEGORIES)
     expected = expected_rows(ids, results)
     assert len(expected) > 50
-    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == expected
+    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == completed(expected)
     assert json.loads(coco.read_text(encoding="utf-8")) == [
         {k: row[k] for k in ("image_id", "category_id", "bbox", "score")} for row in expected
     ]
@@ -183,7 +203,7 @@ def test_ids_beyond_64_bits_are_text_in_parquet(tmp_path):
     results = make_results(3, seed=1)
     _, (odtk, _, _, table, parquet) = write(tmp_path, ids, results, categories=big)
     expected = expected_rows(ids, results, [c["id"] for c in big])
-    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == expected
+    assert json.loads(odtk.read_text(encoding="utf-8"))["annotations"] == completed(expected)
     columns = pq.read_table(parquet).to_pydict()
     for name in ("image_id", "category_id"):
         texts = [str(row[name]) for row in expected]

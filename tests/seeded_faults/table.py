@@ -106,8 +106,8 @@ FAULTS = [
     ),
     Fault(
         name="replaced-image-kept",
-        file="odtk_ray/shards/run_folder.py",
-        old="if epoch >= self._counts_from(receipt.shard):",
+        file="odtk_ray/shards/shard_file.py",
+        old="if epoch >= counts_from(receipt.shard):",
         new="if epoch:",
         harm="An image that was replaced keeps the detections of the old one, although it is said.",
         tests=("tests/run/test_replaced_images.py",),

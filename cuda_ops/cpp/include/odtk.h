@@ -91,7 +91,8 @@ struct PlanInfo {
   int least_batch = 1, tuned_batch = 1, greatest_batch = 1;
   int classes = 0;
   bool rotated = false;
-  std::string precision;  // fp32, fp16, int8
+  bool ends_in_detections = false;  // for servers; a Detector takes plans with raw outputs
+  std::string precision;            // fp32, fp16, int8
   std::vector<std::string> backbones;
   std::string gpu;       // that it was built for, with its compute capability
   std::string tensorrt;  // that built it, such as "tensorrt 8.5.2"

@@ -62,8 +62,12 @@ void print_summary(const std::string& plan, const odtk::PlanInfo& info) {
               static_cast<double>(info.bytes) / 1e6, backbones.c_str(),
               info.rotated ? "rotated boxes, " : "", info.height, info.width, precision.c_str(),
               info.least_batch, info.greatest_batch, info.tuned_batch);
-  std::printf("for %s, with %s\nnext: odtk_infer %s DIR\n", info.gpu.c_str(), info.tensorrt.c_str(),
-              plan.c_str());
+  std::printf("for %s, with %s\n", info.gpu.c_str(), info.tensorrt.c_str());
+  if (info.ends_in_detections) {
+    std::printf("ends in detections, for trtexec, Triton and DeepStream\n");
+  } else {
+    std::printf("next: odtk_infer %s DIR\n", plan.c_str());
+  }
 }
 
 int build(int count, char** values) {

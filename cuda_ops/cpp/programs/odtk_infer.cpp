@@ -16,6 +16,7 @@
 #include "dump.h"
 #include "files_apart.h"
 #include "images/image_list.h"
+#include "output/class_names.h"
 #include "output/coco_json.h"
 #include "program.h"
 #include "text/counted.h"
@@ -43,8 +44,7 @@ unsigned thread_count(const CommandLine& line) {
 void print_detections(const std::string& name, const odtk::Detections& detections,
                       const odtk::PlanInfo& info) {
   for (const odtk::Detection& found : detections) {
-    const bool named = found.label < static_cast<int>(info.class_names.size());
-    const std::string label = named ? info.class_names[found.label] : std::to_string(found.label);
+    const std::string label = odtk::class_name(info, found.label);
     const std::string shown = odtk::on_one_line(name + ": " + label);
     std::printf("%s %.3f  %.1f %.1f %.1f %.1f", shown.c_str(), found.score, found.box[0],
                 found.box[1], found.box[2], found.box[3]);
@@ -82,7 +82,11 @@ class Run {
       clear_line();
       odtk::say(name, result.error);
     }
-    if (json_ != nullptr) json_->add(static_cast<std::int64_t>(result.index), result.detections);
+    if (json_ != nullptr) {
+      const bool failed = !result.error.empty();
+      json_->add(failed ? 0 : result.image.width, failed ? 0 : result.image.height,
+                 result.detections);
+    }
     if (!silent_) print_detections(name, result.detections, info_);
     if (drawings_ != nullptr && result.error.empty()) drawings_->add(std::move(result));
     show_progress();

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from odtk_ray.artifacts.exported_model import STRIDES
+from odtk_ray.artifacts.input_size import STRIDES
 from odtk_ray.images.normalise import normalise
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.pth import read_pth

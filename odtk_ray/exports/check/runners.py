@@ -69,9 +69,11 @@ def open_onnx(path: str, about: ExportedModel, batch: int) -> Iterator[OnnxRunti
     """Open an ONNX file in ONNX Runtime, on the CPU; if `about` has a hash, the file must match it.
 
     Raises:
-        Unavailable: a package is missing.
+        Unavailable: a package is missing, or the detections are a plugin's.
         UsageError: ONNX Runtime refuses the file.
     """
+    if about.outputs == "plugin":
+        raise Unavailable("ONNX Runtime does not have the plugin")
     try:
         import onnxruntime  # noqa: F401 - needed by the engine
     except ImportError as error:

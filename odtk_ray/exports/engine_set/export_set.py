@@ -100,6 +100,12 @@ def export_set(
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
         source = plan_source(_with_table(config, folder), lists, reporter)
+        if source.model.ends_in_detections:
+            raise UsageError(
+                f"a set cannot have plans of {config.model}",
+                "it ends in detections, and plans of a set have raw outputs",
+                "export it without --with-postprocess",
+            )
         wanted, rows = find_wanted_plans(nodes, config.gpu_type, source, reporter)
         rows += build_missing(folder, wanted, source, inspect, open_built, reporter)
     engines, rows = list_plans(folder, wanted, rows, source, reporter)

@@ -12,6 +12,7 @@ from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx,
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.config import ExportConfig, stated
+from odtk_ray.datasets.class_names import read_class_names
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.check.check_export import (
     CheckResult,
@@ -76,10 +77,18 @@ class Exported:
             f"wrote {self.path} ({self.size / 1e6:.1f} MB): {', '.join(about.backbones)}, "
             f"{classes}, {boxes}{about.size[0]}x{about.size[1]}, {about.precision.upper()}, "
             f"{outputs}, opset {self.opset}",
-            self.layers.line(),
-            *self.check_result.lines(),
-            f"next: odtk-ray infer {self.path} --images DIR",
+            *self.findings(),
+            self._next(),
         ]
+
+    def _next(self) -> str:
+        if self.about.outputs == "plugin":
+            return f"next: odtk-ray export {self.path} MODEL.plan, where TensorRT is"
+        return f"next: odtk-ray infer {self.path} --images DIR"
+
+    def findings(self) -> list[str]:
+        """Format what the export and its check found, for people."""
+        return [self.layers.line(), *self.check_result.lines()]
 
 
 def export(config: ExportConfig, reporter: Reporter) -> Exported:
@@ -138,14 +147,18 @@ def _describe(config: ExportConfig) -> tuple[Checkpoint, ExportedModel]:
     with model_file(config.model) as local:
         checkpoint = load_checkpoint(local, config.anchors)
     check_rotated(config, checkpoint)
+    if config.classes is not None:
+        names = read_class_names(config.classes, checkpoint.classes)
+        checkpoint = replace(checkpoint, class_names=names)
     about = describe_export(
         checkpoint,
         config.input_size,
         config.postprocessing(),
-        with_postprocess=config.with_postprocess,
+        "plugin" if config.plugin else "detections" if config.with_postprocess else "raw",
     )
     precision: Precision = "int8" if config.int8 else "fp16" if config.half else "fp32"
-    return checkpoint, replace(about, precision=precision)
+    std = (1.0, 1.0, 1.0) if config.std_in_graph else about.std
+    return checkpoint, replace(about, precision=precision, std=std)
 
 
 def _network(

@@ -6,6 +6,7 @@ the sigmoid runs in float32, so that scores keep their order.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
 
 HALF_OPSET = 19  # the first whose QuantizeLinear takes float16
 _IR_VERSION = 9
+_HEAD = re.compile("(score|box)_[0-9]+")  # outputs of the network
 
 
 def to_half(model: ModelProto) -> ModelProto:
-    """Copy a raw model of `odtk-ray export`, so that it computes in float16.
+    """Copy a model of `odtk-ray export`, so that its network computes in float16.
 
     Args:
-        model: FP32, or FP32 with Quantize and Dequantize nodes, whose scales become float16 too.
+        model: FP32, or FP32 with Quantize and Dequantize nodes, whose scales become float16 too;
+            with raw outputs, or the plugin's node behind them, which takes float32.
 
     Raises:
         UsageError: a weight is too large for float16.
     """
-    from onnx import ModelProto, TensorProto, helper
+    from onnx import ModelProto, TensorProto
 
     half = ModelProto()
     half.CopyFrom(model)
@@ -39,23 +42,23 @@ def to_half(model: ModelProto) -> ModelProto:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in scales:
             tensor.CopyFrom(_halved(tensor))
     nodes = [_cast(INPUT_NAME, f"{INPUT_NAME}/half", TensorProto.FLOAT16)]
-    outputs = {output.name for output in graph.output}
     for node in graph.node:
         node.input[:] = [f"{n}/half" if n == INPUT_NAME else n for n in node.input]
-        nodes += _typed(node, outputs)
+        nodes += _typed(node)
     _replace_nodes(graph, nodes)
-    del half.opset_import[:]
-    half.opset_import.append(helper.make_opsetid("", HALF_OPSET))
+    for opset in half.opset_import:
+        if not opset.domain:
+            opset.version = HALF_OPSET
     half.ir_version = _IR_VERSION
     return half
 
 
-def _typed(node: NodeProto, outputs: set[str]) -> list[NodeProto]:
-    """Return a node, with the casts that the graph's float32 outputs need."""
+def _typed(node: NodeProto) -> list[NodeProto]:
+    """Return a node, with the casts that the network's float32 outputs need."""
     from onnx import TensorProto
 
     name = node.output[0]
-    if name not in outputs:
+    if not _HEAD.fullmatch(name):
         return [node]
     if node.op_type == "Sigmoid":
         wide = _cast(node.input[0], f"{name}/logits", TensorProto.FLOAT)

@@ -9,10 +9,16 @@ import numpy as np
 from torch import fx, nn
 
 from odtk_ray import __version__
-from odtk_ray.artifacts.exported_model import INPUT_NAME, STRIDES, ExportedModel, check_size
+from odtk_ray.artifacts.exported_model import (
+    INPUT_NAME,
+    ExportedModel,
+    Outputs,
+)
+from odtk_ray.artifacts.input_size import STRIDES, check_size
 from odtk_ray.exports.graph_builder import GraphBuilder
 from odtk_ray.exports.int8.quantization import Quantizer, exclude, quantization_points
 from odtk_ray.exports.onnx.decoding import add_postprocess
+from odtk_ray.exports.onnx.plugin import PLUGIN_DOMAIN, add_plugin
 from odtk_ray.exports.traced_network import NetworkGraph
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -28,7 +34,7 @@ _IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8}
 
 
 def describe_export(
-    checkpoint: Checkpoint, size: tuple[int, int], post: Postprocessing, *, with_postprocess: bool
+    checkpoint: Checkpoint, size: tuple[int, int], post: Postprocessing, outputs: Outputs = "raw"
 ) -> ExportedModel:
     """Return the description that the exported model of a checkpoint will carry.
 
@@ -57,7 +63,7 @@ def describe_export(
         size=size,
         mean=MEAN,
         std=STD,
-        outputs="detections" if with_postprocess else "raw",
+        outputs=outputs,
         precision="fp32",
         post=post,
         checkpoint=checkpoint.sha256,
@@ -93,21 +99,33 @@ def to_onnx(
     builder = GraphBuilder()
     points = [] if amax is None else quantization_points(network)
     points = exclude(network, points, int8_exclude)
-    add_network(builder, network, Quantizer(points, amax or {}))
-    if about.outputs == "detections":
-        add_postprocess(builder, about)
+    add_network(builder, network, Quantizer(points, amax or {}), _divisors(about))
+    if about.ends_in_detections:
+        (add_plugin if about.outputs == "plugin" else add_postprocess)(builder, about)
     outputs = _outputs(about)
     return _finish(builder, about, outputs, opset)
 
 
-def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantizer) -> None:
-    """Add the nodes from `input_1` to `score_1..n` and `box_1..n`."""
+def add_network(
+    builder: GraphBuilder,
+    network: NetworkGraph,
+    quantizer: Quantizer,
+    divisors: Sequence[float] | None = None,
+) -> None:
+    """Add the nodes from `input_1` to `score_1..n` and `box_1..n`.
+
+    Args:
+        builder: receives them.
+        network: whose they are.
+        quantizer: adds what INT8 needs.
+        divisors: of the input's channels; None divides nothing.
+    """
     tensors: dict[fx.Node, str] = {}
     quantised: dict[fx.Node, str | None] = {}
     boxes = {node: f"box_{i}" for i, node in enumerate(network.deltas, start=1)}
     for node in network.module.graph.nodes:
         if node.op == "placeholder":
-            tensors[node] = INPUT_NAME
+            tensors[node] = INPUT_NAME if divisors is None else _add_division(builder, divisors)
         elif node in network.names:
             inputs = [
                 (quantised if quantizer.takes(source, node) else tensors)[source] or ""
@@ -120,6 +138,18 @@ def add_network(builder: GraphBuilder, network: NetworkGraph, quantizer: Quantiz
             quantised[node] = quantizer.add_activation(builder, node, tensors[node])
     for i, node in enumerate(network.logits, start=1):
         builder.add("Sigmoid", f"score_{i}", tensors[node])
+
+
+def _divisors(about: ExportedModel) -> list[float] | None:
+    """Return what the graph has to divide by, where the input is not divided by all of STD."""
+    if about.std == STD:
+        return None
+    return [whole / done for whole, done in zip(STD, about.std, strict=True)]
+
+
+def _add_division(builder: GraphBuilder, divisors: Sequence[float]) -> str:
+    table = np.array(divisors, np.float32).reshape(1, 3, 1, 1)
+    return builder.add("Div", "normalised", INPUT_NAME, builder.constant("std", table))
 
 
 def _add_operation(
@@ -198,7 +228,7 @@ def _outputs(about: ExportedModel) -> list[ValueInfoProto]:
     def tensor(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["batch", *shape])
 
-    if about.outputs == "detections":
+    if about.ends_in_detections:
         slots = about.post.detections
         scores, boxes, classes = about.output_names
         return [
@@ -219,7 +249,10 @@ def _finish(
     source = helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape)
     model = helper.make_model(
         builder.graph("odtk-ray", [source], outputs),
-        opset_imports=[helper.make_opsetid("", opset)],
+        opset_imports=[
+            helper.make_opsetid("", opset),
+            *[helper.make_opsetid(PLUGIN_DOMAIN, 1)] * (about.outputs == "plugin"),
+        ],
         ir_version=_IR_VERSIONS[opset],
         producer_name="odtk-ray",
         producer_version=__version__,

@@ -6,7 +6,6 @@ flags allow less than FP32. Neither torch nor Ray is needed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from odtk_ray.engines.tensorrt_package import (
     PACKAGES,
     Interruption,
     import_tensorrt,
+    load_plugin,
     make_logger,
     start,
 )
 from odtk_ray.errors import OdtkError, UsageError
-from odtk_ray.exports.output_files import writing
 from odtk_ray.exports.tensorrt.float_resizes import resize_floats
+from odtk_ray.exports.tensorrt.timing_cache import timing_cache
 
 # Libraries that would have to be there wherever the plan runs; off by default from 10 on.
 _FOREIGN_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
@@ -105,7 +105,7 @@ def build_plan(
     """Build a plan for the GPU of this machine, or for `capabilities`.
 
     Args:
-        onnx_file: a raw model of `odtk-ray export`.
+        onnx_file: a model of `odtk-ray export`.
         about: what it says about itself.
         options: how.
         name: of the network, which the plan keeps.
@@ -122,6 +122,8 @@ def build_plan(
     if half:
         _check_takes_types(trt)
     typed = half or is_strongly_typed(trt)
+    if about.outputs == "plugin":
+        load_plugin(trt)
     if typed and options.precision != "fp32" and not half:
         onnx_file = _halve(onnx_file)
     messages: list[str] = []
@@ -145,7 +147,7 @@ def build_plan(
     shapes = [(batch, 3, *about.size) for batch in options.batches]
     profile.set_shape(INPUT_NAME, *shapes)
     config.add_optimization_profile(profile)
-    with _timing_cache(config, options.timing_cache, progress):
+    with timing_cache(config, options.timing_cache, progress):
         monitor = _monitor(trt, interruption, progress)
         if monitor is not None:
             config.progress_monitor = monitor
@@ -160,12 +162,13 @@ def check_plan(about: ExportedModel, options: PlanOptions) -> None:
     """Check that a plan can be built from the model with these options.
 
     Raises:
-        UsageError: the graph ends in detections, or its precision is another one.
+        UsageError: the graph's precision is another one, or its detections are not possible in it.
     """
-    if about.outputs != "raw":
+    if about.outputs == "detections" and options.precision != "fp32":
         raise UsageError(
-            "a plan needs raw outputs, and this model ends in detections",
-            hint="export it without --with-postprocess",
+            "ONNX's own operators of detections compute in FP32",
+            f"the plan would be {options.precision.upper()}",
+            "--full-precision builds it in FP32; --plugin replaces these operators",
         )
     possible = ("fp32", "fp16") if about.precision == "fp32" else (about.precision,)
     if options.precision not in possible:
@@ -222,30 +225,6 @@ def _set_targets(trt: Any, config: Any, options: PlanOptions) -> None:
                 f"it knows {', '.join(sorted(known))}",
             )
         config.set_compute_capability(getattr(trt.ComputeCapability, name), i)
-
-
-@contextlib.contextmanager
-def _timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> Any:
-    """Use the timings of earlier builds, and keep those of this one if possible."""
-    if path is None or not hasattr(config, "create_timing_cache"):
-        yield
-        return
-    content = b""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        content = file.read()
-    known = config.create_timing_cache(content)
-    if known is None or not config.set_timing_cache(known, False):
-        # Timings of another GPU or version, or no timings at all: whose they are is not known.
-        say(f"timings are not saved: {path} has none of this GPU and version of TensorRT; "
-            "delete it, or name another file")  # fmt: skip
-        yield
-        return
-    yield
-    try:
-        with writing(path) as part, open(part, "wb") as file:
-            file.write(memoryview(config.get_timing_cache().serialize()))
-    except OdtkError as error:  # the plan itself took minutes
-        say(f"timings are not saved: {error}")
 
 
 def _monitor(trt: Any, interruption: Interruption, progress: Callable[[str], None]) -> Any:

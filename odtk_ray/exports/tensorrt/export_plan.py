@@ -59,10 +59,11 @@ class BuiltPlan:
         targets = [*(about.gpu or ()), *about.capabilities]
         bound = " ".join(targets) or "the GPUs that TensorRT chooses by itself"
         boxes = "rotated boxes, " if model.rotated else ""
+        ends = ", ends in detections" if model.ends_in_detections else ""
         return [
             f"wrote {self.path} ({about.plan_bytes / 1e6:.1f} MB): {', '.join(model.backbones)}, "
             f"{boxes}{model.size[0]}x{model.size[1]}, {model.precision.upper()}, "
-            f"batch {least} to {greatest}, tuned for {tuned}",
+            f"batch {least} to {greatest}, tuned for {tuned}{ends}",
             f"for {bound}, with {about.tensorrt}",
             *self.findings(),
             *self.hints,

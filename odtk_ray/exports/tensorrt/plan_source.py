@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 # Settings that are fixed in an ONNX file.
 _DECIDED = frozenset(
-    """size with_postprocess half opset anchors threshold top_n nms detections rotated_nms
+    """size with_postprocess plugin half std_in_graph opset anchors classes threshold top_n nms
+    detections rotated_nms
     calibration_images calibration_batches calibration_batch_size calibration_table
     calibration_method recalibrate int8_exclude""".split()
 )

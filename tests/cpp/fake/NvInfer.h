@@ -29,7 +29,7 @@ class ILogger {
   virtual ~ILogger() = default;
 };
 
-enum class DataType : int { kFLOAT = 0, kHALF = 1 };
+enum class DataType : int { kFLOAT = 0, kHALF = 1, kINT8 = 2, kINT32 = 3 };
 enum class DeviceType : int { kGPU = 0, kDLA = 1 };
 enum class LayerType : int { kRESIZE = 0, kQUANTIZE = 1, kDEQUANTIZE = 2, kCONVOLUTION = 3 };
 enum class MemoryPoolType : int { kWORKSPACE = 0 };

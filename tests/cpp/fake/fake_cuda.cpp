@@ -2,7 +2,8 @@
 //
 // `preprocess` notes the sizes of the pictures. `nms` finds two things in each: one as large as the
 // resized picture, of class 0, with a score of 0.9, and one of half its sides in the middle, of the
-// last class, with 0.5; both only if the threshold allows. Environment variables:
+// last class, with 0.5; both only if the threshold allows. `scan` and `select` fill the memory that
+// they may use; `scan` ends the program where its counts are not 0. Environment variables:
 //   FAKE_GPU       name and capability, "Xavier 7.2"; "none" is a machine without a GPU
 //   FAKE_NAN       what is found has no place
 //   FAKE_NO_GRAPH  nothing can be captured
@@ -52,6 +53,36 @@ void preprocess(const PreprocessArgs& arguments) {
   }
 }
 
+// Fills memory as the kernel may, so that buffers that are too small are noticed.
+void fill(DevicePointer start, std::size_t bytes) {
+  std::memset(reinterpret_cast<void*>(start), 0x5A, bytes);
+}
+
+std::size_t segments(const DecodeArgs& arguments) {
+  return std::size_t{1} * arguments.batch * arguments.level_count;
+}
+
+void scan(const DecodeArgs& arguments) {
+  threshold = arguments.threshold;
+  last_class = arguments.class_count - 1;
+  for (std::size_t i = 0; i < segments(arguments); i++) {
+    if (reinterpret_cast<std::uint32_t*>(arguments.counts)[i] != 0) std::abort();
+  }
+  fill(arguments.lists, sizeof(std::uint64_t) * segments(arguments) * arguments.capacity);
+}
+
+void select(const DecodeArgs& arguments, int values) {
+  const std::size_t slots = segments(arguments) * arguments.top_n;
+  std::size_t room = 1;
+  while (room < arguments.top_n) room *= 2;
+  if (arguments.workspace != 0) {
+    fill(arguments.workspace, sizeof(std::uint64_t) * segments(arguments) * room);
+  }
+  fill(arguments.scores, sizeof(float) * slots);
+  fill(arguments.boxes, sizeof(float) * values * slots);
+  fill(arguments.classes, sizeof(std::int32_t) * slots);
+}
+
 void store(const NmsArgs& arguments, std::size_t row, int values, float score, int label,
            std::vector<float> box) {
   if (set("FAKE_NAN")) box[0] = std::numeric_limits<float>::quiet_NaN();
@@ -63,8 +94,10 @@ void store(const NmsArgs& arguments, std::size_t row, int values, float score, i
 }
 
 void nms(const NmsArgs& arguments, unsigned batch, int values) {
-  std::memset(reinterpret_cast<void*>(arguments.kept_scores), 0,
-              sizeof(float) * batch * arguments.detections);
+  const std::size_t slots = std::size_t{batch} * arguments.detections;
+  std::memset(reinterpret_cast<void*>(arguments.kept_scores), 0, sizeof(float) * slots);
+  std::memset(reinterpret_cast<void*>(arguments.kept_boxes), 0, sizeof(float) * values * slots);
+  std::memset(reinterpret_cast<void*>(arguments.kept_classes), 0, sizeof(std::int32_t) * slots);
   for (std::size_t i = 0; i < sizes.size(); i++) {
     const float width = static_cast<float>(sizes[i].first);
     const float height = static_cast<float>(sizes[i].second);
@@ -108,6 +141,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* about, int) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *free = *total = 1 << 30;
@@ -223,9 +260,11 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned, unsigned
   if (name == "preprocess_float32") {
     queue([arguments = *static_cast<PreprocessArgs*>(parameters[0])] { preprocess(arguments); });
   } else if (name == "scan_float32") {
-    queue([arguments = *static_cast<DecodeArgs*>(parameters[0])] {
-      threshold = arguments.threshold;
-      last_class = arguments.class_count - 1;
+    queue([arguments = *static_cast<DecodeArgs*>(parameters[0])] { scan(arguments); });
+  } else if (name.rfind("select", 0) == 0) {
+    const int values = name == "select_float32" ? 4 : 6;
+    queue([arguments = *static_cast<DecodeArgs*>(parameters[0]), values] {
+      select(arguments, values);
     });
   } else if (name.rfind("nms", 0) == 0) {
     const int values = name == "nms" ? 4 : 6;

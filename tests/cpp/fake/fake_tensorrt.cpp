@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
 #include "NvInfer.h"
+#include "NvInferRuntime.h"
 #include "NvOnnxParser.h"
 
 namespace {
@@ -40,6 +42,21 @@ extern "C" int getInferLibVersion() noexcept {
   const char* wanted = std::getenv("FAKE_TENSORRT");
   if (wanted != nullptr) return std::atoi(wanted);
   return FAKE_TENSORRT_MAJOR < 10 ? 8502 : 110100;
+}
+
+nvinfer1::IPluginRegistry* getPluginRegistry() noexcept {
+  static nvinfer1::IPluginRegistry registry;
+  return &registry;
+}
+
+nvinfer1::ILogger* getLogger() noexcept {
+  class Log : public nvinfer1::ILogger {
+    void log(Severity, char const* message) noexcept override {
+      std::fprintf(stderr, "%s\n", message);
+    }
+  };
+  static Log log;
+  return &log;
 }
 
 namespace nvinfer1 {

@@ -37,11 +37,13 @@ void write_detections(const Arguments& arguments) {
   info.class_names = texts(*find(job, "class_names"));
   info.category_ids = texts(*find(job, "category_ids"));
   odtk::CocoJson output(arguments.at(0), info);
-  std::int64_t image_id = 0;
+  const JsonArray& sizes = *find(job, "sizes")->get<JsonArray>();
+  std::size_t image_id = 0;
   for (const Json& image : *find(job, "detections")->get<JsonArray>()) {
     odtk::Detections detections;
     for (const Json& found : *image.get<JsonArray>()) detections.push_back(detection_of(found));
-    output.add(image_id++, detections);
+    const JsonArray& size = *sizes[image_id++].get<JsonArray>();
+    output.add(static_cast<int>(number(size[0])), static_cast<int>(number(size[1])), detections);
   }
   if (find(job, "stopped") != nullptr) throw odtk::Error("stopped");
   output.close(texts(*find(job, "file_names")));

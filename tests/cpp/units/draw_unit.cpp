@@ -22,6 +22,7 @@ void draw_file(const Arguments& arguments) {
   odtk::PlanInfo info;
   info.rotated = arguments.at(2) == "1";
   info.class_names.assign(arguments.begin() + 3, arguments.end());
+  info.classes = static_cast<int>(info.class_names.size());
   odtk::Detections detections;
   for (std::string score; std::cin >> score;) {
     odtk::Detection found;

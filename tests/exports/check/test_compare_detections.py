@@ -91,7 +91,7 @@ def test_odd_boxes_match_themselves_or_nothing():
 @pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
 def exported(request):
     loaded = load_checkpoint(request.getfixturevalue(request.param))
-    about = describe_export(loaded, (96, 128), Postprocessing(), with_postprocess=False)
+    about = describe_export(loaded, (96, 128), Postprocessing())
     return loaded, about, to_onnx(trace_checkpoint(loaded), about)
 
 

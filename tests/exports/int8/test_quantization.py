@@ -83,7 +83,7 @@ def quantised(loaded, amax=None, exclude=(), opset=17):
     network = trace_checkpoint(loaded)
     points = quantization_points(network)
     amax = amax or {point.key: 4.0 + i / 64 for i, point in enumerate(points)}
-    about = describe_export(loaded, SIZE, Postprocessing(), with_postprocess=False)
+    about = describe_export(loaded, SIZE, Postprocessing())
     return amax, to_onnx(network, about, opset, amax, exclude)
 
 

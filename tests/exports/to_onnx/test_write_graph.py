@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +18,7 @@ from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.retinanet import RetinaNet
 from odtk_ray.ops.anchors import DEFAULT_RATIOS, DEFAULT_SCALES
-from odtk_ray.settings import Postprocessing
+from odtk_ray.settings import STD, Postprocessing
 
 POST = Postprocessing()
 # One of each kind of blocks; the others take longer.
@@ -42,7 +44,7 @@ def saved(folder, backbones, **options):
 
 
 def exported(checkpoint, size, opset=17, **options):
-    about = describe_export(checkpoint, size, POST, **{"with_postprocess": False, **options})
+    about = describe_export(checkpoint, size, POST, **options)
     return about, to_onnx(trace_checkpoint(checkpoint), about, opset)
 
 
@@ -87,19 +89,29 @@ def test_outputs_are_pytorchs(tmp_path, backbones, size):
 
 
 @pytest.mark.parametrize("opset", [13, *(long_case(i) for i in (14, 15, 16))])
-@pytest.mark.parametrize("with_postprocess", [False, True])
+@pytest.mark.parametrize("outputs", ["raw", "detections"])
 @pytest.mark.parametrize("kind", ["checkpoint", "rotated_checkpoint"])
-def test_every_opset_gives_the_same(request, kind, opset, with_postprocess):
+def test_every_opset_gives_the_same(request, kind, opset, outputs):
     loaded = load_checkpoint(request.getfixturevalue(kind))
-    options = {"with_postprocess": with_postprocess}
-    _, newest = exported(loaded, (64, 96), **options)
-    _, older = exported(loaded, (64, 96), opset, **options)
+    _, newest = exported(loaded, (64, 96), outputs=outputs)
+    _, older = exported(loaded, (64, 96), opset, outputs=outputs)
     assert older.opset_import[0].version == opset
     batch = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     outputs = runner(newest)(batch)
     assert np.any(outputs[0] > 0.05)
     for one, two in zip(outputs, runner(older)(batch), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_standard_deviation_can_be_in_the_graph(tmp_path):
+    checkpoint = saved(tmp_path, ["ResNet18FPN"])
+    about = describe_export(checkpoint, (32, 64), POST)
+    divides = dataclasses.replace(about, std=(1.0, 1.0, 1.0))
+    model = to_onnx(trace_checkpoint(checkpoint), divides)
+    batch = torch.randn(2, 3, 32, 64)
+    given = batch * torch.tensor(STD)[:, None, None]
+    for one, two in zip(runner(model)(given), expected(checkpoint, batch), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5 * max(1, np.abs(two).max()))
 
 
 def test_rotated_models_have_raw_outputs(tmp_path):
@@ -145,7 +157,7 @@ def test_names_carry_backbone_module_and_level(checkpoint):
 def test_the_same_checkpoint_gives_the_same_bytes(checkpoint):
     loaded = load_checkpoint(checkpoint)
     one, two = (
-        exported(loaded, (64, 64), with_postprocess=True)[1].SerializeToString(deterministic=True)
+        exported(loaded, (64, 64), outputs="detections")[1].SerializeToString(deterministic=True)
         for _ in range(2)
     )
     assert one == two
@@ -154,7 +166,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint):
 @pytest.mark.parametrize("kind", ["checkpoint", "rotated_checkpoint"])
 def test_all_shapes_can_be_inferred(request, kind):
     loaded = load_checkpoint(request.getfixturevalue(kind))
-    _, model = exported(loaded, (64, 64), with_postprocess=True)
+    _, model = exported(loaded, (64, 64), outputs="detections")
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 

@@ -29,7 +29,8 @@ def odtk_ray(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ended.onnx"], "this model ends in detections"),
+        (["plugin.onnx", "--compute-capability", "8.9"], "takes no plugins"),
+        (["plugin.onnx", "--half"], "--half is for checkpoints"),
         (["int8.onnx", "--full-precision"], "the model is INT8 and the plan would be FP32"),
         (["half.onnx", "--full-precision"], "the model is FP16 and the plan would be FP32"),
         (["fp32.onnx", "--half"], "--half is for checkpoints: fp32.onnx was exported for 64x96"),
@@ -42,7 +43,8 @@ def odtk_ray(*arguments):
         (["fp32.onnx", "--check-images", "none"], "none"),
         (["fp32.onnx", "--calibration-annotations", "none"], "needs images"),
         (["{checkpoint}", "--size", "100", "96"], "--size 96 96 or --size 128 96"),
-        (["{checkpoint}", "--size", "64", "--with-postprocess"], "this model ends in detections"),
+        (["ended.onnx"], "ONNX's own operators of detections compute in FP32"),
+        (["{checkpoint}", "--size", "64", "--plugin"], "--plugin needs --with-postprocess"),
         (["{checkpoint}", "--size", "64", "--int8"], "--int8 needs --calibration-images, or the "),
         (["foreign.onnx"], "odtk-ray did not write it"),
         (["swapped.onnx"], "its graph is not the one that its description says"),

@@ -54,6 +54,18 @@ def test_plans_are_built(rtx, plan_models, tmp_path, source, flags, precision, c
     assert f"precision           {precision}" in rows
 
 
+def test_plans_in_fp32_end_in_detections_where_the_graph_does(rtx, plan_models, tmp_path):
+    path = tmp_path / "m.plan"
+    outcome = odtk_ray(
+        "export", plan_models / "ended.onnx", path, "--full-precision", "--dynamic-batch-opts",
+        1, 2, 4, "--compute-capability", "8.9",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    assert "tuned for 2, ends in detections" in outcome.stdout
+    assert read_sidecar(str(path)).model.outputs == "detections"
+    assert "(fixed)" in odtk_ray("info", path).output
+
+
 class Stopping(Quiet):
     """Has a signal sent soon after the build has begun, in the middle of TensorRT's work."""
 

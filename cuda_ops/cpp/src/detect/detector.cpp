@@ -82,6 +82,11 @@ struct Detector::Parts {
         settings(settings_of(loaded.about.model, options.thresholds)),
         pinned(std::make_shared<gpu::PinnedPool>(device)) {
     const Sidecar& about = loaded.about;
+    if (info.ends_in_detections) {
+      throw UsageError("cannot use model " + path, "it ends in detections, which is for servers",
+                       "build it from an ONNX file without --with-postprocess: its outputs are "
+                       "decoded by the same kernels");
+    }
     check_settings(settings, about.model, options.thresholds);
     gpu::check_levels(about.model);
     check_machine(path, about, tensorrt_version(), device.kind());

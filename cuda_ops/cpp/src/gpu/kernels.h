@@ -15,11 +15,11 @@ class Kernel {
 
   // Queues it; the arguments are copied before the call returns. `shared` is in bytes.
   template <typename Arguments>
-  void launch(const Stream& stream, dim3 grid, dim3 block, Arguments arguments,
+  void launch(cudaStream_t stream, dim3 grid, dim3 block, Arguments arguments,
               unsigned shared = 0) const {
     void* parameters[] = {&arguments};
     check(cuLaunchKernel(function_, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
-                         stream.handle(), parameters, nullptr),
+                         stream, parameters, nullptr),
           "a kernel cannot be launched");
   }
 

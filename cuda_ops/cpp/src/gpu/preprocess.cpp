@@ -41,7 +41,7 @@ void Preprocess::launch(const std::vector<GpuPicture>& pictures, DevicePointer o
       target.vertical = tables_[{picture.height, picture.new_height}];
     }
     arguments_.out = out + start * slot_bytes;
-    kernel_.launch(stream_, dim3(columns, rows, slots), dim3(kBlockWidth, kBlockHeight, 1),
+    kernel_.launch(stream_.handle(), dim3(columns, rows, slots), dim3(kBlockWidth, kBlockHeight, 1),
                    arguments_);
   }
 }

@@ -39,7 +39,7 @@ std::map<std::string, Dimensions> end_shapes(const ExportedModel& model) {
   const std::vector<std::string> names = model.output_names();
   std::map<std::string, Dimensions> ends;
   ends[kInputName] = {3, positive(model.height), positive(model.width)};
-  if (model.outputs == "detections") {
+  if (model.ends_in_detections()) {
     const std::uint64_t count = positive(model.post.detections);
     ends[names[0]] = ends[names[2]] = {count};
     ends[names[1]] = {count, positive(model.box_values())};
@@ -103,7 +103,7 @@ std::vector<ExportedLevel> ExportedModel::levels() const {
 }
 
 std::vector<std::string> ExportedModel::output_names() const {
-  if (outputs == "detections") return {"scores", "boxes", "classes"};
+  if (ends_in_detections()) return {"scores", "boxes", "classes"};
   std::vector<std::string> names;
   for (const char* kind : {"score_", "box_"}) {
     for (std::size_t i = 1; i <= strides.size(); i++) names.push_back(kind + std::to_string(i));

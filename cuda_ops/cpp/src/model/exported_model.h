@@ -52,7 +52,7 @@ struct ExportedModel {
   std::vector<std::vector<std::vector<double>>> anchor_boxes;  // of each level, [A, 4]
   int height = 0, width = 0;                                   // of the network input, pixels
   std::vector<double> mean, std;  // RGB, on values in [0, 1]: what is subtracted, and divided by
-  std::string outputs;            // raw or detections
+  std::string outputs;            // raw; detections, or those of a plugin of TensorRT: plugin
   std::string precision;          // fp32, fp16 or int8
   Postprocessing post;
   std::string checkpoint;  // SHA-256 of the model that was exported
@@ -63,6 +63,9 @@ struct ExportedModel {
   JsonObject facts;
 
   bool rotated() const { return angles.has_value(); }
+
+  // Whether post-processing is part of the graph.
+  bool ends_in_detections() const { return outputs != "raw"; }
 
   // Numbers of a box: 4, or 6 of a rotated one, where sin and cos of theta follow.
   int box_values() const { return rotated() ? 6 : 4; }

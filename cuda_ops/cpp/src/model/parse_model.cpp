@@ -126,7 +126,7 @@ std::map<std::string, TypedJson::Reader> readers_of(ExportedModel& m) {
       {"size", [&](J json) { read_size(json, m); }},
       {"mean", [&](J json) { m.mean = read_numbers(json, kModerate); }},
       {"std", [&](J json) { m.std = read_numbers(json, kPositive); }},
-      {"outputs", [&](J json) { m.outputs = json.one_of({"raw", "detections"}); }},
+      {"outputs", [&](J json) { m.outputs = json.one_of({"raw", "detections", "plugin"}); }},
       {"precision", [&](J json) { m.precision = json.one_of({"fp32", "fp16", "int8"}); }},
       {"post", [&](J json) { m.post = read_post(json); }},
       {"checkpoint", [&](J json) { m.checkpoint = json.text(); }},

@@ -11,6 +11,7 @@ PlanInfo plan_info(const Sidecar& about) {
   info.greatest_batch = about.batches[2];
   info.classes = about.model.classes;
   info.rotated = about.model.rotated();
+  info.ends_in_detections = about.model.ends_in_detections();
   info.precision = about.model.precision;
   info.backbones = about.model.backbones;
   if (about.gpu) info.gpu = about.gpu->name + " " + about.gpu->capability;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "output/class_names.h"
 #include "text/json.h"
 #include "text/numbers.h"
 
@@ -71,8 +72,9 @@ std::vector<double> values_of(const Bbox& box, bool rotated) {
 }
 
 // An entry of the object, indented by 4 as ODTK's json.dump does.
-std::string object_entry(const std::string& image_id, const std::string& category_id,
-                         const std::string& score, const Bbox& box, bool rotated) {
+std::string object_entry(std::size_t id, const std::string& image_id,
+                         const std::string& category_id, const std::string& score, const Bbox& box,
+                         bool rotated) {
   const std::string line = "\n            ", inner = line + "    ", innermost = inner + "    ";
   std::string text = "\n        {" + line + "\"image_id\": " + image_id + "," + line +
                      "\"score\": " + score + "," + line + "\"category_id\": " + category_id + "," +
@@ -82,6 +84,8 @@ std::string object_entry(const std::string& image_id, const std::string& categor
     text += "," + line + "\"segmentation\": [" + inner + "[" + innermost +
             joined(corners_of(box), "," + innermost) + inner + "]" + line + "]";
   }
+  text += "," + line + "\"id\": " + std::to_string(id) + "," + line +
+          "\"area\": " + number_text(box.width * box.height) + "," + line + "\"iscrowd\": 0";
   return text + "\n        }";
 }
 
@@ -100,31 +104,33 @@ std::string list_entry(const std::string& image_id, const std::string& category_
 CocoJson::CocoJson(const std::string& path, const PlanInfo& info)
     : draft_(check_ending(path)),
       plain_list_(ends_in(path, kListEnding)),
-      rotated_(info.rotated),
-      class_names_(info.class_names),
+      info_(info),
       category_ids_(ids_of(info)) {
   draft_.write(plain_list_ ? "[" : "{\n    \"annotations\": [");
 }
 
-void CocoJson::add(std::int64_t image_id, const Detections& detections) {
-  const auto entry = plain_list_ ? list_entry : object_entry;
+void CocoJson::add(int width, int height, const Detections& detections) {
+  const std::string image_id = std::to_string(sizes_.size());
+  sizes_.emplace_back(width, height);
   std::string text;
   for (const Detection& found : detections) {
-    if (any_) text += ",";
-    text += entry(std::to_string(image_id), category_ids_.at(found.label), number_text(found.score),
-                  to_bbox(found.box), rotated_);
-    any_ = true;
+    if (count_++ > 0) text += ",";
+    const std::string &category_id = category_ids_.at(found.label),
+                      score = number_text(found.score);
+    const Bbox box = to_bbox(found.box);
+    text += plain_list_ ? list_entry(image_id, category_id, score, box, info_.rotated)
+                        : object_entry(count_, image_id, category_id, score, box, info_.rotated);
   }
   draft_.write(text);
 }
 
 void CocoJson::close(const std::vector<std::string>& file_names) {
   if (plain_list_) {
-    draft_.write(any_ ? "\n]\n" : "]\n");
+    draft_.write(count_ > 0 ? "\n]\n" : "]\n");
   } else {
-    draft_.write(any_ ? "\n    ],\n" : "],\n");
+    draft_.write(count_ > 0 ? "\n    ],\n" : "],\n");
     write_images(file_names);
-    if (!class_names_.empty()) write_categories();
+    write_categories();
     draft_.write("\n}");
   }
   draft_.publish();
@@ -133,19 +139,22 @@ void CocoJson::close(const std::vector<std::string>& file_names) {
 void CocoJson::write_images(const std::vector<std::string>& file_names) {
   draft_.write("    \"images\": [");
   for (std::size_t id = 0; id < file_names.size(); id++) {
-    draft_.write(std::string(id > 0 ? "," : "") +
-                 "\n        {\n            \"id\": " + std::to_string(id) +
-                 ",\n            \"file_name\": " + quoted(file_names[id]) + "\n        }");
+    draft_.write(
+        std::string(id > 0 ? "," : "") + "\n        {\n            \"id\": " + std::to_string(id) +
+        ",\n            \"file_name\": " + quoted(file_names[id]) +
+        ",\n            \"width\": " + std::to_string(sizes_.at(id).first) +
+        ",\n            \"height\": " + std::to_string(sizes_.at(id).second) + "\n        }");
   }
   draft_.write("\n    ]");
 }
 
 void CocoJson::write_categories() {
   draft_.write(",\n    \"categories\": [");
-  for (std::size_t i = 0; i < class_names_.size(); i++) {
-    draft_.write(std::string(i > 0 ? "," : "") +
-                 "\n        {\n            \"id\": " + category_ids_.at(i) +
-                 ",\n            \"name\": " + quoted(class_names_[i]) + "\n        }");
+  for (std::size_t i = 0; i < category_ids_.size(); i++) {
+    draft_.write(
+        std::string(i > 0 ? "," : "") + "\n        {\n            \"id\": " + category_ids_.at(i) +
+        ",\n            \"name\": " + quoted(class_name(info_, static_cast<std::int32_t>(i))) +
+        "\n        }");
   }
   draft_.write("\n    ]");
 }

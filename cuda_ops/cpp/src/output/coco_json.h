@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/files.h"
@@ -18,9 +19,9 @@ class CocoJson {
   // Throws UsageError where the name has another ending, and FileError, as all functions do.
   CocoJson(const std::string& path, const PlanInfo& info);
 
-  // Adds the detections in an image; images come in their order, and those without detections may
-  // be left out. The boxes are in pixels of the picture.
-  void add(std::int64_t image_id, const Detections& detections);
+  // Adds an image, the next one in their order: the size of its picture, 0 where it failed, and
+  // its detections, with boxes in pixels of the picture.
+  void add(int width, int height, const Detections& detections);
 
   // Ends the file and moves it to its path. `file_names`: of all images, also of those that failed;
   // their ids are 0, 1, 2 and so on.
@@ -32,10 +33,10 @@ class CocoJson {
 
   FileDraft draft_;
   const bool plain_list_;
-  const bool rotated_;
-  const std::vector<std::string> class_names_;
+  const PlanInfo info_;
   const std::vector<std::string> category_ids_;
-  bool any_ = false;  // whether a detection was written
+  std::size_t count_ = 0;                   // detections written
+  std::vector<std::pair<int, int>> sizes_;  // width and height of each image
 };
 
 }  // namespace odtk

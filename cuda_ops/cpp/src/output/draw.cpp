@@ -118,7 +118,7 @@ void draw(Image& image, const Detections& detections, const PlanInfo& info) {
       draw_box(canvas, boxes[i].box, colour, line);
     }
   }
-  draw_labels(canvas, boxes, info.class_names);
+  draw_labels(canvas, boxes, info);
 }
 
 }  // namespace odtk

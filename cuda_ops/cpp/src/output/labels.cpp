@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "output/class_names.h"
 #include "output/glyphs.h"
 #include "output/label_space.h"
 #include "text/spaces.h"
@@ -22,9 +23,10 @@ struct Scales {
   int usual = 1, small = 1;
 };
 
-std::u32string name_of(const std::vector<std::string>& names, std::int32_t index) {
-  const bool known = index >= 0 && static_cast<std::size_t>(index) < names.size();
-  const std::string text = known ? names[static_cast<std::size_t>(index)] : std::to_string(index);
+// Returns what a label calls a class: nothing where there is one class alone.
+std::u32string name_of(const PlanInfo& info, std::int32_t label) {
+  if (info.classes == 1) return {};
+  const std::string text = class_name(info, label);
   const std::string valid =
       collapse_spaces(std::string_view(text).substr(0, valid_utf8(text, Surrogates::kept)));
   std::u32string name;
@@ -68,13 +70,12 @@ void draw_label(Canvas& canvas, const Rectangle& where, const std::u32string& te
 
 }  // namespace
 
-void draw_labels(Canvas& canvas, const std::vector<LabelledBox>& boxes,
-                 const std::vector<std::string>& names) {
+void draw_labels(Canvas& canvas, const std::vector<LabelledBox>& boxes, const PlanInfo& info) {
   std::vector<Rectangle> rectangles;
   std::vector<std::u32string> shown;
   for (const LabelledBox& box : boxes) {
     rectangles.push_back(box.box);
-    shown.push_back(name_of(names, box.label));
+    shown.push_back(name_of(info, box.label));
   }
   const Scales scales = choose_scales(canvas, shown);
   LabelSpace space(canvas.width(), canvas.height(), std::move(rectangles));

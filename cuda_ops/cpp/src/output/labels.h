@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
+#include "odtk.h"
 #include "output/canvas.h"
 
 namespace odtk {
@@ -19,8 +19,7 @@ struct LabelledBox {
 // the score alone if need be.
 //
 // boxes: the best first.
-// names: of the classes; a class beyond them is shown by its number.
-void draw_labels(Canvas& canvas, const std::vector<LabelledBox>& boxes,
-                 const std::vector<std::string>& names);
+// info: says what the classes are called; one class alone is not named.
+void draw_labels(Canvas& canvas, const std::vector<LabelledBox>& boxes, const PlanInfo& info);
 
 }  // namespace odtk

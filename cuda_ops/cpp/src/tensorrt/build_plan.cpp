@@ -68,9 +68,9 @@ void check_options(const BuildOptions& options) {
 void check_precision(const Source& source, const BuildOptions& options) {
   const ExportedModel& model = source.file.model;
   const std::string version = tensorrt_version();
-  if (model.outputs != "raw") {
-    throw UsageError("a plan needs raw outputs, and this model ends in detections", "",
-                     "export it without --with-postprocess");
+  if (model.outputs == "detections" && source.precision != "fp32") {
+    throw UsageError("ONNX's own operators of detections compute in FP32", "",
+                     "build with --fp32, or export the checkpoint with --plugin");
   }
   if (model.precision == "int8" && source.precision == "fp32") {
     throw UsageError("the model is INT8 and the plan would be FP32",

@@ -1,0 +1,1 @@
+"""Writes entries of a model repository, from which NVIDIA's Triton Inference Server serves."""

@@ -1,0 +1,1 @@
+"""Reports: an analysis and its pictures as one self-contained HTML file."""
