@@ -160,11 +160,15 @@ def _models(config: BenchConfig, device: Device) -> list[BenchModel]:
             found, own = "fp16" if half else "fp32", size
         if config.size not in (None, own):
             raise UsageError(
-                f"{path} was exported for {own[0]}x{own[1]}", "--size says another size"
+                f"{path} was exported for {own[0]}x{own[1]}",
+                "--size says another size",
+                "leave --size out, or export the model again",
             )
         if config.precision not in (None, found):
             raise UsageError(
-                f"{path} computes in {found.upper()} here", f"--precision {config.precision}"
+                f"{path} computes in {found.upper()} here, not in {config.precision.upper()}",
+                "CPUs compute in FP32" if device == "cpu" else "",
+                "leave --precision out, or export the model again",
             )
         models.append(BenchModel(path, own, found, _flops(path, model, own)))
     return models

@@ -17,7 +17,7 @@ class BenchConfig:
 
     models: Annotated[
         tuple[str, ...],
-        Option("Arguments", "Checkpoints (.pth) and exported models (.onnx, .plan).", "MODEL"),
+        Option("Arguments", "Checkpoints (.pth) and exported models (.onnx, .plan).", "MODEL..."),
     ]
     size: Annotated[
         tuple[int, int] | None,
@@ -32,8 +32,9 @@ class BenchConfig:
     ] = (1,)
     precision: Annotated[
         BenchPrecision | None,
-        Option("Model", "Refuse what does not compute in it; checkpoints compute in fp32 on CPUs, "
-               "and on GPUs where it is asked for.", unset="that of a run"),
+        Option("Model", "Precision of the network, where it can be chosen: fp32 has checkpoints "
+               "compute without FP16 and TF32 on GPUs, as CPUs always do.",
+               unset="that of a run"),
     ] = None
     launches: Annotated[
         int,
