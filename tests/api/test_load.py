@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from blocked_packages import Blocking
+from effort import long_case
 from PIL import Image
 from synthetic import picture
 
@@ -57,8 +58,17 @@ def rows(table):
     return table.drop_columns([n for n in ("image_id", "file_name") if n in table.column_names])
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("name", ["ranked", "ranked_rotated", "graph", "detecting"])
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        ("ranked", 1),
+        ("ranked", 3),
+        ("ranked_rotated", 3),
+        ("graph", 3),
+        ("detecting", 1),
+        *(long_case(*case) for case in (("ranked_rotated", 1), ("graph", 1), ("detecting", 3))),
+    ],
+)
 def test_detections_are_those_of_a_run(name, batch, request, folder, tmp_path):
     model = str(request.getfixturevalue(name))
     small = {} if name in ("graph", "detecting") else {"resize": 64}
