@@ -78,7 +78,7 @@ def measure(
         if prep.fit is None:
             raise ValueError("models are measured at one size")
         stages = _Stages(opened, files, prep.fit, launches)
-        launch, network = detector.use(stages.time)
+        launch, network, rest = detector.use(stages.time)
         read = _timed(lambda: read_image_file(chosen[0], prep), launches)
         decode = detector.use(lambda engine: _timed(lambda: engine.read(files[0]), launches))
         many = [paths[i % len(paths)] for i in range(batch * launches)]
@@ -87,18 +87,16 @@ def measure(
         seconds = time.perf_counter() - started
         device: Device = "cpu" if "-cpu-" in detector.engine_key else opened.settings.device
         memory = detector.use(_gpu_bytes) if device == "gpu" else peak_bytes()
-        middle = statistics.median(launch)
-        of_network = statistics.median(network) if network else None
         return Figures(
             engine=detector.engine_key,
             device=device,
             batch=batch,
             read_ms=1e3 * statistics.median(read),
             decode_ms=1e3 * statistics.median(decode),
-            network_ms=None if of_network is None else 1e3 * of_network,
-            # Two medians: noise may make the difference less than nothing.
-            postprocessing_ms=None if of_network is None else 1e3 * max(0, middle - of_network),
-            launch_ms=1e3 * middle,
+            network_ms=1e3 * statistics.median(network) if network else None,
+            # Noise may make the difference less than nothing.
+            postprocessing_ms=1e3 * max(0, statistics.median(rest)) if rest else None,
+            launch_ms=1e3 * statistics.median(launch),
             launch_p99_ms=1e3 * percentile(launch, 99),
             images_per_second=len(many) / seconds,
             memory=memory,
@@ -114,20 +112,27 @@ class _Stages:
         self._files, self._shape, self._launches = files, shape, launches
         self._divided = getattr(opened.model, "outputs", "raw") == "raw"
 
-    def time(self, engine: Engine[Any]) -> tuple[list[float], list[float]]:
-        """Return the seconds of launches, and of the network alone where it can run alone."""
+    def time(self, engine: Engine[Any]) -> tuple[list[float], list[float], list[float]]:
+        """Return the seconds of launches, of the network alone, and of what a launch has more.
+
+        The last two are empty where the network cannot run alone. Each launch is followed by the
+        network, so that what slows this machine down for a while slows both.
+        """
         pictures = [engine.read(data) for data in self._files]
 
         def launch_and_wait() -> None:
             engine.launch(pictures, self._shape)()
 
         _timed(launch_and_wait, WARM_UP)
-        launch = _timed(launch_and_wait, self._launches)
         raw = getattr(engine, "raw", None)  # of engines whose pictures the CPU decodes
         if raw is None or not self._divided:
-            return launch, []
+            return _timed(launch_and_wait, self._launches), [], []
         pixels = [picture.pixels for picture in pictures]
-        return launch, _timed(lambda: raw(pixels, self._shape), self._launches)
+        launch, network = [], []
+        for _ in range(self._launches):
+            launch += _timed(launch_and_wait, 1)
+            network += _timed(lambda: raw(pixels, self._shape), 1)
+        return launch, network, [a - b for a, b in zip(launch, network, strict=True)]
 
 
 def _timed(call: Callable[[], object], times: int) -> list[float]:

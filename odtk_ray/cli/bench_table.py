@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from odtk_ray.bench.matrix_rate import CPU_SIDE, GPU_SIDE
 from odtk_ray.cli.colours import echo
 from odtk_ray.cli.screen import print_table
 from odtk_ray.plural import counted
@@ -63,7 +64,7 @@ def _legend(bench: Bench) -> list[str]:
         f"img/s: all stages beside each other; GiB: {memory}",
     ]
     if bench.matrix_rate is not None:
-        product = "8192x8192 in FP16" if gpu else "2048x2048 in FP32"
+        product = f"{GPU_SIDE}x{GPU_SIDE} in FP16" if gpu else f"{CPU_SIDE}x{CPU_SIDE} in FP32"
         lines.append(
             f"share of {bench.matrix_rate / 1e12:.2f} TFLOP/s, which products of matrices of "
             f"{product} reach here"

@@ -76,7 +76,7 @@ def test_a_model_that_cannot_run_here_leaves_the_other_rows(graph, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("none.pth", "cannot use model none.pth"),
+        ("none.pth", "none.pth: No such file or directory"),
         ("{graph} --size 128", "was exported for 64x96: --size says another size"),
         ("{checkpoint} --size 100", "--size"),
         ("{graph} --precision fp16", "computes in FP32 here, not in FP16: CPUs compute"),
