@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
+from odtk_ray.config import (
+    BenchConfig,
+    CompareConfig,
+    EvaluateConfig,
+    ExportConfig,
+    InferConfig,
+)
 from odtk_ray.options import Declared, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +28,7 @@ SETTINGS = {
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "export": ExportConfig,
+    "bench": BenchConfig,
 }
 _TABLE = re.compile(r"(<!-- options of (\w+) -->\n).*?(?=<!-- end of options -->)", re.DOTALL)
 _ARGS = re.compile(

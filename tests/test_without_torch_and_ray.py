@@ -19,7 +19,15 @@ OUTPUTS = ("found.json", "found.results.json", "found.csv", "found.jsonl")
 # define the kernels, and exports of checkpoints. Everything else is imported without.
 NEED_TORCH = {
     "ops": {"anchors", "boxes", "decode_heads", "nms", "rotated"},
-    "model": {"backbones", "checkpoint", "folding", "fpn", "fused", "initial_weights"}
+    "model": {
+        "backbones",
+        "checkpoint",
+        "folding",
+        "fpn",
+        "fused",
+        "initial_weights",
+        "network_flops",
+    }
     | {"mobilenet", "pth", "resnet", "retinanet", "weights"},
     "engines": {"cuda", "cuda_step", "gpu_network", "pytorch"},
     "exports": {"traced_network", "onnx.export_onnx", "onnx.write_graph"}

@@ -1,9 +1,13 @@
 """What a program calls: the verbs, with the command line's names and defaults.
 
-    import odtk_ray
-
-    summary = odtk_ray.infer("model.pth", images="photos", threshold=0.3)
-    print(summary.images, summary.detections, summary.failed)
+    >>> import odtk_ray
+    >>> inputs = {"images": "photographs", "annotations": "trees.json", "resize": 1000}
+    >>> summary = odtk_ray.infer("trees.pth", **inputs, local=True)
+    >>> print(summary.images, summary.failed, summary.files)
+    2 0 ['detections.json', 'detections.metrics.json']
+    >>> exported = odtk_ray.export("trees.pth", "trees.onnx", size=(256, 320))
+    >>> dict(odtk_ray.info(exported.path))["input"]
+    '256x320 (height x width)'
 
 Remarks go to a `Reporter`, or to the logger `odtk_ray`. Heavy packages are imported by the calls.
 """
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from odtk_ray.api.evaluation import compare, evaluate
 from odtk_ray.api.inference import infer
+from odtk_ray.api.loading import load
 from odtk_ray.config import CalibrationMethod, ExportConfig, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import AnchorGeneration, RotatedNms
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from odtk_ray.exports.triton.export_triton import TritonModel
     from odtk_ray.shards.run_status import RunStatus
 
-__all__ = ["compare", "evaluate", "export", "infer", "info", "status"]
+__all__ = ["compare", "evaluate", "export", "infer", "info", "load", "status"]
 
 
 def export(

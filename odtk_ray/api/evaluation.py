@@ -1,4 +1,13 @@
-"""The calls that need no model, no pictures and no Ray."""
+"""The calls that need no model, no pictures and no Ray.
+
+>>> import odtk_ray
+>>> evaluation = odtk_ray.evaluate("detections.json", annotations="trees.json")
+>>> print(f"{evaluation.analysis.metrics.stats['AP50']:.1f}")
+0.4
+>>> same = odtk_ray.compare(["detections.json", "detections.json"])
+>>> same.pairs[0].matched == same.pairs[0].counted
+True
+"""
 
 from __future__ import annotations
 

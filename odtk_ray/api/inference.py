@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, settings_of
@@ -9,8 +10,6 @@ from odtk_ray.reporter import LogReporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from odtk_ray.run.summary import Summary
 
 

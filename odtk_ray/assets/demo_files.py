@@ -87,6 +87,11 @@ def write_demo(folder: str) -> Demo:
     return _ready(folder, files)
 
 
+def photographs() -> list[Path]:
+    """Return the demonstration's photographs, JPEGs of 400x400 pixels, inside the package."""
+    return [_ASSETS / name for name in _TARGETS if name.endswith(".jpg")]
+
+
 def _checked(folder: str) -> str:
     """Return the folder, with a name that no program takes for a flag or a home folder."""
     if not folder or storage.is_uri(folder):

@@ -11,7 +11,7 @@ from odtk_ray.cli.model_paths import EXPORT, MODEL
 from odtk_ray.options import Option
 
 # Parameters that name models; `output` is one where it is an argument.
-_MODELS = {"model": MODEL, "output": EXPORT}
+_MODELS = {"model": MODEL, "models": MODEL, "output": EXPORT}
 # Arguments and options that name other files or folders.
 _PATHS = frozenset(
     "config output detections thresholds source target folder images annotations run_dir draw "

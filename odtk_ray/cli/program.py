@@ -11,6 +11,7 @@ import sys
 import click
 
 from odtk_ray import __version__
+from odtk_ray.cli.bench import bench
 from odtk_ray.cli.colours import echo_own
 from odtk_ray.cli.command_group import CommandGroup
 from odtk_ray.cli.compare import compare
@@ -45,6 +46,7 @@ for _command in (
     compare,
     export,
     info,
+    bench,
     doctor,
     convert,
     demo,

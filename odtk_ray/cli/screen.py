@@ -225,11 +225,11 @@ def _print_figures(metrics: Metrics) -> None:
 def _print_block(rows: Sequence[Sequence[str]]) -> None:
     """Print a table and a blank line; nothing where there is only a heading."""
     if len(rows) > 1:
-        _print_table(rows)
+        print_table(rows)
         echo()
 
 
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
+def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print columns as wide as their widest cell: a heading, text first, then figures."""
     rows = [[cut(printable(cell), _CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

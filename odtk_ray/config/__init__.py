@@ -4,6 +4,7 @@ The fields declare the options of the command line and the arguments of the API:
 default, and an `Option` with the rest. None stands for a value that nobody gave.
 """
 
+from odtk_ray.config.bench_config import BenchConfig
 from odtk_ray.config.common import Anchors, ModelPath, chosen, options_in_force, settings_of, stated
 from odtk_ray.config.compare_config import CompareConfig
 from odtk_ray.config.evaluate_config import EvaluateConfig
@@ -13,6 +14,7 @@ from odtk_ray.config.infer_config import DEFAULT_OUTPUT, InferConfig
 __all__ = [
     "DEFAULT_OUTPUT",
     "Anchors",
+    "BenchConfig",
     "CalibrationMethod",
     "CompareConfig",
     "EvaluateConfig",

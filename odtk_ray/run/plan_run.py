@@ -64,7 +64,7 @@ def make_run_plan(
         shapes = network_shapes(records, pre)
         agree = agree or _begin_trial(draft, load, list(shapes), workers)
         reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
-        settings = _add_abilities(settings, agree(), reporter)
+        settings = add_abilities(settings, agree(), reporter)
         settings = _choose_compiled(draft, settings, shapes, workers.fleet, reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
@@ -93,7 +93,7 @@ def _settle_launches(draft: RunDraft, fleet: Fleet, reporter: Reporter) -> RunSe
             f"{counted(launch_batch, 'image')}"
         )
     if model.batches is not None:
-        launch_batch = _limit_to_tensorrt_plan(config, model.batches, launch_batch, fleet, reporter)
+        launch_batch = limit_to_tensorrt_plan(config, model.batches, launch_batch, fleet, reporter)
     return replace(
         model.settings,
         rotated=model.opened.model.rotated,
@@ -116,7 +116,7 @@ def _outputs(dataset: Dataset, classes: ClassMap) -> PlanOutputs:
     }
 
 
-def _limit_to_tensorrt_plan(
+def limit_to_tensorrt_plan(
     config: InferConfig, batches: tuple[int, int], wanted: int, fleet: Fleet, reporter: Reporter
 ) -> int:
     """Return the launch batch, limited to the batches that the TensorRT plans accept."""
@@ -144,7 +144,7 @@ def _begin_trial(
     return workers.begin_trial(trial, batches[0] if batches else 1)
 
 
-def _add_abilities(settings: RunSettings, gpu: GpuAbilities, reporter: Reporter) -> RunSettings:
+def add_abilities(settings: RunSettings, gpu: GpuAbilities, reporter: Reporter) -> RunSettings:
     """Add to the settings what the workers' GPUs can do."""
     for remark in gpu.remarks:
         reporter.warn(remark)
