@@ -14,8 +14,8 @@ from odtk_ray.options import Option
 _MODELS = {"model": MODEL, "models": MODEL, "output": EXPORT}
 # Arguments and options that name other files or folders.
 _PATHS = frozenset(
-    "config output detections thresholds source target folder images annotations run_dir draw "
-    "trace fallback pace samples timing_cache calibration_images calibration_table "
+    "config output detections thresholds source target folder images annotations classes run_dir "
+    "draw crops trace fallback pace samples timing_cache calibration_images calibration_table "
     "calibration_annotations check_images report".split()
 )
 

@@ -142,6 +142,7 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
             left_out=nodes.left_out,
             least=config.min_workers,
             spread=True,
+            most=config.batch,  # each worker needs an image of it
         )
         nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)

@@ -48,6 +48,12 @@ def test_a_cluster_of_cpus_is_used_whole(ray_session, threads, least, expected):
 
 
 @pytest.mark.cluster
+def test_a_cluster_of_cpus_has_no_worker_without_an_image_of_the_batch(ray_session):
+    fleet = choose_fleet(None, 1, local=False, spread=True, most=2)
+    assert fleet == Fleet(2, False, 1, elastic=True)
+
+
+@pytest.mark.cluster
 @pytest.mark.parametrize(("workers", "threads"), [(5, None), (3, 2), (1, 5)])
 def test_what_does_not_fit_is_refused_instead_of_waiting_for_ever(ray_session, workers, threads):
     with pytest.raises(UsageError, match="not fit into the cluster"):
