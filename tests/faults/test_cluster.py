@@ -91,7 +91,8 @@ def test_a_worker_that_hangs_is_replaced(undisturbed, checkpoint, images, tmp_pa
     infer(config, quiet, engine)
     assert marker.exists()
     assert not Path(f"{marker}-outlived").exists()
-    assert any("hangs and is replaced: no image was done for 6 s" in warning for warning in quiet.warnings)
+    said = "hangs and is replaced: no image was done for 6 s"
+    assert any(said in warning for warning in quiet.warnings)
     assert outputs(config) == undisturbed
 
 
