@@ -49,7 +49,7 @@ def check_places(flags: Mapping[str, Any]) -> None:
     Raises:
         UsageError: a path is relative.
     """
-    for name in ("run_dir", "draw", "report", "trace"):
+    for name in ("run_dir", "draw", "crops", "report", "trace"):
         if flags[name] is not None:
             refuse_relative(flag_of(name), flags[name])
     for path in flags["output"]:

@@ -17,6 +17,7 @@ from sessions import start_ray
 from synthetic import Quiet, figures
 
 from odtk_ray.cluster import dispatcher
+from odtk_ray.cluster.worker_calls import WorkerCalls
 from odtk_ray.config import InferConfig
 from odtk_ray.run.pipeline import infer
 from odtk_ray.settings import Preprocessing
@@ -182,15 +183,15 @@ def test_worker_killed_in_mid_shard(
 ):
     """SIGKILL to one of two workers once it has done the first half of a shard."""
     pids: list[int] = []
-    submit = dispatcher.Dispatcher._submit
+    submit = WorkerCalls.submit
 
     def kill_once(self, assignment):
         submit(self, assignment)
         if not pids and assignment.attempt > 4:
-            pids.append(_process_of(self._actors[assignment.worker]))
+            pids.append(_process_of(self.actor(assignment.worker)))
             os.kill(pids[0], signal.SIGKILL)
 
-    monkeypatch.setattr(dispatcher.Dispatcher, "_submit", kill_once)
+    monkeypatch.setattr(WorkerCalls, "submit", kill_once)
     infer(config(checkpoint, photos, annotations, tmp_path, 2), quiet)
     assert pids
     assert outputs(tmp_path) == undisturbed

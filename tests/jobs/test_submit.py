@@ -168,9 +168,11 @@ client = JobSubmissionClient(address)
 while not (info := client.get_job_info("passed")).status.is_terminal():  # ended by the timeout
     sleep(0.2)
 log = client.get_job_logs("passed")
-found = [info.driver_exit_code, info.metadata, info.entrypoint_num_cpus, "it runs" in log]
+from ray.util.state import list_actors
+(actor,) = [a for a in list_actors(address, detail=True) if (a.name or "").endswith("_passed")]
+found = [info.driver_exit_code, info.metadata, actor.required_resources, "it runs" in log]
 """
-    assert ask(code, address, environment) == [7, {"team": "birds"}, 0.5, True]
+    assert ask(code, address, environment) == [7, {"team": "birds"}, {"CPU": 0.5}, True]
 
 
 @pytest.mark.cluster
@@ -264,12 +266,14 @@ def test_a_stopped_job_is_resumed(server, checkpoint, photos_of_40, tmp_path):
         ({"output": ("a.json",)}, "--output a.json"),
         ({"run_dir": "run"}, "--run-dir run"),
         ({"draw": "drawn"}, "--draw drawn"),
+        ({"crops": "cut"}, "--crops cut"),
+        ({"report": "r.html"}, "--report r.html"),
         ({"trace": "t.json"}, "--trace t.json"),
     ],
 )
 def test_a_job_writes_nothing_that_ends_with_it(flags, named):
     absolute = {"output": ("/a.json", "s3://b/a.csv"), "run_dir": "/run", "draw": None}
-    absolute["trace"] = "/trace.json"
+    absolute |= {"crops": "/crops", "report": "/r.html", "trace": "/trace.json"}
     check_places(absolute)
     with pytest.raises(UsageError, match=named):
         check_places(absolute | flags)
