@@ -46,14 +46,14 @@ _OPTIONS = (
 
 # What no option stands for, and what to do.
 _NO_OPTIONS = (
-    ("weights model checkpoint ckpt m config config-file cfg onnx loadEngine",
+    ("weights model checkpoint ckpt m config-file cfg onnx loadEngine",
      "the model has no option: {command} MODEL"),
     ("format saveEngine", "the name says the format: {command} MODEL OUTPUT, which ends in .onnx "
      "or .plan"),
     ("half fp16 best amp", "leave it out: FP16 is the default on GPUs"),
     ("device cuda cpu gpu", "leave it out: workers take the GPUs that CUDA_VISIBLE_DEVICES shows"),
     ("simplify dynamic-axes", "leave it out: the graph is folded, and its batch is dynamic"),
-    ("classes class class-names", "every class is detected; category_id of the outputs says which"),
+    ("class class-names", "--classes FILE names the classes, --only-classes NAME keeps some"),
     ("backbone lr epochs iters num-classes pretrained resume-training fine-tune milestones "
      "schedule warmup val-annotations val-images logdir jitter",
      "it belongs to training; the checkpoint says what model it is"),

@@ -51,7 +51,7 @@ def _from_file(
     entries = read_thresholds(path).classes
     by_name = {entry.name: entry.threshold for entry in entries}
     by_id = {json.dumps(entry.id): entry.threshold for entry in entries}
-    found = [by_name.get(name, by_id.get(key) if name == _plain(key) else None)
+    found = [by_name.get(name, by_id.get(key) if name == f"class {_plain(key)}" else None)
              for key, name in zip(ids, names, strict=True)]  # fmt: skip
     without = [name for name, limit in zip(names, found, strict=True) if limit is None]
     if len(without) == len(names):

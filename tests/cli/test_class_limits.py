@@ -18,7 +18,9 @@ def infer(checkpoint, photos, output, *flags):
 
 
 def detections(path):
-    return json.loads(path.read_text(encoding="utf-8"))["annotations"]
+    """They are numbered anew in each file."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["annotations"]
+    return [row | {"id": None} for row in rows]
 
 
 def thresholds_file(folder, limits):
@@ -62,7 +64,10 @@ def test_what_is_kept_is_what_a_run_without_them_finds_above(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--only-classes", "cat"], "--only-classes cat is no class of the model: it has 0, 1, 2"),
+        (
+            ["--only-classes", "cat"],
+            "--only-classes cat is no class of the model: it has class 0, class 1, class 2",
+        ),
         (["--thresholds", "{folder}/none.json"], "cannot read"),
         (["--thresholds", "{folder}/text.json"], "is not a file of thresholds"),
         (["--thresholds", "{folder}/other.json"], "its format is 7, and this version reads 1"),

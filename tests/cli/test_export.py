@@ -71,7 +71,10 @@ def test_without_onnx_runtime_the_export_says_that_it_was_not_run(
         (["{model}", "m.engine"], "TensorRT plans end in .plan here"),
         (["{model}", "m.onnx", "--int8", "--full-precision"], "contradict each other"),
         (["{model}", "m.onnx", "--half", "--full-precision"], "--half and --full-precision contr"),
-        (["{model}", "m.onnx", "--half", "--with-postprocess"], "detections are computed in FP32"),
+        (
+            ["{model}", "m.onnx", "--half", "--with-postprocess"],
+            "operators of detections compute in FP32",
+        ),
         (["{model}", "m.onnx", "--half", "--opset", "17"], "FP16 files have opset 19"),
         (["{model}", "there/m.onnx"], "there is no folder there"),
         (["{model}", "folder.onnx"], "it is a folder"),

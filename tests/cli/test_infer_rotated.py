@@ -196,4 +196,5 @@ def test_evaluate_says_of_the_files_what_infer_says(scored, turned, tmp_path):
         for path in (target, folder / "out.metrics.json")
     )
     assert again == {key: first[key] for key in again}
-    assert set(first) - set(again) == {"images_failed", "images_missing", "images_left_out"}
+    counts = {"images_failed", "images_missing", "images_left_out"}
+    assert set(first) - set(again) == counts | {"settings", "options", "pace"}

@@ -236,7 +236,7 @@ main()
 # ------------------------------------------------------------------------------------- one place
 
 # Help, shells' scripts, JSON in ASCII.
-OWN = {"command_group.py", "completion.py", "doctor.py", "program.py"}
+OWN = {"command_group.py", "completion.py", "doctor.py", "program.py", "status.py"}
 
 
 def calls(tree):

@@ -144,7 +144,7 @@ def test_stages_come_from_any_thread(on_screen):
     ],
 )  # fmt: skip
 def test_tables_are_aligned(capsys, rows, expected):
-    screen._print_table(rows)
+    screen.print_table(rows)
     assert capsys.readouterr().out.splitlines() == expected
 
 

@@ -39,7 +39,7 @@ from odtk_ray.config import InferConfig
 from odtk_ray.run.pipeline import infer
 from synthetic import Quiet
 plan, images, output, more = sys.argv[1:]
-planning._limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted
+planning.limit_to_tensorrt_plan = lambda config, batches, wanted, *_: wanted
 config = InferConfig(plan, images, output=(output,), threads_per_worker=1, **json.loads(more))
 summary = infer(config, Quiet(), PixelEngine)
 print(summary.images, summary.failed)
