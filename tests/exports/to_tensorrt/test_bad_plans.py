@@ -147,8 +147,8 @@ def test_a_checkpoint_needs_torch_to_become_a_plan(rtx, checkpoint, tmp_path):
     )  # fmt: skip
     assert run.returncode == 2
     error, hint = run.stderr.splitlines()
-    assert error == "error: this needs the Python package torch, which is missing"
-    assert hint == "  hint: pip install torch"
+    assert error == "error: this needs PyTorch, which is not installed"
+    assert hint.endswith("; or pip install torch")
 
 
 def test_damaged_plans_are_refused(rtx, plan_models, tmp_path):
