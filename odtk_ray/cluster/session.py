@@ -157,7 +157,7 @@ def choose_fleet(
         left_out: ids of nodes that are not used.
         least: `--min-workers`, some of which may wait for nodes that are to come.
         spread: whether a cluster without GPUs gives a worker to each node, or several.
-        most: of these at most so many; None takes all.
+        most: of these at most so many, also later; None takes all.
 
     Raises:
         UsageError: the cluster has no room for that many workers, so the run would never start.
@@ -180,7 +180,8 @@ def choose_fleet(
     if workers is None and spread and not local and any(slots):
         threads = threads or min(slot for slot in slots if slot)
         room = sum(slot // threads for slot in slots)
-        room = min(room, most or room)
+        if most is not None and most < room:
+            return Fleet(most, False, threads)
         if room or least:
             return Fleet(max(room, least or 0), False, threads, elastic=True)
     return _cpu_fleet(workers or 1, threads, slots, local=local)
