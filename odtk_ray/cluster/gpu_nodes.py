@@ -7,34 +7,23 @@ compute capabilities from the driver, and the version of TensorRT.
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from odtk_ray.artifacts.engine_set import slug
 from odtk_ray.cluster.failures import first_line, task_error
-from odtk_ray.cluster.node_watch import is_called
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine
-from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
-
-if TYPE_CHECKING:
-    from ray.actor import ActorHandle
 
 # Labels that Ray gives to nodes.
 NODE_LABEL = "ray.io/node-id"
-_TYPE_LABEL = "ray.io/accelerator-type"
-_TYPE_RESOURCE = "accelerator_type:"  # Ray's older way, on nodes that were started without labels
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+TYPE_LABEL = "ray.io/accelerator-type"
+TYPE_RESOURCE = "accelerator_type:"  # Ray's older way, on nodes that were started without labels
 
 # Seconds for a node to list its GPUs: a process starts there and imports TensorRT.
 _SURVEY_SECONDS = 120.0
-# Seconds between two searches for nodes that are expected to join.
-_LOOK_INTERVAL = 1.0
 
 ALL = "all"
 
@@ -93,10 +82,10 @@ def node_id() -> str:
 
 def ray_type(node: dict[str, Any]) -> str:
     """Return Ray's type of a node's GPUs, from its label or its resource; empty without both."""
-    if label := node.get("Labels", {}).get(_TYPE_LABEL):
+    if label := node.get("Labels", {}).get(TYPE_LABEL):
         return str(label)
-    marks = (name for name in node["Resources"] if name.startswith(_TYPE_RESOURCE))
-    return next(marks, "").removeprefix(_TYPE_RESOURCE)
+    marks = (name for name in node["Resources"] if name.startswith(TYPE_RESOURCE))
+    return next(marks, "").removeprefix(TYPE_RESOURCE)
 
 
 def survey(
@@ -129,109 +118,6 @@ def survey(
         count = int(node["Resources"]["GPU"])
         found.append(GpuNode(i, address, ray_type(node), count, machine))
     return found
-
-
-def find_nodes(
-    types: Sequence[str],
-    wait: float | None,
-    inspect: InspectMachine,
-    reporter: Reporter,
-    excluded: Collection[str] = (),
-    count: int = 1,
-) -> list[GpuNode]:
-    """Return all GPU nodes, after waiting for at least one of each type.
-
-    Args:
-        types: types of which at least one node must exist; may be empty.
-        wait: seconds to wait for such nodes, for example until an autoscaler starts them; None
-            does not wait.
-        inspect: see `survey`.
-        reporter: likewise.
-        excluded: names of nodes that do not count.
-        count: GPUs of each type that an autoscaler is asked for; one node is waited for.
-
-    Raises:
-        UsageError: no node has a GPU of some type; the existing types are named.
-    """
-    known: set[str] = set()
-    nodes: list[GpuNode] = []
-    deadline = time.monotonic() + (wait or 0.0)
-    with _demands(count) as demand:
-        while True:
-            here = {i: n for i, n in gpu_nodes().items() if not is_called(n, excluded)}
-            nodes = [node for node in nodes if node.id in here]
-            nodes += survey({i: n for i, n in here.items() if i not in known}, inspect, reporter)
-            known |= set(here)
-            missing = [t for t in types if not any(node.wanted([t]) for node in nodes)]
-            if not missing:
-                return nodes
-            if time.monotonic() >= deadline:
-                raise _absent(missing, nodes, len(here), waited=wait)
-            for kind in missing:
-                if demand(kind):
-                    what = "any GPU" if kind.casefold() == ALL else kind
-                    reporter.note(f"waiting for a node with {what} ({wait:,.0f} s at most)")
-            time.sleep(_LOOK_INTERVAL)
-
-
-def _absent(
-    missing: Sequence[str], nodes: Sequence[GpuNode], alive: int, waited: float | None
-) -> UsageError:
-    anything = all(kind.casefold() == ALL for kind in missing)
-    named = "" if anything else f" of type {', '.join(missing)}"
-    if not nodes:
-        there = f"{alive} do not report them" if alive else "none of the live nodes has one"
-    else:
-        kinds = sorted({f"{node.kind or 'no type'}: {gpu}" for node in nodes for gpu in node.kinds})
-        there = f"there are {'; '.join(kinds) or 'only GPUs without a driver'}"
-    hint = "--wait-for-nodes SECONDS waits for an autoscaler to start one"
-    if waited is not None:
-        hint = "the autoscaler may have no such node type, or take longer: `ray status` says more"
-    return UsageError(f"no node has a GPU{named}", there, hint)
-
-
-@contextmanager
-def _demands(count: int) -> Iterator[Any]:
-    """Let an autoscaler know what is missing, by actors that no node has room for yet.
-
-    Yields a function that takes a type and returns whether it was new. Two actors ask for each GPU
-    of a type: labels and resources are independent, and a node type may declare only one of them.
-    If it declares both, the autoscaler starts one node for both. Tasks would ask as well, but to
-    cancel one that begins at this moment aborts Ray.
-
-    Args:
-        count: GPUs of each type to ask for.
-    """
-    import ray
-
-    asking: dict[str, list[ActorHandle[Any]]] = {}
-
-    def demand(kind: str) -> bool:
-        if kind in asking:
-            return False
-        actor: Any = ray.remote(num_cpus=0, num_gpus=1)(_Demand)
-        if kind.casefold() == ALL:
-            asking[kind] = [actor.remote() for _ in range(count)]
-        elif _LABEL_VALUE.fullmatch(kind):
-            resource = {f"{_TYPE_RESOURCE}{kind}": 0.001}
-            ways: list[dict[str, Any]] = [
-                {"label_selector": {_TYPE_LABEL: kind}},
-                {"resources": resource, "num_gpus": 0},
-            ]
-            asking[kind] = [actor.options(**way).remote() for way in ways for _ in range(count)]
-        else:  # an exact name, which no autoscaler knows
-            asking[kind] = []
-        return True
-
-    try:
-        yield demand
-    finally:
-        for actor in (actor for some in asking.values() for actor in some):
-            ray.kill(actor)
-
-
-class _Demand:
-    """Does nothing; the actor by which `_demands` asks for a node."""
 
 
 def check_gpu_type(types: Collection[str], inspect: InspectMachine) -> None:

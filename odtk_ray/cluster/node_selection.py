@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from odtk_ray.artifacts.engine_set import EngineSet
+from odtk_ray.cluster.await_nodes import find_nodes
 from odtk_ray.cluster.failures import UnfitNode
 from odtk_ray.cluster.gpu_nodes import (
     ALL,
     NODE_LABEL,
     GpuNode,
-    find_nodes,
     gpu_nodes,
     ray_type,
 )

@@ -8,9 +8,12 @@ from sessions import simulated_cluster
 from synthetic import Quiet
 
 from odtk_ray.cluster import gpu_nodes
-from odtk_ray.cluster.gpu_nodes import GpuNode, find_nodes, ray_type
-from odtk_ray.engines.local_gpus import Machine, inspect_machine
+from odtk_ray.cluster.await_nodes import await_nodes, find_nodes
+from odtk_ray.cluster.gpu_nodes import GpuNode, ray_type
+from odtk_ray.engines.local_gpus import Gpu, Machine, inspect_machine
 from odtk_ray.errors import UsageError
+
+L4 = Gpu("NVIDIA L4", "8.9")
 
 
 def node(kind, *found):
@@ -108,7 +111,7 @@ def test_nodes_that_do_not_answer_are_left_out(fleet, quiet, monkeypatch):
 
 
 class Starting(Quiet):
-    """Starts a node when it is told that one is waited for, as an autoscaler would."""
+    """Starts a node when it is first told that one is waited for, as an autoscaler would."""
 
     def __init__(self, start):
         super().__init__()
@@ -116,7 +119,8 @@ class Starting(Quiet):
 
     def note(self, text, hint=""):
         super().note(text, hint)
-        self._start()
+        if len(self.notes) == 1:
+            self._start()
 
 
 @pytest.mark.cluster
@@ -133,3 +137,15 @@ def test_a_node_is_waited_for_and_not_in_vain(fleet, quiet):
     task = ray.remote(num_gpus=1, num_cpus=0)(gpu_nodes.node_id)
     there = task.options(label_selector={"ray.io/accelerator-type": "RTX-6000"}).remote()
     assert ray.get(there) == next(n.id for n in found if n.kind == "RTX-6000")
+
+
+@pytest.mark.cluster
+def test_several_types_are_asked_for_at_once_and_what_comes_is_taken(fleet):
+    report = Starting(lambda: fleet.add(kind="L4", **having(L4)))
+    found = await_nodes(["T4", "H100", "L4"], 0.5, simulated, report)
+    assert report.notes == [
+        f"waiting for a node with {kind} (0 s at most)" for kind in ("T4", "L4")
+    ]
+    assert (L4,) in [n.machine.gpus for n in found.nodes]
+    assert found.missing == ["T4"]
+    assert "`ray status` says more" in found.advice

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
-from odtk_ray.cluster.gpu_nodes import find_nodes
+from odtk_ray.cluster.await_nodes import FoundNodes, await_nodes
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 from odtk_ray.cluster.session import session
 from odtk_ray.config import ExportConfig
@@ -90,13 +91,14 @@ def export_set(
         open_built: opens a plan where it was built.
 
     Raises:
-        UsageError: a setting or the model cannot be used, or no node has such a GPU.
-        OdtkError: the set cannot be written.
+        UsageError: a setting or the model cannot be used.
+        OdtkError: no node has any of these GPUs, or the set cannot be written.
     """
     check_set(config)
     folder, lists = storage.absolute(config.output), ImageLists()
     with session(config.address, 1):
-        nodes = find_nodes(config.gpu_type, config.wait_for_nodes, inspect, reporter)
+        found = await_nodes(config.gpu_type, config.wait_for_nodes, inspect, reporter)
+        absent = _absent_types(found, config.gpu_type, reporter)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
         source = plan_source(_with_table(config, folder), lists, reporter)
@@ -106,10 +108,26 @@ def export_set(
                 "it ends in detections, and plans of a set have raw outputs",
                 "export it without --with-postprocess",
             )
-        wanted, rows = find_wanted_plans(nodes, config.gpu_type, source, reporter)
+        wanted, rows = find_wanted_plans(found.nodes, config.gpu_type, source, reporter)
+        rows += absent
         rows += build_missing(folder, wanted, source, inspect, open_built, reporter)
     engines, rows = list_plans(folder, wanted, rows, source, reporter)
     return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
+
+
+def _absent_types(found: FoundNodes, types: Sequence[str], reporter: Reporter) -> list[PlanResult]:
+    """Return a failure for each type that no node has; the others are built.
+
+    Raises:
+        OdtkError: no node has any of them.
+    """
+    if len(found.missing) == len(types):
+        refusal = found.refusal()
+        raise OdtkError(refusal.what, refusal.why, refusal.hint)
+    if found.missing:
+        reporter.warn(f"{found.refusal().what}: the others are built")
+    why = f"no live node has such a GPU; {found.advice}"
+    return [PlanResult(kind, "failed", why=why) for kind in found.missing]
 
 
 def check_set(config: ExportConfig) -> None:

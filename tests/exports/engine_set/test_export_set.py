@@ -140,6 +140,23 @@ def test_a_rerun_builds_only_what_is_missing_or_damaged(copied, export):
         assert read_sidecar(str(copied / f"{found}.plan")) == about
 
 
+@pytest.mark.cluster
+def test_a_type_that_is_missing_fails_alone(copied, export):
+    output = export(copied, "--gpu-type", "B200", "--gpu-type", "A10G", code=3)
+    assert "warning: no node has a GPU of type B200: the others are built" in output
+    line = "failed  B200: no live node has such a GPU; --wait-for-nodes SECONDS waits for"
+    assert output.count(line) == 1
+    assert states(output) == {"NVIDIA-A10G": "kept"}
+    assert len(read_engine_set(str(copied)).engines) == 4
+
+
+@pytest.mark.cluster
+def test_no_type_at_all_is_a_failure_that_writes_nothing(export, tmp_path):
+    output = export(tmp_path / "set", "--gpu-type", "B200", "--gpu-type", "T4", code=1)
+    assert "no node has a GPU of type B200, T4: there are A10G: NVIDIA A10G (8.6); H10" in output
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.long
 @pytest.mark.cluster
 def test_other_gpus_stay_listed_as_long_as_they_fit(copied, export, tmp_path):
@@ -292,7 +309,6 @@ def test_each_plan_is_checked_where_it_was_built(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["set", "--gpu-type", "B200"], "there are A10G: NVIDIA A10G (8.6); H100: NVIDIA H100"),
         (["set.plan", "--gpu-type", "A10G"], "makes a folder of plans, and set.plan is the name"),
         (["file", "--gpu-type", "A10G"], "cannot write file: it is a file"),
         (["no/set", "--gpu-type", "A10G"], "there is no"),
