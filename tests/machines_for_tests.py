@@ -119,9 +119,14 @@ def answer(kind, mark=None, content=None):
     if kind == "failing":
         Path(mark).write_text(str(os.getpid()), encoding="utf-8")
         raise OdtkError(f"{len(content)} bytes are too many")
+    context = ray.get_runtime_context()
     if kind == "where":
-        context = ray.get_runtime_context()
         return context.get_node_id(), len(context.get_accelerator_ids()["GPU"])
+    if kind == "once":  # the first time it does not end
+        if not os.path.exists(mark):
+            Path(mark).write_text(f"{os.getpid()} {context.get_node_id()}", encoding="utf-8")
+            time.sleep(600)
+        return context.get_node_id()
     if kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "tidy":

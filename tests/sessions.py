@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,7 +75,7 @@ def simulated_cluster(head):
     """Nodes with logical GPUs on this machine, which join the head and leave it at the end.
 
     The driver is not connected at first. Yields the cluster's address, `add`, which starts a node,
-    and `remove`, which kills one.
+    `remove`, which kills one, and `drain`, which announces its end; an idle one ends at once.
     """
     import ray
 
@@ -98,7 +99,17 @@ def simulated_cluster(head):
     def remove(node):
         head.remove_node(node, allow_graceful=False)
 
-    yield SimpleNamespace(add=add, remove=remove, address=head.address)
+    def drain(node, seconds):
+        """Announce a node's end, as a cloud does for machines that it takes back."""
+        from ray._raylet import GcsClient
+        from ray.core.generated import autoscaler_pb2
+
+        deadline, why = int((time.time() + seconds) * 1000), "spot"
+        preempted = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION
+        drained = GcsClient(head.address).drain_node(node.node_id, preempted, why, deadline)
+        assert drained[0], drained
+
+    yield SimpleNamespace(add=add, remove=remove, drain=drain, address=head.address)
     ray.shutdown()
     for node in list(head.worker_nodes):
         head.remove_node(node)

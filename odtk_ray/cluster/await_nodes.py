@@ -17,7 +17,7 @@ from odtk_ray.cluster.gpu_nodes import (
     gpu_nodes,
     survey,
 )
-from odtk_ray.cluster.node_watch import is_called
+from odtk_ray.cluster.node_watch import is_called, look
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import Reporter
@@ -77,8 +77,9 @@ def await_nodes(
 ) -> FoundNodes:
     """Find all GPU nodes, after waiting for at least one of each type.
 
-    An autoscaler is asked for all missing types at once. What it starts is held by that until the
-    wait is over: it would take away a node that idles while another one is awaited.
+    A node that is about to end does not count. An autoscaler is asked for all missing types at
+    once. What it starts is held by that until the wait is over: it would take away a node that
+    idles while another one is awaited.
 
     Args:
         types: types of which at least one node should exist; may be empty.
@@ -94,7 +95,12 @@ def await_nodes(
     deadline = None  # the first look takes seconds of its own
     with _demands(count) as demand:
         while True:
-            here = {i: n for i, n in gpu_nodes().items() if not is_called(n, excluded)}
+            leaving = look().draining
+            here = {
+                i: node
+                for i, node in gpu_nodes().items()
+                if i not in leaving and not is_called(node, excluded)
+            }
             nodes = [node for node in nodes if node.id in here]
             nodes += survey({i: n for i, n in here.items() if i not in known}, inspect, reporter)
             known |= set(here)

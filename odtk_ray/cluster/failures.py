@@ -23,6 +23,8 @@ _OUT_OF_MEMORY = re.compile(r"\(IP: ([^,)]+)[^)]*\).*? was ([\d.]+)GB(?: used)? 
 # What Ray says where a process did not end by itself.
 _NODE_DIED = "its node has died"
 _OWNER_DIED = "its owner has died"
+# How it names the node that a task ran on.
+_LOST_NODE = re.compile(r"node ID: ([0-9a-f]+)")
 # What Ray says where a node cannot import what an actor is made of, and how Python ends its words.
 _NOT_IMPORTED = "failed to import on the worker"
 _LAST_LINE = re.compile(r"^\w+(?:Error|Exception)\b.*", re.MULTILINE)
@@ -38,6 +40,16 @@ class UnfitNode(OdtkError):  # noqa: N818 - a state of the machine, as an `Incom
 
     node = ""
     alone: OdtkError
+
+
+class NodeLost(OdtkError):  # noqa: N818 - a state of the cluster, as an `UnfitNode` is
+    """The node of a task has ended, or there is none for it any more.
+
+    Attributes:
+        node: Ray's id of the node; empty if Ray does not say.
+    """
+
+    node = ""
 
 
 def exit_reason(error: Exception) -> str:
@@ -72,10 +84,13 @@ def task_error(error: Exception) -> OdtkError:
     from ray import exceptions
     from ray.exceptions import RayTaskError
 
+    if isinstance(error, exceptions.NodeDiedError | exceptions.TaskUnschedulableError):
+        lost = NodeLost("its node was lost")
+        named = _LOST_NODE.search(str(error))
+        lost.node = named[1] if named else ""
+        return lost
     said = {
         exceptions.GetTimeoutError: ("it does not answer", ""),
-        exceptions.NodeDiedError: ("its node was lost", ""),
-        exceptions.TaskUnschedulableError: ("its node was lost", ""),
         exceptions.WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
     }
     if not isinstance(error, RayTaskError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from machines_for_tests import answer
 from sessions import simulated_cluster
 
 from odtk_ray.cluster import node_tasks
-from odtk_ray.cluster.gpu_nodes import gpu_nodes
+from odtk_ray.cluster.await_nodes import find_nodes
+from odtk_ray.cluster.gpu_nodes import NODE_LABEL, gpu_nodes
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
+from odtk_ray.engines.local_gpus import inspect_machine
 from odtk_ray.errors import OdtkError, UsageError
 
 pytestmark = pytest.mark.cluster
@@ -170,4 +174,59 @@ def test_calls_for_nodes_that_are_gone_are_given_up(cluster, nodes, quiet):
     found = run_on_nodes(answer, calls, "asking", quiet)
     assert found.pop("one") == (nodes[1], 1)
     lost = {name: str(failure) for name, failure in found.items()}
-    assert lost == dict.fromkeys(("was", "never", "both"), "its node was lost")
+    text = "its node was lost or is about to end: no other one has such a GPU"
+    assert lost == dict.fromkeys(("was", "never", "both"), text)
+
+
+@pytest.fixture
+def pair(cluster):
+    """Two nodes with a GPU each, by their ids."""
+    made = [cluster.add(gpus=1) for _ in range(2)]
+    return {node.node_id: node for node in made}
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_call_whose_node_is_lost_is_made_on_another_one(cluster, pair, quiet, tmp_path, drained):
+    """A machine that a cloud takes back may end its processes before Ray."""
+    mark = tmp_path / "pid"
+    seen = []
+
+    def lose():
+        while not (mark.exists() and mark.read_text(encoding="utf-8")):
+            time.sleep(0.05)
+        pid, node = mark.read_text(encoding="utf-8").split()
+        seen.append(node)
+        if drained:
+            cluster.drain(pair[node], 600)
+            os.kill(int(pid), signal.SIGKILL)
+        else:
+            cluster.remove(pair[node])
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    found = run_on_nodes(answer, [Call("one", tuple(pair), ("once", str(mark)))], "asking", quiet)
+    thread.join()
+    assert found == {"one": next(iter(pair.keys() - seen))}
+    assert quiet.warnings == ["one: its node was lost; it is tried on another one"]
+
+
+def test_a_node_that_is_about_to_end_gets_no_call(cluster, pair, quiet, tmp_path):
+    import ray
+
+    leaving, staying = pair
+    # It has work until then: an idle one ends at once.
+    busy = ray.remote(num_cpus=1)(answer).options(label_selector={NODE_LABEL: leaving})
+    mark = tmp_path / "pid"
+    work = busy.remote("tidy", str(mark))
+    while not mark.exists():  # the test's timeout ends this
+        time.sleep(0.05)
+    cluster.drain(pair[leaving], 600)
+    calls = [Call("either", tuple(pair), ("where",)), Call("none", (leaving,), ("where",))]
+    found = run_on_nodes(answer, calls, "asking", quiet)
+    assert found["either"] == (staying, 1)
+    assert "is about to end" in str(found["none"])
+    assert mark.exists()
+    ids = [node.id for node in find_nodes([], None, inspect_machine, quiet)]
+    assert staying in ids
+    assert leaving not in ids
+    ray.cancel(work)

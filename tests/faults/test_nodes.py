@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,17 +169,6 @@ def test_a_run_ends_when_no_node_works(checkpoint, images, tmp_path, quiet, clus
     assert len(quiet.warnings) == 1
 
 
-def drain(cluster, node, seconds):
-    """Announce a node's end, as a cloud does for machines that it takes back."""
-    from ray._raylet import GcsClient
-    from ray.core.generated import autoscaler_pb2
-
-    deadline = int((time.time() + seconds) * 1000)
-    preempted = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION
-    accepted, why = GcsClient(cluster.address).drain_node(node.node_id, preempted, "spot", deadline)
-    assert accepted, why
-
-
 @pytest.mark.parametrize("waves", [1, long_case(3)])
 def test_nodes_that_are_taken_back_end_what_they_have_begun(
     checkpoint, images, tmp_path, quiet, monkeypatch, cluster, expected, waves
@@ -191,7 +179,7 @@ def test_nodes_that_are_taken_back_end_what_they_have_begun(
 
     def next_wave():
         old = nodes[-1]
-        drain(cluster, old, 8)
+        cluster.drain(old, 8)
         nodes.append(cluster.add(gpus=2))
         ends.append(threading.Timer(8, cluster.remove, [old]))
         ends[-1].start()

@@ -82,6 +82,7 @@ def find_wanted_plans(
         about = describe_built(source.model, source.options, tensorrt, gpu)
         pure = [node for node in some if node.kinds == (gpu,)]
         # Ray does not say which of a node's GPUs it gives: of a mixed node all are reserved.
-        where_to = tuple(node.id for node in pure) or (some[0].id,)
+        alike = pure or [node for node in some if node.count == some[0].count]
+        where_to = tuple(node.id for node in alike)
         wanted[key_of(about)] = WantedPlan(about, where_to, 1 if pure else some[0].count)
     return wanted, rows

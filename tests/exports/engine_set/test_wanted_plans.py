@@ -54,7 +54,8 @@ def key(gpu, trt="11.4.0"):
         # ... and on one node, which is reserved as a whole unless there is a better one
         ([node("1", ADA, QUADRO, QUADRO), node("2", ADA)], ["all"],
          {key(ADA): (("2",), 1), key(QUADRO): (("1",), 3)}),
-        ([node("1", ADA, QUADRO)], [QUADRO.name], {key(QUADRO): (("1",), 2)}),
+        ([node("1", ADA, QUADRO), node("2", QUADRO, ADA), node("3", ADA, ADA, QUADRO)],
+         [QUADRO.name], {key(QUADRO): (("1", "2"), 2)}),
         # the same GPU with two versions of TensorRT
         ([node("1", H100), node("2", H100, trt="tensorrt 11.4.1")], ["all"],
          {key(H100): (("1",), 1), key(H100, "11.4.1"): (("2",), 1)}),
