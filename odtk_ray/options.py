@@ -58,6 +58,7 @@ class Option:
         maximum: the greatest.
         several: regular expression; arguments like it that follow the flag are values of it too, as
             behind ODTK's `--output a.json b.json`.
+        pairs: whether values come in twos, of which one that stands alone counts for both.
         in_odtk: whether ODTK has this flag.
     """
 
@@ -68,6 +69,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     several: str = ""
+    pairs: bool = False
     in_odtk: bool = False
 
 

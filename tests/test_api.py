@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from collections.abc import Sequence
+from typing import get_args, get_origin
 
 import pytest
 from click.testing import CliRunner
@@ -26,7 +27,8 @@ SETTINGS = {
 
 def as_argument(hint):
     """The type of an argument for an option: what takes any number of values takes a list."""
-    return Sequence[str] if hint == tuple[str, ...] else hint
+    values = get_args(hint)
+    return Sequence[values[0]] if get_origin(hint) is tuple and values[-1] is ... else hint
 
 
 @pytest.mark.parametrize("verb", SETTINGS)

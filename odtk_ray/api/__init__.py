@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from odtk_ray.api.evaluation import compare, evaluate
 from odtk_ray.api.inference import infer
 from odtk_ray.api.loading import load
-from odtk_ray.config import CalibrationMethod, ExportConfig, settings_of
+from odtk_ray.config import CalibrationMethod, ExportConfig, PlanPrecision, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import AnchorGeneration, RotatedNms
 
@@ -38,7 +38,7 @@ def export(
     model: str,
     output: str,
     *,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     anchors: AnchorGeneration = "auto",
     classes: str | None = None,
     rotated_bbox: bool = False,
@@ -48,6 +48,7 @@ def export(
     std_in_graph: bool = False,
     opset: int | None = None,
     full_precision: bool = False,
+    precision: Sequence[PlanPrecision] = (),
     dynamic_batch_opts: tuple[int, int, int] | None = None,
     workspace: int | None = None,
     timing_cache: str | None = None,
@@ -85,7 +86,8 @@ def export(
         model: Path or URI of a checkpoint (.pth), or for plans of an .onnx file.
         output: File to write, .onnx or .plan; with `gpu_type` the folder or URI of an engine set,
             with `triton` that of a model repository.
-        size: Height and width in pixels of the network input, multiples of 32. Default: 1280 1280.
+        size: Height and width in pixels of the network input, multiples of 32; an engine set may
+            have several. Default: 1280 1280.
         anchors: Anchors that a checkpoint was trained with: legacy are those of ODTK before March
             2020; auto recognises them.
         classes: File with the names of the model's classes, one a line. Default: the model's.
@@ -99,6 +101,8 @@ def export(
             minus the mean, as DeepStream makes it.
         opset: Version of ONNX's operators, 13 to 17. Default: 17.
         full_precision: Build plans in FP32 without TF32. Default: FP16.
+        precision: Precision of plans, instead of `full_precision` and `int8`; an engine set may
+            have several. Default: fp16.
         dynamic_batch_opts: Least, tuned and greatest batch of a plan. Default: 1 1 16.
         workspace: Memory in MiB that a layer of a plan may use. Default: TensorRT's.
         timing_cache: File of timings that builds of plans share.
@@ -155,7 +159,7 @@ def export(
     if is_tensorrt_plan(output):
         from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 
-        return export_plan(config, report)
+        return export_plan(config.variants()[0], report)
     from odtk_ray.exports.onnx.export_onnx import export as export_onnx
 
     return export_onnx(config, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, settings_of
+from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, PlanPrecision, settings_of
 from odtk_ray.reporter import LogReporter, RunReporter
 from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
 
@@ -32,6 +32,7 @@ def infer(
     classes: str | None = None,
     rotated_bbox: bool = False,
     full_precision: bool = False,
+    precision: PlanPrecision | None = None,
     compile: CompileMode = "auto",
     threshold: float | None = None,
     top_n: int | None = None,
@@ -99,6 +100,8 @@ def infer(
             it has.
         full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
             GPUs.
+        precision: Run the plans of this precision of an engine set; `fit`, `resize` and `max_size`
+            choose among its sizes. Default: fp16 where the set has it, else fp32.
         compile: Run networks compiled by torch.compile on GPUs; auto: for input shapes that enough
             images share, 16,000 for each GPU.
         threshold: Scores must be greater than this. Default: the model's, else 0.05.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from odtk_ray.config import InferConfig, settings_of
+from odtk_ray.config import InferConfig, PlanPrecision, settings_of
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import AnchorGeneration, Decoder, ExifPolicy, RotatedNms
@@ -27,6 +27,7 @@ def load(
     fit: tuple[int, int] | None = None,
     anchors: AnchorGeneration = "auto",
     full_precision: bool = False,
+    precision: PlanPrecision | None = None,
     threshold: float | None = None,
     top_n: int | None = None,
     nms: float | None = None,
@@ -60,6 +61,8 @@ def load(
             2020; auto recognises them.
         full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
             GPUs.
+        precision: Run the plans of this precision of an engine set; `fit`, `resize` and `max_size`
+            choose among its sizes. Default: fp16 where the set has it, else fp32.
         threshold: Scores must be greater than this. Default: the model's, else 0.05.
         top_n: Candidates kept for each pyramid level of an image. Default: the model's, else 1000.
         nms: IoU above which the worse of two boxes of a class is dropped. Default: the model's,

@@ -1,11 +1,11 @@
 """`engines.json`: which plan of a folder is for which GPU.
 
-An engine set is one model at one size and precision, built for several kinds of GPUs:
+An engine set is one model at one or several sizes and precisions, built for several kinds of GPUs:
 
-    engines.json        what is here; written last, by the export alone
-    <key>.plan          a TensorRT plan, and its sidecar <key>.plan.json
-    <key>.timing        timings that the next build of this key starts from
-    calibration.json    the ranges of an INT8 set
+    engines.json              what is here; written last, by the export alone
+    <key>.plan                a TensorRT plan, and its sidecar <key>.plan.json
+    <key>.timing              timings that the next build of this key starts from
+    calibration_<size>.json   the ranges of INT8 plans
 
 Nothing here needs torch.
 """
@@ -20,7 +20,7 @@ import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
@@ -36,20 +36,42 @@ from odtk_ray.errors import UsageError
 from odtk_ray.typed_json import OtherFormatError, WrongJsonError, parse_json, typed, typed_versioned
 
 SET_FILE = "engines.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+
+class _Network(TypedDict):
+    """What plans of one size and precision share."""
+
+    onnx_sha256: str
+    model: dict[str, Any]
 
 
 class _Document(TypedDict):
-    """The file's JSON, without its format; of its entries, what they do not share."""
+    """The file's JSON, without its format; of its entries, what they do not share.
+
+    Each entry has the name of its network.
+    """
 
     plan_format: int
-    onnx_sha256: str
-    model: dict[str, Any]
+    models: dict[str, _Network]
     engines: dict[str, dict[str, Any]]
 
 
-# Facts of a sidecar that all plans share, by their names in the file.
-_COMMON = {"plan_format": "format", "onnx_sha256": "onnx_sha256", "model": "model"}
+class _FirstDocument(_Network):
+    """The same in format 1, which had one size and precision."""
+
+    plan_format: int
+    engines: dict[str, dict[str, Any]]
+
+
+class Variant(NamedTuple):
+    """A precision and an input size, height and width in pixels, of a set's plans."""
+
+    precision: Precision
+    size: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.size[0]}x{self.size[1]} {self.precision.upper()}"
 
 
 def slug(text: str) -> str:
@@ -76,6 +98,11 @@ def engine_key(
     return f"{slug(name)}_sm{capability}_{slug(tensorrt)}_{precision}_{size[0]}x{size[1]}"
 
 
+def variant_of(about: Sidecar) -> Variant:
+    """Return the precision and the size of a plan."""
+    return Variant(about.model.precision, about.model.size)
+
+
 def key_of(about: Sidecar) -> str:
     """Return the key of a plan that was built on a GPU."""
     if about.gpu is None:
@@ -88,14 +115,14 @@ class EngineSet:
     """The content of `engines.json`.
 
     Attributes:
-        engines: sidecars by key, at least one; all have the same `model`.
+        engines: sidecars by key, at least one; those of one variant have the same `model`.
     """
 
     engines: dict[str, Sidecar]
 
     @classmethod
     def of(cls, sidecars: Iterable[Sidecar]) -> EngineSet:
-        """Make a set of plans of one model."""
+        """Make a set of plans of one checkpoint."""
         return cls({key: about for key, about in sorted((key_of(s), s) for s in sidecars)})
 
     @cached_property
@@ -104,13 +131,25 @@ class EngineSet:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The precisions and sizes of its plans."""
+        return tuple(dict.fromkeys(map(variant_of, self.engines.values())))
+
+    def only(self, variant: Variant) -> EngineSet:
+        """Return the set of its plans of one precision and size."""
+        return EngineSet({k: s for k, s in self.engines.items() if variant_of(s) == variant})
+
+    @property
     def model(self) -> ExportedModel:
-        """The model that all plans were built from; the set's digest stands for its hash."""
+        """The model of the first plan, and of all in a set of one variant.
+
+        The set's digest stands for its hash.
+        """
         return replace(next(iter(self.engines.values())).model, sha256=self.digest)
 
     @property
     def batches(self) -> tuple[int, int]:
-        """Least and greatest launch that every plan accepts."""
+        """Least and greatest launch that every plan accepts, in a set of one variant."""
         ranges = [about.batches for about in self.engines.values()]
         return max(r[0] for r in ranges), min(r[-1] for r in ranges)
 
@@ -128,13 +167,17 @@ class EngineSet:
 
     def to_json(self) -> str:
         """Return the file's text; equal sets have equal texts."""
-        entries, common = {}, {}
+        models: dict[str, _Network] = {}
+        entries, plan_format = {}, 0
         for key, about in self.engines.items():
-            facts = about.facts()
-            common = {name: facts.pop(fact) for name, fact in _COMMON.items()}
-            entries[key] = {"plan": f"{key}.plan", "identity": about.identity, **facts}
-        document = {"format": FORMAT_VERSION, **common, "engines": entries}
-        return json.dumps(document, indent=1) + "\n"
+            facts, name = about.facts(), str(variant_of(about))
+            plan_format = facts.pop("format")
+            network = _Network(onnx_sha256=facts.pop("onnx_sha256"), model=facts.pop("model"))
+            models[name] = network
+            plan = {"plan": f"{key}.plan", "model": name, "identity": about.identity}
+            entries[key] = plan | facts
+        document = {"format": FORMAT_VERSION, "plan_format": plan_format, "models": models}
+        return json.dumps(document | {"engines": entries}, indent=1) + "\n"
 
 
 def parse_engine_set(path: str, data: bytes) -> EngineSet:
@@ -148,24 +191,38 @@ def parse_engine_set(path: str, data: bytes) -> EngineSet:
         UsageError: it is damaged, or of a newer format.
     """
     try:
-        document = typed(typed_versioned(parse_json(data), FORMAT_VERSION), _Document)
-        sidecars = _parse_entries(path, document)
+        sidecars = _parse_entries(path, _read_document(parse_json(data)))
     except OtherFormatError as error:
         raise _refused(path, str(error)) from error
     except WrongJsonError as error:
         raise _refused(path, f"{SET_FILE} is damaged: {error}") from error
     engines = EngineSet.of(sidecars)
-    least, greatest = engines.batches
-    if least > greatest:
-        raise _refused(path, "its plans have no batch size in common")
+    for variant in engines.variants:
+        least, greatest = engines.only(variant).batches
+        if least > greatest:
+            raise _refused(path, f"its plans of {variant} have no batch size in common")
     return engines
 
 
+def _read_document(value: Any) -> _Document:
+    """Read the file's JSON, of either format."""
+    if not (isinstance(value, dict) and value.get("format") == 1):
+        return typed(typed_versioned(value, FORMAT_VERSION), _Document)
+    first = typed(typed_versioned(value, 1), _FirstDocument)
+    network = _Network(onnx_sha256=first["onnx_sha256"], model=first["model"])
+    entries = {key: entry | {"model": "the only one"} for key, entry in first["engines"].items()}
+    return _Document(
+        plan_format=first["plan_format"], models={"the only one": network}, engines=entries
+    )
+
+
 def _parse_entries(path: str, document: _Document) -> list[Sidecar]:
-    common = {"format": document["plan_format"], "onnx_sha256": document["onnx_sha256"]}
-    common["model"] = document["model"]
     sidecars = []
     for key, entry in document["engines"].items():
+        network = document["models"].get(str(entry.get("model")))
+        if network is None:
+            raise WrongJsonError(f"the plan named {reprlib.repr(key)} has a model that is not here")
+        common = {"format": document["plan_format"], **network}
         facts = {name: value for name, value in entry.items() if name != "plan"} | common
         sidecars.append(parse_sidecar(path, facts))
         if sidecars[-1].gpu is None or key_of(sidecars[-1]) != key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import click
@@ -114,9 +114,14 @@ class Command(click.Command):
             for param in self.params
             if isinstance(param, GroupedOption) and param.several
         }
+        pairs = {
+            param.opts[0]
+            for param in self.params
+            if isinstance(param, GroupedOption) and param.declared.option.pairs
+        }
         expanded: list[str] = []
         previous = ""
-        for token in args:
+        for token in _with_pairs(args, pairs):
             if previous in several and expanded[-1] != previous:
                 if several[previous].fullmatch(token):
                     expanded.append(previous)
@@ -150,6 +155,16 @@ class Command(click.Command):
         with formatter.section("Examples"):
             for example in self.examples:
                 formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _with_pairs(args: Sequence[str], flags: Collection[str]) -> Iterator[str]:
+    """Repeat a number that stands alone behind one of these flags."""
+    parts = (arg.split("=", 1) if arg.split("=", 1)[0] in flags else [arg] for arg in args)
+    args = [part for some in parts for part in some]
+    for before, token, after in zip(["", *args], args, [*args[1:], ""], strict=False):
+        yield token
+        if before in flags and token.isdigit() and not after.isdigit():
+            yield token
 
 
 def _parameter(option: Declared) -> click.Parameter:

@@ -89,7 +89,7 @@ def task_error(error: Exception) -> OdtkError:
         named = _LOST_NODE.search(str(error))
         lost.node = named[1] if named else ""
         return lost
-    said = {
+    said: dict[type[Exception], tuple[str, str]] = {
         exceptions.GetTimeoutError: ("it does not answer", ""),
         exceptions.WorkerCrashedError: ("its process died", "killed, or crashed in a library"),
     }

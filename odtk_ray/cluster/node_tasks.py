@@ -38,12 +38,15 @@ class Call:
         nodes: ids of nodes, any one of which will do; empty means any node.
         arguments: of the call.
         gpus: number of GPUs to reserve; all of a node if Ray could assign the wrong kind.
+        content: its last argument, however large: one that several calls have is sent to each node
+            once. None is not passed.
     """
 
     name: str
     nodes: tuple[str, ...]
     arguments: tuple[Any, ...]
     gpus: int = 1
+    content: Any = None
 
 
 def run_on_nodes(
@@ -51,7 +54,6 @@ def run_on_nodes(
     calls: Sequence[Call],
     doing: str,
     reporter: Reporter,
-    shared: Any = None,
 ) -> dict[str, Any | OdtkError]:
     """Make all calls at once, each in its own process with its own GPU.
 
@@ -60,15 +62,13 @@ def run_on_nodes(
         calls: the calls to make.
         doing: what the function does, for remarks.
         reporter: receives remarks about calls that are still running.
-        shared: the last argument of every call, however large: it is sent to each node once. None
-            is not passed.
 
     Returns:
         what the function returned, or why it failed, by the call's name.
     """
     import ray
 
-    tries = _Tries(function, shared)
+    tries = _Tries(function)
     outcomes: dict[str, Any | OdtkError] = {}
     started = spoken = time.monotonic()
     try:
@@ -99,18 +99,17 @@ class _Tries:
 
     Args:
         function: see `run_on_nodes`.
-        shared: likewise.
 
     Attributes:
         running: calls by what Ray returned for them.
     """
 
-    def __init__(self, function: Callable[..., Any], shared: Any) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         import ray
 
         self.running: dict[ObjectRef[Any], Call] = {}
         self._function = function
-        self._content = [] if shared is None else [ray.put(shared)]
+        self._stored: dict[int, ObjectRef[Any]] = {}  # contents of calls, by their identity
         # One process per call: its memory and its CUDA context end with it.
         self._task: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_call)
         self._lost: set[str] = set()  # nodes; Ray goes on listing them for a while
@@ -127,7 +126,7 @@ class _Tries:
         if nodes:
             options["label_selector"] = {NODE_LABEL: f"in({','.join(sorted(nodes))})"}
         task = self._task.options(**options)
-        self.running[task.remote(self._function, call.arguments, self._content)] = call
+        self.running[task.remote(self._function, call.arguments, self._store(call))] = call
         return True
 
     def end(self, ref: ObjectRef[Any]) -> tuple[Call, Any | OdtkError]:
@@ -140,6 +139,15 @@ class _Tries:
             outcome = NodeLost(*outcome.args)
         return call, outcome
 
+    def _store(self, call: Call) -> list[ObjectRef[Any]]:
+        import ray
+
+        if call.content is None:
+            return []
+        if id(call.content) not in self._stored:
+            self._stored[id(call.content)] = ray.put(call.content)
+        return [self._stored[id(call.content)]]
+
     def _staying(self, call: Call) -> set[str]:
         """Return the call's nodes that are neither lost nor about to end."""
         view = look()
@@ -147,7 +155,7 @@ class _Tries:
 
 
 def _call(
-    function: Callable[..., Any], arguments: tuple[Any, ...], shared: list[ObjectRef[Any]]
+    function: Callable[..., Any], arguments: tuple[Any, ...], content: list[ObjectRef[Any]]
 ) -> Any:
     """Run a function on a node.
 
@@ -157,7 +165,7 @@ def _call(
     """
     import ray
 
-    return function(*arguments, *ray.get(shared))
+    return function(*arguments, *ray.get(content))
 
 
 def _outcome(ref: ObjectRef[Any]) -> Any | OdtkError:

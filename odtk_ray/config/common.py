@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, options_of
@@ -15,6 +15,8 @@ MAX_SECONDS = 10**7  # four months
 
 # How GPUs are named.
 GPU_TYPES = "by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all."
+
+PlanPrecision = Literal["fp16", "fp32", "int8"]
 
 ModelPath: TypeAlias = Annotated[
     str,

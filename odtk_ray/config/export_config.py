@@ -1,7 +1,7 @@
 """What `odtk-ray export` is asked to do."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from odtk_ray.config.common import (
     GPU_TYPES,
@@ -9,6 +9,7 @@ from odtk_ray.config.common import (
     MAX_WORKERS,
     Anchors,
     ClassNames,
+    PlanPrecision,
     RotatedBbox,
     WaitForNodes,
     check_wait,
@@ -18,6 +19,12 @@ from odtk_ray.config.common import (
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.settings import MAX_COUNT, Postprocessing, RotatedNms
+
+# Settings that mean nothing without --int8.
+OF_INT8 = frozenset(
+    """calibration_images calibration_batches calibration_batch_size calibration_table
+    calibration_method recalibrate int8_exclude""".split()
+)
 
 _FP32 = "operators of detections compute in FP32"
 
@@ -45,9 +52,10 @@ class ExportConfig:
     ]
 
     size: Annotated[
-        tuple[int, int] | None,
-        Option("Network input", "Height and width in pixels of the network input, multiples of 32.",
-               "H [W]", "1280 1280", minimum=1, maximum=16_384, in_odtk=True),
+        tuple[int, ...] | None,
+        Option("Network input", "Height and width in pixels of the network input, multiples of 32; "
+               "an engine set may have several.", "H [W]", "1280 1280", minimum=1, maximum=16_384,
+               several=r"\d+", pairs=True, in_odtk=True),
     ] = None
 
     anchors: Anchors = "auto"
@@ -82,6 +90,11 @@ class ExportConfig:
         bool,
         Option("TensorRT", "Build plans in FP32 without TF32.", unset="FP16", in_odtk=True),
     ] = False
+    precision: Annotated[
+        tuple[PlanPrecision, ...],
+        Option("TensorRT", "Precision of plans, instead of --full-precision and --int8; an engine "
+               "set may have several.", "fp16|fp32|int8", "fp16"),
+    ] = ()
     dynamic_batch_opts: Annotated[
         tuple[int, int, int] | None,
         Option("TensorRT", "Least, tuned and greatest batch of a plan.", "MIN OPT MAX", "1 1 16",
@@ -188,8 +201,13 @@ class ExportConfig:
     def __post_init__(self) -> None:
         check_options(self)
         check_wait(bool(self.gpu_type), self.wait_for_nodes)
+        numbers = self.size or ()
+        if len(numbers) % 2 and len(numbers) > 1:
+            shown = " ".join(map(str, numbers))
+            raise UsageError(f"--size {shown} has {len(numbers)} numbers", "it is --size H [W]")
         if self.int8 and self.full_precision:
             raise UsageError("--int8 and --full-precision contradict each other")
+        self._check_precision()
         for flag, given, why in (
             ("--full-precision", self.full_precision, ""),
             ("--with-postprocess", self.with_postprocess and not self.plugin, _FP32),
@@ -209,10 +227,57 @@ class ExportConfig:
         if self.triton is not None and self.gpu_type:
             raise UsageError("--triton and --gpu-type contradict each other")
 
+    def _check_precision(self) -> None:
+        """Refuse precisions and sizes that contradict each other, or that one file cannot have."""
+        for flag, given, value in (
+            ("--full-precision", self.full_precision, "fp32"),
+            ("--int8", self.int8, "int8"),
+        ):
+            if given and self.precision not in ((), (value,)):
+                raise UsageError(
+                    f"--precision and {flag} contradict each other",
+                    hint=f"--precision {value} says the same, and may be repeated",
+                )
+        if self.gpu_type:
+            return
+        for flag, values in (("--size", self.sizes), ("--precision", set(self.precision))):
+            if len(values) > 1:
+                raise UsageError(
+                    f"several {flag} need --gpu-type", "a file has one, an engine set any number"
+                )
+        if self.precision and not self.output.lower().endswith(".plan"):
+            raise UsageError("--precision is for plans", f"{self.output} is not a .plan file")
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width in pixels of each network input; empty if none was asked for."""
+        given = self.size or ()
+        given = given * 2 if len(given) == 1 else given
+        return tuple(dict.fromkeys(zip(given[::2], given[1::2], strict=True)))
+
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width of the network input in pixels."""
-        return self.size or (1280, 1280)
+        """Height and width of the network input in pixels, the first one of several."""
+        return (*self.sizes, (1280, 1280))[0]
+
+    def variants(self) -> list["ExportConfig"]:
+        """Return the settings for each precision and size: one precision and one size each."""
+        sized = [replace(self, size=size) for size in self.sizes or (None,)]
+        return [one._in(name) for one in sized for name in dict.fromkeys(self.precision)] or sized
+
+    def _in(self, precision: PlanPrecision) -> "ExportConfig":
+        """Return the settings of one of the precisions: those of INT8 are for INT8 only."""
+        changes: dict[str, Any] = {"precision": (precision,)}
+        if precision == "int8":
+            changes["int8"] = True
+        else:
+            changes["full_precision"] = precision == "fp32"
+            if "int8" in self.precision:
+                annotated = self.calibration_annotations is not None
+                images = self.check_images, self.calibration_images
+                changes["check_images"] = images[annotated] or images[not annotated]
+                changes |= {name: getattr(ExportConfig, name) for name in OF_INT8}
+        return replace(self, **changes)
 
     def postprocessing(self) -> Postprocessing:
         """Return the thresholds of the exported model."""

@@ -11,6 +11,7 @@ from odtk_ray.config.common import (
     Anchors,
     ClassNames,
     ModelPath,
+    PlanPrecision,
     Report,
     RotatedBbox,
     WaitForNodes,
@@ -83,6 +84,11 @@ class InferConfig:
         Option("Model", "Compute in FP32 without TF32 on GPUs, as CPUs always do.",
                unset="FP16 on GPUs", in_odtk=True),
     ] = False
+    precision: Annotated[
+        PlanPrecision | None,
+        Option("Model", "Run the plans of this precision of an engine set; --fit, --resize and "
+               "--max-size choose among its sizes.", unset="fp16 where the set has it, else fp32"),
+    ] = None
     compile: Annotated[
         CompileMode,
         Option("Model", "Run networks compiled by torch.compile on GPUs; auto: for input shapes "
@@ -228,6 +234,10 @@ class InferConfig:
             raise UsageError("--min-workers needs --wait-for-nodes, which says how long to wait")
         if self.min_workers and self.workers:
             raise UsageError("--workers and --min-workers contradict each other")
+        if self.full_precision and self.precision not in (None, "fp32"):
+            raise UsageError(
+                f"--precision {self.precision} and --full-precision contradict each other"
+            )
         self._check_pictures()
         if self.report is not None and self.annotations is None:
             raise UsageError("--report needs --annotations, whose ground truth it is about")

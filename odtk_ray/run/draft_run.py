@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
+from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, read_sidecar
@@ -22,6 +22,7 @@ from odtk_ray.errors import UsageError
 from odtk_ray.model.open_model import Model, OpenedModel, open_model, resolve_settings
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.pictures.draw_run import check_drawing
+from odtk_ray.run.choose_plans import read_plans
 from odtk_ray.run.class_limits import class_limits
 from odtk_ray.run.fingerprint import check_limits, check_resume, fingerprint, same_images
 from odtk_ray.run.output_text import check_text
@@ -40,7 +41,7 @@ class RunInputs:
     Attributes:
         config: the user's settings.
         digest: hash of the annotation file; empty without one.
-        engine_set: the TensorRT plans, if the model is an engine set.
+        engine_set: its plans of the run's precision and size, if the model is an engine set.
         run: the run folder to resume; None starts a new one from the images below.
         dataset: the images of a new run.
     """
@@ -122,7 +123,7 @@ def read_inputs(config: InferConfig, reporter: RunReporter) -> RunInputs:
         UsageError: the images, the annotations, the run folder or the engine set cannot be used.
     """
     _give_memory_back()
-    engine_set = read_engine_set(config.model) if is_engine_set(config.model) else None
+    engine_set = read_plans(config, reporter)
     if config.fallback is not None and engine_set is None:
         raise UsageError("--fallback needs an engine set", f"{config.model} is not one")
     if config.resume and RunFolder.exists(config.run_folder):

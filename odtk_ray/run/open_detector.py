@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.config import InferConfig
 from odtk_ray.detect.detector import Detector
@@ -19,6 +18,7 @@ from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.open_model import Model
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
+from odtk_ray.run.choose_plans import read_plans
 from odtk_ray.run.draft_run import RunDraft, RunInputs, open_run_model
 from odtk_ray.run.plan_run import add_abilities, limit_to_tensorrt_plan
 from odtk_ray.settings import Device, RunSettings
@@ -58,8 +58,7 @@ def open_detector(config: InferConfig, device: Device | None, reporter: Reporter
         UsageError: the model or the device cannot be used, or a setting contradicts the model.
         OdtkError: the engine cannot run here.
     """
-    engine_set = read_engine_set(config.model) if is_engine_set(config.model) else None
-    inputs = RunInputs(config, "", engine_set)
+    inputs = RunInputs(config, "", read_plans(config, reporter))
     model = open_run_model(inputs)
     fleet = _here(config, device)
     batch = config.launch_batch(1, gpus=fleet.gpus)

@@ -108,11 +108,10 @@ def _config(model: str, images: str, annotations: str | None) -> Any:
 
 
 def _open(config: Any) -> Any:
-    from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
+    from odtk_ray.run.choose_plans import read_plans
     from odtk_ray.run.draft_run import RunInputs, open_run_model
 
-    engine_set = read_engine_set(config.model) if is_engine_set(config.model) else None
-    return open_run_model(RunInputs(config, "", engine_set))
+    return open_run_model(RunInputs(config, "", read_plans(config, _Remarks())))
 
 
 def _find(images: str, annotations: str | None) -> Any:

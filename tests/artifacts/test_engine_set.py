@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import ABOUT
 
-from odtk_ray.artifacts.engine_set import EngineSet, engine_key, key_of, parse_engine_set, slug
+from odtk_ray.artifacts.engine_set import (
+    EngineSet,
+    Variant,
+    engine_key,
+    key_of,
+    parse_engine_set,
+    slug,
+    variant_of,
+)
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
 
@@ -75,6 +83,33 @@ def test_a_set_is_read_back_and_the_order_does_not_matter():
     assert [entry["plan"] for entry in entries.values()] == [f"{key}.plan" for key in entries]
 
 
+def test_a_set_has_several_precisions_and_sizes():
+    models = [
+        replace(H100.model, sha256="aa" * 32),
+        replace(H100.model, precision="int8", sha256="bb" * 32),
+        replace(H100.model, size=(96, 64), sha256="cc" * 32),
+    ]
+    both = (H100, A10G)
+    engines = EngineSet.of(replace(about, model=model) for about in both for model in models)
+    assert parse_engine_set("engines", engines.to_json().encode()) == engines
+    names = ["64x96 FP16", "96x64 FP16", "64x96 INT8"]
+    assert sorted(map(str, engines.variants)) == sorted(names)
+    small = engines.only(Variant("int8", (64, 96)))
+    assert {about.model.sha256 for about in small.engines.values()} == {"bb" * 32}
+    assert {about.gpu for about in small.engines.values()} == {H100.gpu, A10G.gpu}
+    assert small.batches == (2, 8)
+    assert small.digest != engines.digest
+
+
+def test_the_first_format_is_read():
+    document = json.loads(BOTH.to_json())
+    (network,) = document.pop("models").values()
+    for entry in document["engines"].values():
+        del entry["model"]
+    data = json.dumps(document | network | {"format": 1}).encode()
+    assert parse_engine_set("engines", data) == BOTH
+
+
 def test_the_digest_changes_with_any_plan():
     again = EngineSet.of([H100, replace(A10G, plan_sha256="02" * 32)])
     assert again.digest != BOTH.digest == parse_engine_set("x", BOTH.to_json().encode()).digest
@@ -121,7 +156,13 @@ def swap_names(document):
     document["engines"] = {first: entries[second], second: entries[first]}
 
 
-KEY = key_of(H100)
+def first(document):
+    """Format 1, which had one model, and not all of that."""
+    document.update(format=1, **document.pop("models")[NAME])
+    del document["onnx_sha256"]
+
+
+KEY, NAME = key_of(H100), str(variant_of(H100))
 
 
 @pytest.mark.parametrize(
@@ -130,12 +171,15 @@ KEY = key_of(H100)
         (b"", "is damaged"),
         (b"[]", "is damaged"),
         (b"\xff", "is damaged"),
-        (edited(lambda d: d.update(format=2)), "its format is 2"),
+        (edited(lambda d: d.update(format=3)), "its format is 3"),
         (edited(lambda d: d.update(engines={})), "is damaged"),
         (edited(lambda d: d["engines"][KEY].update(gpu=["NVIDIA A10G", "8.6"])), "is damaged"),
         (edited(lambda d: d["engines"][KEY].update(gpu=None)), "is damaged"),
         (edited(lambda d: d["engines"][KEY].pop("plan_bytes")), "is damaged"),
-        (edited(lambda d: d.update(onnx_sha256="00" * 32)), "is damaged"),
+        (edited(lambda d: d["models"][NAME].update(onnx_sha256="00" * 32)), "is damaged"),
+        (edited(lambda d: d["models"].pop(NAME)), "has a model that is not here"),
+        (edited(lambda d: d["engines"][KEY].update(model=["x"])), "is damaged"),
+        (edited(first), "is damaged"),
         (edited(swap_names), "is damaged"),
         (
             EngineSet.of([H100, replace(A10G, batches=(9, 9, 9))]).to_json().encode(),

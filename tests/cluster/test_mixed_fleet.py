@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +255,46 @@ def test_a_run_is_resumed_with_the_same_set_only(
     assert f"{plans[1][A10G]}.plan" in makers(config)
 
 
+@pytest.fixture
+def with_fp32(plans, checkpoint, tmp_path):
+    """That set with a plan in FP32 for the H100, and the key of this one."""
+    folder = Path(shutil.copytree(plans[0], tmp_path / "engines"))
+    config = ExportConfig(str(checkpoint), "", SIZE, full_precision=True)
+    source = plan_source(config, ImageLists(), Quiet())
+    trt = package_version(import_tensorrt())
+    about = describe_built(source.model, source.options, trt, H100)
+    build_into(str(folder), about, "t", lambda _: Machine((H100,), trt), unable, source)
+    keys = [*plans[1].values(), key_of(about)]
+    engines = EngineSet.of(read_plan_and_sidecar(str(folder), key) for key in keys)
+    (folder / SET_FILE).write_text(engines.to_json(), encoding="utf-8")
+    return folder, key_of(about)
+
+
+def test_a_run_has_one_precision_and_is_resumed_with_it(
+    cluster, config, plans, with_fp32, signs, monkeypatch, quiet
+):
+    cluster.add(kind="H100", **having(H100))
+    folder, key = with_fp32
+    config = replace(config, model=str(folder), precision="fp32")
+    commit = RunFolder.commit
+
+    def die_after_one(self, *receipts):
+        commit(self, *receipts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "commit", die_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, quiet, signs)
+    monkeypatch.setattr(RunFolder, "commit", commit)
+    (note,) = [text for text in quiet.notes if "running its plans" in text]
+    assert note == f"{folder}: running its plans of 64x96 FP32 (it also has 64x96 FP16)"
+    resumed = replace(config, resume=True)
+    with pytest.raises(UsageError, match="model differs"):
+        run(replace(resumed, precision=None), Quiet(), signs)
+    run(resumed, Quiet(), signs)
+    assert makers(config) == {f"{key}.plan"}
+
+
 @pytest.mark.long
 def test_a_set_in_a_bucket(s3, cluster, config, plans, signs, quiet):
     cluster.add(kind="H100", **having(H100))
@@ -303,6 +344,8 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
         (["--fallback", "none.pth"], "none.pth"),
         (["--fit", "64", "64"], "--fit contradicts engines"),
         (["--full-precision"], "--full-precision contradicts engines"),
+        (["--precision", "int8"], "--precision contradicts engines: its plans are 64x96 FP16"),
+        (["--resize", "800"], "--resize contradicts engines: its plans are 64x96 FP16"),
         (["--rotated-bbox"], "--rotated-bbox does not fit engines"),
         (["--wait-for-nodes", "3"], "--wait-for-nodes needs --gpu-type"),
     ):
@@ -316,3 +359,6 @@ def test_wrong_usage_of_a_set(plans, images, tmp_path, monkeypatch):
     outcome = infer_cli([other], images, "--fallback", other)
     assert outcome.exit_code == 2
     assert "--fallback needs an engine set" in outcome.output
+    outcome = infer_cli([other], images, "--precision", "fp16")
+    assert outcome.exit_code == 2
+    assert "--precision needs an engine set" in outcome.output

@@ -102,8 +102,8 @@ from synthetic import Quiet
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
 address, node, mark = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
-call = Call("one", (node,), ("deaf", mark))
-run_on_nodes(answer, [call], "waiting", Quiet(), bytes(45_000_000))
+call = Call("one", (node,), ("deaf", mark), content=bytes(45_000_000))
+run_on_nodes(answer, [call], "waiting", Quiet())
 """
 
 
@@ -124,15 +124,15 @@ def test_nodes_keep_nothing_of_calls_whose_driver_was_killed(cluster, nodes, qui
                 time.sleep(0.1)
             driver.kill()
     mark = tmp_path / "pid"
-    call = Call("one", nodes[:1], ("failing", str(mark)))
-    found = run_on_nodes(answer, [call], "failing", quiet, bytes(45_000_000))
+    call = Call("one", nodes[:1], ("failing", str(mark)), content=bytes(45_000_000))
+    found = run_on_nodes(answer, [call], "failing", quiet)
     assert str(found["one"]) == "45000000 bytes are too many"
 
 
 def test_failed_calls_end_although_much_was_sent(nodes, quiet, tmp_path):
     mark = tmp_path / "pid"
-    call = Call("one", nodes[:1], ("failing", str(mark)))
-    found = run_on_nodes(answer, [call], "failing", quiet, bytes(1_000_000))
+    call = Call("one", nodes[:1], ("failing", str(mark)), content=bytes(1_000_000))
+    found = run_on_nodes(answer, [call], "failing", quiet)
     assert str(found["one"]) == "1000000 bytes are too many"
     while os.path.exists(
         f"/proc/{mark.read_text(encoding='utf-8')}"

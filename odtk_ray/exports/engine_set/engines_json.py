@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from odtk_ray import storage
@@ -14,6 +14,7 @@ from odtk_ray.artifacts.engine_set import (
     key_of,
     parse_engine_set,
     read_plan_and_sidecar,
+    variant_of,
 )
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
@@ -33,10 +34,17 @@ def list_plans(
     folder: str,
     wanted: dict[str, WantedPlan],
     rows: Sequence[PlanResult],
-    source: PlanSource,
+    sources: Sequence[PlanSource],
     reporter: Reporter,
 ) -> tuple[EngineSet | None, list[PlanResult]]:
     """Write engines.json with the plans that were built or kept, and others that still fit.
+
+    Args:
+        folder: of the set.
+        wanted: the plans that were asked for, by key.
+        rows: what became of them.
+        sources: what they are made of, one for each precision and size.
+        reporter: told what is no longer listed.
 
     Returns:
         the set, None if it has no plan, and the rows as they turned out.
@@ -56,7 +64,8 @@ def list_plans(
     if not plans:
         return None, final
     old = _read_old(folder, reporter)
-    plans += _still_fitting(folder, old, {plan.about.gpu for plan in wanted.values()}, source)
+    others = [about for key, about in old.items() if key not in wanted]
+    plans += _still_fitting(folder, others, [plan.about for plan in wanted.values()], sources)
     engines = EngineSet.of(plans)
     for key in old.keys() - engines.engines.keys():
         reporter.note(f"no longer listed: {key}: it has another model, other settings or a "
@@ -78,15 +87,32 @@ def _read_old(folder: str, reporter: Reporter) -> dict[str, Sidecar]:
 
 
 def _still_fitting(
-    folder: str, old: dict[str, Sidecar], wanted_gpus: Collection[object], source: PlanSource
+    folder: str,
+    others: Sequence[Sidecar],
+    wanted: Sequence[Sidecar],
+    sources: Sequence[PlanSource],
 ) -> Iterator[Sidecar]:
-    """Yield plans of the same model and settings for GPUs that this export did not ask for."""
-    for about in old.values():
-        if about.gpu in wanted_gpus:
+    """Yield plans of the same model and settings that this export did not ask for.
+
+    Of a GPU that it asked for, those of a TensorRT that no node has are left out.
+    """
+    gpus = {about.gpu for about in wanted}
+    machines = {(about.gpu, about.tensorrt) for about in wanted}
+    for about in others:
+        if about.gpu in gpus and (about.gpu, about.tensorrt) not in machines:
             continue
-        now = describe_built(source.model, source.options, about.tensorrt, about.gpu)
-        if (found := find_plan(folder, now)) is not None:
+        options = [describe_built(s.model, s.options, about.tensorrt, about.gpu) for s in sources]
+        same = [now for now in options if variant_of(now) == variant_of(about)]
+        if not same and _of_any_variant(about) != _of_any_variant(options[0]):
+            continue
+        if (found := find_plan(folder, same[0] if same else about)) is not None:
             yield found
+
+
+def _of_any_variant(about: Sidecar) -> Sidecar:
+    """Return what a plan shares with those of other precisions and sizes: checkpoint, settings."""
+    model = replace(about.model, precision="fp32", size=(1, 1), sha256="")
+    return replace(about, model=model, plan_sha256="", plan_bytes=0)
 
 
 def find_plan(folder: str, about: Sidecar, looks: int = 1) -> Sidecar | None:

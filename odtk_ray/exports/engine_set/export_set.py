@@ -23,13 +23,15 @@ from odtk_ray.exports.engine_set.build_on_node import build_into, remove_parts
 from odtk_ray.exports.engine_set.engines_json import find_plan, list_plans
 from odtk_ray.exports.engine_set.wanted_plans import PlanResult, WantedPlan, find_wanted_plans
 from odtk_ray.exports.image_lists import ImageLists
+from odtk_ray.exports.int8.calibration_table import read_table
 from odtk_ray.exports.output_files import check_inputs_kept
 from odtk_ray.exports.tensorrt.export_plan import BuiltPlan, open_here, plan_hints
 from odtk_ray.exports.tensorrt.plan_source import PlanSource, plan_source
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 
-_TABLE = "calibration.json"
+# Of sets that were begun when a set had one size.
+_FIRST_TABLE = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class BuiltSet:
         """Format the summary for people."""
         lines = [line for row in self.rows for line in row.lines()]
         if self.engines is not None and self.exit_code != EXIT_FAILED:
-            model, count = self.engines.model, len(self.engines.engines)
+            engines = self.engines
+            facts = [*engines.model.backbones, *map(str, engines.variants)]
             lines += [
-                f"{self.path} has {counted(count, 'plan')}: {', '.join(model.backbones)}, "
-                f"{model.size[0]}x{model.size[1]}, {model.precision.upper()}",
+                f"{self.path} has {counted(len(engines.engines), 'plan')}: {', '.join(facts)}",
                 *self.hints,
                 f"next: odtk-ray infer {self.path} --images DIR",
             ]
@@ -101,18 +103,32 @@ def export_set(
         absent = _absent_types(found, config.gpu_type, reporter)
         if not storage.is_uri(folder):
             os.makedirs(folder, exist_ok=True)
-        source = plan_source(_with_table(config, folder), lists, reporter)
-        if source.model.ends_in_detections:
-            raise UsageError(
-                f"a set cannot have plans of {config.model}",
-                "it ends in detections, and plans of a set have raw outputs",
-                "export it without --with-postprocess",
-            )
-        wanted, rows = find_wanted_plans(found.nodes, config.gpu_type, source, reporter)
+        sources = [
+            _plan_source(_with_table(variant, folder), lists, reporter)
+            for variant in config.variants()
+        ]
+        wanted, rows = find_wanted_plans(found.nodes, config.gpu_type, sources, reporter)
         rows += absent
-        rows += build_missing(folder, wanted, source, inspect, open_built, reporter)
-    engines, rows = list_plans(folder, wanted, rows, source, reporter)
-    return BuiltSet(config.output, rows, engines, plan_hints(config, source, lists))
+        rows += build_missing(folder, wanted, inspect, open_built, reporter)
+    engines, rows = list_plans(folder, wanted, rows, sources, reporter)
+    hints = dict.fromkeys(hint for s in sources for hint in plan_hints(config, s, lists))
+    return BuiltSet(config.output, rows, engines, [*hints])
+
+
+def _plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> PlanSource:
+    """Prepare what the plans of one precision and size are made of.
+
+    Raises:
+        UsageError: the model or a setting cannot be used.
+    """
+    source = plan_source(config, lists, reporter)
+    if source.model.ends_in_detections:
+        raise UsageError(
+            f"a set cannot have plans of {config.model}",
+            "it ends in detections, and plans of a set have raw outputs",
+            "export it without --with-postprocess",
+        )
+    return source
 
 
 def _absent_types(found: FoundNodes, types: Sequence[str], reporter: Reporter) -> list[PlanResult]:
@@ -146,6 +162,12 @@ def check_set(config: ExportConfig) -> None:
             raise UsageError(f"cannot write {path}", "it is a file")
         if not os.path.isdir(os.path.dirname(folder)):
             raise UsageError(f"cannot write {path}", f"there is no {os.path.dirname(folder)}")
+    if config.calibration_table is not None and len(config.sizes) > 1:
+        raise UsageError(
+            "--calibration-table does not go with several --size",
+            "a table is measured at one size",
+            "leave it out: the set keeps a table for each size",
+        )
     for flag, given in (
         ("--with-postprocess", config.with_postprocess),
         ("--timing-cache", config.timing_cache is not None),
@@ -161,7 +183,6 @@ def check_set(config: ExportConfig) -> None:
 def build_missing(
     folder: str,
     wanted: dict[str, WantedPlan],
-    source: PlanSource,
     inspect: InspectMachine,
     open_built: PlanOpener,
     reporter: Reporter,
@@ -177,9 +198,12 @@ def build_missing(
     reporter.note(f"building: {', '.join(missing)}")
     tag = secrets.token_hex(4)
     same = (tag, inspect, open_built)
-    calls = [Call(k, o.nodes, (folder, o.about, *same), o.gpus) for k, o in missing.items()]
+    calls = [
+        Call(key, plan.nodes, (folder, plan.about, *same), plan.gpus, plan.source)
+        for key, plan in missing.items()
+    ]
     try:
-        outcomes = run_on_nodes(build_into, calls, "building", reporter, source)
+        outcomes = run_on_nodes(build_into, calls, "building", reporter)
     finally:
         for key in missing:
             remove_parts(folder, key, tag)
@@ -201,7 +225,15 @@ def _row(
 
 
 def _with_table(config: ExportConfig, folder: str) -> ExportConfig:
-    """Keep the calibration table in the set, so that the same command gives the same ONNX file."""
+    """Keep the calibration table in the set, so that the same command gives the same ONNX file.
+
+    Each size has one of its own; earlier versions had one for the only size.
+    """
     if not config.int8 or config.calibration_table is not None or is_onnx(config.model):
         return config
-    return replace(config, calibration_table=storage.join(folder, _TABLE))
+    height, width = config.input_size
+    table = storage.join(folder, f"calibration_{height}x{width}.json")
+    first = storage.join(folder, _FIRST_TABLE)
+    if storage.exists(first) and not storage.exists(table):
+        table = first if read_table(first).size == config.input_size else table
+    return replace(config, calibration_table=table)

@@ -24,11 +24,13 @@ class WantedPlan:
         about: its sidecar, as far as it is known before the build.
         nodes: ids of nodes that have such a GPU.
         gpus: how many to reserve there.
+        source: what it is made of.
     """
 
     about: Sidecar
     nodes: tuple[str, ...]
     gpus: int
+    source: PlanSource
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,19 @@ class PlanResult:
 
 
 def find_wanted_plans(
-    nodes: Sequence[GpuNode], types: Sequence[str], source: PlanSource, reporter: Reporter
+    nodes: Sequence[GpuNode],
+    types: Sequence[str],
+    sources: Sequence[PlanSource],
+    reporter: Reporter,
 ) -> tuple[dict[str, WantedPlan], list[PlanResult]]:
-    """Return one plan by key for each GPU and TensorRT asked for; failures where there is none."""
+    """Return the plans of each GPU and TensorRT asked for, by key; failures where there are none.
+
+    Args:
+        nodes: those that there are.
+        types: those of their GPUs that are asked for.
+        sources: what plans are made of, one for each precision and size.
+        reporter: warned of nodes without TensorRT.
+    """
     groups: dict[tuple[Gpu, str], list[GpuNode]] = defaultdict(list)
     for node in nodes:
         for gpu in node.wanted(types):
@@ -79,10 +91,11 @@ def find_wanted_plans(
             else:
                 rows.append(PlanResult(str(gpu), "failed", why=f"no TensorRT on {where}: {why}"))
             continue
-        about = describe_built(source.model, source.options, tensorrt, gpu)
         pure = [node for node in some if node.kinds == (gpu,)]
         # Ray does not say which of a node's GPUs it gives: of a mixed node all are reserved.
         alike = pure or [node for node in some if node.count == some[0].count]
-        where_to = tuple(node.id for node in alike)
-        wanted[key_of(about)] = WantedPlan(about, where_to, 1 if pure else some[0].count)
+        where_to, count = tuple(node.id for node in alike), 1 if pure else some[0].count
+        for source in sources:
+            about = describe_built(source.model, source.options, tensorrt, gpu)
+            wanted[key_of(about)] = WantedPlan(about, where_to, count, source)
     return wanted, rows

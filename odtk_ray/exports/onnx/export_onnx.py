@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
-from odtk_ray.config import ExportConfig, stated
+from odtk_ray.config import OF_INT8, ExportConfig, stated
 from odtk_ray.datasets.class_names import read_class_names
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.check.check_export import (
@@ -37,11 +37,7 @@ from odtk_ray.reporter import Reporter
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Settings that mean nothing without --int8, and those that mean nothing for an ONNX file.
-_OF_INT8 = frozenset(
-    """calibration_images calibration_batches calibration_batch_size calibration_table
-    calibration_method recalibrate int8_exclude""".split()
-)
+# Settings that mean nothing for an ONNX file.
 _OF_PLANS = frozenset("dynamic_batch_opts workspace timing_cache compute_capability".split())
 
 _PROTOBUF_LIMIT = 2 << 30  # bytes; ONNX keeps larger weights in files of their own
@@ -193,7 +189,7 @@ def check_settings(config: ExportConfig) -> None:
         )
     if config.int8:
         check_int8(config)
-    elif stated(config, _OF_INT8):
+    elif stated(config, OF_INT8):
         raise UsageError("options of calibration, and --int8-exclude, need --int8")
     if config.half and not is_onnx(config.output):
         raise UsageError(

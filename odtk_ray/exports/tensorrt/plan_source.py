@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from odtk_ray import storage
 from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx, read_exported
 from odtk_ray.artifacts.model_file import model_file
-from odtk_ray.config import ExportConfig, stated
+from odtk_ray.config import OF_INT8, ExportConfig, stated
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.check.check_export import CheckData, Opener, load_check_data
 from odtk_ray.exports.check.runners import Reference
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from odtk_ray.model.checkpoint import Checkpoint
 
 # Settings that are fixed in an ONNX file.
-_DECIDED = frozenset(
+_DECIDED = OF_INT8 | frozenset(
     """size with_postprocess plugin half std_in_graph opset anchors classes threshold top_n nms
-    detections rotated_nms
-    calibration_images calibration_batches calibration_batch_size calibration_table
-    calibration_method recalibrate int8_exclude""".split()
+    detections rotated_nms""".split()
 )
 
 
@@ -76,7 +74,7 @@ def plan_source(config: ExportConfig, lists: ImageLists, reporter: Reporter) -> 
         verbose=config.verbose,
     )
     model, make, checkpoint = _onnx_file(config, lists, reporter)
-    if model.precision == "int8" and not config.full_precision:
+    if model.precision == "int8" and not (config.full_precision or config.precision):
         options = replace(options, precision="int8")
     check_plan(model, options)
     check_data = load_check_data(config, model, lists)
@@ -115,7 +113,7 @@ def _check_flags(config: ExportConfig, about: ExportedModel) -> None:
             "--int8 needs a checkpoint", "INT8 is written into the ONNX when it is exported"
         )
     check_rotated(config, about)
-    same = {"size"} if config.size == about.size else set()
+    same = {"size"} if config.sizes == (about.size,) else set()
     if odd := stated(config, _DECIDED - same):
         flag = flag_of(odd[0])
         height, width = about.size

@@ -22,7 +22,7 @@ from standins_for_tests import spoil, standing_in
 from synthetic import tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
+from odtk_ray.artifacts.engine_set import Variant, is_engine_set, read_engine_set
 from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
 from odtk_ray.cli.program import cli
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
@@ -89,7 +89,7 @@ def test_every_kind_of_gpu_gets_a_plan(built):
     assert states(output) == dict.fromkeys(ALL, "built")
     assert output.count("not run here: ") == 4
     assert "tuned for single images; for throughput: --dynamic-batch-opts 1 8 16" in output
-    assert f"{folder} has 4 plans: ResNet18FPN, 64x96, FP16" in output
+    assert f"{folder} has 4 plans: ResNet18FPN, 64x96 FP16" in output
     assert output.splitlines()[-1] == f"next: odtk-ray infer {folder} --images DIR"
     engines = read_engine_set(str(folder))
     kinds = {"plan", "plan.json", "timing"}
@@ -178,10 +178,29 @@ def test_other_gpus_stay_listed_as_long_as_they_fit(copied, export, tmp_path):
 @pytest.mark.cluster
 def test_precisions_lie_beside_each_other(copied, export):
     output = export(copied, "--gpu-type", "A10G", "--full-precision")
+    assert "no longer listed" not in output
+    engines = read_engine_set(str(copied))
+    assert len(engines.engines) == 5
+    (about,) = engines.only(Variant("fp32", (64, 96))).engines.values()
+    assert about.gpu == A10G
+    # Those of other settings do not stay.
+    output = export(copied, "--gpu-type", "A10G", "--workspace", "64")
     assert output.count("no longer listed: ") == 4
-    (about,) = read_engine_set(str(copied)).engines.values()
-    assert about.model.precision == "fp32"
-    assert len(list(copied.glob("*.plan"))) == 5
+    assert len(read_engine_set(str(copied)).engines) == 1
+
+
+@pytest.mark.cluster
+def test_several_sizes_and_precisions_in_one_command(export, tmp_path):
+    sizes = ("--size", 64, 96, "--size", 64)
+    asked = ("--precision", "fp16", "--precision", "fp32")
+    output = export(tmp_path / "engines", "--gpu-type", "A10G", *sizes, *asked)
+    assert len(re.findall("^built ", output, re.MULTILINE)) == 4
+    assert "has 4 plans: ResNet18FPN, 64x64 FP16, 64x96 FP16, 64x64 FP32, 64x96 FP32" in output
+    engines = read_engine_set(str(tmp_path / "engines"))
+    for name in ("fp16", "fp32"):
+        for size in ((64, 64), (64, 96)):
+            (about,) = engines.only(Variant(name, size)).engines.values()
+            assert (about.gpu, about.model.precision, about.model.size) == (A10G, name, size)
 
 
 @pytest.mark.long
@@ -190,7 +209,7 @@ def test_one_calibration_serves_all_and_is_kept(export, checkpoint, photos, tmp_
     folder = tmp_path / "engines"
     types = ("--gpu-type", "A10G", "--gpu-type", "H100", "--int8")
     output = export(folder, *types, code=2)
-    table = folder / "calibration.json"
+    table = folder / "calibration_64x96.json"
     assert f"there is no calibration table {table}" in output
     # The calibration itself would run on the nodes' GPUs, which are simulated.
     calibration = ["--int8", "--calibration-images", photos, "--calibration-batches", 1,

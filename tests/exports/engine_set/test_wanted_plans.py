@@ -62,14 +62,14 @@ def key(gpu, trt="11.4.0"):
     ],
 )  # fmt: skip
 def test_one_order_for_each_gpu_and_tensorrt(quiet, nodes, types, expected):
-    orders, rows = find_wanted_plans(nodes, types, SOURCE, quiet)
+    orders, rows = find_wanted_plans(nodes, types, [SOURCE], quiet)
     assert {k: (order.nodes, order.gpus) for k, order in orders.items()} == expected
     assert rows == []
 
 
 def test_a_gpu_without_tensorrt_fails_unless_another_node_has_it(quiet):
     nodes = [node("1", H100, trt=""), node("2", A10G, trt=""), node("3", A10G)]
-    orders, rows = find_wanted_plans(nodes, ["all"], SOURCE, quiet)
+    orders, rows = find_wanted_plans(nodes, ["all"], [SOURCE], quiet)
     assert list(orders) == [key(A10G)]
     assert [row.lines() for row in rows] == [[f"failed  {H100}: no TensorRT on 10.0.0.1: none"]]
     assert quiet.warnings == ["no TensorRT on 10.0.0.2, which cannot run plans: none"]
@@ -129,9 +129,9 @@ def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, qui
     monkeypatch.setattr(engines_json, "_LOOKS", 1)
     asked = replace(source, options=replace(source.options, batches=(1, 1, 8)))
     about = describe_built(source.model, asked.options, trt, A10G)
-    orders = {key_of(about): WantedPlan(about, ("1",), 1)}
+    orders = {key_of(about): WantedPlan(about, ("1",), 1, asked)}
     rows = [PlanResult(key_of(about), "built", 1.0)]
-    engines, final = list_plans(str(folder), orders, rows, asked, quiet)
+    engines, final = list_plans(str(folder), orders, rows, [asked], quiet)
     assert engines is None
     assert [row.state for row in final] == ["failed"]
     assert "another export writes there" in final[0].lines()[0]
