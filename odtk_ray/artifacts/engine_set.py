@@ -4,7 +4,8 @@ An engine set is one model at one or several sizes and precisions, built for sev
 
     engines.json              what is here; written last, by the export alone
     <key>.plan                a TensorRT plan, and its sidecar <key>.plan.json
-    <key>.timing              timings that the next build of this key starts from
+    <GPU and TensorRT>_<hash>.timing
+                              timings that the next build for this GPU and TensorRT starts from
     calibration_<size>.json   the ranges of INT8 plans
 
 Nothing here needs torch.
@@ -93,9 +94,13 @@ def engine_key(
     Returns:
         such as `NVIDIA-H100-80GB-HBM3_sm90_tensorrt-11.4.0_fp16_800x1280`.
     """
+    return f"{_machine_key(gpu, tensorrt)}_{precision}_{size[0]}x{size[1]}"
+
+
+def _machine_key(gpu: tuple[str, str], tensorrt: str) -> str:
     name, capability = gpu
     capability = capability.replace(".", "")
-    return f"{slug(name)}_sm{capability}_{slug(tensorrt)}_{precision}_{size[0]}x{size[1]}"
+    return f"{slug(name)}_sm{capability}_{slug(tensorrt)}"
 
 
 def variant_of(about: Sidecar) -> Variant:
@@ -105,9 +110,18 @@ def variant_of(about: Sidecar) -> Variant:
 
 def key_of(about: Sidecar) -> str:
     """Return the key of a plan that was built on a GPU."""
+    return engine_key(_gpu(about), about.tensorrt, about.model.precision, about.model.size)
+
+
+def machine_key(about: Sidecar) -> str:
+    """Return the part of a plan's key that names its GPU and TensorRT."""
+    return _machine_key(_gpu(about), about.tensorrt)
+
+
+def _gpu(about: Sidecar) -> tuple[str, str]:
     if about.gpu is None:
         raise ValueError("a plan of a set is bound to a GPU")
-    return engine_key(about.gpu, about.tensorrt, about.model.precision, about.model.size)
+    return about.gpu
 
 
 @dataclass(frozen=True)

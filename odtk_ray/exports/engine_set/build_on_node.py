@@ -15,6 +15,7 @@ from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import OdtkError
 from odtk_ray.exports.check.runners import PlanOpener
+from odtk_ray.exports.engine_set.shared_timings import keep_timings, read_timings
 from odtk_ray.exports.tensorrt.export_plan import BuiltPlan, build_checked
 from odtk_ray.exports.tensorrt.plan_source import PlanSource
 from odtk_ray.storage.retry import with_retries
@@ -54,12 +55,14 @@ def build_into(
         found = ", ".join(map(str, machine.gpus)) or "no GPU"
         raise OdtkError("its node has changed", f"it now has {found} and {machine.tensorrt}")
     key = key_of(about)
-    plan, timings = plan_path(folder, key), storage.join(folder, f"{key}.timing")
+    plan = plan_path(folder, key)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="odtk-ray-") as scratch:
         cache = os.path.join(scratch, "timing")
-        with contextlib.suppress(OSError):
-            Path(cache).write_bytes(storage.read_bytes(timings))
+        timings, merged = b"", list[str]()
+        with contextlib.suppress(OSError):  # a help, and no part of the set
+            timings, merged = read_timings(folder, about)
+        Path(cache).write_bytes(timings)
         source = replace(source, options=replace(source.options, timing_cache=cache))
         built = build_checked(plan_path(scratch, key), about, source, open_built)
         seconds = time.monotonic() - started
@@ -69,13 +72,16 @@ def build_into(
         content = Path(built.path).read_bytes()
         both = {sidecar_path(plan): built.about.to_json().encode(), plan: content}
         with_retries(lambda: storage.write_together(both, tag))
-        with contextlib.suppress(OSError):  # a help, and no part of the set
-            storage.write_atomic(timings, Path(cache).read_bytes(), tag)
+        with contextlib.suppress(OSError):
+            keep_timings(folder, about, Path(cache).read_bytes(), merged, tag)
     return replace(built, path=plan), seconds
 
 
-def remove_parts(folder: str, key: str, tag: str) -> None:
-    """Remove the temporary files of a build that may have been killed."""
-    plan = plan_path(folder, key)
-    for path in (plan, sidecar_path(plan), storage.join(folder, f"{key}.timing")):
-        storage.discard_part(path, tag)
+def remove_parts(folder: str, tag: str) -> None:
+    """Remove the temporary files of builds that may have been killed; object stores have none."""
+    if storage.is_uri(folder):
+        return
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.endswith(f".{tag}.tmp"):
+                os.unlink(os.path.join(folder, name))

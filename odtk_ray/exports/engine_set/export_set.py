@@ -205,8 +205,7 @@ def build_missing(
     try:
         outcomes = run_on_nodes(build_into, calls, "building", reporter)
     finally:
-        for key in missing:
-            remove_parts(folder, key, tag)
+        remove_parts(folder, tag)
     return rows + [_row(key, outcome, reporter) for key, outcome in outcomes.items()]
 
 

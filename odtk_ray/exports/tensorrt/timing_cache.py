@@ -1,11 +1,12 @@
-"""Measured timings of earlier builds, in a file."""
+"""Measured timings of earlier builds, in a file; several files become one."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from odtk_ray.engines.tensorrt_package import import_tensorrt, make_logger, start
 from odtk_ray.errors import OdtkError
 from odtk_ray.exports.output_files import writing
 
@@ -38,3 +39,24 @@ def timing_cache(config: Any, path: str | None, say: Callable[[str], None]) -> I
             file.write(memoryview(config.get_timing_cache().serialize()))
     except OdtkError as error:  # the plan itself took minutes
         say(f"timings are not saved: {error}")
+
+
+def merge_timings(contents: Sequence[bytes]) -> tuple[bytes, list[bool]]:
+    """Merge timings that were measured on this GPU, with this TensorRT, into one cache.
+
+    Args:
+        contents: of the caches.
+
+    Returns:
+        the merged cache, and of each whether it is in it: others are of another GPU or version.
+    """
+    trt = import_tensorrt()
+    config = start(trt, trt.Builder, make_logger(trt, [])).create_builder_config()
+    if not hasattr(config, "create_timing_cache"):
+        return b"", [False] * len(contents)
+    merged = config.create_timing_cache(b"")
+    taken = []
+    for content in contents:
+        cache = config.create_timing_cache(content)
+        taken.append(cache is not None and bool(merged.combine(cache, False)))
+    return bytes(memoryview(merged.serialize())), taken

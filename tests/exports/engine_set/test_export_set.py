@@ -22,7 +22,7 @@ from standins_for_tests import spoil, standing_in
 from synthetic import tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import Variant, is_engine_set, read_engine_set
+from odtk_ray.artifacts.engine_set import Variant, is_engine_set, machine_key, read_engine_set
 from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
 from odtk_ray.cli.program import cli
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
@@ -92,9 +92,13 @@ def test_every_kind_of_gpu_gets_a_plan(built):
     assert f"{folder} has 4 plans: ResNet18FPN, 64x96 FP16" in output
     assert output.splitlines()[-1] == f"next: odtk-ray infer {folder} --images DIR"
     engines = read_engine_set(str(folder))
-    kinds = {"plan", "plan.json", "timing"}
-    names = {f"{key}.{kind}" for key in engines.engines for kind in kinds}
-    assert set(os.listdir(folder)) == names | {"engines.json"}
+    names = {f"{key}.{kind}" for key in engines.engines for kind in ("plan", "plan.json")}
+    found = set(os.listdir(folder))
+    timings = {name for name in found if name.endswith(".timing")}
+    assert found == names | timings | {"engines.json"}
+    machines = {machine_key(about) for about in engines.engines.values()}
+    assert {name.rpartition("_")[0] for name in timings} == machines
+    assert len(timings) == len(machines) == 4
     for found, about in engines.engines.items():
         assert read_sidecar(str(folder / f"{found}.plan")) == about
         assert about.tensorrt.startswith("tensorrt_rtx ")

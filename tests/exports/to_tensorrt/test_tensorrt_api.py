@@ -50,7 +50,7 @@ for owner, names in {
                         "get_tactic_sources set_tactic_sources profiling_verbosity",
     trt.ProfilingVerbosity: "DETAILED",
     trt.IOptimizationProfile: "set_shape",
-    trt.ITimingCache: "serialize",
+    trt.ITimingCache: "serialize combine",
     trt.MemoryPoolType: "WORKSPACE",
     trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
     trt.BuilderFlag: "TF32",
