@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import ExportedModel
+from odtk_ray.artifacts.plan_figures import plan_table
 from odtk_ray.artifacts.sidecar import Sidecar
 
 _FIXED = {"raw": "", "detections": " (fixed)", "plugin": " (fixed, by a plugin of TensorRT)"}
@@ -51,12 +52,23 @@ def describe_tensorrt_plan(path: str, plan: Sidecar) -> list[tuple[str, str]]:
 
 
 def describe_engine_set(path: str, engines: EngineSet) -> list[tuple[str, str]]:
-    """Describe an engine set as (name, text) rows for people, one row per plan."""
-    rows = describe_exported(path, engines.model)
+    """Describe an engine set as (name, text) rows for people.
+
+    Each plan has a row, and a line in the table of what was measured.
+    """
+    sizes = dict.fromkeys(f"{h}x{w}" for _, (h, w) in engines.variants)
+    several = {
+        "input": f"{', '.join(sizes)} (height x width)",
+        "precision": ", ".join(dict.fromkeys(name for name, _ in engines.variants)),
+    }
+    rows = [
+        (name, several.get(name, text)) for name, text in describe_exported(path, engines.model)
+    ]
     for key, about in engines.engines.items():
         least, tuned, greatest = about.batches
         rows.append(
             ("plan", f"{key}.plan ({about.plan_bytes / 1e6:.1f} MB): {' '.join(about.gpu or ())}, "
              f"{about.tensorrt}, batch {least} to {greatest}, tuned for {tuned}")
         )  # fmt: skip
-    return rows
+    table = plan_table(engines.engines, engines.figures)
+    return [*rows, *zip(("measured", *[""] * len(table)), table, strict=False)]

@@ -16,15 +16,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from odtk_ray import storage
-from odtk_ray.artifacts.exported_model import ExportedModel, Precision, is_onnx
+from odtk_ray.artifacts.exported_model import ExportedModel, is_onnx
+from odtk_ray.artifacts.plan_figures import PlanFigures
+from odtk_ray.artifacts.plan_key import Variant, key_of, variant_of
 from odtk_ray.artifacts.sidecar import (
     Sidecar,
     check_sidecar,
@@ -38,6 +39,10 @@ from odtk_ray.typed_json import OtherFormatError, WrongJsonError, parse_json, ty
 
 SET_FILE = "engines.json"
 FORMAT_VERSION = 2
+
+
+# What an entry has besides the facts of the plan's sidecar.
+_OF_SET = ("plan", "figures")
 
 
 class _Network(TypedDict):
@@ -65,84 +70,31 @@ class _FirstDocument(_Network):
     engines: dict[str, dict[str, Any]]
 
 
-class Variant(NamedTuple):
-    """A precision and an input size, height and width in pixels, of a set's plans."""
-
-    precision: Precision
-    size: tuple[int, int]
-
-    def __str__(self) -> str:
-        return f"{self.size[0]}x{self.size[1]} {self.precision.upper()}"
-
-
-def slug(text: str) -> str:
-    """Replace what file names and Ray's labels cannot contain: `NVIDIA-H100-80GB-HBM3`."""
-    return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-")
-
-
-def engine_key(
-    gpu: tuple[str, str], tensorrt: str, precision: Precision, size: tuple[int, int]
-) -> str:
-    """Name a plan of a set by everything that it is bound to.
-
-    Args:
-        gpu: name and compute capability.
-        tensorrt: package and version.
-        precision: of the plan.
-        size: height and width of its input in pixels.
-
-    Returns:
-        such as `NVIDIA-H100-80GB-HBM3_sm90_tensorrt-11.4.0_fp16_800x1280`.
-    """
-    return f"{_machine_key(gpu, tensorrt)}_{precision}_{size[0]}x{size[1]}"
-
-
-def _machine_key(gpu: tuple[str, str], tensorrt: str) -> str:
-    name, capability = gpu
-    capability = capability.replace(".", "")
-    return f"{slug(name)}_sm{capability}_{slug(tensorrt)}"
-
-
-def variant_of(about: Sidecar) -> Variant:
-    """Return the precision and the size of a plan."""
-    return Variant(about.model.precision, about.model.size)
-
-
-def key_of(about: Sidecar) -> str:
-    """Return the key of a plan that was built on a GPU."""
-    return engine_key(_gpu(about), about.tensorrt, about.model.precision, about.model.size)
-
-
-def machine_key(about: Sidecar) -> str:
-    """Return the part of a plan's key that names its GPU and TensorRT."""
-    return _machine_key(_gpu(about), about.tensorrt)
-
-
-def _gpu(about: Sidecar) -> tuple[str, str]:
-    if about.gpu is None:
-        raise ValueError("a plan of a set is bound to a GPU")
-    return about.gpu
-
-
 @dataclass(frozen=True)
 class EngineSet:
     """The content of `engines.json`.
 
     Attributes:
         engines: sidecars by key, at least one; those of one variant have the same `model`.
+        figures: what was measured when they were built, by key, as far as it is known.
     """
 
     engines: dict[str, Sidecar]
+    figures: dict[str, PlanFigures] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sidecars: Iterable[Sidecar]) -> EngineSet:
-        """Make a set of plans of one checkpoint."""
-        return cls({key: about for key, about in sorted((key_of(s), s) for s in sidecars)})
+    def of(
+        cls, sidecars: Iterable[Sidecar], figures: Mapping[str, PlanFigures] | None = None
+    ) -> EngineSet:
+        """Make a set of plans of one checkpoint, with what was measured of any of them."""
+        engines = dict(sorted((key_of(about), about) for about in sidecars))
+        known = figures or {}
+        return cls(engines, {key: known[key] for key in engines if key in known})
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, which names the plans by their hashes."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """SHA-256 of the file without its figures, which names the plans by their hashes."""
+        return hashlib.sha256(EngineSet(self.engines).to_json().encode()).hexdigest()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -151,7 +103,8 @@ class EngineSet:
 
     def only(self, variant: Variant) -> EngineSet:
         """Return the set of its plans of one precision and size."""
-        return EngineSet({k: s for k, s in self.engines.items() if variant_of(s) == variant})
+        plans = (about for about in self.engines.values() if variant_of(about) == variant)
+        return EngineSet.of(plans, self.figures)
 
     @property
     def model(self) -> ExportedModel:
@@ -190,6 +143,8 @@ class EngineSet:
             models[name] = network
             plan = {"plan": f"{key}.plan", "model": name, "identity": about.identity}
             entries[key] = plan | facts
+            if key in self.figures:
+                entries[key]["figures"] = asdict(self.figures[key])
         document = {"format": FORMAT_VERSION, "plan_format": plan_format, "models": models}
         return json.dumps(document | {"engines": entries}, indent=1) + "\n"
 
@@ -205,12 +160,11 @@ def parse_engine_set(path: str, data: bytes) -> EngineSet:
         UsageError: it is damaged, or of a newer format.
     """
     try:
-        sidecars = _parse_entries(path, _read_document(parse_json(data)))
+        engines = _parse_entries(path, _read_document(parse_json(data)))
     except OtherFormatError as error:
         raise _refused(path, str(error)) from error
     except WrongJsonError as error:
         raise _refused(path, f"{SET_FILE} is damaged: {error}") from error
-    engines = EngineSet.of(sidecars)
     for variant in engines.variants:
         least, greatest = engines.only(variant).batches
         if least > greatest:
@@ -230,20 +184,22 @@ def _read_document(value: Any) -> _Document:
     )
 
 
-def _parse_entries(path: str, document: _Document) -> list[Sidecar]:
-    sidecars = []
+def _parse_entries(path: str, document: _Document) -> EngineSet:
+    sidecars, figures = [], {}
     for key, entry in document["engines"].items():
         network = document["models"].get(str(entry.get("model")))
         if network is None:
             raise WrongJsonError(f"the plan named {reprlib.repr(key)} has a model that is not here")
         common = {"format": document["plan_format"], **network}
-        facts = {name: value for name, value in entry.items() if name != "plan"} | common
+        facts = {name: value for name, value in entry.items() if name not in _OF_SET} | common
         sidecars.append(parse_sidecar(path, facts))
         if sidecars[-1].gpu is None or key_of(sidecars[-1]) != key:
             raise WrongJsonError(f"the plan named {reprlib.repr(key)} is another one")
+        if "figures" in entry:
+            figures[key] = typed(entry["figures"], PlanFigures, "figures")
     if not sidecars:
         raise WrongJsonError("it lists no plans")
-    return sidecars
+    return EngineSet.of(sidecars, figures)
 
 
 def _refused(path: str, why: str) -> UsageError:

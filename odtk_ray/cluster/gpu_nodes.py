@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from odtk_ray.artifacts.engine_set import slug
+from odtk_ray.artifacts.plan_key import slug
 from odtk_ray.cluster.failures import first_line, task_error
 from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import Gpu, InspectMachine, Machine

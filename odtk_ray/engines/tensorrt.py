@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cuda_ops
-from odtk_ray.artifacts.engine_set import engine_key
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
+from odtk_ray.artifacts.plan_key import engine_key
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
 from odtk_ray.engines.launches import GpuDetections, Launches, PinnedDetections
 from odtk_ray.engines.loaded_plan import TensorRTPlan

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from odtk_ray.artifacts.engine_set import EngineSet, Variant, is_engine_set, read_engine_set
+from odtk_ray.artifacts.engine_set import EngineSet, is_engine_set, read_engine_set
+from odtk_ray.artifacts.plan_key import Variant
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import UsageError
 from odtk_ray.options import flag_of

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import ABOUT
 
-from odtk_ray.artifacts.engine_set import (
-    EngineSet,
-    Variant,
-    engine_key,
-    key_of,
-    parse_engine_set,
-    slug,
-    variant_of,
-)
+from odtk_ray.artifacts.engine_set import EngineSet, parse_engine_set
+from odtk_ray.artifacts.plan_key import Variant, engine_key, key_of, slug, variant_of
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
 

@@ -20,7 +20,8 @@ from sessions import start_ray
 from synthetic import Acting, Quiet, picture, tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, key_of, read_plan_and_sidecar
+from odtk_ray.artifacts.engine_set import SET_FILE, EngineSet, read_plan_and_sidecar
+from odtk_ray.artifacts.plan_key import key_of
 from odtk_ray.cli.program import cli
 from odtk_ray.config import ExportConfig, InferConfig
 from odtk_ray.engines.local_gpus import Machine

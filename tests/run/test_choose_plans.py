@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from odtk_ray.artifacts.engine_set import Variant
+from odtk_ray.artifacts.plan_key import Variant
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import UsageError
 from odtk_ray.run.choose_plans import choose_variant

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import key_of, plan_path, read_plan_and_sidecar
+from odtk_ray.artifacts.engine_set import plan_path, read_plan_and_sidecar
+from odtk_ray.artifacts.plan_key import key_of
 from odtk_ray.artifacts.sidecar import Sidecar, sidecar_path
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.errors import OdtkError

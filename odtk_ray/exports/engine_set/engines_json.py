@@ -11,11 +11,11 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import (
     SET_FILE,
     EngineSet,
-    key_of,
     parse_engine_set,
     read_plan_and_sidecar,
-    variant_of,
 )
+from odtk_ray.artifacts.plan_figures import PlanFigures
+from odtk_ray.artifacts.plan_key import key_of, variant_of
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.errors import UsageError
 from odtk_ray.exports.engine_set.wanted_plans import PlanResult, WantedPlan
@@ -64,26 +64,36 @@ def list_plans(
     if not plans:
         return None, final
     old = _read_old(folder, reporter)
-    others = [about for key, about in old.items() if key not in wanted]
+    others = [about for key, about in old.engines.items() if key not in wanted]
     plans += _still_fitting(folder, others, [plan.about for plan in wanted.values()], sources)
-    engines = EngineSet.of(plans)
-    for key in old.keys() - engines.engines.keys():
+    engines = EngineSet.of(plans, _figures(plans, rows, old))
+    for key in old.engines.keys() - engines.engines.keys():
         reporter.note(f"no longer listed: {key}: it has another model, other settings or a "
                     "TensorRT that no node has")  # fmt: skip
-    if engines.engines != old:
+    if engines != old:
         write_file(storage.join(folder, SET_FILE), engines.to_json().encode())
     return engines, final
 
 
-def _read_old(folder: str, reporter: Reporter) -> dict[str, Sidecar]:
+def _figures(
+    plans: Sequence[Sidecar], rows: Sequence[PlanResult], old: EngineSet
+) -> dict[str, PlanFigures]:
+    """Return what is known of plans: of those that are kept what engines.json has."""
+    same = [about for about in plans if old.engines.get(key_of(about)) == about]
+    kept = {key_of(about): old.figures.get(key_of(about)) for about in same}
+    found = kept | {row.key: row.figures for row in rows if row.state == "built"}
+    return {key: figures for key, figures in found.items() if figures is not None}
+
+
+def _read_old(folder: str, reporter: Reporter) -> EngineSet:
     try:
         path = storage.join(folder, SET_FILE)
-        return parse_engine_set(folder, with_retries(lambda: storage.read_bytes(path))).engines
+        return parse_engine_set(folder, with_retries(lambda: storage.read_bytes(path)))
     except FileNotFoundError:
-        return {}
+        return EngineSet({})
     except UsageError as error:
         reporter.warn(f"{SET_FILE} is written again: {error.why}")
-        return {}
+        return EngineSet({})
 
 
 def _still_fitting(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.artifacts.plan_figures import plan_table
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 from odtk_ray.cluster.await_nodes import FoundNodes, await_nodes
 from odtk_ray.cluster.node_tasks import Call, run_on_nodes
@@ -70,6 +71,7 @@ class BuiltSet:
             facts = [*engines.model.backbones, *map(str, engines.variants)]
             lines += [
                 f"{self.path} has {counted(len(engines.engines), 'plan')}: {', '.join(facts)}",
+                *plan_table(engines.engines, engines.figures),
                 *self.hints,
                 f"next: odtk-ray infer {self.path} --images DIR",
             ]
@@ -220,7 +222,7 @@ def _row(
         return PlanResult(key, "kept")
     for text in built.check_result.warnings():
         reporter.warn(f"{key}: {text}")
-    return PlanResult(key, "built", seconds, findings=built.findings())
+    return PlanResult(key, "built", seconds, findings=built.findings(), figures=built.figures)
 
 
 def _with_table(config: ExportConfig, folder: str) -> ExportConfig:

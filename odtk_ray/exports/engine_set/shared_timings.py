@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import machine_key
+from odtk_ray.artifacts.plan_key import machine_key
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.exports.tensorrt.timing_cache import merge_timings
 

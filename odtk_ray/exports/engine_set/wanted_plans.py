@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from odtk_ray.artifacts.engine_set import key_of
+from odtk_ray.artifacts.plan_figures import PlanFigures
+from odtk_ray.artifacts.plan_key import key_of
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.engines.local_gpus import Gpu
@@ -43,6 +44,7 @@ class PlanResult:
         seconds: that its build and its check took.
         size: in bytes.
         why: it failed.
+        figures: what was measured of one that was built.
         findings: of the check, for people.
     """
 
@@ -51,6 +53,7 @@ class PlanResult:
     seconds: float = 0.0
     size: int = 0
     why: str = ""
+    figures: PlanFigures | None = None
     findings: Sequence[str] = ()
 
     def lines(self) -> list[str]:

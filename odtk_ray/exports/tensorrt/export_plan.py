@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from odtk_ray.artifacts.exported_model import ExportedModel, Precision
+from odtk_ray.artifacts.plan_figures import PlanFigures
 from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import list_gpus
@@ -17,6 +19,7 @@ from odtk_ray.engines.tensorrt_package import package_version
 from odtk_ray.exports.check.check_export import CheckResult, Unavailable, check_export
 from odtk_ray.exports.check.layer_precisions import LayerPrecisions, graph_layers, read_layers
 from odtk_ray.exports.check.runners import PlanOpener, RunningPlan, open_tensorrt_plan
+from odtk_ray.exports.check.speed import images_per_second
 from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.exports.output_files import check_output, write_plan_files
 from odtk_ray.exports.tensorrt.build_plan import (
@@ -43,6 +46,7 @@ class BuiltPlan:
         about: its sidecar.
         layers: the precisions in which layers compute; None if unknown.
         check_result: how much it differs from its source.
+        figures: what was measured of it.
         hints: suggestions to make it faster.
     """
 
@@ -50,6 +54,7 @@ class BuiltPlan:
     about: Sidecar
     layers: LayerPrecisions | None
     check_result: CheckResult
+    figures: PlanFigures
     hints: Sequence[str] = ()
 
     def lines(self) -> list[str]:
@@ -66,9 +71,16 @@ class BuiltPlan:
             f"batch {least} to {greatest}, tuned for {tuned}{ends}",
             f"for {bound}, with {about.tensorrt}",
             *self.findings(),
+            *self._speed(),
             *self.hints,
             f"next: odtk-ray infer {self.path} --images DIR",
         ]
+
+    def _speed(self) -> list[str]:
+        figures = self.figures
+        if figures.images_per_second is None:
+            return []
+        return [f"{figures.images_per_second:.1f} img/s here, in launches of {figures.batch}"]
 
     def findings(self) -> list[str]:
         """Format what the build and its check found, for people."""
@@ -132,21 +144,37 @@ def build_checked(
         OdtkError: TensorRT cannot build it, or the files cannot be written.
     """
     options = source.options
+    started = time.monotonic()
     plan = build_plan(
         source.onnx_file, source.model, options, name=about.identity, progress=progress
     )
+    figures = PlanFigures(build_seconds=time.monotonic() - started)
     about = replace(about, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
     write_plan_files(path, plan, about.to_json())
     trt = builder_package(options.capabilities)
     typed = is_strongly_typed(trt) or options.precision == "fp32"
     layers = _graph_layers(source.onnx_file, options.precision) if typed else None
+    check_data, least, greatest = source.check_data, about.batches[0], about.batches[2]
+    batch = min(max(_THROUGHPUT_BATCH, least), greatest)
     try:
-        with open_built(path, about, source.check_data.batch) as running:
+        with open_built(path, about, max(batch, check_data.batch)) as running:
             layers = read_layers(running.information()) or layers
-            check_result = check_export(source.check_data, running, source.open_reference)
+            check_result = check_export(check_data, running, source.open_reference)
+            speed = images_per_second(running, check_data.pictures, about.model.size, batch)
+            figures = replace(_figures(check_result, figures), images_per_second=speed, batch=batch)
     except Unavailable as error:
         check_result = CheckResult(None, why=str(error))
-    return BuiltPlan(path, about, layers, check_result)
+    return BuiltPlan(path, about, layers, check_result, figures)
+
+
+def _figures(found: CheckResult, figures: PlanFigures) -> PlanFigures:
+    """Add what a check has found to the figures of a plan."""
+    comparison, accuracy = found.comparison, found.accuracy
+    if comparison is not None and comparison.counted:
+        figures = replace(figures, matched=comparison.share)
+    if accuracy is not None and accuracy.images:
+        figures = replace(figures, ap=accuracy.exported, reference_ap=accuracy.reference)
+    return figures
 
 
 def describe_built(

@@ -22,7 +22,8 @@ from standins_for_tests import spoil, standing_in
 from synthetic import tiny_model
 
 from odtk_ray import storage
-from odtk_ray.artifacts.engine_set import Variant, is_engine_set, machine_key, read_engine_set
+from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
+from odtk_ray.artifacts.plan_key import Variant, machine_key
 from odtk_ray.artifacts.sidecar import check_sidecar, read_sidecar
 from odtk_ray.cli.program import cli
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
@@ -115,6 +116,12 @@ def test_info_has_a_row_for_each_plan(built):
     assert [text.split("_")[0] for text in plans] == list(ALL)
     assert "NVIDIA A10G 8.6, tensorrt_rtx" in plans[0]
     assert "batch 1 to 16, tuned for 1" in plans[0]
+    table = outcome.output.splitlines()[-5:]
+    assert table[0].split()[:4] == ["measured", "GPU", "TensorRT", "precision"]
+    for gpu, line in zip((A10G, H100, ADA, QUADRO), table[1:], strict=True):
+        assert re.fullmatch(rf" +{re.escape(str(gpu))} +\S+ \S+ +fp16 +64x96 +\d+ +- +- +-", line)
+    start = table[0].index("GPU")
+    assert [line[start:] for line in table] == built[1].splitlines()[-7:-2]
 
 
 @pytest.fixture
@@ -325,7 +332,21 @@ def test_each_plan_is_checked_where_it_was_built(
     assert re.search(r"^warning: NVIDIA-A10G_\S+: AP falls by", output, re.MULTILINE)
     assert output.count("warning: ") == 1
     assert "the images fill" in output
-    assert len(read_engine_set(str(tmp_path / "set")).engines) == 3
+    engines = read_engine_set(str(tmp_path / "set"))
+    assert len(engines.engines) == 3
+    figures = {engines.engines[key].gpu: found for key, found in engines.figures.items()}
+    assert figures[H100].matched == int(same[1]) / int(same[2])
+    assert figures[H100].ap == pytest.approx(float(ap), abs=1e-4)
+    assert figures[H100].reference_ap == pytest.approx(float(reference), abs=1e-4)
+    assert (figures[ADA].images_per_second, figures[ADA].matched, figures[ADA].ap) == (None,) * 3
+    assert figures[A10G].images_per_second > 0
+    (line,) = re.findall(r"^NVIDIA H100 80GB HBM3 \(9.0\) .*", output, re.MULTILINE)
+    assert line.split()[-1] == f"{figures[H100].ap:.4f}"
+    # What is kept keeps them.
+    again = export(tmp_path / "set", *TYPES, "--check-images", photos,
+                   "--calibration-annotations", truth, model=model)  # fmt: skip
+    assert line in again
+    assert read_engine_set(str(tmp_path / "set")).figures == engines.figures
 
 
 @pytest.mark.cluster

@@ -10,7 +10,7 @@ import pytest
 from machines_for_tests import A10G, ADA, H100, QUADRO, unable
 from synthetic import ABOUT, Quiet
 
-from odtk_ray.artifacts.engine_set import key_of
+from odtk_ray.artifacts.plan_key import key_of
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.config import ExportConfig
 from odtk_ray.engines.local_gpus import Machine
