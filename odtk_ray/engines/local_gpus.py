@@ -20,6 +20,11 @@ class Gpu(NamedTuple):
     name: str
     capability: str
 
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a part of a GPU (MIG): CUDA adds the profile, as in `... MIG 1g.5gb`."""
+        return " MIG " in self.name
+
     def __str__(self) -> str:
         return f"{self.name} ({self.capability})"
 

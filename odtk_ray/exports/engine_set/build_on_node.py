@@ -21,6 +21,9 @@ from odtk_ray.exports.tensorrt.export_plan import BuiltPlan, build_checked
 from odtk_ray.exports.tensorrt.plan_source import PlanSource
 from odtk_ray.storage.retry import with_retries
 
+# CUDA shows a process one slice: that others have another profile is found out here.
+_ONE_PROFILE = "the slices of a node's GPUs (MIG) must all have one profile"
+
 
 def build_into(
     folder: str,
@@ -54,7 +57,8 @@ def build_into(
     machine = inspect(about.gpu)
     if about.gpu not in machine.gpus or machine.tensorrt != about.tensorrt:
         found = ", ".join(map(str, machine.gpus)) or "no GPU"
-        raise OdtkError("its node has changed", f"it now has {found} and {machine.tensorrt}")
+        hint = _ONE_PROFILE if any(gpu.is_slice for gpu in machine.gpus) else ""
+        raise OdtkError("its node has changed", f"it now has {found} and {machine.tensorrt}", hint)
     key = key_of(about)
     plan = plan_path(folder, key)
     started = time.monotonic()

@@ -77,7 +77,7 @@ def find_wanted_plans(
         nodes: those that there are.
         types: those of their GPUs that are asked for.
         sources: what plans are made of, one for each precision and size.
-        reporter: warned of nodes without TensorRT.
+        reporter: warned of nodes without TensorRT, and told of slices of GPUs.
     """
     groups: dict[tuple[Gpu, str], list[GpuNode]] = defaultdict(list)
     for node in nodes:
@@ -94,6 +94,10 @@ def find_wanted_plans(
             else:
                 rows.append(PlanResult(str(gpu), "failed", why=f"no TensorRT on {where}: {why}"))
             continue
+        if gpu.is_slice:
+            reporter.note(
+                f"{gpu} is a slice of a GPU (MIG): its plan runs on slices of this profile only"
+            )
         pure = [node for node in some if node.kinds == (gpu,)]
         # Ray does not say which of a node's GPUs it gives: of a mixed node all are reserved.
         alike = pure or [node for node in some if node.count == some[0].count]

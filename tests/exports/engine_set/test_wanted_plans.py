@@ -13,7 +13,7 @@ from synthetic import ABOUT, Quiet
 from odtk_ray.artifacts.plan_key import key_of
 from odtk_ray.cluster.gpu_nodes import GpuNode
 from odtk_ray.config import ExportConfig
-from odtk_ray.engines.local_gpus import Machine
+from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError
 from odtk_ray.exports.check.check_export import CheckData
@@ -73,6 +73,22 @@ def test_a_gpu_without_tensorrt_fails_unless_another_node_has_it(quiet):
     assert list(orders) == [key(A10G)]
     assert [row.lines() for row in rows] == [[f"failed  {H100}: no TensorRT on 10.0.0.1: none"]]
     assert quiet.warnings == ["no TensorRT on 10.0.0.2, which cannot run plans: none"]
+
+
+SLICE, LARGER = (Gpu(f"NVIDIA A100-SXM4-40GB MIG {size}", "8.0") for size in ("1g.5gb", "3g.20gb"))
+
+
+def test_a_slice_of_a_gpu_is_a_kind_of_its_own(quiet):
+    whole = Gpu("NVIDIA A100-SXM4-40GB", "8.0")
+    nodes = [node("1", whole), node("2", SLICE), node("3", LARGER)]
+    orders, rows = find_wanted_plans(nodes, ["all"], [SOURCE], quiet)
+    assert [order.nodes for order in orders.values()] == [("1",), ("2",), ("3",)]
+    assert key(SLICE) in orders
+    assert quiet.notes == [
+        f"{gpu} is a slice of a GPU (MIG): its plan runs on slices of this profile only"
+        for gpu in (SLICE, LARGER)
+    ]
+    assert rows == []
 
 
 def build(folder, about, source, machine):
@@ -144,6 +160,7 @@ def test_a_plan_that_another_export_replaced_is_not_listed(one, monkeypatch, qui
         (lambda trt: Machine((H100,), trt), "it now has NVIDIA H100 80GB HBM3"),
         (lambda trt: Machine((), trt), "it now has no GPU and"),
         (lambda _: Machine((A10G,), "tensorrt 0.1"), "and tensorrt 0.1"),
+        (lambda trt: Machine((LARGER,), trt), r"MIG 3g.20gb .*\n.*must all have one profile"),
     ],
 )
 def test_a_node_that_has_changed_builds_nothing(one, tmp_path, machine, message):
