@@ -8,6 +8,7 @@ allocate nothing and wait for nothing.
 
 from cuda_ops.compiler import CudaUnavailable
 from cuda_ops.device import Buffer, Device, Event
+from cuda_ops.epilogues import Epilogues
 from cuda_ops.graph import Graph
 from cuda_ops.postprocess import Level, Postprocess
 from cuda_ops.preprocess import GpuPicture, Preprocess
@@ -17,6 +18,7 @@ __all__ = [
     "Buffer",
     "CudaUnavailable",
     "Device",
+    "Epilogues",
     "Event",
     "GpuPicture",
     "Graph",

@@ -21,8 +21,9 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import CudaStep
+from odtk_ray.engines.cuda_step import Biases, CudaStep
 from odtk_ray.engines.gpu_network import compile_network, fused, load_network
+from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import Postprocessing
@@ -46,16 +47,21 @@ class Ours:
         ]
         torch.cuda.synchronize()
         started = time.perf_counter()
+        network = fused(model)
+        biases: Biases | None = None
+        if not compile_it:
+            network, biases = with_kernels(network, self.device)
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,
-                compile_network(fused(model), 1) if compile_it else fused(model),
+                compile_network(network, 1) if compile_it else network,
                 self.input,
                 model.strides,
                 anchors,
                 checkpoint.classes,
                 Postprocessing(),
                 rotated=False,
+                biases=biases,
             )
             self.step.capture(torch.cuda.graph_pool_handle(), self.stream)
         torch.cuda.synchronize()

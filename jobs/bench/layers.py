@@ -21,17 +21,16 @@ import click
 import torch
 from biased import write_biased_model
 from engine import INPUTS, SHAPE, Ours, milliseconds
+from gpu_time import copy_rate, kernel_time
 from measure import machine, table
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from odtk_ray.engines.gpu_network import fused, load_network
-from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
+from odtk_ray.engines.kernel_layers import BiasedConv, PoolKernel
+from odtk_ray.model.checkpoint import load_checkpoint
 from odtk_ray.model.fused import ConvAddReLU, ConvReLU, PoolAddReLU, conv_relu
-from odtk_ray.model.retinanet import RetinaNet
 
-ROUNDS = 5
-LEAVES = (ConvReLU, ConvAddReLU, PoolAddReLU, nn.Conv2d)
+LEAVES = (ConvReLU, ConvAddReLU, BiasedConv, PoolAddReLU, PoolKernel, nn.Conv2d)
 MARK = "layer:"
 # Names that are kernels of a convolution or of what it needs; all others are passes over memory.
 CONVOLUTION = ("conv", "fprop", "gemm", "xmma", "cutlass")
@@ -109,28 +108,10 @@ def alone(conv: nn.Conv2d, x: Tensor) -> float:
     return kernel_time(call)
 
 
-def kernel_time(call: Callable[[], object], repeats: int = 10) -> float:
-    """Measure a call's GPU time, ms: the median of rounds of several."""
-    times: list[float] = []
-    for _ in range(ROUNDS + 1):
-        begin, end = (
-            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            for _ in range(2)
-        )
-        torch.cuda._sleep(2_000_000)  # type: ignore[no-untyped-call]  # the queue is full when the first begins
-        begin.record()
-        for _ in range(repeats):
-            call()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) / repeats)
-    return statistics.median(times[1:])
-
-
 class Marks:
     """Names each layer's operators in the profile, and notes what the layers move."""
 
-    def __init__(self, model: RetinaNet) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.layers: dict[str, Layer] = {}
         self.calls: list[tuple[str, nn.Conv2d, Tensor]] = []
         self._open: list[contextlib.ExitStack] = []
@@ -199,17 +180,14 @@ def without_layers(events: Iterable[Any]) -> Iterator[Any]:
             yield event
 
 
-def look(checkpoint: Checkpoint, batch: Tensor) -> tuple[dict[str, Layer], Layer]:
-    """Profile one launch of the network; return its layers, and what belongs to none."""
-    model = fused(load_network(checkpoint, full_precision=False))
-    with torch.inference_mode():
-        for _ in range(2):
-            model(batch)
-        torch.cuda.synchronize()
-        marks = Marks(model)
+def look(engine: Ours) -> tuple[dict[str, Layer], Layer]:
+    """Profile one launch; return the network's layers, and what belongs to none."""
+    step = engine.step
+    with torch.inference_mode(), torch.cuda.stream(engine.stream):
+        marks = Marks(step._network)  # type: ignore[arg-type]
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
             torch.cuda._sleep(200_000_000)  # type: ignore[no-untyped-call]
-            model(batch)
+            step.compute()
             torch.cuda.synchronize()
         rest = sort_kernels(without_layers(profiler.events()), marks.layers)
         for name, conv, x in marks.calls:
@@ -226,27 +204,6 @@ def plain(conv: nn.Conv2d, x: Tensor) -> Callable[[], Tensor]:
     return lambda: torch.conv2d(x, conv.weight, None, stride, padding)
 
 
-def network_time(checkpoint: Checkpoint, batch: Tensor) -> float:
-    """Measure the network alone, as a CUDA graph, ms."""
-    model = fused(load_network(checkpoint, full_precision=False))
-    graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode():
-        model(batch)
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph):
-            heads = model(batch)
-        time = kernel_time(graph.replay, repeats=5)
-    del heads
-    return time
-
-
-def copy_rate() -> float:
-    """Measure bytes a second that a copy on the device reads and writes."""
-    source = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    return 2 * source.numel() / kernel_time(lambda: target.copy_(source)) * 1e3
-
-
 def rows(layers: dict[str, Layer], rest: Layer, rate: float, *, each: bool) -> list[list[str]]:
     """Format the table: groups of layers, or each layer."""
     shown: dict[str, Layer] = {}
@@ -257,9 +214,7 @@ def rows(layers: dict[str, Layer], rest: Layer, rate: float, *, each: bool) -> l
     for about in shown.values():
         total.add(about)
     shown["sum"] = total
-    lines = [
-        ["", "convolutions, ms", "alone, ms", "TFLOP/s", "beside, ms", "MB", "of the memory's rate"]
-    ]
+    lines = [["", "convolutions, ms", "alone, ms", "TFLOP/s", "beside, ms", "MB", "memory"]]
     for name, about in shown.items():
         time = about.convolution + about.beside
         speed = about.flops / about.convolution / 1e9 if about.convolution else 0
@@ -304,12 +259,10 @@ def main(batch: tuple[int, ...], launches: int, each: bool) -> None:
         engine = Ours(checkpoint, size, compile_it=False)
         times = milliseconds(engine, engine.feed, inputs, engine.stream, launches)
         launch = statistics.median(times)
-        del engine
-        network = network_time(checkpoint, inputs[0])
-        layers, rest = look(checkpoint, inputs[0])
+        layers, rest = look(engine)
         lines = rows(layers, rest, rate, each=each)
         print(f"\nbatch {size}: a launch {launch:.2f} ms, {size / launch * 1e3:.0f} img/s; "
-              f"the network alone {network:.2f} ms\n", table(lines), "", sep="\n")  # fmt: skip
+              f"kernels of one launch by itself:\n", table(lines), "", sep="\n")  # fmt: skip
         print(table(beside(layers, rest)), flush=True)
 
 

@@ -1,0 +1,124 @@
+"""A fused network whose steps between convolutions are kernels of `cuda_ops`, one pass each."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import cuda_ops
+from odtk_ray.engines.cuda_step import Biases
+from odtk_ray.model.fpn import FPN
+from odtk_ray.model.fused import PoolAddReLU
+from odtk_ray.model.retinanet import RetinaNet
+
+
+def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, Biases]:
+    """Return a copy that computes the same bits with fewer passes; its weights are shared.
+
+    Args:
+        model: fused, on the GPU.
+        device: work is queued on its stream, which must be torch's current one when the network is
+            called.
+
+    Returns:
+        The copy, and the last biases of both heads, which it leaves out.
+    """
+    weights = list(model.parameters())
+    shared: dict[int, Any] = {id(weight): weight for weight in weights}
+    model = copy.deepcopy(model, shared)
+    half = weights[0].dtype == torch.float16
+    epilogues = cuda_ops.Epilogues(device, "float16" if half else "float32")
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, PoolAddReLU) and _is_3x3_by_2(child.pool):
+                if epilogues.fits(len(child.bias)):
+                    setattr(module, name, PoolKernel(child, epilogues))
+            elif isinstance(child, FPN) and epilogues.fits(child.smooth3.out_channels):
+                setattr(module, name, Pyramid(child, epilogues))
+    biases = [_take_bias(head[-1]).cpu().numpy() for head in (model.cls_head, model.box_head)]
+    return model, (biases[0], biases[1])
+
+
+class BiasedConv(nn.Module):
+    """conv(x) + bias, and the level above if there is one; the convolution's kernel has no bias."""
+
+    def __init__(self, conv: nn.Conv2d, epilogues: cuda_ops.Epilogues) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(_take_bias(conv), requires_grad=False)
+        self.conv, self._epilogues = conv, epilogues
+
+    def forward(self, x: Tensor, above: Tensor | None = None) -> Tensor:
+        """Compute float [B, C, H, W] from x; `above` is [B, C, H / 2, W / 2]."""
+        out = _channels_last(self.conv(x))
+        pointer = None if above is None else above.data_ptr()
+        self._epilogues.add_bias(out.data_ptr(), self.bias.data_ptr(), out.shape, pointer)
+        return out
+
+
+class PoolKernel(nn.Module):
+    """`PoolAddReLU` in one kernel."""
+
+    def __init__(self, layer: PoolAddReLU, epilogues: cuda_ops.Epilogues) -> None:
+        super().__init__()
+        self.bias, self._epilogues = layer.bias, epilogues
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute relu(pool(x) + bias): float [B, C, H, W] to [B, C, H / 2, W / 2], rounded up."""
+        x = _channels_last(x)
+        batch, channels, height, width = x.shape
+        out = torch.empty(
+            (batch, channels, (height + 1) // 2, (width + 1) // 2),
+            dtype=x.dtype, device=x.device, memory_format=torch.channels_last,
+        )  # fmt: skip
+        self._epilogues.pool(x.data_ptr(), self.bias.data_ptr(), out.data_ptr(), x.shape)
+        return out
+
+
+class Pyramid(nn.Module):
+    """`FPN`, with its biases and its way down in one pass for each level."""
+
+    def __init__(self, fpn: FPN, epilogues: cuda_ops.Epilogues) -> None:
+        super().__init__()
+        self.features = fpn.features
+        self.pyramid6, self.pyramid7 = fpn.pyramid6, fpn.pyramid7
+        self.lateral, self.smooth = (
+            nn.ModuleList(BiasedConv(conv, epilogues) for conv in convolutions)
+            for convolutions in (
+                (fpn.lateral3, fpn.lateral4, fpn.lateral5),
+                (fpn.smooth3, fpn.smooth4, fpn.smooth5),
+            )
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """See `FPN.forward`."""
+        c3, c4, c5 = self.features(x)
+        lateral3, lateral4, lateral5 = self.lateral
+        p5 = lateral5(c5)
+        p4 = lateral4(c4, p5)
+        p3 = lateral3(c3, p4)
+        p6 = self.pyramid6(c5)
+        p7 = self.pyramid7(torch.relu(p6))
+        smoothed = [smooth(p) for smooth, p in zip(self.smooth, (p3, p4, p5), strict=True)]
+        return [*smoothed, p6, p7]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return the tensor in the order that the kernels read through pointers."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _take_bias(conv: Any) -> Tensor:
+    bias = conv.bias
+    if not isinstance(bias, Tensor):
+        raise ValueError("a convolution without a bias: fold the BatchNorm behind it first")
+    conv.bias = None
+    return bias.detach()
+
+
+def _is_3x3_by_2(pool: nn.Module) -> bool:
+    return isinstance(pool, nn.MaxPool2d) and (
+        pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+    ) == (3, 2, 1, 1, False)  # fmt: skip
