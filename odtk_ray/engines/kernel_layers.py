@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,12 +12,15 @@ from torch import Tensor, nn
 import cuda_ops
 from odtk_ray.engines.cuda_step import Biases
 from odtk_ray.model.fpn import FPN
-from odtk_ray.model.fused import PoolAddReLU
+from odtk_ray.model.fused import PoolAddReLU, Residual
 from odtk_ray.model.retinanet import RetinaNet
 
 
 def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, Biases]:
-    """Return a copy that computes the same bits with fewer passes; its weights are shared.
+    """Return a copy that computes the same with fewer passes; its weights are shared.
+
+    Its bits are the same too, except behind the ends of bottlenecks (`Bottleneck`), whose sums
+    have another order.
 
     Args:
         model: fused, on the GPU.
@@ -31,6 +35,7 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, 
     model = copy.deepcopy(model, shared)
     half = weights[0].dtype == torch.float16
     epilogues = cuda_ops.Epilogues(device, "float16" if half else "float32")
+    ends = cuda_ops.BottleneckEnd(device) if half else None
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, PoolAddReLU) and _is_3x3_by_2(child.pool):
@@ -38,6 +43,8 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, 
                     setattr(module, name, PoolKernel(child, epilogues))
             elif isinstance(child, FPN) and epilogues.fits(child.smooth3.out_channels):
                 setattr(module, name, Pyramid(child, epilogues))
+            elif isinstance(child, Residual) and ends is not None and _has_kernel(child, ends):
+                setattr(module, name, Bottleneck(child, ends))
     biases = [_take_bias(head[-1]).cpu().numpy() for head in (model.cls_head, model.box_head)]
     return model, (biases[0], biases[1])
 
@@ -77,6 +84,42 @@ class PoolKernel(nn.Module):
         return out
 
 
+class Bottleneck(nn.Module):
+    """`Residual` with its last convolution and that of its shortcut in one kernel.
+
+    cuDNN's kernel of this convolution takes twice the time that memory needs (docs/benchmarks.md).
+    """
+
+    def __init__(self, block: Residual, ends: cuda_ops.BottleneckEnd) -> None:
+        super().__init__()
+        self.inner, self.conv, self._ends = block.inner, block.last.conv, ends
+        self.shortcut = next(_convolutions(block.downsample), None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the block: float16 [B, C, H, W] to [B, C', H, W]."""
+        inner, x = _channels_last(self.inner(x)), _channels_last(x)
+        batch, _, height, width = inner.shape
+        columns = self.conv.out_channels
+        out = torch.empty(
+            (batch, columns, height, width),
+            dtype=x.dtype, device=x.device, memory_format=torch.channels_last,
+        )  # fmt: skip
+        bias = self.conv.bias
+        if bias is None:
+            raise ValueError("the last convolution of a block has no bias")
+        self._ends.launch(
+            inner.data_ptr(),
+            self.conv.weight.data_ptr(),
+            bias.data_ptr(),
+            x.data_ptr(),
+            out.data_ptr(),
+            batch * height * width,
+            columns,
+            None if self.shortcut is None else self.shortcut.weight.data_ptr(),
+        )
+        return out
+
+
 class Pyramid(nn.Module):
     """`FPN`, with its biases and its way down in one pass for each level."""
 
@@ -103,6 +146,23 @@ class Pyramid(nn.Module):
         p7 = self.pyramid7(torch.relu(p6))
         smoothed = [smooth(p) for smooth, p in zip(self.smooth, (p3, p4, p5), strict=True)]
         return [*smoothed, p6, p7]
+
+
+def _has_kernel(block: Residual, ends: cuda_ops.BottleneckEnd) -> bool:
+    """Return whether the kernel computes a block's end, and its shortcut."""
+    last = block.last.conv
+    shortcut = list(_convolutions(block.downsample))
+    return ends.fits(last.in_channels, last.out_channels) and all(
+        conv.kernel_size == (1, 1)
+        and conv.stride == (1, 1)
+        and conv.groups == 1
+        and conv.in_channels == last.in_channels
+        for conv in (last, *shortcut)
+    )
+
+
+def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:
+    return (part for part in module.modules() if isinstance(part, nn.Conv2d))
 
 
 def _channels_last(x: Tensor) -> Tensor:

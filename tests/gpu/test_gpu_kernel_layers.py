@@ -5,7 +5,7 @@ import torch
 
 import cuda_ops
 from odtk_ray.engines.gpu_network import fused, load_network
-from odtk_ray.engines.kernel_layers import Pyramid, with_kernels
+from odtk_ray.engines.kernel_layers import Bottleneck, Pyramid, with_kernels
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.retinanet import RetinaNet
 
@@ -28,7 +28,6 @@ def write_model(path, backbone, channels):
     ("backbone", "channels", "kernels"),
     [
         ("ResNet18FPN", 256, True),
-        ("ResNet50FPN", 256, True),
         ("MobileNetV2FPN", 64, True),
         ("ResNet18FPN", 36, False),  # they fill no vectors of eight
     ],
@@ -53,5 +52,29 @@ def test_the_bits_are_those_of_the_fused_network(
             added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
             for level, other in zip(wanted, found, strict=True):
                 assert torch.equal(level, other + added)
+    device.synchronize()
+    device.close()
+
+
+def test_ends_of_bottlenecks_are_as_near_to_the_truth(tmp_path):
+    """Half precision with and without the kernels against full precision."""
+    checkpoint = write_model(tmp_path / "model.pth", "ResNet50FPN", 256)
+    device = cuda_ops.Device()
+    stream = torch.cuda.ExternalStream(device.stream)
+    batch = torch.randn(2, 3, 256, 384, device="cuda").contiguous(memory_format=torch.channels_last)
+    torch.cuda.synchronize()
+    with torch.inference_mode(), torch.cuda.stream(stream):
+        exact = load_network(checkpoint, full_precision=True)(batch)
+        model = fused(load_network(checkpoint, full_precision=False))
+        network, biases = with_kernels(model, device)
+        kinds = [type(module) for module in network.modules()]
+        served = 3 if device.capability >= (8, 0) else 0
+        assert kinds.count(Bottleneck) == served
+        plain, joined = model(batch.half()), network(batch.half())
+        for truth, one, other, bias in zip(exact, plain, joined, biases, strict=True):
+            added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
+            for level, before, now in zip(truth, one, other, strict=True):
+                error = (before - level).abs().mean()
+                assert (now + added - level).abs().mean() < 1.2 * error + 1e-4
     device.synchronize()
     device.close()
