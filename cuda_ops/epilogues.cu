@@ -16,6 +16,7 @@ struct BiasArgs {
   int height;
   int width;
   int vectors;        // of a pixel
+  float limit;        // what is left is 0 to this; below 0 everything is left
 };
 
 struct PoolArgs {
@@ -38,6 +39,18 @@ struct Values {
   __device__ uint4 words() const { return *reinterpret_cast<const uint4 *>(values); }
 };
 
+// Values from 0 to `limit`; NaN stays, as in torch.
+template <typename Scalar>
+__device__ uint4 clamped(uint4 words, float limit) {
+  auto vector = Values<Scalar>::of(words);
+#pragma unroll
+  for (int i = 0; i < Values<Scalar>::kCount; i++) {
+    const float value = to_float(vector.values[i]);
+    from_float(value < 0.0f ? 0.0f : value > limit ? limit : value, vector.values[i]);
+  }
+  return vector.words();
+}
+
 // A thread for each vector of a row (x); rows (y) of images (z).
 template <typename Scalar>
 __device__ void add_bias(const BiasArgs &args) {
@@ -54,6 +67,7 @@ __device__ void add_bias(const BiasArgs &args) {
     const uint4 *above = static_cast<const uint4 *>(args.above) + pixel * args.vectors + vector;
     result = sums(result, *above, Scalar());
   }
+  if (args.limit >= 0.0f) result = clamped<Scalar>(result, args.limit);
   *values = result;
 }
 

@@ -17,7 +17,13 @@ _SIZES = (("height", _int), ("width", _int), ("vectors", _int))
 
 
 class _BiasArgs(ctypes.Structure):
-    _fields_ = (("values", _pointer), ("bias", _pointer), ("above", _pointer), *_SIZES)
+    _fields_ = (
+        ("values", _pointer),
+        ("bias", _pointer),
+        ("above", _pointer),
+        *_SIZES,
+        ("limit", ctypes.c_float),
+    )
 
 
 class _PoolArgs(ctypes.Structure):
@@ -47,7 +53,13 @@ class Epilogues:
         return channels % self._in_vector == 0
 
     def add_bias(
-        self, values: int, bias: int, shape: Sequence[int], above: int | None = None
+        self,
+        values: int,
+        bias: int,
+        shape: Sequence[int],
+        *,
+        above: int | None = None,
+        limit: float | None = None,
     ) -> None:
         """Queue values + bias + above, in place, pixels of `above` repeated in both directions.
 
@@ -56,12 +68,15 @@ class Epilogues:
             bias: pointer to [C].
             shape: B, C, H, W.
             above: pointer to [B, H / 2, W / 2, C], for even H and W; None to add only the bias.
+            limit: of a ReLU that follows, 6 for ReLU6 and infinity for ReLU; None for none.
         """
         batch, channels, height, width = shape
         if above is not None and (height % 2 or width % 2):
             raise ValueError(f"{height}x{width} is not twice the size of a level above")
         vectors = self._vectors(channels)
-        args = _BiasArgs(values, bias, above, height, width, vectors)
+        args = _BiasArgs(
+            values, bias, above, height, width, vectors, -1.0 if limit is None else limit
+        )
         blocks = -(-width * vectors // _THREADS)
         self._add.launch((blocks, height, batch), (_THREADS, 1, 1), args)
 

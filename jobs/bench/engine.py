@@ -151,16 +151,17 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--batch", type=click.IntRange(1), multiple=True, default=[8, 32], show_default=True)
+@click.option("--backbone", default="ResNet50FPN", show_default=True)
 @click.option("--launches", type=click.IntRange(1), default=30, show_default=True)
-def main(batch: tuple[int, ...], launches: int) -> None:
+def main(batch: tuple[int, ...], backbone: str, launches: int) -> None:
     print(f"{machine()}; {torch.cuda.get_device_name()}")
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as folder:
         path = Path(folder) / "model.pth"
         generator = torch.Generator("cuda").manual_seed(0)
         noise = torch.randn(2, 3, *SHAPE, generator=generator, device="cuda")
-        candidates = write_biased_model(path, noise)
+        candidates = write_biased_model(path, noise, backbone=backbone)
         checkpoint = load_checkpoint(path)
-        print(f"ResNet50FPN, 80 classes, {SHAPE}, {candidates:,.0f} candidates an image, FP16")
+        print(f"{backbone}, 80 classes, {SHAPE}, {candidates:,.0f} candidates an image, FP16")
         rows: list[tuple[str, ...]] = [
             ("", "batch", "ms", "all launches", "img/s", "GiB", "ready in s")
         ]

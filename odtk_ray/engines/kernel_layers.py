@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 import cuda_ops
 from odtk_ray.engines.cuda_step import Biases
 from odtk_ray.model.fpn import FPN
-from odtk_ray.model.fused import PoolAddReLU, Residual
+from odtk_ray.model.fused import ConvReLU, PoolAddReLU, Residual
 from odtk_ray.model.retinanet import RetinaNet
 
 
@@ -33,35 +35,61 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, 
     weights = list(model.parameters())
     shared: dict[int, Any] = {id(weight): weight for weight in weights}
     model = copy.deepcopy(model, shared)
+    biases = [_take_bias(head[-1]).cpu().numpy() for head in (model.cls_head, model.box_head)]
     half = weights[0].dtype == torch.float16
     epilogues = cuda_ops.Epilogues(device, "float16" if half else "float32")
     ends = cuda_ops.BottleneckEnd(device) if half else None
     for module in list(model.modules()):
+        if isinstance(module, nn.Sequential):
+            _join_relu6(module, epilogues)
         for name, child in module.named_children():
             if isinstance(child, PoolAddReLU) and _is_3x3_by_2(child.pool):
                 if epilogues.fits(len(child.bias)):
                     setattr(module, name, PoolKernel(child, epilogues))
             elif isinstance(child, FPN) and epilogues.fits(child.smooth3.out_channels):
                 setattr(module, name, Pyramid(child, epilogues))
+            elif isinstance(child, ConvReLU) and child.conv.groups > 1:
+                if epilogues.fits(child.conv.out_channels):
+                    setattr(module, name, BiasedConv(child.conv, epilogues, math.inf))
             elif isinstance(child, Residual) and ends is not None and _has_kernel(child, ends):
                 setattr(module, name, Bottleneck(child, ends))
-    biases = [_take_bias(head[-1]).cpu().numpy() for head in (model.cls_head, model.box_head)]
     return model, (biases[0], biases[1])
 
 
-class BiasedConv(nn.Module):
-    """conv(x) + bias, and the level above if there is one; the convolution's kernel has no bias."""
+def _join_relu6(layers: nn.Sequential, epilogues: cuda_ops.Epilogues) -> None:
+    """Give every convolution of a MobileNet its bias, and the ReLU6 that follows, in one pass."""
+    parts = [name for name, part in layers.named_children() if not isinstance(part, nn.Identity)]
+    for name, following in itertools.pairwise([*parts, None]):
+        conv = layers.get_submodule(name or "")
+        relu6 = following is not None and isinstance(layers.get_submodule(following), nn.ReLU6)
+        if not isinstance(conv, nn.Conv2d) or conv.bias is None:
+            continue
+        if epilogues.fits(conv.out_channels):
+            setattr(layers, name or "", BiasedConv(conv, epilogues, 6.0 if relu6 else None))
+            if relu6:
+                setattr(layers, following or "", nn.Identity())
 
-    def __init__(self, conv: nn.Conv2d, epilogues: cuda_ops.Epilogues) -> None:
+
+class BiasedConv(nn.Module):
+    """conv(x) + bias, the level above if there is one, and a ReLU with a limit.
+
+    For convolutions whose own kernel takes no bias or no ReLU along.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, epilogues: cuda_ops.Epilogues, limit: float | None = None
+    ) -> None:
         super().__init__()
         self.bias = nn.Parameter(_take_bias(conv), requires_grad=False)
-        self.conv, self._epilogues = conv, epilogues
+        self.conv, self._epilogues, self._limit = conv, epilogues, limit
 
     def forward(self, x: Tensor, above: Tensor | None = None) -> Tensor:
         """Compute float [B, C, H, W] from x; `above` is [B, C, H / 2, W / 2]."""
         out = _channels_last(self.conv(x))
         pointer = None if above is None else above.data_ptr()
-        self._epilogues.add_bias(out.data_ptr(), self.bias.data_ptr(), out.shape, pointer)
+        self._epilogues.add_bias(
+            out.data_ptr(), self.bias.data_ptr(), out.shape, above=pointer, limit=self._limit
+        )
         return out
 
 

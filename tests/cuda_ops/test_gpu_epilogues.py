@@ -1,5 +1,7 @@
 """The steps between convolutions on the GPU: the bits of torch's steps, one after the other."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -35,11 +37,14 @@ def same(one, other):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("shape", [*SHAPES, *ODD_SHAPES])
 @pytest.mark.parametrize("odd", [False, True])
-def test_a_bias_is_added_as_torch_adds_it(device, rng, dtype, shape, odd):
+@pytest.mark.parametrize(
+    ("limit", "relu"), [(None, lambda x: x), (6.0, F.relu6), (math.inf, F.relu)]
+)
+def test_a_bias_is_added_as_torch_adds_it(device, rng, dtype, shape, odd, limit, relu):
     with on_stream(device):
         x, bias = random_tensor(rng, shape, dtype, odd), random_tensor(rng, shape[1:2], dtype)
-        expected = x + bias.view(-1, 1, 1)
-        Epilogues(device, dtype).add_bias(x.data_ptr(), bias.data_ptr(), x.shape)
+        expected = relu(x + bias.view(-1, 1, 1))
+        Epilogues(device, dtype).add_bias(x.data_ptr(), bias.data_ptr(), x.shape, limit=limit)
         device.synchronize()
         assert same(x, expected)
 
@@ -55,7 +60,7 @@ def test_the_level_above_is_repeated_and_added(device, rng, dtype, shape, odd):
         repeated = F.interpolate(above, scale_factor=2.0, mode="nearest")
         expected = repeated + (x + bias.view(-1, 1, 1))
         epilogues = Epilogues(device, dtype)
-        epilogues.add_bias(x.data_ptr(), bias.data_ptr(), shape, above.data_ptr())
+        epilogues.add_bias(x.data_ptr(), bias.data_ptr(), shape, above=above.data_ptr())
         device.synchronize()
         assert same(x, expected)
 
@@ -81,4 +86,4 @@ def test_what_does_not_fit_is_refused(device):
     with pytest.raises(ValueError, match="12 channels do not fill vectors of 8"):
         epilogues.add_bias(0, 0, (1, 12, 2, 2))
     with pytest.raises(ValueError, match="3x4 is not twice the size of a level above"):
-        epilogues.add_bias(0, 0, (1, 16, 3, 4), 256)
+        epilogues.add_bias(0, 0, (1, 16, 3, 4), above=256)

@@ -29,6 +29,7 @@ def write_model(path, backbone, channels):
     [
         ("ResNet18FPN", 256, True),
         ("MobileNetV2FPN", 64, True),
+        ("ResNeXt50_32x4dFPN", 64, True),
         ("ResNet18FPN", 36, False),  # they fill no vectors of eight
     ],
 )
