@@ -1,4 +1,4 @@
-"""The actors of a run from their start to the dispatcher: they try their GPUs before the plan."""
+"""The actors of a run from their start to the dispatcher: what they do before there is a plan."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.cluster.failures import Loss, could_not_start, exit_reason, loss_of, unfit_node
 from odtk_ray.cluster.node_watch import driver_lost
 from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.node_selection import NodeSelection
     from odtk_ray.dispatch.worker_state import Progress
+    from odtk_ray.shards.launch_rates import LaunchRate
 
 # Seconds between two looks at the answers.
 _LOOK_INTERVAL = 0.2
@@ -56,6 +58,7 @@ class Crew:
         self._spare = 0
         self.left_out = 0
         self._calls: dict[ObjectRef[Answer], int] = {}
+        self._kinds: dict[int, str] = {}  # of those that have tried their GPUs
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -114,11 +117,55 @@ class Crew:
                 self._reporter.note(
                     f"{now - started:.0f} s: trying what GPUs can do, or waiting for a GPU"
                 )
-        self.left_out = len(agreement.left_out)
+        self.left_out, self._kinds = len(agreement.left_out), agreement.kinds()
         for worker, error in agreement.left_out.items():
             ray.kill(self._actors.pop(worker))
             self._nodes.leave_out(error, self._reporter, f"worker {worker}")
         return agreed
+
+    def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
+        """Have actors measure launches; see `Workers.measure_launches`.
+
+        Those whose process died, or ran out of GPU memory, are started again.
+        """
+        import ray
+
+        survey.enrol(self._kinds or dict.fromkeys(self._actors, ""))
+        calls: dict[ObjectRef[LaunchRate | None], int] = {}
+        while not survey.done:
+            self._look()
+            for worker, batch in survey.calls():
+                call: Any = self._actors[worker].measure_launch.remote(load.with_launch(batch))
+                calls[call] = worker
+            done, _ = ray.wait(list(calls), timeout=_LOOK_INTERVAL)
+            for ref in done:
+                self._measured(survey, calls.pop(ref), ref)
+
+    def _measured(
+        self, survey: LaunchSurvey, worker: int, ref: ObjectRef[LaunchRate | None]
+    ) -> None:
+        """Pass on what became of a measurement."""
+        import ray
+        from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+        try:
+            rate = ray.get(ref)
+        except (RayTaskError, RayActorError, OutOfMemoryError) as error:
+            if isinstance(error, RayTaskError) or could_not_start(error):
+                survey.failed(worker, unfit_node(error, self._actors[worker]))
+                return
+            if loss_of(error) is Loss.DRIVER:
+                raise driver_lost() from error
+            self._replace(worker)
+            survey.died(worker, exit_reason(error))
+        except RayError as error:
+            raise OdtkError("a worker cannot continue", exit_reason(error)) from error
+        else:
+            if rate is None:
+                self._replace(worker)
+                survey.full(worker)
+            else:
+                survey.measured(worker, rate)
 
     def take(self, settings: WorkerSettings, load: EngineLoader) -> tuple[Any, ObjectRef[Progress]]:
         """Hand out an actor, one that has tried its GPU if there is one, or start one.
