@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from odtk_ray.cluster.node_selection import NodeSelection
     from odtk_ray.dispatch.worker_state import Progress
-    from odtk_ray.shards.launch_rates import LaunchRate
 
 # Seconds between two looks at the answers.
 _LOOK_INTERVAL = 0.2
@@ -126,24 +126,38 @@ class Crew:
     def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
         """Have actors measure launches; see `Workers.measure_launches`.
 
-        Those whose process died, or ran out of GPU memory, are started again.
+        Those whose process died, or ran out of GPU memory, are started again. Those that still try
+        their GPUs are taken in when they have answered.
         """
         import ray
 
         survey.enrol(self._kinds or dict.fromkeys(self._actors, ""))
-        calls: dict[ObjectRef[LaunchRate | None], int] = {}
-        while not survey.done:
+        late = dict(self._calls)
+        calls: dict[ObjectRef[Any], int] = {}
+        while not survey.done or (late and not survey.rates()):
             self._look()
             for worker, batch in survey.calls():
                 call: Any = self._actors[worker].measure_launch.remote(load.with_launch(batch))
                 calls[call] = worker
-            done, _ = ray.wait(list(calls), timeout=_LOOK_INTERVAL)
+            done, _ = ray.wait([*calls, *late], timeout=_LOOK_INTERVAL)
             for ref in done:
-                self._measured(survey, calls.pop(ref), ref)
+                if ref in late:
+                    self._enrol_late(survey, late.pop(ref), ref)
+                else:
+                    self._measured(survey, calls.pop(ref), ref)
 
-    def _measured(
-        self, survey: LaunchSurvey, worker: int, ref: ObjectRef[LaunchRate | None]
-    ) -> None:
+    def _enrol_late(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Answer]) -> None:
+        """Take in a worker whose answer came after the agreement, unless it takes no part."""
+        import ray
+        from ray.exceptions import RayError
+
+        with contextlib.suppress(RayError):  # `prepare` will meet it again
+            answer = ray.get(ref)
+            if answer.found is not None:
+                del self._calls[ref]
+                survey.enrol({worker: answer.kind})
+
+    def _measured(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Any]) -> None:
         """Pass on what became of a measurement."""
         import ray
         from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError

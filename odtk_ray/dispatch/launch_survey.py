@@ -116,7 +116,7 @@ class LaunchSurvey:
         self.remarks: list[str] = []
 
     def enrol(self, workers: Mapping[int, str]) -> None:
-        """Take in the workers that may measure, by number, with their kinds."""
+        """Take in workers that may measure, by number, with their kinds; more may come later."""
         for worker, kind in workers.items():
             self._kinds.setdefault(kind, _Kind()).workers.append(worker)
 
@@ -168,7 +168,7 @@ class LaunchSurvey:
         kind = self._free(worker)
         kind.error = kind.error or error
         kind.workers.remove(worker)
-        if kind.rates or not kind.workers:
+        if kind.rates:
             self._leave_out(kind, error.cause)
 
     def rates(self) -> dict[str, tuple[LaunchRate, ...]]:

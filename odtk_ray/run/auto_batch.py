@@ -15,7 +15,7 @@ from odtk_ray.shards.launch_rates import MeasuredLaunches
 if TYPE_CHECKING:
     from odtk_ray.cluster.workers import Workers
     from odtk_ray.engines.loader import EngineLoader
-    from odtk_ray.reporter import RunReporter
+    from odtk_ray.reporter import Reporter
 
 
 def measure_batch(
@@ -23,16 +23,17 @@ def measure_batch(
     shapes: dict[tuple[int, int], int],
     batches: tuple[int, int] | None,
     workers: Workers,
-    reporter: RunReporter,
+    reporter: Reporter,
 ) -> tuple[int, MeasuredLaunches]:
-    """Choose the launch batch of a run by measuring on its workers.
+    """Choose a launch batch by measuring on workers.
 
     Args:
-        load: creates a worker's engine; its settings are those of the plan but for the launch.
-        shapes: number of images of each planned network input, largest first.
+        load: creates a worker's engine; its settings are as planned but for the launch.
+        shapes: number of images of each planned network input, largest first; where none is known
+            the largest is measured that is allowed.
         batches: least and greatest launch that the model accepts; None accepts any.
         workers: which have been started.
-        reporter: receives what is being done, and what was measured.
+        reporter: receives what was measured.
 
     Returns:
         the launch batch, and the rates.
@@ -43,7 +44,6 @@ def measure_batch(
     prep = load.settings.preprocessing
     shape = next(iter(shapes), largest_input(prep)[::-1])
     sizes, full = _sizes(load, shapes, batches, workers.fleet.workers)
-    reporter.stage(f"measuring launches (--batch auto) at {shape[1]}x{shape[0]}")
     survey = LaunchSurvey(sizes, full)
     started = time.monotonic()
     workers.measure_launches(replace(load, shapes=[shape]), survey)
@@ -69,12 +69,10 @@ def _sizes(
 
     No worker should get less than one launch. Windows of tiled pictures always suffice.
     """
-    least, greatest = batches or (1, MAX_LAUNCH)
-    counts = shapes.values()
-    if load.settings.preprocessing.tile is not None or not shapes:
-        sizes = launch_sizes(least, greatest)
+    counts, sizes = shapes.values(), launch_sizes(*batches or (1, MAX_LAUNCH))
+    if load.settings.preprocessing.tile is not None or not counts:
         return sizes, dict.fromkeys(sizes, 1.0)
-    sizes = launch_sizes(least, max(min(greatest, sum(counts) // workers), least))
+    sizes = sizes[:1] + [size for size in sizes[1:] if size * workers <= sum(counts)]
     return sizes, {size: full_share(counts, size) for size in sizes}
 
 

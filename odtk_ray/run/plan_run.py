@@ -77,6 +77,7 @@ def make_run_plan(
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     measured = None
     if config.batch == "auto" and measure:
+        reporter.stage("measuring launches (--batch auto)")
         load = replace(load, settings=settings)
         batch, measured = measure_batch(load, shapes, draft.model.batches, workers, reporter)
         settings = replace(settings, launch_batch=batch)
