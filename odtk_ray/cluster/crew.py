@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _LOOK_INTERVAL = 0.2
 # Seconds between two remarks about answers that are waited for.
 _SPEAK_INTERVAL = 60.0
+# Seconds that a launch batch may take to be measured, the start of its worker and the reading of
+# the model included: far more, so that only a worker that hangs is replaced.
+_MEASURE_PATIENCE = 600.0
 
 
 class Crew:
@@ -134,17 +137,23 @@ class Crew:
         survey.enrol(self._kinds or dict.fromkeys(self._actors, ""))
         late = dict(self._calls)
         calls: dict[ObjectRef[Any], int] = {}
+        begun: dict[int, float] = {}
         while not survey.done or (late and not survey.rates()):
             self._look()
             for worker, batch in survey.calls():
                 call: Any = self._actors[worker].measure_launch.remote(load.with_launch(batch))
-                calls[call] = worker
+                calls[call], begun[worker] = worker, time.monotonic()
             done, _ = ray.wait([*calls, *late], timeout=_LOOK_INTERVAL)
             for ref in done:
                 if ref in late:
                     self._enrol_late(survey, late.pop(ref), ref)
                 else:
                     self._measured(survey, calls.pop(ref), ref)
+            for ref, worker in list(calls.items()):
+                if time.monotonic() - begun[worker] > _MEASURE_PATIENCE:
+                    del calls[ref]
+                    self._replace(worker)
+                    survey.died(worker, "it hangs")
 
     def _enrol_late(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Answer]) -> None:
         """Take in a worker whose answer came after the agreement, unless it takes no part."""

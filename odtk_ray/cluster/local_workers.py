@@ -107,10 +107,9 @@ class LocalWorkers:
                     survey.measured(worker, rate)
                     continue
                 survey.full(worker)
-                raise OdtkError(
-                    "the GPU's memory is too small",
-                    f"{counted(batch, 'image')} of the largest size at once do not fit, which "
-                    "--batch auto tried",
+                raise OdtkError(  # the process has no other engine any more
+                    "--batch auto has used up the memory",
+                    f"{counted(batch, 'image')} of the largest size at once do not fit",
                     f"--batch {survey.chosen()}",
                 )
 

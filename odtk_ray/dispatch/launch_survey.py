@@ -144,8 +144,8 @@ class LaunchSurvey:
         kind.deaths = 0
 
     def full(self, worker: int) -> None:
-        """Process that a launch does not fit in the GPU's memory."""
-        self._leave_out(self._free(worker), "the GPU's memory is too small")
+        """Process that a launch does not fit in memory."""
+        self._leave_out(self._free(worker), "they do not fit in memory")
 
     def died(self, worker: int, why: str) -> None:
         """Process the death of a worker's process; another one of its kind measures, or its heir.

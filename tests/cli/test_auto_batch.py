@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from engines_for_tests import PixelEngine
+from engines_for_tests import PixelEngine, SmallLaunchEngine
 from synthetic import Quiet
 
 import odtk_ray
@@ -16,6 +17,7 @@ from odtk_ray.artifacts import exported_model
 from odtk_ray.cli.program import cli
 from odtk_ray.config import InferConfig
 from odtk_ray.dispatch.launch_survey import choose_launch, full_share
+from odtk_ray.errors import OdtkError
 from odtk_ray.run.dry_run import dry_run
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
@@ -126,6 +128,21 @@ def test_a_dry_run_measures_nothing(config, tmp_path):
     assert "images at once are measured when the run starts" in rows["engine"]
     assert rows["shards"].startswith("about ")
     assert said(quiet) == []
+
+
+def test_in_this_process_a_launch_that_raises_is_left_out(config):
+    quiet = Quiet()
+    local = replace(config, local=True)
+    assert infer(local, quiet, partial(SmallLaunchEngine, 2, "raise")).failed == 0
+    assert RunFolder.reopen(config.run_folder).plan.settings.launch_batch <= 2
+    assert any("launches of 4 images are left out: " in warning for warning in quiet.warnings)
+
+
+def test_in_this_process_one_that_does_not_fit_ends_the_run(config):
+    """Which no other process could go on with; it says what does fit."""
+    with pytest.raises(OdtkError, match="4 images of the largest size at once") as refused:
+        infer(replace(config, local=True), Quiet(), partial(SmallLaunchEngine, 2, "memory"))
+    assert refused.value.hint in ("--batch 1", "--batch 2")
 
 
 def test_an_onnx_file_is_measured_too(config, graph, tmp_path):

@@ -154,7 +154,7 @@ def test_a_worker_of_each_kind_measures_until_its_gpu_is_full(crew, tmp_path, qu
     survey, rates = survey_of(made)
     assert rates == {str(H100): [1, 2, 4], str(A10G): [1, 2, 4, 8]}
     assert survey.chosen() == 4
-    assert survey.remarks == ["launches of 8 images are left out: the GPU's memory is too small"]
+    assert survey.remarks == ["launches of 8 images are left out: they do not fit in memory"]
     assert run_shards(made, tmp_path, 3, 4, len(made), quiet) == [0, 1, 2]
 
 
