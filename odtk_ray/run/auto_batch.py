@@ -24,7 +24,7 @@ def measure_batch(
     batches: tuple[int, int] | None,
     workers: Workers,
     reporter: Reporter,
-) -> tuple[int, MeasuredLaunches]:
+) -> tuple[int, MeasuredLaunches | None]:
     """Choose a launch batch by measuring on workers.
 
     Args:
@@ -36,7 +36,7 @@ def measure_batch(
         reporter: receives what was measured.
 
     Returns:
-        the launch batch, and the rates.
+        the launch batch, and the rates; None where there is only one launch.
 
     Raises:
         OdtkError: no worker could measure any.
@@ -44,6 +44,9 @@ def measure_batch(
     prep = load.settings.preprocessing
     shape = next(iter(shapes), largest_input(prep)[::-1])
     sizes, full = _sizes(load, shapes, batches, workers.fleet.workers)
+    if len(sizes) == 1:
+        reporter.note(f"--batch auto: only launches of {counted(sizes[0], 'image')} are possible")
+        return sizes[0], None
     survey = LaunchSurvey(sizes, full)
     started = time.monotonic()
     workers.measure_launches(replace(load, shapes=[shape]), survey)
