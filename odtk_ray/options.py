@@ -133,6 +133,11 @@ class Declared:
         """
         if value in self.words:
             return
+        if self.words and isinstance(value, str):
+            raise UsageError(
+                f"{self.flag} {value} is unknown",
+                f"it is a number or {' or '.join(self.words)}",
+            )
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{self.flag} {value} is unknown", f"it is one of {', '.join(self.choices)}"

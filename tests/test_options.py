@@ -72,6 +72,7 @@ def test_flags():
     ({}, None),
     ({"level": 1, "share": 1.0, "size": (32, 32), "mode": "on"}, None),
     ({"batch": "auto"}, None),
+    ({"batch": "fast"}, "--batch fast is unknown: it is a number or auto"),
     ({"batch": 0}, "--batch 0 is out of range: it must be at least 1"),
     ({"level": 0}, "--level 0 is out of range: it must be at least 1"),
     ({"level": 10**20}, None),

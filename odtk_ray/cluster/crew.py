@@ -134,7 +134,7 @@ class Crew:
         """
         import ray
 
-        survey.enrol(self._kinds or dict.fromkeys(self._actors, ""))
+        survey.enrol(self._kinds or dict.fromkeys(self._started_first(), ""))
         late = dict(self._calls)
         calls: dict[ObjectRef[Any], int] = {}
         begun: dict[int, float] = {}
@@ -154,6 +154,18 @@ class Crew:
                     del calls[ref]
                     self._replace(worker)
                     survey.died(worker, "it hangs")
+
+    def _started_first(self) -> list[int]:
+        """Return the actors, beginning with one that has started: others may wait for room."""
+        import ray
+
+        calls = {actor.progress.remote(): worker for worker, actor in self._actors.items()}
+        started: list[Any] = []
+        while not started:
+            self._look()
+            started, _ = ray.wait(list(calls), timeout=_LOOK_INTERVAL)
+        first = calls[started[0]]
+        return [first, *(worker for worker in self._actors if worker != first)]
 
     def _enrol_late(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Answer]) -> None:
         """Take in a worker whose answer came after the agreement, unless it takes no part."""

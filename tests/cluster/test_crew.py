@@ -11,6 +11,7 @@ from engines_for_tests import PixelEngine
 from machines_for_tests import A10G, H100, LimitedWorker, having, simulated
 from synthetic import make_run_plan, picture, run_settings
 
+from odtk_ray.cluster import crew as module
 from odtk_ray.cluster.actor import WATCH
 from odtk_ray.cluster.crew import Crew
 from odtk_ray.cluster.dispatcher import Dispatcher
@@ -174,6 +175,17 @@ def test_a_worker_that_raises_is_passed_over(crew, tmp_path):
     raising = {"TEST_MEASURE": f"raise:{sign}"}
     made = crew((100, H100, raising), (100, H100, raising), kinds=frozenset([str(H100)]))
     assert survey_of(made)[1] == {str(H100): [1, 2, 4, 8]}
+
+
+@pytest.mark.long
+def test_a_kind_that_hangs_while_it_measures_is_done_without(crew, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MEASURE_PATIENCE", 15.0)
+    sign = tmp_path / "hang"
+    sign.touch()
+    made = crew((9, H100, {"TEST_MEASURE": f"hang:{sign}"}), (9, A10G, {}), kinds=BOTH)
+    survey, rates = survey_of(made)
+    assert rates == {str(A10G): [1, 2, 4, 8]}
+    assert survey.remarks == ["launches of 1 image are left out: workers die of it (it hangs)"]
 
 
 def test_a_slow_second_kind_is_waited_for(crew, tmp_path):
