@@ -130,6 +130,14 @@ def test_a_dry_run_measures_nothing(config, tmp_path):
     assert said(quiet) == []
 
 
+def test_an_estimate_does_not_miss_the_launch(config, tmp_path):
+    infer(replace(config, batch=4, keep_run=False), Quiet())
+    quiet = Quiet()
+    rows = dict(dry_run(config, quiet, str(tmp_path / "out.metrics.json"), PixelEngine))
+    assert rows["time"].startswith("about ")
+    assert quiet.warnings == []
+
+
 def test_in_this_process_a_launch_that_raises_is_left_out(config):
     quiet = Quiet()
     local = replace(config, local=True)
