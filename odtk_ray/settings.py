@@ -18,6 +18,7 @@ Device = Literal["gpu", "cpu"]
 CompileMode = Literal["auto", "on", "off"]
 AnchorGeneration = Literal["auto", "current", "legacy"]
 RotatedNms = Literal["own", "odtk"]
+Batch = int | Literal["auto"]
 
 # Key of the decoder of CPUs; those of nvImageCodec name its version and kind.
 PILLOW = "pillow"

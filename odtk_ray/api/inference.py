@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, settings_of
 from odtk_ray.reporter import LogReporter, RunReporter
-from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
+from odtk_ray.settings import (
+    AnchorGeneration,
+    Batch,
+    CompileMode,
+    Decoder,
+    ExifPolicy,
+    RotatedNms,
+)
 
 if TYPE_CHECKING:
     from odtk_ray.run.summary import Summary
@@ -49,7 +56,7 @@ def infer(
     crop_margin: int = 0,
     report: str | None = None,
     trace: str | None = None,
-    batch: int | None = None,
+    batch: Batch | None = None,
     workers: int | None = None,
     threads_per_worker: int | None = None,
     local: bool = False,
@@ -123,8 +130,8 @@ def infer(
         crop_margin: Width of what crops have around their boxes.
         report: HTML file to write a report to, with plots, tables and pictures.
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
-        batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
-            worker.
+        batch: Images at once over all workers, among which it is divided; auto: what is measured to
+            be fast when the run starts. Default: 8 a GPU, 2 a CPU worker.
         workers: Number of workers. Default: one a GPU; else 1, or all of a cluster.
         threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
         local: Run in this process, without Ray: one worker, on the first GPU or on the CPU.
