@@ -10,7 +10,6 @@ from odtk_ray.reporter import LogReporter, RunReporter
 from odtk_ray.settings import (
     AnchorGeneration,
     Batch,
-    CompileMode,
     Decoder,
     ExifPolicy,
     RotatedNms,
@@ -39,7 +38,6 @@ def infer(
     classes: str | None = None,
     rotated_bbox: bool = False,
     full_precision: bool = False,
-    compile: CompileMode = "auto",
     threshold: float | None = None,
     top_n: int | None = None,
     nms: float | None = None,
@@ -106,8 +104,6 @@ def infer(
             it has.
         full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
             GPUs.
-        compile: Run networks compiled by torch.compile on GPUs; auto: for input shapes that enough
-            images share, 16,000 for each GPU.
         threshold: Scores must be greater than this. Default: the model's, else 0.05.
         top_n: Candidates kept for each pyramid level of an image. Default: the model's, else 1000.
         nms: IoU above which the worse of two boxes of a class is dropped. Default: the model's,

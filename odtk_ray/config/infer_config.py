@@ -24,7 +24,6 @@ from odtk_ray.plural import counted
 from odtk_ray.settings import (
     MAX_SIDE,
     Batch,
-    CompileMode,
     Decoder,
     ExifPolicy,
     Postprocessing,
@@ -84,11 +83,6 @@ class InferConfig:
         Option("Model", "Compute in FP32 without TF32 on GPUs, as CPUs always do.",
                unset="FP16 on GPUs", in_odtk=True),
     ] = False
-    compile: Annotated[
-        CompileMode,
-        Option("Model", "Run networks compiled by torch.compile on GPUs; auto: for input shapes "
-               "that enough images share, 16,000 for each GPU."),
-    ] = "auto"
 
     threshold: Annotated[float | None, setting(Postprocessing, "threshold", _OF_MODEL)] = None
     top_n: Annotated[int | None, setting(Postprocessing, "top_n", _OF_MODEL)] = None

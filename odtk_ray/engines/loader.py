@@ -172,7 +172,6 @@ class EngineLoader:
             launch_batch=settings.launch_batch,
             threads=settings.threads,
             shapes=self.shapes,
-            compile_shapes=settings.compiled,
             full_precision=settings.full_precision,
             jpeg=kinds,
         )

@@ -125,8 +125,6 @@ def _describe_engine(config: InferConfig, settings: RunSettings, launch_open: bo
         name = f"PyTorch in {'FP16' if half else 'FP32'}"
         if settings.device == "gpu":
             name += f" {'with' if settings.kernels else 'without'} the CUDA kernels"
-        if settings.compiled:
-            name += f", {counted(len(settings.compiled), 'input shape')} compiled"
     else:
         name = "ONNX Runtime" if is_onnx(config.model) else "TensorRT"
     launch = f"{counted(settings.launch_batch, 'image')} at once"

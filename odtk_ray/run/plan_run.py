@@ -21,7 +21,7 @@ from odtk_ray.run.auto_batch import measure_batch
 from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.run.missing_sizes import fill_sizes, workers_read_sizes
 from odtk_ray.settings import Preprocessing, RunSettings
-from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
+from odtk_ray.shards.cut_shards import GPU_LAUNCHES, cut_shards, network_shapes
 from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 from odtk_ray.worker.gpu_trial import GpuTrial
 
@@ -72,7 +72,6 @@ def make_run_plan(
         agree = agree or _begin_trial(draft, load, list(shapes), workers)
         reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
         settings = add_abilities(settings, agree(), reporter)
-        settings = _choose_compiled(draft, settings, shapes, workers.fleet, reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
     measured = None
@@ -164,19 +163,3 @@ def add_abilities(settings: RunSettings, gpu: GpuAbilities, reporter: Reporter) 
     return replace(
         settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
     )
-
-
-def _choose_compiled(
-    draft: RunDraft,
-    settings: RunSettings,
-    shapes: dict[tuple[int, int], int],
-    fleet: Fleet,
-    reporter: Reporter,
-) -> RunSettings:
-    """Add to the settings the network inputs that are worth compiling the network for."""
-    if draft.model.batches is not None or not settings.kernels:
-        return settings
-    compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
-    if compiled:
-        reporter.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
-    return replace(settings, compiled=tuple(compiled))

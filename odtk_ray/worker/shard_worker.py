@@ -134,7 +134,7 @@ class ShardWorker:
                 if self._spoilt:
                     raise MemoryError
                 detector = self._agreed(load) or self._make(load)
-                detector.use(lambda engine: engine.prepare(load.shapes, load.settings.compiled))
+                detector.use(lambda engine: engine.prepare(load.shapes))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -155,7 +155,7 @@ class ShardWorker:
 
     def _agreed(self, load: EngineLoader) -> Detector | None:
         """Return the detector that was made already; end one that is not as agreed."""
-        if self._detector is None or self._made_with == replace(load.settings, compiled=()):
+        if self._detector is None or self._made_with == load.settings:
             return self._detector
         self._detector.close()
         self._detector = None
@@ -171,7 +171,7 @@ class ShardWorker:
             threads=settings.threads,
         )
         self._warm_up.end()
-        self._made_with = replace(settings, compiled=())
+        self._made_with = settings
         return self._detector
 
     def stop(self) -> None:
