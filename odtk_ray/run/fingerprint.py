@@ -96,10 +96,13 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
     for name, value in wanted.items():
         before = getattr(planned, name)
         if before != value:
+            same = "the same settings"
+            if name == "model":
+                same = "the same model, of an engine set with the same --precision and --fit"
             raise UsageError(
                 f"cannot resume {run.path}: {name} differs",
                 f"planned with {_short(before, value)}, now {_short(value, before)}",
-                "use the same settings, or remove the folder and start again",
+                f"use {same}, or remove the folder and start again",
             )
 
 

@@ -290,8 +290,9 @@ def test_a_run_has_one_precision_and_is_resumed_with_it(
     (note,) = [text for text in quiet.notes if "running its plans" in text]
     assert note == f"{folder}: running its plans of 64x96 FP32 (it also has 64x96 FP16)"
     resumed = replace(config, resume=True)
-    with pytest.raises(UsageError, match="model differs"):
+    with pytest.raises(UsageError, match="model differs") as error:
         run(replace(resumed, precision=None), Quiet(), signs)
+    assert "with the same --precision and --fit" in error.value.hint
     run(resumed, Quiet(), signs)
     assert makers(config) == {f"{key}.plan"}
 
