@@ -212,6 +212,12 @@ def test_several_sizes_and_precisions_in_one_command(export, tmp_path):
         for size in ((64, 64), (64, 96)):
             (about,) = engines.only(Variant(name, size)).engines.values()
             assert (about.gpu, about.model.precision, about.model.size) == (A10G, name, size)
+    # Another size is added.
+    output = export(tmp_path / "engines", "--gpu-type", "H100", "--size", 96)
+    assert "no longer listed" not in output
+    added = read_engine_set(str(tmp_path / "engines"))
+    assert {variant.size for variant in added.variants} == {(64, 64), (64, 96), (96, 96)}
+    assert len(added.engines) == 5
 
 
 @pytest.mark.long
