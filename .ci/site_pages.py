@@ -44,6 +44,9 @@ API = (
     "odtk_ray.status",
 )
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)")
+_OPTIONS = re.compile(
+    r"^<!-- options of \w+ -->\n(.*?)^<!-- end of options -->\n", re.MULTILINE | re.DOTALL
+)
 _FENCE = re.compile(r"^(```\w+) \w+$", re.MULTILINE)
 
 
@@ -62,6 +65,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Change what GitHub shows and Python-Markdown does not."""
     text = _LINK.sub(lambda found: from_docs(found[1]), markdown)
     text = _FENCE.sub(r"\1", text)  # the tags that say which commands the tests run
+    text = _OPTIONS.sub(r'<div class="options" markdown="1">\n\n\1\n</div>\n', text)
     return text.replace("<details>", '<details markdown="1">')
 
 
@@ -99,7 +103,7 @@ def of_command(name: str, command: Command) -> Iterator[str]:
         lines = [f"- `{option.option.metavar}`: {option.option.help}" for option in arguments]
         yield "\n".join(lines)
     if flags := [option for option in declared if not option.positional]:
-        yield option_docs.table(flags)
+        yield f"<!-- options of {name} -->\n{option_docs.table(flags)}<!-- end of options -->"
     yield "```sh\n" + "\n".join(command.examples) + "\n```"
 
 
