@@ -18,6 +18,7 @@ from typing import Any
 import click
 import option_docs
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 import odtk_ray
@@ -32,17 +33,37 @@ PROJECT = {
     "CHANGELOG.md": "changes.md",
     "LICENSE": "LICENSE.txt",
 }
-# What the Python API's page begins with: the calls, and what they return.
-API = (
-    "odtk_ray.load",
-    "odtk_ray.infer",
-    "odtk_ray.run.summary.Summary",
-    "odtk_ray.evaluate",
-    "odtk_ray.compare",
-    "odtk_ray.export",
-    "odtk_ray.info",
-    "odtk_ray.status",
-)
+# The Python API's page.
+API = {
+    "Calls": [
+        "odtk_ray.load",
+        "odtk_ray.infer",
+        "odtk_ray.evaluate",
+        "odtk_ray.compare",
+        "odtk_ray.export",
+        "odtk_ray.info",
+        "odtk_ray.status",
+    ],
+    "Detect in this process": ["odtk_ray.Detector", "odtk_ray.Detections"],
+    "What the other calls return": [
+        "odtk_ray.run.summary.Summary",
+        "odtk_ray.evaluation.score_run.Scores",
+        "odtk_ray.evaluation.evaluate_files.Evaluation",
+        "odtk_ray.evaluation.analysis.Analysis",
+        "odtk_ray.evaluation.comparison.Comparison",
+        "odtk_ray.evaluation.comparison.Pair",
+        "odtk_ray.exports.onnx.export_onnx.Exported",
+        "odtk_ray.exports.tensorrt.export_plan.BuiltPlan",
+        "odtk_ray.exports.engine_set.export_set.BuiltSet",
+        "odtk_ray.exports.triton.export_triton.TritonModel",
+        "odtk_ray.shards.run_status.RunStatus",
+    ],
+    "Errors and progress": [
+        "odtk_ray.OdtkError",
+        "odtk_ray.UsageError",
+        "odtk_ray.reporter.RunReporter",
+    ],
+}
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)")
 _OPTIONS = re.compile(
     r"^<!-- options of \w+ -->\n(.*?)^<!-- end of options -->\n", re.MULTILINE | re.DOTALL
@@ -108,8 +129,12 @@ def of_command(name: str, command: Command) -> Iterator[str]:
 
 
 def python_api() -> str:
-    """Write the list of what a program uses, for mkdocstrings."""
-    names = [f"odtk_ray.{name}" for name in odtk_ray.__all__ if name != "__version__"]
-    ordered = [*API, *(name for name in names if name not in API)]
-    introduction = "[Call odtk-ray from Python](python.md) has examples of all of it."
-    return "\n\n".join(["# Python API", introduction, *(f"::: {name}" for name in ordered)])
+    """Write the list of what the Python API's page shows, for mkdocstrings."""
+    shown = {name for names in API.values() for name in names}
+    for name in odtk_ray.__all__:
+        if name != "__version__" and f"odtk_ray.{name}" not in shown:
+            raise PluginError(f"the page of the Python API lacks odtk_ray.{name}")
+    parts = ["# Python API", "[Call odtk-ray from Python](python.md) has examples of all of it."]
+    for section, names in API.items():
+        parts += [f"## {section}", *(f"::: {name}" for name in names)]
+    return "\n\n".join(parts) + "\n"
