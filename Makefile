@@ -82,7 +82,7 @@ lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(STAMP) ## build the documentation site, into site/, and check its links
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 	$(BIN)/python .ci/check_site.py site
 
 bench: ## say how to run the benchmarks
