@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import CudaStep, Network
+from odtk_ray.engines.cuda_step import Biases, CudaStep, Network
 from odtk_ray.engines.gpu_network import compile_network, fused, load_network
+from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.engines.launches import Launches, PinnedDetections
 from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
@@ -73,7 +74,9 @@ class CudaEngine(Closing):
         self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
-        self._network = fused(model)
+        self._dtype = torch.float32 if full_precision else torch.float16
+        self._fused = fused(model)
+        self._network, self._biases = with_kernels(self._fused, self._device)
         self._compile_shapes: frozenset[Shape] = frozenset()
         self._compiled: Network | None = None
         self._rotated = checkpoint.rotated
@@ -87,7 +90,6 @@ class CudaEngine(Closing):
             ).numpy()
             for stride in self._strides
         ]
-        self._dtype = torch.float32 if full_precision else torch.float16
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
         self._pool: Any = None
         self._steps: dict[Shape, CudaStep] = {}
@@ -126,7 +128,7 @@ class CudaEngine(Closing):
         """See `Engine.prepare`."""
         wanted = frozenset(compiled)
         if wanted and self._compiled is None:
-            self._compiled = compile_network(self._network, len(wanted))
+            self._compiled = compile_network(self._fused, len(wanted))
         kept = set(shapes) - (wanted ^ self._compile_shapes)
         self._device.synchronize()
         self._steps = {shape: step for shape, step in self._steps.items() if shape in kept}
@@ -168,8 +170,9 @@ class CudaEngine(Closing):
     def _step(self, shape: Shape) -> CudaStep:
         if shape not in self._steps:
             network: Network = self._network
+            biases: Biases | None = self._biases
             if self._compiled is not None and shape in self._compile_shapes:
-                network = self._compiled
+                network, biases = self._compiled, None  # the compiler joins them itself
             step = CudaStep(
                 self._device,
                 network,
@@ -179,6 +182,7 @@ class CudaEngine(Closing):
                 self._classes,
                 self._post,
                 rotated=self._rotated,
+                biases=biases,
             )
             step.capture(self._pool, self._stream)
             self._steps[shape] = step
