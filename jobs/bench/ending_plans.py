@@ -93,7 +93,7 @@ def run(plan: str, batch: int, launches: int) -> tuple[float, list[Detections]]:
 
 def matched(ones: list[Detections], others: list[Detections]) -> str:
     """Format how many detections have a partner."""
-    counts = [match(one, other) for one, other in zip(ones, others, strict=True)]
+    counts = [match(one, other, score=0) for one, other in zip(ones, others, strict=True)]
     pairs, counted = (sum(column) for column in zip(*counts, strict=True))
     return f"{pairs:,} of {counted:,}"
 
