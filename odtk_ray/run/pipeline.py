@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from odtk_ray import storage
 from odtk_ray.cluster.workers import ShardJob, Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
@@ -16,11 +17,13 @@ from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
+from odtk_ray.errors import OdtkError
 from odtk_ray.evaluation.score_run import score_run
 from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.run.earlier_results import take_over_results
 from odtk_ray.run.event_recorder import EventRecorder
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.options_file import write_options
@@ -28,7 +31,7 @@ from odtk_ray.run.outputs import Outputs, write_failures
 from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
 from odtk_ray.run.prepare_run import prepared_run
-from odtk_ray.run.replaced_images import stamp_images
+from odtk_ray.run.replaced_images import stamps_to_keep
 from odtk_ray.run.summary import Summary
 from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
@@ -66,7 +69,9 @@ def infer(
         if not config.keep_run:
             run.check_owner()
         recorder.close("finished", "the outputs are written")
-    if not config.keep_run:
+    if config.place.in_place:
+        storage.replace_folder(storage.absolute(config.place.kept), by=run.path)
+    elif not config.keeps_run:
         run.remove()
     return summary
 
@@ -80,21 +85,32 @@ def detect(
     """Plan or resume a run and carry it out; return its folder, and its figures."""
     with prepared_run(config, reporter, make_engine, inspect) as prepared:
         workers, load = prepared.workers, prepared.load
+        update = prepared.draft.inputs.update
         if (earlier := prepared.draft.inputs.run) is not None:
             run = resume_run(earlier, workers.fleet, reporter)
         else:
             plan = make_run_plan(prepared.draft, workers, reporter, load)
             reporter.stage("writing the plan")
-            run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+            stamps = update.stamps if update else stamps_to_keep(config, plan.records)
+            run = RunFolder.create(config.run_folder, plan, stamps)
         write_options(config, run.path)
         reporter.attach(run)
+        if update:
+            take_over_results(run, update, reporter)
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
-        with Outputs(config, run) as outputs:
-            run_shards(config, run, outputs, workers, load, reporter)
-            seconds = time.monotonic() - started
-            return run, finish(config, run, outputs, workers, seconds, before, reporter)
+        try:
+            with Outputs(config, run) as outputs:
+                run_shards(config, run, outputs, workers, load, reporter)
+                seconds = time.monotonic() - started
+                summary = finish(config, run, outputs, workers, seconds, before, reporter)
+        except OdtkError as error:
+            if update and earlier is None and run.images_done == before < len(run.plan.records):
+                reporter.close("stopped", error.cause)
+                run.remove()  # nothing is in it that the earlier run has not
+            raise
+        return run, replace(summary, update=update.counts if update else None)
 
 
 def run_shards(
@@ -120,6 +136,7 @@ def run_shards(
             canary=find_canary(run),
             digest=run.digest,
             run=run.plan.settings,
+            engine=find_engine(config, run),
             gpu_types=config.gpu_type,
             inspect=load.inspect,
         )
@@ -163,6 +180,13 @@ def find_canary(run: RunFolder) -> str | None:
             touch(path)
             return str(path)
     return None
+
+
+def find_engine(config: InferConfig, run: RunFolder) -> str | None:
+    """Return the engine whose results an update has; None for a run that has none, or no update."""
+    if config.update is None or not run.committed:
+        return None
+    return next(iter(run.committed.values())).engine
 
 
 def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.datasets.annotation_paths import image_folder
+from odtk_ray.datasets.annotation_paths import below, image_folder
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
@@ -20,25 +20,34 @@ from odtk_ray.storage.stamps import OUTSIDE
 def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
     """List the folder of the images, and return what the listing says of each.
 
-    Nothing is asked about single files, lists, globs and the images of annotation files: there a
-    stamp would cost a request of its own.
-
     Args:
         config: the user's settings.
         records: table of RECORD_SCHEMA.
 
     Returns:
-        None where the images are no folder, or one that cannot be listed.
+        None where the folder cannot be listed.
     """
-    if config.annotations is not None:
-        return None
     root = image_folder(config.images)
     try:
         if not storage.is_folder(root):
-            return None
-        return ImageStamps.of(root, records["file_name"].to_pylist(), recursive=config.recursive)
+            return ImageStamps.of_files(records["path"].to_pylist())
+        if config.annotations is None:
+            names, deep = records["file_name"].to_pylist(), config.recursive
+        else:
+            names, deep = [below(root, path) for path in records["path"].to_pylist()], True
+        return ImageStamps.of(root, names, recursive=deep)
     except OSError:
         return None
+
+
+def stamps_to_keep(config: InferConfig, records: pa.Table) -> ImageStamps | None:
+    """Return the stamps that the folder of a new run gets.
+
+    Nothing is asked about single files, lists, globs and the images of annotation files unless the
+    run may be updated: a stamp costs a request of its own there, or a listing of too much.
+    """
+    is_listed = config.annotations is None and storage.is_folder(image_folder(config.images))
+    return stamp_images(config, records) if is_listed or config.keeps_run else None
 
 
 def see_replaced(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:

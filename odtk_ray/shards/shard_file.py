@@ -132,11 +132,17 @@ def write_shard(
         pa.ListArray.from_arrays(offsets, _column(classes, np.int32)),
         pa.ListArray.from_arrays(ends, _column(boxes, np.float32)),
     ]
-    schema = RESULT_SCHEMA.with_metadata(
-        {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
-    )
+    table = pa.Table.from_arrays(columns, schema=RESULT_SCHEMA)
+    return write_results(folder, shard, attempt, table, engine=engine, digest=digest)
+
+
+def write_results(
+    folder: str, shard: int, attempt: str, table: pa.Table, *, engine: str, digest: str
+) -> tuple[str, str]:
+    """Write a shard's results, a table of RESULT_SCHEMA sorted by index, as `write_shard` does."""
+    about = {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
     data = buffer.getvalue()
     name = f"{shard:06d}-{attempt}.parquet"
     path = join(folder, f"{SHARDS}/{name}")

@@ -19,6 +19,7 @@ class WorkerSettings:
         canary: an image that the driver could read; None if it could not read any.
         digest: the plan's digest, written into each shard file.
         run: the run's settings.
+        engine: key of the only engine whose results fit those that the run has; None takes any.
         gpu_types: GPUs that a worker may use, by Ray's type or by name; empty takes all.
         inspect: finds the GPU of the process.
     """
@@ -29,6 +30,7 @@ class WorkerSettings:
     canary: str | None
     digest: str
     run: RunSettings
+    engine: str | None = None
     gpu_types: tuple[str, ...] = ()
     inspect: InspectMachine = inspect_machine
 

@@ -13,7 +13,7 @@ from odtk_ray.detect.detector import Detector
 from odtk_ray.detect.tiling import detect_tiled
 from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.dispatch.worker_state import Progress
-from odtk_ray.engines.loader import EngineLoader, FullGpu
+from odtk_ray.engines.loader import EngineLoader, FullGpu, IncompatibleGpu
 from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
@@ -101,6 +101,7 @@ class ShardWorker:
 
         Raises:
             FullGpu: its GPU has no room for the planned launch.
+            IncompatibleGpu: its results would differ from those that an update takes over.
             OdtkError: this worker cannot do what was planned.
         """
         with self._making:
@@ -109,6 +110,7 @@ class ShardWorker:
                 if self._spoilt:
                     raise MemoryError
                 detector = self._agreed(load) or self._make(load)
+                self._check_engine(detector.engine_key, settings.engine)
                 detector.use(lambda engine: engine.prepare(load.shapes, load.settings.compiled))
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -120,6 +122,14 @@ class ShardWorker:
             detector.canary = settings.canary
         note_moment(Moment.READY)
         return self.progress()
+
+    def _check_engine(self, key: str, wanted: str | None) -> None:
+        if wanted is not None and key != wanted:
+            raise IncompatibleGpu(
+                f"{self.name} computes with {key}, and what --update takes over is from {wanted}",
+                "results of the two differ in the last bits",
+                "update on the same kind of machine, or leave --update out to run all images",
+            )
 
     @property
     def _ready(self) -> Detector:
