@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +66,7 @@ def infer(
     begin_moments()
     with EventRecorder(reporter) as recorder:
         run, summary = detect(config, recorder, make_engine, inspect)
-        if not config.keep_run:
+        if config.place.in_place or not config.keeps_run:
             run.check_owner()
         recorder.close("finished", "the outputs are written")
     if config.place.in_place:
@@ -100,17 +100,31 @@ def detect(
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
-        try:
+        begun = update is not None and earlier is None
+        with withdrawing(run, reporter) if begun else contextlib.nullcontext():
             with Outputs(config, run) as outputs:
                 run_shards(config, run, outputs, workers, load, reporter)
                 seconds = time.monotonic() - started
                 summary = finish(config, run, outputs, workers, seconds, before, reporter)
-        except OdtkError as error:
-            if update and earlier is None and run.images_done == before < len(run.plan.records):
-                reporter.close("stopped", error.cause)
-                run.remove()  # nothing is in it that the earlier run has not
-            raise
         return run, replace(summary, update=update.counts if update else None)
+
+
+@contextlib.contextmanager
+def withdrawing(run: RunFolder, reporter: EventRecorder) -> Iterator[None]:
+    """Remove the folder of an update that fails before its first image is done.
+
+    The workers may be of another kind than the earlier run's, and nothing is in the folder that the
+    earlier run has not.
+    """
+    before = run.images_done
+    try:
+        yield
+    except OdtkError as error:
+        if run.images_done == before < len(run.plan.records):
+            run.check_owner()
+            reporter.close("stopped", error.cause)
+            run.remove()
+        raise
 
 
 def run_shards(
