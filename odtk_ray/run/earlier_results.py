@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from odtk_ray.plural import counted
@@ -16,7 +15,7 @@ from odtk_ray.run.update_run import Update
 from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.merge import merged_results
 from odtk_ray.shards.run_folder import RunFolder
-from odtk_ray.shards.shard_file import Receipt, write_results
+from odtk_ray.shards.shard_file import write_taken_over
 
 
 def take_over_results(run: RunFolder, update: Update, reporter: RunReporter) -> None:
@@ -33,16 +32,34 @@ def take_over_results(run: RunFolder, update: Update, reporter: RunReporter) -> 
     Raises:
         OdtkError: a result cannot be read, or the run has a newer driver.
     """
-    shards = [shard for shard in run.missing_shards() if update.takes_over(shard)]
-    shards.sort(key=lambda shard: int(update.rows[shard.rows[0]]))
-    if not shards:
+    if not (shards := _known_shards(run, update)):
         return
     reporter.stage(f"taking over the results of {counted(sum(map(len, shards)), 'image')}")
     indices = np.concatenate([shard.rows for shard in shards])
     rows = _Rows(_known_results(update, indices))
+    engine = next(iter(update.earlier.committed.values())).engine
     for shard in shards:
-        table = rows.take(len(shard))
-        run.commit(_store(run, update, shard, table.take(np.argsort(shard.rows))))
+        table = rows.take(len(shard)).take(np.argsort(shard.rows))
+        run.commit(
+            write_taken_over(
+                run.path, shard.number, run.epoch, table, engine=engine, digest=run.digest
+            )
+        )
+
+
+def _known_shards(run: RunFolder, update: Update) -> list[Shard]:
+    """Return the missing shards whose results can be read in one go, in the earlier order.
+
+    These are all whose results are known, unless the earlier run was replaced since the plan.
+    """
+    known = [shard for shard in run.missing_shards() if update.takes_over(shard)]
+    shards, last = [], 0
+    for shard in sorted(known, key=lambda shard: int(update.rows[shard.rows[0]])):
+        rows = update.rows[shard.rows]
+        if rows[0] >= last and (np.diff(rows) >= 0).all():
+            shards.append(shard)
+            last = rows[-1]
+    return shards
 
 
 def _known_results(update: Update, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
@@ -71,19 +88,3 @@ class _Rows:
         rows = pa.concat_tables(parts)
         self._left = rows.slice(count)
         return rows.slice(0, count).combine_chunks()
-
-
-def _store(run: RunFolder, update: Update, shard: Shard, table: pa.Table) -> Receipt:
-    engine = next(iter(update.earlier.committed.values())).engine
-    name, sha256 = write_results(
-        run.path, shard.number, f"{run.epoch}.0", table, engine=engine, digest=run.digest
-    )
-    return Receipt(
-        shard=shard.number,
-        name=name,
-        sha256=sha256,
-        rows=len(table),
-        failed=0,
-        detections=int(pc.sum(pc.list_value_length(table["scores"])).as_py() or 0),
-        engine=engine,
-    )

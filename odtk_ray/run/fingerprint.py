@@ -163,6 +163,6 @@ def short(value: Any, other: Any) -> str:
     if is_dataclass(value) and not isinstance(value, type):
         return short(asdict(value), asdict(other))
     if isinstance(value, dict) and isinstance(other, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v)
+        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v) or "none"
     text = str(value)
     return f"{text[:12]}..." if len(text) == 64 else text

@@ -101,26 +101,30 @@ def detect(
         before = run.images_done
         started = time.monotonic()
         begun = update is not None and earlier is None
-        with withdrawing(run, reporter) if begun else contextlib.nullcontext():
-            with Outputs(config, run) as outputs:
-                run_shards(config, run, outputs, workers, load, reporter)
-                seconds = time.monotonic() - started
-                summary = finish(config, run, outputs, workers, seconds, before, reporter)
+        with withdrawing(run, reporter, begun=begun), Outputs(config, run) as outputs:
+            run_shards(config, run, outputs, workers, load, reporter)
+            seconds = time.monotonic() - started
+            summary = finish(config, run, outputs, workers, seconds, before, reporter)
         return run, replace(summary, update=update.counts if update else None)
 
 
 @contextlib.contextmanager
-def withdrawing(run: RunFolder, reporter: EventRecorder) -> Iterator[None]:
+def withdrawing(run: RunFolder, reporter: EventRecorder, *, begun: bool) -> Iterator[None]:
     """Remove the folder of an update that fails before its first image is done.
 
     The workers may be of another kind than the earlier run's, and nothing is in the folder that the
     earlier run has not.
+
+    Args:
+        run: of the folder.
+        reporter: keeps the folder's events.
+        begun: whether the run is an update that this driver has begun; nothing happens otherwise.
     """
     before = run.images_done
     try:
         yield
     except OdtkError as error:
-        if run.images_done == before < len(run.plan.records):
+        if begun and run.images_done == before < len(run.plan.records):
             run.check_owner()
             reporter.close("stopped", error.cause)
             run.remove()

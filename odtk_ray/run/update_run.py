@@ -95,12 +95,9 @@ class Update:
         """
         if earlier.stamps is None:
             raise ValueError("the earlier run has no stamps")
-        before = earlier.plan.records["path"].combine_chunks()
-        found = pc.fill_null(pc.index_in(records["path"].combine_chunks(), before), -1)
-        rows = found.to_numpy().astype(np.int64)
+        before, now = (table["path"].combine_chunks() for table in (earlier.plan.records, records))
+        rows = pc.fill_null(pc.index_in(now, before), -1).to_numpy().astype(np.int64)
         known = np.flatnonzero(rows >= 0)
-        there = np.zeros(len(before), np.bool_)
-        there[rows[known]] = True
         same = earlier.stamps.take(rows[known]).same(stamps.take(known))
         failed = same & np.isin(rows[known], failed_records(earlier))
         taken = known[same & ~failed]
@@ -111,7 +108,7 @@ class Update:
             new=len(rows) - len(known),
             changed=int(np.count_nonzero(~same)),
             failed=int(np.count_nonzero(failed)),
-            gone=int(np.count_nonzero(~there)),
+            gone=len(before) - (pc.sum(pc.is_in(before, now)).as_py() or 0),
         )
         return cls(earlier, stamps, result, counts)
 
@@ -162,7 +159,9 @@ def resume_update(config: InferConfig, run: RunFolder) -> Update | None:
     if config.update is None or not RunFolder.exists(earlier_folder(config)):
         return None
     stamps = stamp_images(config, run.plan.records)  # of now: images may have been replaced
-    return stamps and Update.of(_open_earlier(config), run.plan.records, stamps)
+    if stamps is None:
+        return None
+    return Update.of(_open_earlier(config), run.plan.records, stamps)
 
 
 def _open_earlier(config: InferConfig) -> RunFolder:
