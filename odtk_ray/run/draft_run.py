@@ -152,7 +152,9 @@ def read_inputs(config: InferConfig, reporter: RunReporter) -> RunInputs:
     reporter.stage("reading the annotations" if config.annotations else "listing the images")
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    update = begin_update(config, dataset.records, reporter) if config.update else None
+    update = None
+    if config.update is not None:
+        update = begin_update(config, dataset.records, reporter)
     if update:
         dataset = replace(dataset, records=update.with_sizes(dataset.records))
     return RunInputs(config, dataset.digest, engine_set, dataset=dataset, update=update)

@@ -32,10 +32,18 @@ def failures_path(output: str) -> str:
 
 
 def earlier_folder(config: InferConfig) -> str:
-    """Return the path of the run folder that `--update` names, or that lies beside its output."""
+    """Return the path of the run folder that `--update` names, or that lies beside its output.
+
+    Raises:
+        UsageError: its storage does not say whether there is one.
+    """
     if config.update is None or config.place.in_place:
         return config.place.kept
-    named = storage.exists(storage.join(config.update, RUN_PLAN_FILE))
+    try:
+        named = storage.exists(storage.join(config.update, RUN_PLAN_FILE))
+    except (OSError, ValueError, ImportError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(f"cannot read --update {config.update}", why) from error
     return config.update if named else folder_beside(config.update)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from effort import examples, long_case
 from engines_for_tests import PixelEngine
-from hypothesis import given
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from PIL import Image
 from synthetic import Quiet, make_results, make_run, picture
@@ -98,12 +98,18 @@ def fresh(config, folder):
     return results(folder)
 
 
+def noise(path, seed, size=(64, 48)):
+    """Write a picture; all that have one size in pixels have one size in bytes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0)
+
+
 @pytest.fixture
 def images(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for seed in range(12):
-        picture(seed, 64, 48).save(folder / f"{seed:02d}.png")
+        noise(folder / f"{seed:02d}.png", seed)
     return folder
 
 
@@ -118,7 +124,7 @@ def grown(config, images, tmp_path):
     (images / "05.png").write_bytes(b"broken")
     run(config)
     picture(90, 96, 40).save(images / "045.png")
-    picture(91, 64, 48).save(images / "07.png")
+    noise(images / "07.png", 91)  # of the same size
     (images / "08.png").write_bytes(b"broken too")
     (images / "02.png").unlink()
     return replace(config, output=outputs(tmp_path / "new"), update=config.output[0])
@@ -135,9 +141,7 @@ class Growing:
 
     def write(self, number):
         self.seed += 1
-        size = (64, 48) if self.seed % 3 else (96, 40)
-        pixels = np.random.default_rng(self.seed).integers(0, 256, (*size[::-1], 3), np.uint8)
-        Image.fromarray(pixels).save(self.path(number), compress_level=0)  # of one length
+        noise(self.path(number), self.seed, (64, 48) if self.seed % 5 else (96, 40))
         self.tick(number)
 
     def damage(self, number):
@@ -153,7 +157,8 @@ class Growing:
         os.utime(self.path(number), ns=(10**18, 10**18 + self.seed))
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["write", "damage", "remove"]), st.integers(0, 11)))
+STEP = st.tuples(st.sampled_from(["write", "damage", "remove"]), st.integers(0, 8))
+STEPS = st.lists(STEP, min_size=1, max_size=6)
 
 
 def annotate(path, images):
@@ -165,7 +170,7 @@ def annotate(path, images):
 
 @pytest.mark.parametrize("annotated", [False, True])
 @given(first=STEPS, later=st.lists(st.tuples(STEPS, st.booleans()), min_size=1, max_size=3))
-@examples(16)
+@examples(24, phases=(Phase.reuse, Phase.generate))  # smaller ones would be looked for minutes long
 def test_a_chain_of_updates_is_a_run_over_all(checkpoint, annotated, first, later):
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -372,6 +377,11 @@ def test_a_run_that_cannot_be_updated_is_refused(grown, config, tmp_path, spoil,
         with pytest.raises(UsageError, match=why):
             run(update)
     assert content(tmp_path) == before
+
+
+def test_what_cannot_be_asked_for_a_run_is_refused(grown):
+    with pytest.raises(UsageError, match=r"cannot read --update foo://bar/out\.json: Protocol not"):
+        run(replace(grown, update="foo://bar/out.json"))
 
 
 def test_a_run_on_gpus_of_two_kinds_is_refused(grown, config):
