@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from odtk_ray.errors import OdtkError
 from odtk_ray.plural import counted
 from odtk_ray.records import RESULT_SCHEMA
 from odtk_ray.reporter import RunReporter
@@ -30,7 +31,7 @@ def take_over_results(run: RunFolder, update: Update, reporter: RunReporter) -> 
         reporter: told what is done.
 
     Raises:
-        OdtkError: a result cannot be read, or the run has a newer driver.
+        OdtkError: a result cannot be read or written, or the run has a newer driver.
     """
     if not (shards := _known_shards(run, update)):
         return
@@ -38,13 +39,17 @@ def take_over_results(run: RunFolder, update: Update, reporter: RunReporter) -> 
     indices = np.concatenate([shard.rows for shard in shards])
     rows = _Rows(_known_results(update, indices))
     engine = next(iter(update.earlier.committed.values())).engine
-    for shard in shards:
-        table = rows.take(len(shard)).take(np.argsort(shard.rows))
-        run.commit(
-            write_taken_over(
-                run.path, shard.number, run.epoch, table, engine=engine, digest=run.digest
-            )
-        )
+    try:
+        for shard in shards:
+            table = rows.take(len(shard)).take(np.argsort(shard.rows))
+            about = {"engine": engine, "digest": run.digest}
+            run.commit(write_taken_over(run.path, shard.number, run.epoch, table, **about))
+    except OSError as error:
+        raise OdtkError(
+            f"cannot write to {run.path}",
+            str(error.strerror or error),
+            "what is done is kept: make room and continue with --resume",
+        ) from error
 
 
 def _known_shards(run: RunFolder, update: Update) -> list[Shard]:

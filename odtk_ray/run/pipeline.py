@@ -30,11 +30,12 @@ from odtk_ray.run.options_file import write_options
 from odtk_ray.run.outputs import Outputs, write_failures
 from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
-from odtk_ray.run.prepare_run import prepared_run
-from odtk_ray.run.replaced_images import stamps_to_keep
+from odtk_ray.run.prepare_run import PreparedRun, prepared_run
+from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.summary import Summary
 from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
+from odtk_ray.shards.image_stamps import ImageStamps
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
@@ -89,10 +90,7 @@ def detect(
         if (earlier := prepared.draft.inputs.run) is not None:
             run = resume_run(earlier, workers.fleet, reporter)
         else:
-            plan = make_run_plan(prepared.draft, workers, reporter, load)
-            reporter.stage("writing the plan")
-            stamps = update.stamps if update else stamps_to_keep(config, plan.records)
-            run = RunFolder.create(config.run_folder, plan, stamps)
+            run = begin_run(config, prepared, reporter)
         write_options(config, run.path)
         reporter.attach(run)
         if update:
@@ -106,6 +104,17 @@ def detect(
             seconds = time.monotonic() - started
             summary = finish(config, run, outputs, workers, seconds, before, reporter)
         return run, replace(summary, update=update.counts if update else None)
+
+
+def begin_run(config: InferConfig, prepared: PreparedRun, reporter: RunReporter) -> RunFolder:
+    """Plan a new run and make its folder."""
+    plan = make_run_plan(prepared.draft, prepared.workers, reporter, prepared.load)
+    reporter.stage("writing the plan")
+    if update := prepared.draft.inputs.update:
+        stamps: ImageStamps | None = update.stamps
+    else:
+        stamps = stamp_images(config, plan.records, everywhere=config.keeps_run)
+    return RunFolder.create(config.run_folder, plan, stamps)
 
 
 @contextlib.contextmanager

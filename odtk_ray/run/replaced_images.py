@@ -17,20 +17,27 @@ from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage.stamps import OUTSIDE
 
 
-def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
+def stamp_images(
+    config: InferConfig, records: pa.Table, *, everywhere: bool = True
+) -> ImageStamps | None:
     """List the folder of the images, and return what the listing says of each.
 
     Args:
         config: the user's settings.
         records: table of RECORD_SCHEMA.
+        everywhere: also of single files, lists and globs, where a stamp costs a request of its own,
+            and of annotation files, whose folder may have much else in it.
 
     Returns:
-        None where the folder cannot be listed.
+        None where the folder cannot be listed, or none of the files is there.
     """
     root = image_folder(config.images)
+    if config.annotations is not None and not everywhere:
+        return None
     try:
         if not storage.is_folder(root):
-            return ImageStamps.of_files(records["path"].to_pylist())
+            stamps = ImageStamps.of_files(records["path"].to_pylist()) if everywhere else None
+            return stamps if stamps is not None and stamps.there.any() else None
         if config.annotations is None:
             names, deep = records["file_name"].to_pylist(), config.recursive
         else:
@@ -38,16 +45,6 @@ def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
         return ImageStamps.of(root, names, recursive=deep)
     except OSError:
         return None
-
-
-def stamps_to_keep(config: InferConfig, records: pa.Table) -> ImageStamps | None:
-    """Return the stamps that the folder of a new run gets.
-
-    Nothing is asked about single files, lists, globs and the images of annotation files unless the
-    run may be updated: a stamp costs a request of its own there, or a listing of too much.
-    """
-    is_listed = config.annotations is None and storage.is_folder(image_folder(config.images))
-    return stamp_images(config, records) if is_listed or config.keeps_run else None
 
 
 def see_replaced(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:

@@ -80,6 +80,12 @@ class ImageStamps:
         stamps = np.array([(*s, 0) for s in file_stamps(paths)], np.int64).reshape(-1, 4)
         return cls(*stamps.T)
 
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Which images are there, bool [n]."""
+        there: NDArray[np.bool_] = self.size >= 0
+        return there
+
     def take(self, rows: NDArray[np.int64]) -> ImageStamps:
         """Return the stamps of some images."""
         return ImageStamps(*(getattr(self, name)[rows] for name in _COLUMNS))
@@ -135,7 +141,7 @@ def _and(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _both(before: ImageStamps, now: ImageStamps) -> NDArray[np.bool_]:
-    return _and(before.size >= 0, now.size >= 0)
+    return _and(before.there, now.there)
 
 
 def write_stamps(folder: str, stamps: ImageStamps) -> None:

@@ -161,9 +161,9 @@ STEP = st.tuples(st.sampled_from(["write", "damage", "remove"]), st.integers(0, 
 STEPS = st.lists(STEP, min_size=1, max_size=6)
 
 
-def annotate(path, images):
-    """Write a COCO file that names a folder's images in another order, with ids of their own."""
-    names = sorted(images, key=lambda name: name[::-1])
+def annotate(path, images, number):
+    """Write a COCO file that names a folder's images, each time in another order."""
+    names = np.random.default_rng(number).permutation(sorted(images)).tolist()
     entries = [{"id": f"id {name}", "file_name": name, "note": "kept"} for name in names]
     path.write_text(json.dumps({"images": entries}), encoding="utf-8")
 
@@ -184,7 +184,7 @@ def test_a_chain_of_updates_is_a_run_over_all(checkpoint, annotated, first, late
         for number, (steps, in_place) in enumerate([(first, True), *later]):
             for step, image in steps:
                 getattr(growing, step)(image)
-            annotate(folder / "names.json", [path.name for path in growing.folder.iterdir()])
+            annotate(folder / "names.json", os.listdir(growing.folder), number)
             if not in_place:
                 before = config.output[0]
                 config = replace(config, output=outputs(folder / f"{number}"), update=before)
