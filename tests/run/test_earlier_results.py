@@ -16,6 +16,7 @@ from odtk_ray.shards.cut_shards import cut_update
 from odtk_ray.shards.image_stamps import ImageStamps
 from odtk_ray.shards.merge import merged_results
 from odtk_ray.shards.run_folder import RunFolder
+from odtk_ray.shards.run_status import read_status
 
 IMAGES = 1_100  # several windows of the merge, and shards of known results
 
@@ -60,6 +61,7 @@ def test_results_follow_their_images(tmp_path, order, rotated):
     run, update = begin(tmp_path / "new", earlier, rows)
     take_over_results(run, update, Quiet())
     assert run.images_done == len(known)
+    assert read_status(run.path).rate is None  # nobody has detected anything
     missing = np.concatenate([shard.rows for shard in run.missing_shards()])
     assert sorted(missing) == np.flatnonzero(rows < 0).tolist()
     again = RunFolder.reopen(run.path)
