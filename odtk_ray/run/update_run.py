@@ -18,7 +18,7 @@ from odtk_ray.run.fingerprint import short
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.run_files import earlier_folder
 from odtk_ray.settings import RunSettings
-from odtk_ray.shards.cut_shards import Shard, network_shapes
+from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.image_stamps import ImageStamps
 from odtk_ray.shards.merge import failed_records
 from odtk_ray.shards.run_folder import RunFolder
@@ -26,8 +26,8 @@ from odtk_ray.shards.run_plan import RunPlan
 
 _WHOLE_RUN = "leave --update out, and give --keep-run: all images run once more"
 
-# What chooses the images, which an update is free to do, and what is compared by its effect.
-_FREE = frozenset("annotations images recursive limit allow_missing compile compiled".split())
+# What chooses the images, which an update is free to do.
+_FREE = frozenset("annotations images recursive limit allow_missing".split())
 
 _CALLED = {
     "preprocessing": "the network input",
@@ -204,19 +204,6 @@ def check_planned(update: Update, config: InferConfig, plan: RunPlan) -> None:
         UsageError: a setting that results depend on differs; it is named.
     """
     _check(update, config, plan.settings, [f.name for f in fields(plan.settings)])
-    records = plan.records.filter(pa.array(update.rows >= 0))
-    shapes = network_shapes(records, plan.settings.preprocessing)
-    before, now = (
-        {shape for shape in shapes if shape in compiled}
-        for compiled in (update.earlier.plan.settings.compiled, plan.settings.compiled)
-    )
-    if before != now:
-        raise UsageError(
-            f"cannot update {config.update}: --compile differs",
-            f"its run had {counted(len(before), 'compiled input shape')} of those that are there "
-            f"again, a run over all images here has {len(now)}",
-            "leave --update out to run all images; with --compile off growth changes nothing",
-        )
 
 
 def _check(update: Update, config: InferConfig, settings: RunSettings, names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from odtk_ray.engines.loader import IncompatibleGpu
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.settings import RunSettings
 
@@ -33,6 +34,23 @@ class WorkerSettings:
     engine: str | None = None
     gpu_types: tuple[str, ...] = ()
     inspect: InspectMachine = inspect_machine
+
+    def check_engine(self, worker: str, key: str) -> None:
+        """Check that a worker's results fit those that the run has.
+
+        Args:
+            worker: its name.
+            key: of its engine.
+
+        Raises:
+            IncompatibleGpu: they would differ in the last bits.
+        """
+        if self.engine is not None and key != self.engine:
+            raise IncompatibleGpu(
+                f"{worker} computes with {key}, and what --update takes over is from {self.engine}",
+                "results of the two differ in the last bits",
+                "update on the same kind of machine, or leave --update out to run all images",
+            )
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ INFER = "infer model.pth --images photos "
         ("infer", "MODEL is missing", "the command is odtk-ray infer MODEL [OPTIONS]"),
         ("export model.pth", "OUTPUT is missing",
          "the command is odtk-ray export MODEL OUTPUT [OPTIONS]"),
-        (INFER + "--batch x", "--batch cannot be x: it takes a whole number", ""),
+        (INFER + "--batch x", "--batch cannot be x: it takes a whole number or auto", ""),
         (INFER + "--exif aply", "--exif cannot be aply: it takes ignore or apply",
          "did you mean apply?"),
         ("convert a.json b.json --to x",

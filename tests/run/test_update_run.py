@@ -26,8 +26,7 @@ from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run import fingerprint
 from odtk_ray.run.dry_run import dry_run
 from odtk_ray.run.pipeline import infer
-from odtk_ray.run.update_run import Update, UpdateCounts, check_planned
-from odtk_ray.shards.cut_shards import network_shapes
+from odtk_ray.run.update_run import UpdateCounts
 from odtk_ray.shards.image_stamps import ImageStamps, write_stamps
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -350,9 +349,10 @@ def test_another_engine_is_refused_and_leaves_nothing(grown, tmp_path):
     assert content(tmp_path) == before
 
 
-def test_threads_are_those_of_the_earlier_run(grown):
-    summary, _ = run(replace(grown, threads_per_worker=None))
+def test_threads_and_a_measured_launch_are_those_of_the_earlier_run(grown):
+    summary, _ = run(replace(grown, threads_per_worker=None, batch="auto"))
     assert summary.fleet.threads == 1
+    assert RunFolder.reopen(grown.run_folder).plan.settings.launch_batch == 2
 
 
 def without_run(config):
@@ -409,25 +409,3 @@ def test_no_output_replaces_what_is_updated(grown, config):
     for output in (config.output[0], f"{config.output[0]}.run/more.json"):
         with pytest.raises(UsageError, match="--update"):
             run(replace(grown, output=(grown.output[0], output)))
-
-
-def test_known_images_must_be_compiled_for_as_they_were(config, tmp_path):
-    """What `--compile` says does not matter, nor what new images alone are compiled for."""
-    earlier = make_run(tmp_path / "run", list(range(8)), make_results(8))
-    shapes = list(network_shapes(earlier.plan.records, earlier.plan.settings.preprocessing))
-    stamps = ImageStamps(*np.zeros((4, 8), np.int64))
-    rows = np.arange(8)
-    rows[earlier.plan.records["width"].to_numpy() == 640] = -1
-    update = Update(earlier, stamps, rows, UpdateCounts(0, 0, 0, 0, 0))
-    new = network_shapes(earlier.plan.records.filter(rows < 0), earlier.plan.settings.preprocessing)
-    assert len(new) == 1
-
-    def planned(*compiled):
-        settings = replace(earlier.plan.settings, compile="on", compiled=compiled)
-        return replace(earlier.plan, settings=settings)
-
-    check_planned(update, config, planned())
-    check_planned(update, config, planned(*new))
-    known = next(shape for shape in shapes if shape not in new)
-    with pytest.raises(UsageError, match="--compile differs: its run had 0 compiled input shapes"):
-        check_planned(update, config, planned(known))
