@@ -19,7 +19,8 @@ TEXT = README.read_text(encoding="utf-8")
 PYTHON_PAGE = ROOT / "docs" / "python.md"
 # Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
 # `gpu` need one, `geotiff` needs such pictures, `jetson` has the C++ programs, `repository` has
-# scripts of a clone, with their own tests.
+# scripts of a clone; `trees` is for a model that has learned something. test_pages_on_trees.py and
+# test_tagged_commands.py have them.
 COMMANDS = list(
     dict.fromkeys(
         line

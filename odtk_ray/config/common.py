@@ -38,6 +38,11 @@ RotatedBbox: TypeAlias = Annotated[
     Option("Model", "Require a model of rotated boxes; not needed, since its file says which boxes "
            "it has.", in_odtk=True),
 ]  # fmt: skip
+RunPrecision: TypeAlias = Annotated[
+    PlanPrecision | None,
+    Option("Model", "Run the plans of this precision of an engine set; --fit, --resize and "
+           "--max-size choose among its sizes.", unset="fp16 where the set has it, else fp32"),
+]  # fmt: skip
 WaitForNodes: TypeAlias = Annotated[
     float | None,
     Option("Cluster", "Wait up to this many seconds for an autoscaler to start a node with the "

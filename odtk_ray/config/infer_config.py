@@ -11,14 +11,15 @@ from odtk_ray.config.common import (
     Anchors,
     ClassNames,
     ModelPath,
-    PlanPrecision,
     Report,
     RotatedBbox,
+    RunPrecision,
     WaitForNodes,
     check_wait,
     chosen,
     setting,
 )
+from odtk_ray.config.run_place import RunPlace
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.plural import counted
@@ -69,6 +70,12 @@ class InferConfig:
     max_pixels: Annotated[
         int, setting(Preprocessing, "max_pixels", "")
     ] = Preprocessing.max_pixels
+    update: Annotated[
+        str | None,
+        Option("Images", "Output, or run folder, of an earlier run with --keep-run: detect only in "
+               "images that are new or have changed since, and take over the other results.",
+               "OLD_OUTPUT", "detect in all images"),
+    ] = None
 
     resize: Annotated[int | None, setting(Preprocessing, "resize", _OF_MODEL)] = None
     max_size: Annotated[int | None, setting(Preprocessing, "max_size", _OF_MODEL)] = None
@@ -84,11 +91,7 @@ class InferConfig:
         Option("Model", "Compute in FP32 without TF32 on GPUs, as CPUs always do.",
                unset="FP16 on GPUs", in_odtk=True),
     ] = False
-    precision: Annotated[
-        PlanPrecision | None,
-        Option("Model", "Run the plans of this precision of an engine set; --fit, --resize and "
-               "--max-size choose among its sizes.", unset="fp16 where the set has it, else fp32"),
-    ] = None
+    precision: RunPrecision = None
 
     threshold: Annotated[float | None, setting(Postprocessing, "threshold", _OF_MODEL)] = None
     top_n: Annotated[int | None, setting(Postprocessing, "top_n", _OF_MODEL)] = None
@@ -210,7 +213,9 @@ class InferConfig:
                "the first output's name and .run"),
     ] = None
     resume: Annotated[bool, Option("Faults", "Continue the run in --run-dir.")] = False
-    keep_run: Annotated[bool, Option("Faults", "Keep --run-dir after success.")] = False
+    keep_run: Annotated[
+        bool, Option("Faults", "Keep --run-dir after success, as --update needs it and does.")
+    ] = False
     max_failures: Annotated[
         int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0,
                     maximum=MAX_IMAGES)
@@ -230,9 +235,7 @@ class InferConfig:
         if self.min_workers and self.workers:
             raise UsageError("--workers and --min-workers contradict each other")
         if self.full_precision and self.precision not in (None, "fp32"):
-            raise UsageError(
-                f"--precision {self.precision} and --full-precision contradict each other"
-            )
+            raise UsageError("--precision and --full-precision contradict each other")
         self._check_pictures()
         if self.report is not None and self.annotations is None:
             raise UsageError("--report needs --annotations, whose ground truth it is about")
@@ -256,9 +259,19 @@ class InferConfig:
         return Postprocessing(**chosen(self, Postprocessing))
 
     @property
+    def place(self) -> RunPlace:
+        """The run folder, and where it is kept."""
+        return RunPlace.of(self.output[0], self.run_dir, self.update)
+
+    @property
     def run_folder(self) -> str:
         """The run folder's path; beside the first output unless it is given."""
-        return self.run_dir or f"{self.output[0]}.run"
+        return self.place.working
+
+    @property
+    def keeps_run(self) -> bool:
+        """Whether the run folder stays after success."""
+        return self.keep_run or self.update is not None
 
     def launch_batch(self, workers: int, *, gpus: bool) -> int:
         """Images in one launch of one worker: `--batch` shared among the workers.
