@@ -94,6 +94,7 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
         wanted["threads"] = config.threads_per_worker
     if config.decoder and planned.decoder_kind != config.decoder:
         wanted["decoder"] = config.decoder
+    begun, now = planned.versions, wanted.pop("versions")
     for name, value in wanted.items():
         before = getattr(planned, name)
         if before != value:
@@ -102,6 +103,12 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
                 f"planned with {_short(before, value)}, now {_short(value, before)}",
                 "use the same settings, or remove the folder and start again",
             )
+    if begun != now:
+        raise UsageError(
+            f"cannot resume {run.path} with other versions, which may compute other results",
+            f"it was begun with {_short(begun, now)}, and this is {_short(now, begun)}",
+            "finish it with the versions that began it, or remove the folder and start again",
+        )
 
 
 def check_limits(run: RunFolder, limits: tuple[float, ...]) -> None:
