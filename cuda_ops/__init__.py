@@ -6,17 +6,21 @@ objects belong to the thread that made them. Launches are asynchronous on the de
 allocate nothing and wait for nothing.
 """
 
+from cuda_ops.bottleneck import BottleneckEnd
 from cuda_ops.compiler import CudaUnavailable
 from cuda_ops.device import Buffer, Device, Event
+from cuda_ops.epilogues import Epilogues
 from cuda_ops.graph import Graph
 from cuda_ops.postprocess import Level, Postprocess
 from cuda_ops.preprocess import GpuPicture, Preprocess
 from cuda_ops.rotated_iou import RotatedIou
 
 __all__ = [
+    "BottleneckEnd",
     "Buffer",
     "CudaUnavailable",
     "Device",
+    "Epilogues",
     "Event",
     "GpuPicture",
     "Graph",

@@ -45,6 +45,8 @@ class DecodeArgs(ctypes.Structure):
         ("threshold", ctypes.c_float),
         ("logits", _int),
         ("channels_last", _int),
+        ("score_bias", _pointer),
+        ("delta_bias", _pointer),
     )
 
 

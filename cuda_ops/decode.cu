@@ -45,6 +45,8 @@ struct DecodeArgs {
   float threshold;
   int logits;         // scores are logits, and not probabilities
   int channels_last;
+  const void *score_bias;  // [A*C] of the scores' type, to be added to them; null for none
+  const void *delta_bias;  // [A*4] or [A*6], likewise
 };
 
 // The scores of one image on one level.
@@ -71,8 +73,33 @@ struct Segment {
 
   // A vector's values; NaN where there are none, or where it ends beyond the tensor.
   __device__ uint4 load(long long vector) const {
-    if (vector < whole) return __ldcs(reinterpret_cast<const uint4 *>(scores) + vector);
-    return make_uint4(~0u, ~0u, ~0u, ~0u);
+    if (vector >= whole) return make_uint4(~0u, ~0u, ~0u, ~0u);
+    const uint4 words = __ldcs(reinterpret_cast<const uint4 *>(scores) + vector);
+    return args.score_bias ? sums(words, bias_of(vector), Scalar()) : words;
+  }
+
+  // The channels' biases beside a vector of channels_last memory.
+  __device__ uint4 bias_of(long long vector) const {
+    const unsigned channels = level.channels;
+    // A vector may begin before the image.
+    const unsigned start = static_cast<unsigned>(vector * kValues - first + kValues * channels);
+    unsigned channel = start % channels;
+    const Scalar *bias = static_cast<const Scalar *>(args.score_bias);
+    if (channels % kValues == 0) return *reinterpret_cast<const uint4 *>(bias + channel);
+    alignas(16) Scalar values[kValues];
+#pragma unroll
+    for (int i = 0; i < kValues; i++) {
+      values[i] = bias[channel];
+      channel = channel + 1 == channels ? 0 : channel + 1;
+    }
+    return *reinterpret_cast<const uint4 *>(values);
+  }
+
+  // One element, its bias added.
+  __device__ float value(long long element) const {
+    if (!args.score_bias) return to_float(scores[element]);
+    const unsigned channel = static_cast<unsigned>(element - first) % level.channels;
+    return sum(scores[element], static_cast<const Scalar *>(args.score_bias)[channel]);
   }
 
   // A bit for each value of the vector that may be a candidate.
@@ -84,7 +111,7 @@ struct Segment {
   // The key of one element; 0 if it is no candidate or belongs to another image.
   __device__ Key key(long long element) const {
     if (element < first || element >= last) return 0;
-    float score = to_float(scores[element]);
+    float score = value(element);
     if (args.logits) score = 1.0f / (1.0f + expf(-score));  // torch's sigmoid on CUDA
     if (!(score > args.threshold)) return 0;
     unsigned index = static_cast<unsigned>(element - first);
@@ -173,8 +200,11 @@ __device__ void load_deltas(const DecodeArgs &args, const Level &level, int anch
   const Scalar *deltas = static_cast<const Scalar *>(level.deltas);
   deltas += blockIdx.y * plane * anchors * kCount;
   deltas += args.channels_last ? (cell * anchors + anchor) * kCount : plane * anchor * kCount + cell;
+  const Scalar *bias = static_cast<const Scalar *>(args.delta_bias);
 #pragma unroll
-  for (int i = 0; i < kCount; i++) values[i] = to_float(deltas[i * step]);
+  for (int i = 0; i < kCount; i++) {
+    values[i] = bias ? sum(deltas[i * step], bias[anchor * kCount + i]) : to_float(deltas[i * step]);
+  }
 }
 
 template <typename Scalar, typename Box>

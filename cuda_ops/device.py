@@ -165,6 +165,12 @@ class Event:
         self._stream = stream
         self._context = context
 
+    def __del__(self) -> None:
+        """Free the event, which another thread than the device's may let go of."""
+        # PyCUDA prints a warning where no context is current; when the process ends there is none.
+        with contextlib.suppress(Exception), self._current():
+            del self._event
+
     def record(self) -> None:
         """Set the point behind all that the stream was given so far."""
         self._event.record(self._stream)

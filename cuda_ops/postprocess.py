@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuda_ops.arguments import MAX_LEVELS, DecodeArgs, LevelArgs, NmsArgs
-from cuda_ops.device import Device
+from cuda_ops.device import Buffer, Device
 
 Scalar = Literal["float16", "float32"]
 Angles = Literal["own", "odtk"]
@@ -66,6 +66,9 @@ class Postprocess:
         dtype: of scores and deltas.
         logits: scores are logits, and not probabilities; they are ranked by their float32 sigmoid.
         channels_last: the memory is [B, h, w, channels] instead of [B, channels, h, w].
+        score_bias: float [A*C], added to the scores, each sum rounded to `dtype`; None for none.
+            Only in channels_last memory.
+        delta_bias: float [A*V], added to the deltas, likewise.
         rotated: for a rotated model, which angles suppression compares boxes with: each box's
             "own", or, as "odtk", that of the worse one. Others' boxes are axis-aligned.
 
@@ -98,6 +101,8 @@ class Postprocess:
         dtype: Scalar,
         logits: bool,
         channels_last: bool,
+        score_bias: NDArray[np.floating[Any]] | None = None,
+        delta_bias: NDArray[np.floating[Any]] | None = None,
         rotated: Angles | None = None,
     ) -> None:
         _check(levels, batch, classes, threshold, min(top_n, detections))
@@ -124,6 +129,8 @@ class Postprocess:
         self._workspace = device.alloc(8 * segments * room) if room > _SHARED_KEYS else None
         self._shared = 0 if self._workspace else 8 * room
         self._upload_anchors(device, levels)
+        self._score_bias = _bias(device, score_bias, dtype)
+        self._delta_bias = _bias(device, delta_bias, dtype)
         self._decode_args = DecodeArgs(
             counts=self._counts.ptr,
             lists=self._lists.ptr,
@@ -140,6 +147,8 @@ class Postprocess:
             threshold=threshold,
             logits=logits,
             channels_last=channels_last,
+            score_bias=self._score_bias.ptr if self._score_bias else None,
+            delta_bias=self._delta_bias.ptr if self._delta_bias else None,
         )
         self._blocks = self._describe(levels, classes, _VECTOR // _BYTES[dtype])
         self._nms_args = NmsArgs(
@@ -215,6 +224,16 @@ class Postprocess:
             vectors = size // values + 2  # with one at each end that is shared with a neighbour
             blocks += -(-vectors // (_SCAN_THREADS * _LOADS))
         return blocks
+
+
+def _bias(device: Device, bias: NDArray[np.floating[Any]] | None, dtype: Scalar) -> Buffer | None:
+    if bias is None:
+        return None
+    values = np.ascontiguousarray(bias, dtype)
+    buffer = device.alloc(values.nbytes)
+    device.upload(buffer.ptr, values)
+    device.synchronize()  # the copy reads the array
+    return buffer
 
 
 def cut_bits(threshold: float, dtype: Scalar, *, logits: bool) -> int:

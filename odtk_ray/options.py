@@ -82,6 +82,7 @@ class Declared:
         positional: whether it stands on the command line without a flag.
         option: the rest.
         kind: type of one value: bool, int, float or str, or a `Literal` of strings.
+        words: what may stand instead of a value, as `auto` of `int | Literal["auto"]`.
         count: how many values there are: None for one that is no tuple, 0 for any number.
     """
 
@@ -92,6 +93,7 @@ class Declared:
     option: Option
     kind: Any
     count: int | None
+    words: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -129,6 +131,13 @@ class Declared:
         Raises:
             UsageError: it is; the flag and the range are named.
         """
+        if value in self.words:
+            return
+        if self.words and isinstance(value, str):
+            raise UsageError(
+                f"{self.flag} {value} is unknown",
+                f"it is a number or {' or '.join(self.words)}",
+            )
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{self.flag} {value} is unknown", f"it is one of {', '.join(self.choices)}"
@@ -190,10 +199,10 @@ def _read_options(declaration: Callable[..., Any]) -> dict[str, Declared]:
     for name, parameter in inspect.signature(declaration).parameters.items():
         if (annotated := _annotated(hints.get(name))) is not None:
             hint, option = get_args(annotated)
-            kind, count = _value_type(hint)
+            kind, count, words = _value_type(hint)
             positional = option.group == "Arguments"
             default = parameter.default
-            found[name] = Declared(name, hint, default, positional, option, kind, count)
+            found[name] = Declared(name, hint, default, positional, option, kind, count, words)
     return found
 
 
@@ -206,11 +215,13 @@ def _annotated(hint: Any) -> Any:
     return next((part for part in parts if get_origin(part) is Annotated), None)
 
 
-def _value_type(hint: Any) -> tuple[Any, int | None]:
-    """Return the type of one value, and how many there are, as `Declared` has them."""
+def _value_type(hint: Any) -> tuple[Any, int | None, tuple[str, ...]]:
+    """Return the type of one value, how many there are, and words, as `Declared` has them."""
+    words: tuple[str, ...] = ()
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (part for part in get_args(hint) if part is not type(None))
+        hint, *literals = (part for part in get_args(hint) if part is not type(None))
+        words = tuple(word for literal in literals for word in get_args(literal))
     if get_origin(hint) is not tuple:
-        return hint, None
+        return hint, None, words
     kinds = get_args(hint)
-    return kinds[0], 0 if kinds[-1] is Ellipsis else len(kinds)
+    return kinds[0], 0 if kinds[-1] is Ellipsis else len(kinds), words

@@ -15,9 +15,9 @@ from odtk_ray.typed_json import Count, typed
 ExifPolicy = Literal["ignore", "apply"]
 Decoder = Literal["gpu", "cpu"]
 Device = Literal["gpu", "cpu"]
-CompileMode = Literal["auto", "on", "off"]
 AnchorGeneration = Literal["auto", "current", "legacy"]
 RotatedNms = Literal["own", "odtk"]
+Batch = int | Literal["auto"]
 
 # Key of the decoder of CPUs; those of nvImageCodec name its version and kind.
 PILLOW = "pillow"
@@ -138,7 +138,6 @@ class RunSettings:
         limit: number of images to stop after; None takes all.
         allow_missing: whether annotated images without a file were left out.
         full_precision: neither FP16 nor TF32 on GPUs.
-        compile: whether GPUs may run compiled networks.
         fallback: whether GPUs without a plan run the checkpoint of an engine set.
         preprocessing: how pictures become network input.
         postprocessing: thresholds behind the heads.
@@ -149,7 +148,6 @@ class RunSettings:
         device: the device that workers compute on.
         kernels: whether the kernels of `cuda_ops` run.
         decoder: key of the image decoder.
-        compiled: (height, width) of the network inputs that run compiled.
         class_limits: for each class what scores must be greater than, besides `threshold`; empty
             where that alone counts.
     """
@@ -161,7 +159,6 @@ class RunSettings:
     limit: Count | None
     allow_missing: bool
     full_precision: bool
-    compile: CompileMode
     fallback: bool
     preprocessing: Preprocessing
     postprocessing: Postprocessing
@@ -172,7 +169,6 @@ class RunSettings:
     device: Device = "cpu"
     kernels: bool = False
     decoder: str = PILLOW
-    compiled: tuple[tuple[Count, Count], ...] = ()
     class_limits: tuple[float, ...] = ()
 
     @property

@@ -83,6 +83,22 @@ class DyingOnceEngine(PixelEngine):
         return super().detect(pictures, shape)
 
 
+class SmallLaunchEngine(PixelEngine):
+    """Takes launches of so many pictures; larger ones end as `happens` says."""
+
+    def __init__(self, most, happens, path, settings):
+        super().__init__(path, settings)
+        self._fits, self._happens = settings.launch_batch <= most, happens
+
+    def detect(self, pictures, shape):
+        if self._fits:
+            return super().detect(pictures, shape)
+        if self._happens == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+        raise {"raise": RuntimeError("no algorithm"), "memory": MemoryError()}[self._happens]
+
+
 class SlowEngine(PixelEngine):
     """Takes its time for each launch."""
 

@@ -16,6 +16,7 @@ from odtk_ray.engines.local_gpus import Gpu, Machine
 from odtk_ray.engines.tensorrt_package import import_tensorrt, package_version
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.exports.check.check_export import Unavailable
+from odtk_ray.shards.launch_rates import LaunchRate
 from odtk_ray.worker.shard_worker import ShardWorker
 from odtk_ray.worker.warm_up import Needs
 
@@ -104,6 +105,14 @@ class LimitedWorker(ShardWorker):
         decoders = ("nvimgcodec-0.9.0-hybrid",)
         found = GpuAbilities(True, decoders, (f"room {room}",), batch) if batch <= room else None
         return Answer(self.name, kind, found)
+
+    def measure_launch(self, load):
+        """As fast as the launch is large, until the GPU is full."""
+        _strike(os.environ.get("TEST_MEASURE", ""))
+        batch = load.settings.launch_batch
+        return (
+            LaunchRate(batch, float(batch), 0.0) if batch <= int(os.environ["TEST_ROOM"]) else None
+        )
 
     def prepare(self, settings, load):
         _strike(os.environ.get("TEST_PREPARE", ""))

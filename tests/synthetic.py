@@ -182,7 +182,6 @@ def run_settings(**changes):
         limit=None,
         allow_missing=False,
         full_precision=False,
-        compile="auto",
         fallback=False,
         preprocessing=Preprocessing(),
         postprocessing=Postprocessing(),

@@ -27,6 +27,7 @@ class Settings:
     mode: Annotated[Literal["on", "off"] | None, Option("Other", "A mode.")] = None
     quick: Annotated[bool, Option("Other", "Be quick.")] = False
     count: Annotated[int, Option("Other", "A count.")] = 0
+    batch: Annotated[int | Literal["auto"] | None, Option("Other", "A batch.", minimum=1)] = None
 
 
 def function(
@@ -41,7 +42,7 @@ def function(
 @pytest.mark.parametrize(("declaration", "names"), [
     (dataclass(type("Empty", (), {})), []),
     (function, ["from_", "end"]),
-    (Settings, ["model", "level", "share", "size", "names", "mode", "quick", "count"]),
+    (Settings, ["model", "level", "share", "size", "names", "mode", "quick", "count", "batch"]),
 ])  # fmt: skip
 def test_what_has_an_option_is_one(declaration, names):
     assert list(options_of(declaration)) == names
@@ -56,11 +57,17 @@ def test_what_has_an_option_is_one(declaration, names):
     ("mode", Literal["on", "off"], None, ""),
     ("quick", bool, None, ""),
     ("count", int, None, "0"),
+    ("batch", int, None, ""),
 ])  # fmt: skip
 def test_types_and_defaults(name, kind, count, text):
     option = options_of(Settings)[name]
     assert (option.kind, option.count, option.default_text) == (kind, count, text)
     assert option.positional is option.required is (name == "model")
+
+
+def test_words_may_stand_instead_of_a_value():
+    words = {name: option.words for name, option in options_of(Settings).items() if option.words}
+    assert words == {"batch": ("auto",)}
 
 
 def test_flags():
@@ -70,6 +77,9 @@ def test_flags():
 @pytest.mark.parametrize(("values", "words"), [
     ({}, None),
     ({"level": 1, "share": 1.0, "size": (32, 32), "mode": "on"}, None),
+    ({"batch": "auto"}, None),
+    ({"batch": "fast"}, "--batch fast is unknown: it is a number or auto"),
+    ({"batch": 0}, "--batch 0 is out of range: it must be at least 1"),
     ({"level": 0}, "--level 0 is out of range: it must be at least 1"),
     ({"level": 10**20}, None),
     ({"share": -0.1}, "--share -0.1 is out of range: it must be between 0 and 1"),

@@ -4,8 +4,10 @@
     odtk-ray export model.pth raw.onnx --size 800 1280
     odtk-ray export model.pth operators.onnx --size 800 1280 --with-postprocess
     odtk-ray export model.pth plugin.onnx --size 800 1280 --with-postprocess --plugin
-    python jobs/bench/ending_plans.py raw.onnx operators.onnx plugin.onnx
+    python jobs/bench/ending_plans.py raw.onnx plugin.onnx
+    python jobs/bench/ending_plans.py raw.onnx operators.onnx plugin.onnx --full-precision
 
+ONNX's own operators compute in FP32, and plans of them are built in FP32 only.
 The plugin is libodtk_plugin.so of cuda_ops/cpp; LD_LIBRARY_PATH names its folder. `parse` and
 `build` are seconds. The other columns need a GPU: img/s of launches one after the other, network
 and all that is behind it, input on the GPU (`plans.py`), and how many detections in noise are those
@@ -91,7 +93,7 @@ def run(plan: str, batch: int, launches: int) -> tuple[float, list[Detections]]:
 
 def matched(ones: list[Detections], others: list[Detections]) -> str:
     """Format how many detections have a partner."""
-    counts = [match(one, other) for one, other in zip(ones, others, strict=True)]
+    counts = [match(one, other, score=0) for one, other in zip(ones, others, strict=True)]
     pairs, counted = (sum(column) for column in zip(*counts, strict=True))
     return f"{pairs:,} of {counted:,}"
 

@@ -9,6 +9,7 @@ a TensorRT plan takes the model's place, and torch is not needed.
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
@@ -27,7 +28,7 @@ from measure import machine, table
 from PIL import Image
 from traced_run import PREP, Setting, shapes_of, traced_run
 
-SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val2014_100.json"
+SIZES_FILE = Path(__file__).parents[2] / "tests/datasets/cocoapi/instances_val2014_100.json.gz"
 
 
 def write_picture(path: str, seed: int, width: int, height: int) -> int:
@@ -54,7 +55,7 @@ def write_pictures(folder: Path, sizes: Sequence[tuple[int, int]], count: int) -
 
 def coco_sizes() -> list[tuple[int, int]]:
     """Return (width, height) of the COCO API's 100 example images."""
-    images = json.loads(SIZES_FILE.read_text(encoding="utf-8"))["images"]
+    images = json.loads(gzip.decompress(SIZES_FILE.read_bytes()))["images"]
     return [(image["width"], image["height"]) for image in images]
 
 

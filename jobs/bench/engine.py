@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -21,8 +22,9 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import CudaStep
-from odtk_ray.engines.gpu_network import compile_network, fused, load_network
+from odtk_ray.engines.cuda_step import Biases, CudaStep
+from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
 from odtk_ray.settings import Postprocessing
@@ -46,16 +48,21 @@ class Ours:
         ]
         torch.cuda.synchronize()
         started = time.perf_counter()
+        network = fused(model)
+        biases: Biases | None = None
+        if not compile_it:
+            network, biases = with_kernels(network, self.device)
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,
-                compile_network(fused(model), 1) if compile_it else fused(model),
+                compiled(network) if compile_it else network,
                 self.input,
                 model.strides,
                 anchors,
                 checkpoint.classes,
                 Postprocessing(),
                 rotated=False,
+                biases=biases,
             )
             self.step.capture(torch.cuda.graph_pool_handle(), self.stream)
         torch.cuda.synchronize()
@@ -69,6 +76,11 @@ class Ours:
         """Put a batch where the graph reads it."""
         with torch.cuda.stream(self.stream):
             self.input.copy_(batch)
+
+
+def compiled(network: Any) -> Any:
+    """Compile the network with torch.compile, the alternative that is measured beside ours."""
+    return torch.compile(network, fullgraph=True, dynamic=False)
 
 
 def milliseconds(
@@ -145,16 +157,17 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--batch", type=click.IntRange(1), multiple=True, default=[8, 32], show_default=True)
+@click.option("--backbone", default="ResNet50FPN", show_default=True)
 @click.option("--launches", type=click.IntRange(1), default=30, show_default=True)
-def main(batch: tuple[int, ...], launches: int) -> None:
+def main(batch: tuple[int, ...], backbone: str, launches: int) -> None:
     print(f"{machine()}; {torch.cuda.get_device_name()}")
     with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as folder:
         path = Path(folder) / "model.pth"
         generator = torch.Generator("cuda").manual_seed(0)
         noise = torch.randn(2, 3, *SHAPE, generator=generator, device="cuda")
-        candidates = write_biased_model(path, noise)
+        candidates = write_biased_model(path, noise, backbone=backbone)
         checkpoint = load_checkpoint(path)
-        print(f"ResNet50FPN, 80 classes, {SHAPE}, {candidates:,.0f} candidates an image, FP16")
+        print(f"{backbone}, 80 classes, {SHAPE}, {candidates:,.0f} candidates an image, FP16")
         rows: list[tuple[str, ...]] = [
             ("", "batch", "ms", "all launches", "img/s", "GiB", "ready in s")
         ]

@@ -38,9 +38,9 @@ def traced_engine(trace: str, options: dict[str, Any], model: str, settings: Run
             self.first_read = self.first_read or time.time()
             return super().read(data)
 
-        def prepare(self, shapes: Any, compiled: Any = ()) -> None:
+        def prepare(self, shapes: Any) -> None:
             marks.append(time.time())
-            super().prepare(shapes, compiled)
+            super().prepare(shapes)
 
         def _queue(self, pictures: Any, *rest: Any) -> Any:
             loaded = time.time()

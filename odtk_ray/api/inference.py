@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, settings_of
 from odtk_ray.reporter import LogReporter, RunReporter
-from odtk_ray.settings import AnchorGeneration, CompileMode, Decoder, ExifPolicy, RotatedNms
+from odtk_ray.settings import (
+    AnchorGeneration,
+    Batch,
+    Decoder,
+    ExifPolicy,
+    RotatedNms,
+)
 
 if TYPE_CHECKING:
     from odtk_ray.run.summary import Summary
@@ -32,7 +38,6 @@ def infer(
     classes: str | None = None,
     rotated_bbox: bool = False,
     full_precision: bool = False,
-    compile: CompileMode = "auto",
     threshold: float | None = None,
     top_n: int | None = None,
     nms: float | None = None,
@@ -49,7 +54,7 @@ def infer(
     crop_margin: int = 0,
     report: str | None = None,
     trace: str | None = None,
-    batch: int | None = None,
+    batch: Batch | None = None,
     workers: int | None = None,
     threads_per_worker: int | None = None,
     local: bool = False,
@@ -99,8 +104,6 @@ def infer(
             it has.
         full_precision: Compute in FP32 without TF32 on GPUs, as CPUs always do. Default: FP16 on
             GPUs.
-        compile: Run networks compiled by torch.compile on GPUs; auto: for input shapes that enough
-            images share, 16,000 for each GPU.
         threshold: Scores must be greater than this. Default: the model's, else 0.05.
         top_n: Candidates kept for each pyramid level of an image. Default: the model's, else 1000.
         nms: IoU above which the worse of two boxes of a class is dropped. Default: the model's,
@@ -123,8 +126,8 @@ def infer(
         crop_margin: Width of what crops have around their boxes.
         report: HTML file to write a report to, with plots, tables and pictures.
         trace: File for a timeline of the run, for chrome://tracing or Perfetto.
-        batch: Images at once over all workers, among which it is divided. Default: 8 a GPU, 2 a CPU
-            worker.
+        batch: Images at once over all workers, among which it is divided; auto: what is measured to
+            be fast when the run starts. Default: 8 a GPU, 2 a CPU worker.
         workers: Number of workers. Default: one a GPU; else 1, or all of a cluster.
         threads_per_worker: CPU threads of each worker. Default: physical cores / workers.
         local: Run in this process, without Ray: one worker, on the first GPU or on the CPU.

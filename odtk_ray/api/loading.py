@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from odtk_ray.config import InferConfig, settings_of
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import LogReporter, Reporter
-from odtk_ray.settings import AnchorGeneration, Decoder, ExifPolicy, RotatedNms
+from odtk_ray.settings import AnchorGeneration, Batch, Decoder, ExifPolicy, RotatedNms
 
 if TYPE_CHECKING:
     from odtk_ray.api.detector import Detector
@@ -17,7 +17,7 @@ def load(
     model: str,
     *,
     device: Literal["auto", "gpu", "cpu"] = "auto",
-    batch: int = 1,
+    batch: Batch = 1,
     threads: int | None = None,
     decoder: Decoder | None = None,
     exif: ExifPolicy = "ignore",
@@ -44,7 +44,9 @@ def load(
             folder of an engine set.
         device: Where it computes; auto is the first GPU, and the CPU where there is none.
         batch: Pictures at once. Every launch computes that many: 1 is quickest for single pictures,
-            and a GPU needs 8 or more to be busy with lists.
+            and a GPU needs 8 or more to be busy with lists. auto: what is measured to be fast,
+            for the largest input that is allowed; it takes seconds, and may differ from time to
+            time.
         threads: CPU threads. Default: 4 beside a GPU, else the physical cores.
         decoder: What decodes JPEGs. Default: the GPU where it can.
         exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's

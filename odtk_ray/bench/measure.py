@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from odtk_ray.bench.memory import forget_peak, peak_bytes
 from odtk_ray.config import InferConfig
+from odtk_ray.engines.launch_timing import timed
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.images.image_file import read_image_file
 from odtk_ray.reporter import Reporter
@@ -79,8 +80,8 @@ def measure(
             raise ValueError("models are measured at one size")
         stages = _Stages(opened, files, prep.fit, launches)
         launch, network, rest = detector.use(stages.time)
-        read = _timed(lambda: read_image_file(chosen[0], prep), launches)
-        decode = detector.use(lambda engine: _timed(lambda: engine.read(files[0]), launches))
+        read = timed(lambda: read_image_file(chosen[0], prep), launches)
+        decode = detector.use(lambda engine: timed(lambda: engine.read(files[0]), launches))
         many = [paths[i % len(paths)] for i in range(batch * launches)]
         started = time.perf_counter()
         detector.detect(many)
@@ -123,26 +124,16 @@ class _Stages:
         def launch_and_wait() -> None:
             engine.launch(pictures, self._shape)()
 
-        _timed(launch_and_wait, WARM_UP)
+        timed(launch_and_wait, WARM_UP)
         raw = getattr(engine, "raw", None)  # of engines whose pictures the CPU decodes
         if raw is None or not self._divided:
-            return _timed(launch_and_wait, self._launches), [], []
+            return timed(launch_and_wait, self._launches), [], []
         pixels = [picture.pixels for picture in pictures]
         launch, network = [], []
         for _ in range(self._launches):
-            launch += _timed(launch_and_wait, 1)
-            network += _timed(lambda: raw(pixels, self._shape), 1)
+            launch += timed(launch_and_wait, 1)
+            network += timed(lambda: raw(pixels, self._shape), 1)
         return launch, network, [a - b for a, b in zip(launch, network, strict=True)]
-
-
-def _timed(call: Callable[[], object], times: int) -> list[float]:
-    """Return the seconds of each of several calls."""
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return seconds
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import click
 
 from odtk_ray.cli.config_file import config_option
+from odtk_ray.cli.value_or_word import ValueOrWord
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Declared, Option, options_of
 from odtk_ray.plural import counted
@@ -159,6 +160,8 @@ def _parameter(option: Declared) -> click.Parameter:
     attributes: dict[str, Any] = {"type": option.kind}
     if option.choices:
         attributes["type"] = click.Choice(option.choices)
+    if option.words:
+        attributes["type"] = ValueOrWord(option.kind, option.words)
     if option.positional:
         if option.count is not None:
             attributes |= {"nargs": -1, "required": True}

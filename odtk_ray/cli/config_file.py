@@ -69,8 +69,9 @@ def _checked(key: str, value: Any, declared: Declared | None, where: str) -> Any
     several = declared is not None and declared.count is not None
     items = value if several and isinstance(value, list) else [value]
     kind = bool if declared is None else declared.kind
+    words = () if declared is None else declared.words
     try:
-        items = [typed(item, kind, key) for item in items]
+        items = [item if item in words else typed(item, kind, key) for item in items]
         if declared is not None:
             for item in items:
                 declared.check(item)

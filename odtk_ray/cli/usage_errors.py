@@ -9,6 +9,7 @@ import click
 
 from odtk_ray.cli.other_tools import option_hint, our_option
 from odtk_ray.cli.printable import shell_line
+from odtk_ray.cli.value_or_word import ValueOrWord
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
 
@@ -56,6 +57,9 @@ def unknown_option_hint(option: str, context: click.Context | None) -> str:
 
 def _bad_value(error: click.BadParameter, param: click.Parameter) -> UsageError:
     found, kind = _VALUE.match(error.message), param.type
+    words: Sequence[str] = ()
+    if isinstance(kind, ValueOrWord):
+        kind, words = kind.kind, kind.words
     number = kind in (click.INT, click.FLOAT)
     if found is None or not (number or isinstance(kind, click.Choice)):
         return UsageError(f"{_name(param)}: {error.message.rstrip('.')}")
@@ -64,7 +68,8 @@ def _bad_value(error: click.BadParameter, param: click.Parameter) -> UsageError:
         choices = list(map(str, kind.choices))
         takes, hint = _either(choices), did_you_mean(value, choices)
     else:
-        takes, hint = "a whole number" if kind is click.INT else "a number", ""
+        takes = " or ".join(["a whole number" if kind is click.INT else "a number", *words])
+        hint = ""
     return UsageError(f"{_name(param)} cannot be {value}", f"it takes {takes}", hint)
 
 

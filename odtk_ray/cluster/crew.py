@@ -1,7 +1,8 @@
-"""The actors of a run from their start to the dispatcher: they try their GPUs before the plan."""
+"""The actors of a run from their start to the dispatcher: what they do before there is a plan."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odtk_ray.cluster.failures import Loss, could_not_start, exit_reason, loss_of, unfit_node
 from odtk_ray.cluster.node_watch import driver_lost
 from odtk_ray.dispatch.agreement import Agreement, Answer, GpuAbilities
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
 from odtk_ray.reporter import Reporter
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 _LOOK_INTERVAL = 0.2
 # Seconds between two remarks about answers that are waited for.
 _SPEAK_INTERVAL = 60.0
+# Seconds that a launch batch may take to be measured, the start of its worker and the reading of
+# the model included: far more, so that only a worker that hangs is replaced.
+_MEASURE_PATIENCE = 600.0
 
 
 class Crew:
@@ -56,6 +61,7 @@ class Crew:
         self._spare = 0
         self.left_out = 0
         self._calls: dict[ObjectRef[Answer], int] = {}
+        self._kinds: dict[int, str] = {}  # of those that have tried their GPUs
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -114,11 +120,87 @@ class Crew:
                 self._reporter.note(
                     f"{now - started:.0f} s: trying what GPUs can do, or waiting for a GPU"
                 )
-        self.left_out = len(agreement.left_out)
+        self.left_out, self._kinds = len(agreement.left_out), agreement.kinds()
         for worker, error in agreement.left_out.items():
             ray.kill(self._actors.pop(worker))
             self._nodes.leave_out(error, self._reporter, f"worker {worker}")
         return agreed
+
+    def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
+        """Have actors measure launches; see `Workers.measure_launches`.
+
+        Those whose process died, or ran out of GPU memory, are started again. Those that still try
+        their GPUs are taken in when they have answered.
+        """
+        import ray
+
+        survey.enrol(self._kinds or dict.fromkeys(self._started_first(), ""))
+        late = dict(self._calls)
+        calls: dict[ObjectRef[Any], int] = {}
+        begun: dict[int, float] = {}
+        while not survey.done or (late and not survey.rates()):
+            self._look()
+            for worker, batch in survey.calls():
+                call: Any = self._actors[worker].measure_launch.remote(load.with_launch(batch))
+                calls[call], begun[worker] = worker, time.monotonic()
+            done, _ = ray.wait([*calls, *late], timeout=_LOOK_INTERVAL)
+            for ref in done:
+                if ref in late:
+                    self._enrol_late(survey, late.pop(ref), ref)
+                else:
+                    self._measured(survey, calls.pop(ref), ref)
+            for ref, worker in list(calls.items()):
+                if time.monotonic() - begun[worker] > _MEASURE_PATIENCE:
+                    del calls[ref]
+                    self._replace(worker)
+                    survey.died(worker, "it hangs")
+
+    def _started_first(self) -> list[int]:
+        """Return the actors, beginning with one that has started: others may wait for room."""
+        import ray
+
+        calls = {actor.progress.remote(): worker for worker, actor in self._actors.items()}
+        started: list[Any] = []
+        while not started:
+            self._look()
+            started, _ = ray.wait(list(calls), timeout=_LOOK_INTERVAL)
+        first = calls[started[0]]
+        return [first, *(worker for worker in self._actors if worker != first)]
+
+    def _enrol_late(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Answer]) -> None:
+        """Take in a worker whose answer came after the agreement, unless it takes no part."""
+        import ray
+        from ray.exceptions import RayError
+
+        with contextlib.suppress(RayError):  # `prepare` will meet it again
+            answer = ray.get(ref)
+            if answer.found is not None:
+                del self._calls[ref]
+                survey.enrol({worker: answer.kind})
+
+    def _measured(self, survey: LaunchSurvey, worker: int, ref: ObjectRef[Any]) -> None:
+        """Pass on what became of a measurement."""
+        import ray
+        from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+        try:
+            rate = ray.get(ref)
+        except (RayTaskError, RayActorError, OutOfMemoryError) as error:
+            if isinstance(error, RayTaskError) or could_not_start(error):
+                survey.failed(worker, unfit_node(error, self._actors[worker]))
+                return
+            if loss_of(error) is Loss.DRIVER:
+                raise driver_lost() from error
+            self._replace(worker)
+            survey.died(worker, exit_reason(error))
+        except RayError as error:
+            raise OdtkError("a worker cannot continue", exit_reason(error)) from error
+        else:
+            if rate is None:
+                self._replace(worker)
+                survey.full(worker)
+            else:
+                survey.measured(worker, rate)
 
     def take(self, settings: WorkerSettings, load: EngineLoader) -> tuple[Any, ObjectRef[Progress]]:
         """Hand out an actor, one that has tried its GPU if there is one, or start one.

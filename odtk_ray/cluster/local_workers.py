@@ -15,7 +15,9 @@ from odtk_ray.cluster.trace import Trace
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
 from odtk_ray.dispatch.dispatch import Dispatch
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
 from odtk_ray.dispatch.worker_state import DEPTH, Assignment
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import list_gpus
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.moments import Moment, note_moment
@@ -90,6 +92,26 @@ class LocalWorkers:
             return found
 
         return agree
+
+    def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
+        """See `Workers.measure_launches`; a launch that does not fit ends the run."""
+        survey.enrol({0: ""})
+        while calls := survey.calls():
+            for worker, batch in calls:
+                try:
+                    rate = self._worker.measure_launch(load.with_launch(batch))
+                except Exception as error:
+                    survey.failed(worker, worker_error(error))
+                    continue
+                if rate is not None:
+                    survey.measured(worker, rate)
+                    continue
+                survey.full(worker)
+                raise OdtkError(  # the process has no other engine any more
+                    "--batch auto has used up the memory",
+                    f"{counted(batch, 'image')} of the largest size at once do not fit",
+                    f"--batch {survey.chosen()}",
+                )
 
     def run(self, job: ShardJob) -> None:
         """See `Workers.run`."""

@@ -20,6 +20,8 @@ from odtk_ray.cluster.shard_blocks import store_shards
 from odtk_ray.cluster.task_map import map_on_ray
 from odtk_ray.cluster.workers import ShardJob, WorkersWanted
 from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
+from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
 from odtk_ray.moments import Moment, note_moment
 from odtk_ray.reporter import Reporter
@@ -89,6 +91,10 @@ class RayWorkers:
 
         return agree
 
+    def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
+        """See `Workers.measure_launches`."""
+        self._crew.measure_launches(load, survey)
+
     def run(self, job: ShardJob) -> None:
         """See `Workers.run`."""
         # Others would have nothing to do.
@@ -142,7 +148,9 @@ def ray_workers(wanted: WorkersWanted, reporter: Reporter) -> Iterator[RayWorker
             left_out=nodes.left_out,
             least=config.min_workers,
             spread=True,
-            most=config.batch,  # each worker needs an image of it
+            most=None
+            if config.batch == "auto"
+            else config.batch,  # each worker needs an image of it
         )
         nodes.threads = None if fleet.gpus else fleet.threads
         needs = wanted.needs(fleet, mixed=len(nodes.kinds) > 1)

@@ -14,6 +14,7 @@ from odtk_ray.artifacts.engine_set import EngineSet
 from odtk_ray.artifacts.exported_model import is_onnx
 from odtk_ray.config import InferConfig
 from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
 from odtk_ray.engines.loader import EngineLoader, engine_module
 from odtk_ray.engines.local_gpus import InspectMachine
 from odtk_ray.shards.cut_shards import Shard
@@ -142,6 +143,17 @@ class Workers(Protocol):
         Returns:
             a function that waits for what all GPUs that take part can do; it raises an OdtkError
             if none can, or if the model cannot be used.
+        """
+
+    def measure_launches(self, load: EngineLoader, survey: LaunchSurvey) -> None:
+        """Have one worker of each kind measure launches, until the survey is done.
+
+        Args:
+            load: creates their engines; its shapes begin with the one that is measured.
+            survey: says who measures what, and receives the rates.
+
+        Raises:
+            OdtkError: the cluster is gone, or this process cannot go on.
         """
 
     def run(self, job: ShardJob) -> None:

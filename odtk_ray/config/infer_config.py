@@ -23,7 +23,7 @@ from odtk_ray.options import Option, check_options
 from odtk_ray.plural import counted
 from odtk_ray.settings import (
     MAX_SIDE,
-    CompileMode,
+    Batch,
     Decoder,
     ExifPolicy,
     Postprocessing,
@@ -83,11 +83,6 @@ class InferConfig:
         Option("Model", "Compute in FP32 without TF32 on GPUs, as CPUs always do.",
                unset="FP16 on GPUs", in_odtk=True),
     ] = False
-    compile: Annotated[
-        CompileMode,
-        Option("Model", "Run networks compiled by torch.compile on GPUs; auto: for input shapes "
-               "that enough images share, 16,000 for each GPU."),
-    ] = "auto"
 
     threshold: Annotated[float | None, setting(Postprocessing, "threshold", _OF_MODEL)] = None
     top_n: Annotated[int | None, setting(Postprocessing, "top_n", _OF_MODEL)] = None
@@ -149,10 +144,10 @@ class InferConfig:
     ] = None
 
     batch: Annotated[
-        int | None,
-        Option("Workers", "Images at once over all workers, among which it is divided.", "N",
-               "8 a GPU, 2 a CPU worker", minimum=1, maximum=MAX_LAUNCH * MAX_WORKERS,
-               in_odtk=True),
+        Batch | None,
+        Option("Workers", "Images at once over all workers, among which it is divided; auto: what "
+               "is measured to be fast when the run starts.", "N", "8 a GPU, 2 a CPU worker",
+               minimum=1, maximum=MAX_LAUNCH * MAX_WORKERS, in_odtk=True),
     ] = None
     workers: Annotated[
         int | None,
@@ -258,11 +253,15 @@ class InferConfig:
     def launch_batch(self, workers: int, *, gpus: bool) -> int:
         """Images in one launch of one worker: `--batch` shared among the workers.
 
+        Where the batch is to be measured, it is the least that there is.
+
         Raises:
             UsageError: there are fewer images in the batch than workers, or far too many.
         """
         if self.batch is None:
             return 8 if gpus else 2
+        if self.batch == "auto":
+            return 1
         if self.batch < workers:
             raise UsageError(
                 f"--batch {self.batch} is too small for {workers} workers",

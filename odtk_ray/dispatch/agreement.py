@@ -18,6 +18,10 @@ from odtk_ray.settings import PILLOW
 # Seconds that other kinds of GPUs have for their answers, once a first worker has answered.
 PATIENCE = 120.0
 
+# Share of the GPU's memory that must stay free once the largest shape is ready: for decoded
+# pictures, the graphs of the other shapes and everything else that allocates.
+FREE_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class GpuAbilities:
@@ -138,6 +142,10 @@ class Agreement:
             if answer.found is None:
                 self.left_out[worker] = answer.error or _no_room(answer.worker, self.batch)
         return []
+
+    def kinds(self) -> dict[int, str]:
+        """Return the kinds of the workers that take part and have answered."""
+        return {w: answer.kind for w, answer in self._answers.items() if answer.found is not None}
 
     def settled(self, now: float) -> GpuAbilities | None:
         """Return what all GPUs that take part can do, once the plan can be made; None before."""

@@ -7,15 +7,16 @@ the final detections.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import CudaStep, Network
-from odtk_ray.engines.gpu_network import compile_network, fused, load_network
+from odtk_ray.engines.cuda_step import CudaStep
+from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.engines.launches import Launches, PinnedDetections
 from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
@@ -40,7 +41,6 @@ class CudaEngine(Closing):
         threads: CPU threads of the JPEG decoder.
         shapes: (height, width) of the planned network inputs, largest first; they are ready when
             the engine is. Other shapes are made ready on first use.
-        compile_shapes: the shapes among them to compile.
         full_precision: float32 without TF32, instead of float16.
         jpeg: kinds of GPU decoders for JPEG files, the best first; empty decodes none on the GPU.
         index: number of the GPU.
@@ -60,7 +60,6 @@ class CudaEngine(Closing):
         launch_batch: int,
         threads: int,
         shapes: Sequence[Shape] = (),
-        compile_shapes: Collection[Shape] = (),
         full_precision: bool = False,
         jpeg: Sequence[JpegKind] = JPEG_KINDS,
         index: int = 0,
@@ -73,9 +72,8 @@ class CudaEngine(Closing):
         self._loader = GpuLoader(prep, jpeg, threads=threads, index=index)
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
-        self._network = fused(model)
-        self._compile_shapes: frozenset[Shape] = frozenset()
-        self._compiled: Network | None = None
+        self._dtype = torch.float32 if full_precision else torch.float16
+        self._network, self._biases = with_kernels(fused(model), self._device)
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(
@@ -87,7 +85,6 @@ class CudaEngine(Closing):
             ).numpy()
             for stride in self._strides
         ]
-        self._dtype = torch.float32 if full_precision else torch.float16
         self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
         self._pool: Any = None
         self._steps: dict[Shape, CudaStep] = {}
@@ -98,7 +95,7 @@ class CudaEngine(Closing):
             detections=post.detections,
             box_values=6 if self._rotated else 4,
         )
-        self.prepare(shapes, compile_shapes)
+        self.prepare(shapes)
         precision = "fp32" if full_precision else "fp16"
         name = self._device.name.replace(" ", "-")
         self.key = f"pytorch-{name}-{precision}-cuda_ops-{self._loader.key}"
@@ -122,15 +119,10 @@ class CudaEngine(Closing):
         )
 
     @torch.inference_mode()
-    def prepare(self, shapes: Sequence[Shape], compiled: Collection[Shape] = ()) -> None:
+    def prepare(self, shapes: Sequence[Shape]) -> None:
         """See `Engine.prepare`."""
-        wanted = frozenset(compiled)
-        if wanted and self._compiled is None:
-            self._compiled = compile_network(self._network, len(wanted))
-        kept = set(shapes) - (wanted ^ self._compile_shapes)
         self._device.synchronize()
-        self._steps = {shape: step for shape, step in self._steps.items() if shape in kept}
-        self._compile_shapes = wanted
+        self._steps = {shape: step for shape, step in self._steps.items() if shape in shapes}
         if not self._steps:  # torch gives the last graph's pool up, and takes no graph into it
             self._pool = torch.cuda.graph_pool_handle()
             self._memory = torch.empty(0, dtype=self._dtype, device="cuda")
@@ -167,18 +159,16 @@ class CudaEngine(Closing):
 
     def _step(self, shape: Shape) -> CudaStep:
         if shape not in self._steps:
-            network: Network = self._network
-            if self._compiled is not None and shape in self._compile_shapes:
-                network = self._compiled
             step = CudaStep(
                 self._device,
-                network,
+                self._network,
                 self._input(shape),
                 self._strides,
                 self._anchors,
                 self._classes,
                 self._post,
                 rotated=self._rotated,
+                biases=self._biases,
             )
             step.capture(self._pool, self._stream)
             self._steps[shape] = step

@@ -16,6 +16,8 @@ from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.settings import MEAN, STD, Postprocessing
 
 Scalar = Literal["float16", "float32"]
+# Of class logits [A*C] and of box deltas [A*V].
+Biases = tuple[NDArray[Any], NDArray[Any]]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
@@ -31,6 +33,7 @@ class CudaStep:
         classes: number of classes.
         post: thresholds behind the heads.
         rotated: whether the boxes are rotated.
+        biases: of class logits and box deltas, where the network leaves them out.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class CudaStep:
         post: Postprocessing,
         *,
         rotated: bool,
+        biases: Biases | None = None,
     ) -> None:
         count, _, height, width = batch.shape
         dtype: Scalar = "float16" if batch.dtype == torch.float16 else "float32"
@@ -71,6 +75,8 @@ class CudaStep:
             dtype=dtype,
             logits=True,
             channels_last=True,
+            score_bias=None if biases is None else biases[0],
+            delta_bias=None if biases is None else biases[1],
             rotated=post.rotated_nms if rotated else None,
         )
         self._graph: torch.cuda.CUDAGraph | None = None

@@ -1,11 +1,8 @@
-"""Prepares RetinaNet for a GPU: folded, half precision, channels last, fused or compiled."""
+"""Prepares RetinaNet for a GPU: folded, half precision, channels last, fused."""
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +11,6 @@ from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
-
-# Beyond this many shapes torch.compile would silently fall back to eager execution.
-_RECOMPILE_LIMIT = 8
 
 
 def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
@@ -43,23 +37,3 @@ def fused(model: RetinaNet) -> RetinaNet:
     """Return a copy with fused kernels; its weights are shared with `model`."""
     shared: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
     return fuse_relu(copy.deepcopy(model, shared))
-
-
-def compile_network(model: RetinaNet, shapes: int) -> Callable[..., Any]:
-    """Compile the network with torch.compile, one graph per shape.
-
-    Args:
-        model: fused; the compiler keeps cuDNN's kernels and fuses the operations between them.
-        shapes: number of shapes that it will be called with.
-    """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache_folder()))
-    import torch._dynamo as dynamo
-
-    # Its type stubs do not know the name.
-    setattr(dynamo.config, "recompile_limit", max(_RECOMPILE_LIMIT, shapes))  # noqa: B010
-    return torch.compile(model, fullgraph=True, dynamic=False)
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "odtk-ray" / "inductor"

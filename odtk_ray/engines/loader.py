@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odtk_ray import storage
@@ -62,6 +62,10 @@ class EngineLoader:
     fallback: str | None = None
     inspect: InspectMachine = inspect_machine
     make: EngineFactory | None = None
+
+    def with_launch(self, batch: int) -> EngineLoader:
+        """Return the loader of an engine with another launch batch."""
+        return replace(self, settings=replace(self.settings, launch_batch=batch))
 
     def __call__(self) -> Engine[Any]:
         """Load the model into the engine that the settings name.
@@ -168,7 +172,6 @@ class EngineLoader:
             launch_batch=settings.launch_batch,
             threads=settings.threads,
             shapes=self.shapes,
-            compile_shapes=settings.compiled,
             full_precision=settings.full_precision,
             jpeg=kinds,
         )

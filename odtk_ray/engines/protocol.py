@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -70,14 +70,11 @@ class Engine(Protocol[P]):
             waits for the outcomes, one for each picture; called once, from any thread.
         """
 
-    def prepare(
-        self, shapes: Sequence[tuple[int, int]], compiled: Collection[tuple[int, int]] = ()
-    ) -> None:
+    def prepare(self, shapes: Sequence[tuple[int, int]]) -> None:
         """Make launches of these network inputs ready, and forget others; what is ready stays.
 
         Args:
             shapes: (height, width) of the planned network inputs, largest first.
-            compiled: those among them that run compiled.
         """
 
     def close(self) -> None:
@@ -103,9 +100,7 @@ EngineFactory = Callable[[str, RunSettings], Engine[Any]]
 class Closing:
     """Makes an engine a context manager that closes it, and that has nothing to prepare."""
 
-    def prepare(
-        self, shapes: Sequence[tuple[int, int]], compiled: Collection[tuple[int, int]] = ()
-    ) -> None:
+    def prepare(self, shapes: Sequence[tuple[int, int]]) -> None:
         """See `Engine.prepare`; launches of any shape are ready."""
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ conv_add_relu: Callable[..., Tensor] = torch.ops.odtk_ray.conv_add_relu
 def _conv_relu(
     x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
-    """Compute relu(conv(x) + bias) in one cuDNN kernel, which torch.compile takes as it is."""
+    """Compute relu(conv(x) + bias) in one cuDNN kernel."""
     return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, (1, 1), 1)
 
 

@@ -60,28 +60,34 @@ def dry_run(
         run = prepared.draft.inputs.run
         plan = _find_plan(prepared, run, reporter)
         fleet = prepared.workers.fleet
+        launch_open = run is None and config.batch == "auto"
         left = run.missing_shards() if run else plan.shards
         side_outputs = config.draw, config.crops, config.report, config.trace
         rows = [
             *_describe_images(plan, run),
             ("model", _describe_model(prepared.draft.model)),
-            ("engine", _describe_engine(config, plan.settings)),
+            ("engine", _describe_engine(config, plan.settings, launch_open)),
             ("workers", _describe_fleet(fleet, len(left))),
-            ("shards", _describe_shards(left)),
+            ("shards", f"{'about ' if launch_open else ''}{_describe_shards(left)}"),
             ("outputs", ", ".join([*config.output, *filter(None, side_outputs)])),
             ("run folder", config.run_folder),
         ]
         if pace is not None and earlier is not None:
             used = replace(fleet, workers=min(fleet.workers, max(len(left), 1)))
             images = sum(map(len, left))
-            text = _estimate(earlier, pace, images, plan.settings, used, reporter)
+            settings = plan.settings
+            if launch_open:  # as before, until it is measured
+                settings = replace(settings, launch_batch=earlier.settings.get("launch_batch", 1))
+            text = _estimate(earlier, pace, images, settings, used, reporter)
             rows.append(("time", text))
     return [*rows, ("", "dry run: nothing was written")]
 
 
 def _find_plan(prepared: PreparedRun, run: RunFolder | None, reporter: RunReporter) -> RunPlan:
     if run is None:
-        return make_run_plan(prepared.draft, prepared.workers, reporter, prepared.load)
+        return make_run_plan(
+            prepared.draft, prepared.workers, reporter, prepared.load, measure=False
+        )
     check_device(run, prepared.workers.fleet)
     run.look()
     return run.plan
@@ -112,19 +118,19 @@ def _describe_model(model: RunModel) -> str:
     return f"{', '.join(about.backbones)}, {counted(about.classes, 'class', 'classes')}, {boxes}"
 
 
-def _describe_engine(config: InferConfig, settings: RunSettings) -> str:
+def _describe_engine(config: InferConfig, settings: RunSettings, launch_open: bool) -> str:
+    """Describe the engine; `launch_open` says that its launch is not known yet."""
     if is_checkpoint(config):
         half = settings.device == "gpu" and not settings.full_precision
         name = f"PyTorch in {'FP16' if half else 'FP32'}"
         if settings.device == "gpu":
             name += f" {'with' if settings.kernels else 'without'} the CUDA kernels"
-        if settings.compiled:
-            name += f", {counted(len(settings.compiled), 'input shape')} compiled"
     else:
         name = "ONNX Runtime" if is_onnx(config.model) else "TensorRT"
-    return (
-        f"{name}; {counted(settings.launch_batch, 'image')} at once, decoded by {settings.decoder}"
-    )
+    launch = f"{counted(settings.launch_batch, 'image')} at once"
+    if launch_open:
+        launch = "images at once are measured when the run starts"
+    return f"{name}; {launch}, decoded by {settings.decoder}"
 
 
 def _describe_fleet(fleet: Fleet, shards: int) -> str:

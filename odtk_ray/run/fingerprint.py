@@ -53,7 +53,6 @@ def fingerprint(config: InferConfig, opened: OpenedModel, annotations: str) -> R
         limit=config.limit,
         allow_missing=config.allow_missing,
         full_precision=opened.full_precision,
-        compile=config.compile,
         fallback=config.fallback is not None,
         preprocessing=opened.preprocessing,
         postprocessing=opened.postprocessing,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from odtk_ray.artifacts.engine_set import is_engine_set, read_engine_set
 from odtk_ray.artifacts.exported_model import is_onnx
+from odtk_ray.cluster.local_workers import LocalWorkers
 from odtk_ray.config import InferConfig
 from odtk_ray.detect.detector import Detector
 from odtk_ray.engines.loader import EngineLoader
@@ -19,6 +20,7 @@ from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.model.open_model import Model
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
+from odtk_ray.run.auto_batch import measure_batch
 from odtk_ray.run.draft_run import RunDraft, RunInputs, open_run_model
 from odtk_ray.run.plan_run import add_abilities, limit_to_tensorrt_plan
 from odtk_ray.settings import Device, RunSettings
@@ -74,10 +76,17 @@ def open_detector(config: InferConfig, device: Device | None, reporter: Reporter
     )
     load = replace(RunDraft(inputs, model).loader(None, inspect_machine), settings=settings)
     # ONNX Runtime has its own kernels, and its pictures come from Pillow.
-    if fleet.gpus and not is_onnx(config.model):
-        with _tried_gpu(config, load, model.batches is not None, reporter) as load:
-            detector = _make(load)
-    else:
+    trying = fleet.gpus and not is_onnx(config.model)
+    with (
+        _tried_gpu(config, load, model.batches is not None, reporter)
+        if trying
+        else contextlib.nullcontext(load)
+    ) as tried:
+        load = tried
+        if config.batch == "auto":
+            with contextlib.closing(LocalWorkers(fleet, Needs())) as workers:
+                batch, _ = measure_batch(load, {}, model.batches, workers, reporter)
+            load = load.with_launch(batch)
         detector = _make(load)
     return OpenDetector(model.opened.model, load.settings, detector)
 

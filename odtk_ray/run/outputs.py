@@ -224,7 +224,8 @@ def write_metrics(
     """Write `NAME.metrics.json` beside the first output `NAME.json`.
 
     Besides the figures it has what they were made with: the settings of the run's plan, the options
-    in force, and how fast the workers were, None for a run that had no image left to do.
+    in force, how fast the workers were, None for a run that had no image left to do, and what
+    `--batch auto` measured.
     """
     path = storage.absolute(metrics_path(config.output[0]))
     document = metrics_document(scores.analysis) | {
@@ -234,6 +235,7 @@ def write_metrics(
         "settings": run.plan.settings.to_json(),
         "options": options_in_force(config),
         "pace": pace and asdict(pace),
+        "measured_launches": run.plan.measured and asdict(run.plan.measured),
     }
     try:
         text = json.dumps(document, indent=2) + "\n"

@@ -23,7 +23,6 @@ _DECISIVE = {
     "launch_batch": "the launch batch",
     "kernels": "the kernels",
     "decoder": "the decoder",
-    "compiled": "the compiled shapes",
 }
 
 

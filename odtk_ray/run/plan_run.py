@@ -17,10 +17,11 @@ from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import UsageError
 from odtk_ray.images.resize import largest_input
 from odtk_ray.plural import counted
+from odtk_ray.run.auto_batch import measure_batch
 from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.run.missing_sizes import fill_sizes, workers_read_sizes
 from odtk_ray.settings import Preprocessing, RunSettings
-from odtk_ray.shards.cut_shards import GPU_LAUNCHES, compiled_shapes, cut_shards, network_shapes
+from odtk_ray.shards.cut_shards import GPU_LAUNCHES, cut_shards, network_shapes
 from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 from odtk_ray.worker.gpu_trial import GpuTrial
 
@@ -36,7 +37,12 @@ _LONGEST = 2.0
 
 
 def make_run_plan(
-    draft: RunDraft, workers: Workers, reporter: RunReporter, load: EngineLoader
+    draft: RunDraft,
+    workers: Workers,
+    reporter: RunReporter,
+    load: EngineLoader,
+    *,
+    measure: bool = True,
 ) -> RunPlan:
     """Plan a new run; needs the workers, to read missing image sizes and to try GPUs.
 
@@ -45,6 +51,7 @@ def make_run_plan(
         workers: the workers, which have been started.
         reporter: receives remarks about decisions, and what is being done.
         load: creates a worker's engine; no GPU is tried if the caller supplies engines.
+        measure: whether `--batch auto` measures; the least launch is planned otherwise.
     """
     config, dataset, classes = draft.inputs.config, draft.inputs.dataset, draft.classes
     if dataset is None or classes is None:
@@ -60,17 +67,22 @@ def make_run_plan(
     reporter.stage("reading the sizes of the images")
     records = fill_sizes(dataset.records, pre.exif, workers, reporter)
     say_exported_size(config, pre, records, reporter)
+    shapes = network_shapes(records, pre)
     if trying:
-        shapes = network_shapes(records, pre)
         agree = agree or _begin_trial(draft, load, list(shapes), workers)
         reporter.stage(f"loading the model on {counted(fleet.workers, 'GPU')}")
         settings = add_abilities(settings, agree(), reporter)
-        settings = _choose_compiled(draft, settings, shapes, workers.fleet, reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
+    measured = None
+    if config.batch == "auto" and measure:
+        reporter.stage("measuring launches (--batch auto)")
+        load = replace(load, settings=settings)
+        batch, measured = measure_batch(load, shapes, draft.model.batches, workers, reporter)
+        settings = replace(settings, launch_batch=batch)
     launches = GPU_LAUNCHES if fleet.gpus else 1
     shards = cut_shards(records, pre, settings.launch_batch, launches)
-    return RunPlan(settings, _outputs(dataset, classes), records, shards)
+    return RunPlan(settings, _outputs(dataset, classes), records, shards, measured)
 
 
 def _tries_early(records: pa.Table, prep: Preprocessing) -> bool:
@@ -87,7 +99,7 @@ def _settle_launches(draft: RunDraft, fleet: Fleet, reporter: Reporter) -> RunSe
     """Add to the settings what model and workers decide before a GPU is tried."""
     config, model = draft.inputs.config, draft.model
     launch_batch = config.launch_batch(fleet.workers, gpus=fleet.gpus)
-    if config.batch and config.batch % fleet.workers:
+    if isinstance(config.batch, int) and config.batch % fleet.workers:
         reporter.note(
             f"--batch {config.batch} over {fleet.workers} workers: launches of "
             f"{counted(launch_batch, 'image')}"
@@ -128,7 +140,7 @@ def limit_to_tensorrt_plan(
         )
     least, greatest = batches
     batch = min(max(wanted, least), greatest)
-    if batch != wanted and config.batch is not None:
+    if batch != wanted and isinstance(config.batch, int):
         reporter.note(
             f"the TensorRT plan takes {least} to {greatest} images per launch: using {batch}"
         )
@@ -151,19 +163,3 @@ def add_abilities(settings: RunSettings, gpu: GpuAbilities, reporter: Reporter) 
     return replace(
         settings, launch_batch=gpu.launch_batch, kernels=gpu.kernels, decoder=gpu.decoder
     )
-
-
-def _choose_compiled(
-    draft: RunDraft,
-    settings: RunSettings,
-    shapes: dict[tuple[int, int], int],
-    fleet: Fleet,
-    reporter: Reporter,
-) -> RunSettings:
-    """Add to the settings the network inputs that are worth compiling the network for."""
-    if draft.model.batches is not None or not settings.kernels:
-        return settings
-    compiled = compiled_shapes(shapes, fleet.workers, settings.compile)
-    if compiled:
-        reporter.note(f"{len(compiled)} of {len(shapes)} input shapes run compiled (--compile)")
-    return replace(settings, compiled=tuple(compiled))

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from odtk_ray.images.resize import network_sizes
-from odtk_ray.settings import CompileMode, Preprocessing
+from odtk_ray.settings import Preprocessing
 
 # Simulated wall over ideal, two images deep: two workers 5x apart and 5,000 images gave 1.08 at 64
 # images a shard and 1.70 at 512; eight equal workers 1.02 at 128 and 1.64 at 512. So about 128
@@ -22,9 +22,6 @@ _MOST_SHARDS = 20_000
 # A GPU is through with a launch in 40 ms, in which a shard of one launch would have to be written,
 # committed and replaced: an H200 idled 6% of the time between launches of ten shapes.
 GPU_LAUNCHES = 4
-
-# A shape takes about 15 s to compile, which pays off from this many images on.
-_COMPILED_FROM = 16_000
 
 
 @dataclass(frozen=True)
@@ -122,19 +119,3 @@ def network_shapes(records: pa.Table, prep: Preprocessing) -> dict[tuple[int, in
     sizes, counts = np.unique(np.stack([padded_h, padded_w], axis=1), axis=0, return_counts=True)
     shapes = {(int(h), int(w)): int(n) for (h, w), n in zip(sizes, counts, strict=True) if h}
     return dict(sorted(shapes.items(), key=lambda item: (-item[0][0] * item[0][1], item[0])))
-
-
-def compiled_shapes(
-    shapes: dict[tuple[int, int], int], workers: int, mode: CompileMode
-) -> list[tuple[int, int]]:
-    """Choose the network inputs that are worth compiling the network for.
-
-    Args:
-        shapes: number of images of each shape.
-        workers: number of workers; each compiles for itself.
-        mode: `auto` decides by the number of images for each worker.
-    """
-    if mode == "off":
-        return []
-    enough = _COMPILED_FROM * workers if mode == "auto" else 0
-    return [shape for shape, images in shapes.items() if images >= enough]

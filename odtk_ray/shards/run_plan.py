@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 import numpy as np
@@ -24,10 +24,11 @@ from odtk_ray.records import RECORD_SCHEMA
 from odtk_ray.settings import RunSettings
 from odtk_ray.shards.cut_shards import Shard
 from odtk_ray.shards.epoch_files import unusable_run
+from odtk_ray.shards.launch_rates import MeasuredLaunches
 from odtk_ray.storage import write_atomic
 from odtk_ray.typed_json import OtherFormatError, parse_json, typed, typed_versioned
 
-_FORMAT = 2  # 2: the epoch files hold the plan's digest
+_FORMAT = 3  # 2: the epoch files hold the plan's digest; 3: what `--batch auto` measured
 _STORED_SCHEMA = pa.schema([*RECORD_SCHEMA, ("shard", pa.int32()), ("position", pa.int32())])
 
 
@@ -60,6 +61,7 @@ class PlanDocument(TypedDict):
     records: str
     settings: dict[str, Any]
     outputs: PlanOutputs
+    measured: MeasuredLaunches | None
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ class RunPlan:
         outputs: values for merge and evaluation.
         records: table of RECORD_SCHEMA, in record order.
         shards: how the records are cut.
+        measured: what the launch batch was chosen by; None where nobody asked for that.
     """
 
     settings: RunSettings
     outputs: PlanOutputs
     records: pa.Table
     shards: list[Shard]
+    measured: MeasuredLaunches | None = None
 
 
 def read_run_plan(path: str) -> tuple[RunPlan, str]:
@@ -105,7 +109,7 @@ def read_run_plan(path: str) -> tuple[RunPlan, str]:
             f"it is not a run folder, or its plan cannot be read: {error.strerror or error}",
             "name the --run-dir of the run, or start a new run in another one",
         ) from error
-    return RunPlan(settings, document["outputs"], records, shards), digest
+    return RunPlan(settings, document["outputs"], records, shards, document["measured"]), digest
 
 
 def read_plan_document(path: str) -> tuple[PlanDocument, str]:
@@ -175,6 +179,7 @@ def write_records(path: str, plan: RunPlan) -> bytes:
         "records": digest,
         "settings": plan.settings.to_json(),
         "outputs": plan.outputs,
+        "measured": plan.measured and asdict(plan.measured),
     }
     return json.dumps(document, indent=1).encode()
 

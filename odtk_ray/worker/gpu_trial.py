@@ -7,14 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from odtk_ray.dispatch.agreement import GpuAbilities
+from odtk_ray.dispatch.agreement import FREE_SHARE, GpuAbilities
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.protocol import Engine
 from odtk_ray.settings import Decoder
-
-# Share of the GPU's memory that must stay free once the largest shape is ready: for decoded
-# pictures, the graphs of the other shapes and everything else that allocates.
-_FREE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def leaves_memory(engine: Engine[Any], load: EngineLoader) -> bool:
     if not load.settings.kernels:  # torch allocates when it computes
         measured.launch([], load.shapes[0])()
     free, total = measured.memory()
-    return bool(free >= _FREE_SHARE * total)
+    return bool(free >= FREE_SHARE * total)
 
 
 def is_out_of_memory(error: Exception) -> bool:

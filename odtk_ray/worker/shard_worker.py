@@ -19,10 +19,12 @@ from odtk_ray.moments import Moment, note_moment
 from odtk_ray.plural import counted
 from odtk_ray.records import ImageResult
 from odtk_ray.settings import RunSettings
+from odtk_ray.shards.launch_rates import LaunchRate
 from odtk_ray.shards.shard_file import Receipt, write_shard
 from odtk_ray.shards.sightings import sightings
 from odtk_ray.storage.retry import give_up, is_waiting
 from odtk_ray.worker.gpu_trial import GpuTrial, is_out_of_memory, leaves_memory
+from odtk_ray.worker.measure_launch import measure_launch
 from odtk_ray.worker.shard_work import ShardWork, WorkerSettings
 from odtk_ray.worker.warm_up import Needs, WarmUp
 
@@ -33,10 +35,10 @@ CRASHED = "crashed the worker process twice, or made it hang"
 
 
 class ShardWorker:
-    """Detects in shards, after one or two calls that make its engine ready.
+    """Detects in shards, after calls that make its engine ready.
 
-    `try_gpu` says what its GPU can do, before the run is planned; `prepare` comes when it is. What
-    the first one made serves the second, as far as the plan agrees with it.
+    `try_gpu` says what its GPU can do, before the run is planned, and `measure_launch` how fast it
+    is; `prepare` comes when it is. What was made before serves it, as far as the plan agrees.
 
     Args:
         name: of the worker, for people.
@@ -92,6 +94,29 @@ class ShardWorker:
                 self._spoilt = True
             return None if self._spoilt else replace(found, launch_batch=settings.launch_batch)
 
+    def measure_launch(self, load: EngineLoader) -> LaunchRate | None:
+        """Measure a launch batch before the run is planned.
+
+        Args:
+            load: creates the engine; its settings have the launch batch.
+
+        Returns:
+            its speed; None if it does not fit in the GPU's memory: the process can only be ended
+            then.
+
+        Raises:
+            Exception: any exception of the engine.
+        """
+        with self._making:
+            try:
+                detector = self._agreed(load) or self._make(load)
+                return detector.use(lambda engine: measure_launch(engine, load))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._spoilt = True
+                return None
+
     def prepare(self, settings: WorkerSettings, load: EngineLoader) -> Progress:
         """Make the engine that was planned ready for all planned shapes.
 
@@ -109,7 +134,7 @@ class ShardWorker:
                 if self._spoilt:
                     raise MemoryError
                 detector = self._agreed(load) or self._make(load)
-                detector.use(lambda engine: engine.prepare(load.shapes, load.settings.compiled))
+                detector.use(lambda engine: engine.prepare(load.shapes))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -130,7 +155,7 @@ class ShardWorker:
 
     def _agreed(self, load: EngineLoader) -> Detector | None:
         """Return the detector that was made already; end one that is not as agreed."""
-        if self._detector is None or self._made_with == replace(load.settings, compiled=()):
+        if self._detector is None or self._made_with == load.settings:
             return self._detector
         self._detector.close()
         self._detector = None
@@ -146,7 +171,7 @@ class ShardWorker:
             threads=settings.threads,
         )
         self._warm_up.end()
-        self._made_with = replace(settings, compiled=())
+        self._made_with = settings
         return self._detector
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cocoapi_example
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,8 +14,6 @@ from evaluation_scenes import make_scene
 import odtk_ray
 from odtk_ray.cli.program import cli
 from odtk_ray.datasets.rotated_boxes import corners
-
-COCO = Path(__file__).parents[1] / "datasets" / "cocoapi"
 
 # Neither can be imported.
 WITHOUT = """
@@ -45,8 +44,7 @@ def evaluate(*arguments):
 
 
 def test_it_needs_neither_ray_nor_torch(tmp_path):
-    found = COCO / "instances_val2014_fakebbox100_results.json"
-    truth = COCO / "instances_val2014_100.json"
+    truth, found = cocoapi_example.unpack(tmp_path)
     arguments = ["evaluate", found, "--annotations", truth, "--output", tmp_path / "m.json"]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, check=False

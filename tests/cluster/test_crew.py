@@ -11,6 +11,7 @@ from engines_for_tests import PixelEngine
 from machines_for_tests import A10G, H100, LimitedWorker, having, simulated
 from synthetic import make_run_plan, picture, run_settings
 
+from odtk_ray.cluster import crew as module
 from odtk_ray.cluster.actor import WATCH
 from odtk_ray.cluster.crew import Crew
 from odtk_ray.cluster.dispatcher import Dispatcher
@@ -19,6 +20,7 @@ from odtk_ray.cluster.node_selection import NodeSelection
 from odtk_ray.cluster.observer import Observer
 from odtk_ray.cluster.shard_blocks import ShardRef
 from odtk_ray.cluster.task_map import map_on_ray
+from odtk_ray.dispatch.launch_survey import LaunchSurvey
 from odtk_ray.dispatch.worker_state import DEPTH
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.errors import OdtkError
@@ -136,6 +138,54 @@ def test_a_small_run_takes_another_gpu_where_its_first_is_full(crew, tmp_path, q
     assert agree(made, 8).launch_batch == 8
     assert made.left_out == len(quiet.warnings)
     assert run_shards(made, tmp_path, 1, 8, 1, quiet) == [0]
+
+
+def survey_of(crew, sizes=(1, 2, 4, 8)):
+    """What the crew's workers measure, by name of their kind's GPU; and the launch to take."""
+    agree(crew, 1)
+    survey = LaunchSurvey(sizes, dict.fromkeys(sizes, 1.0))
+    crew.measure_launches(loader(1), survey)
+    rates = {kind: [rate.launch for rate in rates] for kind, rates in survey.rates().items()}
+    return survey, rates
+
+
+def test_a_worker_of_each_kind_measures_until_its_gpu_is_full(crew, tmp_path, quiet):
+    """The full one's process is replaced: both detect afterwards."""
+    made = crew((4, H100, {}), (100, A10G, {}), kinds=BOTH)
+    survey, rates = survey_of(made)
+    assert rates == {str(H100): [1, 2, 4], str(A10G): [1, 2, 4, 8]}
+    assert survey.chosen() == 4
+    assert survey.remarks == ["launches of 8 images are left out: they do not fit in memory"]
+    assert run_shards(made, tmp_path, 3, 4, len(made), quiet) == [0, 1, 2]
+
+
+def test_another_worker_measures_when_one_dies(crew, tmp_path):
+    sign = tmp_path / "die"
+    sign.touch()
+    dying = {"TEST_MEASURE": f"die:{sign}"}
+    made = crew((100, H100, dying), (100, H100, dying), kinds=frozenset([str(H100)]))
+    survey, rates = survey_of(made)
+    assert not sign.exists()
+    assert (rates, survey.remarks) == ({str(H100): [1, 2, 4, 8]}, [])
+
+
+def test_a_worker_that_raises_is_passed_over(crew, tmp_path):
+    sign = tmp_path / "raise"
+    sign.touch()
+    raising = {"TEST_MEASURE": f"raise:{sign}"}
+    made = crew((100, H100, raising), (100, H100, raising), kinds=frozenset([str(H100)]))
+    assert survey_of(made)[1] == {str(H100): [1, 2, 4, 8]}
+
+
+@pytest.mark.long
+def test_a_kind_that_hangs_while_it_measures_is_done_without(crew, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MEASURE_PATIENCE", 15.0)
+    sign = tmp_path / "hang"
+    sign.touch()
+    made = crew((9, H100, {"TEST_MEASURE": f"hang:{sign}"}), (9, A10G, {}), kinds=BOTH)
+    survey, rates = survey_of(made)
+    assert rates == {str(A10G): [1, 2, 4, 8]}
+    assert survey.remarks == ["launches of 1 image are left out: workers die of it (it hangs)"]
 
 
 def test_a_slow_second_kind_is_waited_for(crew, tmp_path):

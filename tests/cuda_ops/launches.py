@@ -119,7 +119,7 @@ class Heads:
     def pointers(self):
         return [[t.data_ptr() for t in tensors] for tensors in (self.scores, self.deltas)]
 
-    def postprocess(self, device, *, threshold=0.05, top_n=100, nms=0.5, detections=30):
+    def postprocess(self, device, *, threshold=0.05, top_n=100, nms=0.5, detections=30, **biases):
         return Postprocess(
             device,
             self.levels(),
@@ -128,6 +128,7 @@ class Heads:
             nms=nms,
             detections=detections,
             **self.settings,
+            **biases,
         )
 
     def expected_candidates(self, *, threshold=0.05, top_n=100):

@@ -6,14 +6,23 @@ import itertools
 
 import numpy as np
 
-from cuda_ops import Device, GpuPicture, Level, Postprocess, Preprocess, RotatedIou
+from cuda_ops import (
+    BottleneckEnd,
+    Device,
+    Epilogues,
+    GpuPicture,
+    Level,
+    Postprocess,
+    Preprocess,
+    RotatedIou,
+)
 
 SIZES = [(9, 13), (5, 7), (1, 1)]
 CLASSES = 5
 BATCH = 3
 
 
-def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=None):
+def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=None, biased=False):
     levels = [
         Level(*size, 8 << i, rng.uniform(-8, 16, (9, 4)).astype(np.float32))
         for i, size in enumerate(SIZES)
@@ -31,6 +40,8 @@ def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=N
         logits=True,
         channels_last=channels_last,
         rotated=rotated,
+        score_bias=rng.normal(size=9 * CLASSES) if biased else None,
+        delta_bias=rng.normal(size=9 * (6 if rotated else 4)) if biased else None,
     )
     held = []
     for channels in (9 * CLASSES, 9 * post.box_values):
@@ -65,6 +76,43 @@ def launch_preprocess(device, rng, dtype, channels_last, shape):
     device.synchronize()
 
 
+def uploaded(device, rng, dtype, *shape):
+    values = rng.normal(size=shape).astype(dtype)
+    buffer = device.alloc(values.nbytes)
+    device.upload(buffer.ptr, values)
+    device.synchronize()
+    return buffer
+
+
+def launch_epilogues(device, rng, dtype, shape):
+    batch, channels, height, width = shape
+    epilogues = Epilogues(device, dtype)
+    values, bias = uploaded(device, rng, dtype, *shape), uploaded(device, rng, dtype, channels)
+    above = uploaded(device, rng, dtype, batch, channels, height // 2, width // 2)
+    out = uploaded(device, rng, dtype, batch, channels, (height + 1) // 2, (width + 1) // 2)
+    even = height % 2 == width % 2 == 0
+    for limit in (None, 6.0):
+        epilogues.add_bias(
+            values.ptr, bias.ptr, shape, above=above.ptr if even else None, limit=limit
+        )
+    epilogues.pool(values.ptr, bias.ptr, out.ptr, shape)
+    device.synchronize()
+
+
+def launch_bottleneck(device, rng, rows, columns):
+    ends = BottleneckEnd(device)
+    if not ends.fits(64, columns):
+        return
+    x, weight, bias, out = (
+        uploaded(device, rng, "float16", *shape)
+        for shape in ((rows, 64), (columns, 64), (columns,), (rows, columns))
+    )
+    shortcut = uploaded(device, rng, "float16", rows, columns)
+    ends.launch(x.ptr, weight.ptr, bias.ptr, shortcut.ptr, out.ptr, rows, columns)
+    ends.launch(x.ptr, weight.ptr, bias.ptr, x.ptr, out.ptr, rows, columns, weight.ptr)
+    device.synchronize()
+
+
 def launch_iou(device, rng):
     boxes = [rng.uniform(0, 9, (333, 6)).astype(np.float32) for _ in range(2)]
     held = [device.alloc(b.nbytes) for b in boxes]
@@ -85,6 +133,14 @@ def main():
     launch_postprocess(device, rng, 4, "float16", True, top_n=4097)
     for mean, rotated in itertools.product((-9, -2, 4), ("own", "odtk")):
         launch_postprocess(device, rng, mean, "float16", True, 1000, rotated)
+    for dtype, rotated in itertools.product(("float16", "float32"), (None, "own")):
+        launch_postprocess(device, rng, -2, dtype, True, 100, rotated, biased=True)
+    for dtype, shape in itertools.product(
+        ("float16", "float32"), ((2, 16, 6, 10), (1, 64, 13, 7), (1, 8, 1, 1))
+    ):
+        launch_epilogues(device, rng, dtype, shape)
+    for rows, columns in ((1, 256), (45, 512), (4096, 256)):
+        launch_bottleneck(device, rng, rows, columns)
     launch_iou(device, rng)
     for dtype, channels_last, shape in itertools.product(
         ("float16", "float32"), (True, False), ((40, 132), (33, 35))

@@ -13,7 +13,7 @@ from effort import long_case
 
 from cuda_ops import compiler
 
-FILES = ["decode", "iou", "nms", "preprocess"]
+FILES = ["bottleneck", "decode", "epilogues", "iou", "nms", "preprocess"]
 # The oldest NVRTC that is packaged; JetPack 5, the last for Xavier (7.2), has CUDA 11.4.
 OLDEST = "nvidia-cuda-nvrtc-cu11==11.7.99"
 OLD_GPUS = ["sm_72", *(long_case(arch) for arch in ("sm_75", "sm_80", "sm_86", "sm_87"))]

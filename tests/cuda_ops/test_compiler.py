@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import cuda_ops
-from cuda_ops import arguments, compiler, preprocess
+from cuda_ops import arguments, bottleneck, compiler, epilogues, preprocess
 
-FILES = ["decode", "iou", "nms", "preprocess"]
+FILES = ["bottleneck", "decode", "epilogues", "iou", "nms", "preprocess"]
 
 
 def has_nvcc():
@@ -108,6 +108,8 @@ def layout(file, *more, **structures):
     ("file", "structures"),
     [
         ("decode", {"Level": arguments.LevelArgs, "DecodeArgs": arguments.DecodeArgs}),
+        ("bottleneck", {"BottleneckArgs": bottleneck._BottleneckArgs}),
+        ("epilogues", {"BiasArgs": epilogues._BiasArgs, "PoolArgs": epilogues._PoolArgs}),
         ("nms", {"NmsArgs": arguments.NmsArgs}),
         ("iou", {"IouArgs": arguments.IouArgs}),
         (

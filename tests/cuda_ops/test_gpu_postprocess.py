@@ -73,6 +73,41 @@ def test_any_number_of_images_classes_and_levels(
     assert_candidates(device, heads, top_n=1000)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 7, 8, 80])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("pattern", ["few", "many", "all", "odd"])
+@pytest.mark.parametrize("rotated", [None, "own"])
+def test_biases_are_added_as_torch_adds_them(device, rng, classes, dtype, pattern, rotated):
+    heads = Heads(
+        rng,
+        SMALL,
+        batch=3,
+        classes=classes,
+        pattern=pattern,
+        dtype=dtype,
+        logits=True,
+        channels_last=True,
+        rotated=rotated,
+    )
+    kind = getattr(torch, dtype)
+    score_bias, delta_bias = (
+        torch.randn(tensors[0].shape[1]).to("cuda", kind)
+        for tensors in (heads.scores, heads.deltas)
+    )
+    with on_stream(device):
+        post = heads.postprocess(
+            device, score_bias=score_bias.cpu().numpy(), delta_bias=delta_bias.cpu().numpy()
+        )
+        found = candidates(device, post, heads, 100)
+        heads.scores = [level + score_bias.view(-1, 1, 1) for level in heads.scores]
+        heads.deltas = [level + delta_bias.view(-1, 1, 1) for level in heads.deltas]
+        expected = candidates(device, heads.postprocess(device), heads, 100)
+        assert all(
+            torch.equal(one.nan_to_num(), other.nan_to_num())
+            for one, other in zip(found, expected, strict=True)
+        )
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.05, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("pattern", ["many", "all", "ties", "odd"])
 def test_any_threshold(device, rng, threshold, pattern):

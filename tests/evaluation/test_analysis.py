@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
+import cocoapi_example
 import numpy as np
 import pytest
 from evaluation_scenes import make_scene
@@ -18,7 +18,6 @@ from odtk_ray.evaluation.operating_points import choose_point
 from odtk_ray.evaluation.overlap import BoxOverlap
 from odtk_ray.evaluation.status import ERRORS, KINDS, Status, TruthStatus
 
-DATA = Path(__file__).parents[1] / "datasets" / "cocoapi"
 SEEDS = range(40)
 
 
@@ -132,10 +131,7 @@ TIDE = {
 
 
 def test_errors_cost_what_tides_own_program_says(tmp_path):
-    names = ("instances_val2014_100.json", "instances_val2014_fakebbox100_results.json")
-    _, _, analysis = run(
-        tmp_path, *(json.loads((DATA / name).read_text(encoding="utf-8")) for name in names)
-    )
+    _, _, analysis = run(tmp_path, *cocoapi_example.read())
     assert analysis.error_base == pytest.approx(TIDE_BASE / 100, abs=1e-9)
     assert [cost.kind for cost in analysis.errors] == list(TIDE) == list(ERRORS)
     for cost in analysis.errors:

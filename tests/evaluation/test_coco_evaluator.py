@@ -7,6 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import cocoapi_example
 import numpy as np
 import pytest
 from effort import examples
@@ -20,7 +21,6 @@ from odtk_ray.datasets.ground_truth import Category, GroundTruthBuilder, image_r
 from odtk_ray.evaluation import matching
 from odtk_ray.evaluation.coco_evaluator import CocoEvaluator
 
-DATA = Path(__file__).parents[1] / "datasets" / "cocoapi"
 TOLERANCE = {"rtol": 0, "atol": 1e-9}
 
 
@@ -89,11 +89,7 @@ def assert_equal(metrics, reference):
 
 @pytest.fixture(scope="module")
 def example():
-    dataset = json.loads((DATA / "instances_val2014_100.json").read_text(encoding="utf-8"))
-    found = json.loads(
-        (DATA / "instances_val2014_fakebbox100_results.json").read_text(encoding="utf-8")
-    )
-    return dataset, found
+    return cocoapi_example.read()
 
 
 # The COCO API's own example; its expected figures come with it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 
 import pytest
 from effort import long_case
@@ -14,6 +15,7 @@ from engines_for_tests import (
     PixelEngine,
     PoisonedEngine,
     RaisingEngine,
+    SmallLaunchEngine,
     broken_factory,
     dying_factory,
 )
@@ -105,6 +107,26 @@ def test_workers_that_die_of_everything_end_the_run(
         infer(config, quiet, DoomedEngine)
     resumed = setup_run(checkpoint, tmp_path, images, resume=True)
     assert infer(resumed, quiet, PixelEngine).failed == 0
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("happens", "why"), [
+    ("die", "workers die of it"),
+    long_case("memory", "they do not fit in memory"),
+    long_case("raise", "RuntimeError: no algorithm"),
+])  # fmt: skip
+def test_a_launch_that_ends_a_worker_is_left_out_of_the_measuring(
+    ray_session, checkpoint, images, tmp_path, quiet, happens, why
+):
+    """Whatever is measured of smaller ones, it is not the one that is taken."""
+    config = replace(setup_run(checkpoint, tmp_path, images, limit=40, keep_run=True), batch="auto")
+    engine = functools.partial(SmallLaunchEngine, 2, happens)
+    assert infer(config, quiet, engine).failed == 0
+    assert len(lines(tmp_path)) == 40
+    plan = RunFolder.reopen(config.run_folder).plan
+    assert [rate.launch for rate in plan.measured.rates[""]] == [1, 2]
+    assert plan.settings.launch_batch <= 2
+    assert any("launches of 4 images are left out: " in w and why in w for w in quiet.warnings)
 
 
 def test_a_refused_resume_leaves_the_other_driver_alone(

@@ -97,9 +97,9 @@ def test_what_it_cannot_decode_is_none_and_harms_nobody(decode):
 
 def test_importing_the_codec_says_nothing_of_other_formats(codec, capfd):
     capfd.readouterr()
-    from odtk_ray.images.nvimagecodec import _import_codec
+    from odtk_ray.images.nvimagecodec import import_codec
 
-    _import_codec()
+    import_codec()
     said = capfd.readouterr().err.lower()
     assert "tiff" not in said
     assert "jpeg2000" not in said

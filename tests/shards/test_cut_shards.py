@@ -12,7 +12,6 @@ from odtk_ray.records import RECORD_SCHEMA
 from odtk_ray.settings import Preprocessing
 from odtk_ray.shards.cut_shards import (
     Shard,
-    compiled_shapes,
     cut_shards,
     network_shapes,
     shard_size,
@@ -108,21 +107,6 @@ def test_network_shapes_are_counted_largest_first():
     expected = [((896, 1152), 5), ((1152, 896), 2), ((896, 896), 3)]
     assert list(network_shapes(records(sizes), PREP).items()) == expected
     assert network_shapes(records([]), PREP) == {}
-
-
-@pytest.mark.parametrize(
-    ("mode", "workers", "expected"),
-    [
-        ("auto", 1, [(8, 8), (4, 4)]),
-        ("auto", 2, [(8, 8)]),
-        ("auto", 3, []),
-        ("on", 3, [(8, 8), (4, 4), (2, 2)]),
-        ("off", 1, []),
-    ],
-)
-def test_shapes_are_compiled_where_each_worker_has_images_enough(mode, workers, expected):
-    shapes = {(8, 8): 40_000, (4, 4): 16_000, (2, 2): 15_999}
-    assert compiled_shapes(shapes, workers, mode) == expected
 
 
 @pytest.mark.cluster

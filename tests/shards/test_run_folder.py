@@ -272,7 +272,7 @@ WRONG_PLANS = {
     "other records": (lambda plan: plan.update(records="0" * 64), "cannot be read: No such file"),
     "old format": (
         lambda plan: plan.update(format=1),
-        r"its format is 1, and this version reads 2\n  hint: finish it with the version",
+        r"its format is 1, and this version reads 3\n  hint: finish it with the version",
     ),
     "no format": (lambda plan: plan.pop("format"), "damaged: it has no format"),
 }

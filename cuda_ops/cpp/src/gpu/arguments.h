@@ -30,6 +30,7 @@ struct DecodeArgs {
   std::uint32_t capacity, top_n, cut;
   float threshold;
   std::int32_t logits, channels_last;
+  DevicePointer score_bias, delta_bias;
 };
 
 // nms.cu
