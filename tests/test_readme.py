@@ -24,7 +24,7 @@ def commands(*pages):
     """Return the commands of pages, each once.
 
     Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
-    `gpu` need one, `geotiff` is for datasets/test_geojson.py, `jetson` has the C++ programs,
+    `gpu` need one, `geotiff` needs such pictures, `jetson` has the C++ programs,
     `repository` has scripts of a clone, with their own tests.
     """
     untagged = (body for page in pages for tag, body in blocks(page, "sh") if not tag)

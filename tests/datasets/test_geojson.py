@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from documents import ROOT, blocks, command_lines
 from PIL import Image, TiffImagePlugin
 from rasterio.transform import Affine, xy
 from rasterio.warp import transform as warp
@@ -201,21 +198,3 @@ def test_a_tiled_run(checkpoint, folder, tmp_path):
     compare(features, images, boxes)
     left_out = len(rows) - len(boxes)
     assert left_out == 0 or f"are left out: {left_out} annotation" in outcome.stdout
-
-
-def test_the_commands_of_the_page(folder, monkeypatch):
-    """Those of docs/convert_detections.md that need GeoTIFFs."""
-    photos = folder / "photos"
-    photos.mkdir()
-    names = ("utm.tif", "turned.tif")  # of one system
-    for name in names:
-        (folder / name).rename(photos / name)
-    Path(found(folder, names)).rename(folder / "detections.json")
-    page = ROOT / "docs" / "convert_detections.md"
-    (body,) = (body for tag, body in blocks(page, "sh") if tag == "geotiff")
-    monkeypatch.chdir(folder)
-    for line in command_lines(body):
-        outcome = CliRunner().invoke(cli, shlex.split(line)[1:])
-        assert outcome.exit_code == 0, outcome.output
-        features = json.loads((folder / "detections.geojson").read_text("utf-8"))["features"]
-        assert len(features) == len(names) * len(BOXES)
