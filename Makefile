@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,onnx
+EXTRAS ?= dev,onnx,docs
 CONSTRAINTS ?= .ci/constraints.txt
 # A file is one process's, since its tests share what they make; tests/conftest.py has their order.
 ARGS ?= tests -n 2 --dist loadfile --no-loadscope-reorder
@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cpp test-oldest cpp-tools browser test-faults lint bench hashes wheel clean
+.PHONY: help setup demo test test-all test-cpp test-oldest cpp-tools browser test-faults lint docs bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -100,6 +100,11 @@ lint: $(STAMP) ## ruff, mypy --strict, contracts between the rooms, clang-format
 	@$(BIN)/clang-format --dry-run --Werror --style=file:cuda_ops/cpp/.clang-format $(CPP_FILES)
 	$(BIN)/codespell
 
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(STAMP) ## build the documentation site, into site/, and check its links
+	$(BIN)/mkdocs build
+	$(BIN)/python .ci/check_site.py site
+
 bench: ## say how to run the benchmarks
 	@echo "The benchmarks are scripts that print a table; each has --help:"
 	@for script in startup ray_data overhead memory evaluation json_stream resume scaling tiles mixed_fleet engine endtoend many_gpus; do echo "  $(BIN)/python jobs/bench/$$script.py"; done
@@ -113,5 +118,5 @@ wheel: $(STAMP) ## build the wheel and the source distribution, into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the targets made, the virtual environment included
-	rm -rf $(VENV) $(OLDEST) demo_output build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) demo_output build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

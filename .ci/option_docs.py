@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def documents() -> Iterator[tuple[Path, str]]:
 
 def with_tables(text: str) -> str:
     """Fill the places for tables in a page."""
-    return _TABLE.sub(lambda found: found[1] + table(found[2]), text)
+    return _TABLE.sub(lambda found: found[1] + table(flags_of(found[2])), text)
 
 
 def with_arguments(text: str) -> str:
@@ -66,10 +66,14 @@ def with_arguments(text: str) -> str:
     return _ARGS.sub(lambda found: found[1] + arguments_of(found[2]), text)
 
 
-def table(command: str) -> str:
-    """Format a table of the options of a command, by group."""
+def flags_of(command: str) -> list[Declared]:
+    """List the options of a command that are written with a flag."""
+    return [o for o in options_of(SETTINGS[command]).values() if not o.positional]
+
+
+def table(flags: Iterable[Declared]) -> str:
+    """Format a table of options, by group."""
     rows = ["| option | default | ODTK | |", "|---|---|---|---|"]
-    flags = [o for o in options_of(SETTINGS[command]).values() if not o.positional]
     for group, options in groupby(flags, lambda o: o.option.group):
         rows.append(f"| **{group}** | | | |")
         rows += [row(option) for option in options]

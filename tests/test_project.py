@@ -77,7 +77,7 @@ def test_constraints_pin_the_environment_of_every_direct_requirement():
     wanted = [
         re.match(r"[\w.-]+", line).group().lower().replace("_", "-")
         for line in required
-        if "extra" not in line or re.search(r"extra == ['\"](dev|onnx)['\"]", line)
+        if "extra" not in line or re.search(r"extra == ['\"](dev|onnx|docs)['\"]", line)
     ]
     assert "torch" in wanted
     assert set(wanted) <= constraints().keys()
@@ -208,7 +208,7 @@ def test_machine_paths_are_recognised(before, path, found):
 
 def test_makefile_lists_its_targets():
     run = subprocess.run(["make", "-C", ROOT], capture_output=True, text=True, check=True)
-    targets = "setup demo test test-all test-oldest test-faults lint bench hashes wheel clean"
+    targets = "setup demo test test-all test-oldest test-faults lint docs bench hashes wheel clean"
     for target in targets.split():
         assert re.search(rf"^  make {target}\s+\w", run.stdout, re.MULTILINE)
 

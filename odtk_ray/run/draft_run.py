@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from odtk_ray import storage
@@ -26,6 +26,13 @@ from odtk_ray.run.class_limits import class_limits
 from odtk_ray.run.fingerprint import check_limits, check_resume, fingerprint, same_images
 from odtk_ray.run.output_text import check_text
 from odtk_ray.run.replaced_images import see_replaced
+from odtk_ray.run.update_run import (
+    Update,
+    begin_update,
+    check_drafted,
+    check_planned,
+    resume_update,
+)
 from odtk_ray.settings import AnchorGeneration, RunSettings
 from odtk_ray.shards.run_folder import RunFolder
 
@@ -43,6 +50,7 @@ class RunInputs:
         engine_set: the TensorRT plans, if the model is an engine set.
         run: the run folder to resume; None starts a new one from the images below.
         dataset: the images of a new run.
+        update: what the run takes over from an earlier one.
     """
 
     config: InferConfig
@@ -50,18 +58,23 @@ class RunInputs:
     engine_set: EngineSet | None = None
     run: RunFolder | None = None
     dataset: Dataset | None = None
+    update: Update | None = None
 
     @property
     def threads(self) -> int | None:
-        """Threads per worker, if the resumed plan or the user fixes them."""
-        return self.run.plan.settings.threads if self.run else self.config.threads_per_worker
+        """Threads per worker, if an earlier plan or the user fixes them."""
+        if self.run:
+            return self.run.plan.settings.threads
+        given = self.config.threads_per_worker
+        return given or (self.update.earlier.plan.settings.threads if self.update else None)
 
     @property
     def images_left(self) -> int:
         """The number of images that are not done."""
         if self.run:
             return len(self.run.plan.records) - self.run.images_done
-        return len(self.dataset.records) if self.dataset else 0
+        taken_over = self.update.counts.reused if self.update else 0
+        return len(self.dataset.records) - taken_over if self.dataset else 0
 
 
 @dataclass(frozen=True)
@@ -132,14 +145,19 @@ def read_inputs(config: InferConfig, reporter: RunReporter) -> RunInputs:
             reporter.note(f"{config.annotations} has changed: it is scored as it is now")
             digest = run.plan.settings.annotations
         check_drawing(config, run.plan.records)
-        return RunInputs(config, digest, engine_set, run)
+        return RunInputs(config, digest, engine_set, run, update=resume_update(config, run))
     if config.resume:
         reporter.warn(f"nothing to resume in {config.run_folder}: starting a new run")
     RunFolder.refuse_existing(config.run_folder)
     reporter.stage("reading the annotations" if config.annotations else "listing the images")
     dataset = _find(config)
     check_drawing(config, dataset.records)
-    return RunInputs(config, dataset.digest, engine_set, dataset=dataset)
+    update = None
+    if config.update is not None:
+        update = begin_update(config, dataset.records, reporter)
+    if update:
+        dataset = replace(dataset, records=update.with_sizes(dataset.records))
+    return RunInputs(config, dataset.digest, engine_set, dataset=dataset, update=update)
 
 
 def open_run_model(inputs: RunInputs) -> RunModel:
@@ -184,6 +202,8 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
     if inputs.run:
         run, draft = inputs.run, RunDraft(inputs, model)
         check_resume(run, config, model.settings)
+        if inputs.update:
+            check_planned(inputs.update, config, run.plan)
         _check_scoring(model, has_truth=run.plan.outputs["has_truth"])
         _check_names(config, run, model.opened.model)
         ids, names = (run.plan.outputs[key] for key in ("category_ids", "category_names"))
@@ -191,6 +211,8 @@ def draft_run(inputs: RunInputs, model: RunModel, reporter: Reporter) -> RunDraf
         check_text(config.output, run.plan.records, ids, names)
         see_replaced(config, run, reporter)
         return draft
+    if inputs.update:
+        check_drafted(inputs.update, config, model.settings)
     dataset, about = inputs.dataset, model.opened.model
     if dataset is None:
         raise ValueError("a new run has images")

@@ -60,11 +60,15 @@ def dry_run(
         run = prepared.draft.inputs.run
         plan = _find_plan(prepared, run, reporter)
         fleet = prepared.workers.fleet
-        launch_open = run is None and config.batch == "auto"
+        update = prepared.draft.inputs.update
+        launch_open = run is None and update is None and config.batch == "auto"
         left = run.missing_shards() if run else plan.shards
+        if update:
+            left = [shard for shard in left if not update.takes_over(shard)]
         side_outputs = config.draw, config.crops, config.report, config.trace
         rows = [
             *_describe_images(plan, run),
+            *([("update", str(update.counts))] if update else []),
             ("model", _describe_model(prepared.draft.model)),
             ("engine", _describe_engine(config, plan.settings, launch_open)),
             ("workers", _describe_fleet(fleet, len(left))),

@@ -99,13 +99,13 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
         if before != value:
             raise UsageError(
                 f"cannot resume {run.path}: {name} differs",
-                f"planned with {_short(before, value)}, now {_short(value, before)}",
+                f"planned with {short(before, value)}, now {short(value, before)}",
                 "use the same settings, or remove the folder and start again",
             )
     if begun != now:
         raise UsageError(
             f"cannot resume {run.path} with other versions, which may compute other results",
-            f"it was begun with {_short(begun, now)}, and this is {_short(now, begun)}",
+            f"it was begun with {short(begun, now)}, and this is {short(now, begun)}",
             "finish it with the versions that began it, or remove the folder and start again",
         )
 
@@ -164,11 +164,11 @@ def resume_run(run: RunFolder, fleet: Fleet, reporter: Reporter) -> RunFolder:
     return run
 
 
-def _short(value: Any, other: Any) -> str:
-    """Format a value for a message; of two groups of values only what differs."""
+def short(value: Any, other: Any) -> str:
+    """Format a value for a message; of two groups of values only what differs from the other."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _short(asdict(value), asdict(other))
+        return short(asdict(value), asdict(other))
     if isinstance(value, dict) and isinstance(other, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v)
+        return ", ".join(f"{k} {v}" for k, v in value.items() if other.get(k) != v) or "none"
     text = str(value)
     return f"{text[:12]}..." if len(text) == 64 else text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from odtk_ray import storage
 from odtk_ray.cluster.workers import ShardJob, Workers
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.problems import Problem
@@ -16,22 +17,25 @@ from odtk_ray.detect.tiling import count_windows
 from odtk_ray.engines.loader import EngineLoader
 from odtk_ray.engines.local_gpus import InspectMachine, inspect_machine
 from odtk_ray.engines.protocol import EngineFactory
+from odtk_ray.errors import OdtkError
 from odtk_ray.evaluation.score_run import score_run
 from odtk_ray.moments import Moment, begin_moments, note_moment
 from odtk_ray.pictures.draw_run import draw_run
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter, RunReporter
+from odtk_ray.run.earlier_results import take_over_results
 from odtk_ray.run.event_recorder import EventRecorder
 from odtk_ray.run.fingerprint import resume_run
 from odtk_ray.run.options_file import write_options
 from odtk_ray.run.outputs import Outputs, write_failures
 from odtk_ray.run.pace import Pace
 from odtk_ray.run.plan_run import make_run_plan
-from odtk_ray.run.prepare_run import prepared_run
+from odtk_ray.run.prepare_run import PreparedRun, prepared_run
 from odtk_ray.run.replaced_images import stamp_images
 from odtk_ray.run.summary import Summary
 from odtk_ray.run.write_scores import write_scores
 from odtk_ray.shards.cut_shards import network_shapes
+from odtk_ray.shards.image_stamps import ImageStamps
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.shards.sightings import summarise
@@ -63,10 +67,12 @@ def infer(
     begin_moments()
     with EventRecorder(reporter) as recorder:
         run, summary = detect(config, recorder, make_engine, inspect)
-        if not config.keep_run:
+        if config.place.in_place or not config.keeps_run:
             run.check_owner()
         recorder.close("finished", "the outputs are written")
-    if not config.keep_run:
+    if config.place.in_place:
+        storage.replace_folder(storage.absolute(config.place.kept), by=run.path)
+    elif not config.keeps_run:
         run.remove()
     return summary
 
@@ -80,21 +86,58 @@ def detect(
     """Plan or resume a run and carry it out; return its folder, and its figures."""
     with prepared_run(config, reporter, make_engine, inspect) as prepared:
         workers, load = prepared.workers, prepared.load
+        update = prepared.draft.inputs.update
         if (earlier := prepared.draft.inputs.run) is not None:
             run = resume_run(earlier, workers.fleet, reporter)
         else:
-            plan = make_run_plan(prepared.draft, workers, reporter, load)
-            reporter.stage("writing the plan")
-            run = RunFolder.create(config.run_folder, plan, stamp_images(config, plan.records))
+            run = begin_run(config, prepared, reporter)
         write_options(config, run.path)
         reporter.attach(run)
+        if update:
+            take_over_results(run, update, reporter)
         note_moment(Moment.PLANNED)
         before = run.images_done
         started = time.monotonic()
-        with Outputs(config, run) as outputs:
+        begun = update is not None and earlier is None
+        with withdrawing(run, reporter, begun=begun), Outputs(config, run) as outputs:
             run_shards(config, run, outputs, workers, load, reporter)
             seconds = time.monotonic() - started
-            return run, finish(config, run, outputs, workers, seconds, before, reporter)
+            summary = finish(config, run, outputs, workers, seconds, before, reporter)
+        return run, replace(summary, update=update.counts if update else None)
+
+
+def begin_run(config: InferConfig, prepared: PreparedRun, reporter: RunReporter) -> RunFolder:
+    """Plan a new run and make its folder."""
+    plan = make_run_plan(prepared.draft, prepared.workers, reporter, prepared.load)
+    reporter.stage("writing the plan")
+    if update := prepared.draft.inputs.update:
+        stamps: ImageStamps | None = update.stamps
+    else:
+        stamps = stamp_images(config, plan.records, everywhere=config.keeps_run)
+    return RunFolder.create(config.run_folder, plan, stamps)
+
+
+@contextlib.contextmanager
+def withdrawing(run: RunFolder, reporter: EventRecorder, *, begun: bool) -> Iterator[None]:
+    """Remove the folder of an update that fails before its first image is done.
+
+    The workers may be of another kind than the earlier run's, and nothing is in the folder that the
+    earlier run has not.
+
+    Args:
+        run: of the folder.
+        reporter: keeps the folder's events.
+        begun: whether the run is an update that this driver has begun; nothing happens otherwise.
+    """
+    before = run.images_done
+    try:
+        yield
+    except OdtkError as error:
+        if begun and run.images_done == before < len(run.plan.records):
+            run.check_owner()
+            reporter.close("stopped", error.cause)
+            run.remove()
+        raise
 
 
 def run_shards(
@@ -120,6 +163,7 @@ def run_shards(
             canary=find_canary(run),
             digest=run.digest,
             run=run.plan.settings,
+            engine=find_engine(config, run),
             gpu_types=config.gpu_type,
             inspect=load.inspect,
         )
@@ -163,6 +207,13 @@ def find_canary(run: RunFolder) -> str | None:
             touch(path)
             return str(path)
     return None
+
+
+def find_engine(config: InferConfig, run: RunFolder) -> str | None:
+    """Return the engine whose results an update has; None for a run that has none, or no update."""
+    if config.update is None or not run.committed:
+        return None
+    return next(iter(run.committed.values())).engine
 
 
 def say_what_was_seen(config: InferConfig, run: RunFolder, reporter: Reporter) -> None:

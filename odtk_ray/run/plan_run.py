@@ -20,8 +20,15 @@ from odtk_ray.plural import counted
 from odtk_ray.run.auto_batch import measure_batch
 from odtk_ray.run.exported_size import say_exported_size
 from odtk_ray.run.missing_sizes import fill_sizes, workers_read_sizes
+from odtk_ray.run.update_run import check_planned
 from odtk_ray.settings import Preprocessing, RunSettings
-from odtk_ray.shards.cut_shards import GPU_LAUNCHES, cut_shards, network_shapes
+from odtk_ray.shards.cut_shards import (
+    GPU_LAUNCHES,
+    Shard,
+    cut_shards,
+    cut_update,
+    network_shapes,
+)
 from odtk_ray.shards.run_plan import PlanOutputs, RunPlan
 from odtk_ray.worker.gpu_trial import GpuTrial
 
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from odtk_ray.reporter import Reporter, RunReporter
-    from odtk_ray.run.draft_run import RunDraft
+    from odtk_ray.run.draft_run import RunDraft, RunInputs
     from odtk_ray.worker.fleet import Fleet
 
 # Proportion of the sides of a network input that a folder of pictures may well have.
@@ -74,15 +81,25 @@ def make_run_plan(
         settings = add_abilities(settings, agree(), reporter)
     if config.decoder and settings.decoder_kind != config.decoder:
         raise UsageError("--decoder gpu needs GPU workers with CUDA kernels and nvImageCodec")
-    measured = None
-    if config.batch == "auto" and measure:
+    measured, update = None, draft.inputs.update
+    if config.batch == "auto" and update:
+        settings = replace(settings, launch_batch=update.earlier.plan.settings.launch_batch)
+    elif config.batch == "auto" and measure:
         reporter.stage("measuring launches (--batch auto)")
         load = replace(load, settings=settings)
         batch, measured = measure_batch(load, shapes, draft.model.batches, workers, reporter)
         settings = replace(settings, launch_batch=batch)
-    launches = GPU_LAUNCHES if fleet.gpus else 1
-    shards = cut_shards(records, pre, settings.launch_batch, launches)
-    return RunPlan(settings, _outputs(dataset, classes), records, shards, measured)
+    plan = RunPlan(settings, _outputs(dataset, classes), records, [], measured)
+    return replace(plan, shards=_cut(draft.inputs, plan, GPU_LAUNCHES if fleet.gpus else 1))
+
+
+def _cut(inputs: RunInputs, plan: RunPlan, launches: int) -> list[Shard]:
+    """Cut the records of a plan, once it is known that what an update takes over holds for it."""
+    prep, launch_batch = plan.settings.preprocessing, plan.settings.launch_batch
+    if (update := inputs.update) is None:
+        return cut_shards(plan.records, prep, launch_batch, launches)
+    check_planned(update, inputs.config, plan)
+    return cut_update(plan.records, update.rows, prep, launch_batch, launches)
 
 
 def _tries_early(records: pa.Table, prep: Preprocessing) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
-from odtk_ray.datasets.annotation_paths import image_folder
+from odtk_ray.datasets.annotation_paths import below, image_folder
 from odtk_ray.errors import UsageError
 from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
@@ -17,26 +17,32 @@ from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage.stamps import OUTSIDE
 
 
-def stamp_images(config: InferConfig, records: pa.Table) -> ImageStamps | None:
+def stamp_images(
+    config: InferConfig, records: pa.Table, *, everywhere: bool = True
+) -> ImageStamps | None:
     """List the folder of the images, and return what the listing says of each.
-
-    Nothing is asked about single files, lists, globs and the images of annotation files: there a
-    stamp would cost a request of its own.
 
     Args:
         config: the user's settings.
         records: table of RECORD_SCHEMA.
+        everywhere: also of single files, lists and globs, where a stamp costs a request of its own,
+            and of annotation files, whose folder may have much else in it.
 
     Returns:
-        None where the images are no folder, or one that cannot be listed.
+        None where the folder cannot be listed, or none of the files is there.
     """
-    if config.annotations is not None:
-        return None
     root = image_folder(config.images)
+    if config.annotations is not None and not everywhere:
+        return None
     try:
         if not storage.is_folder(root):
-            return None
-        return ImageStamps.of(root, records["file_name"].to_pylist(), recursive=config.recursive)
+            stamps = ImageStamps.of_files(records["path"].to_pylist()) if everywhere else None
+            return stamps if stamps is not None and stamps.there.any() else None
+        if config.annotations is None:
+            names, deep = records["file_name"].to_pylist(), config.recursive
+        else:
+            names, deep = [below(root, path) for path in records["path"].to_pylist()], True
+        return ImageStamps.of(root, names, recursive=deep)
     except OSError:
         return None
 

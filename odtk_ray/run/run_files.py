@@ -10,9 +10,11 @@ from odtk_ray import storage
 from odtk_ray.artifacts.engine_set import is_engine_set
 from odtk_ray.artifacts.sidecar import is_tensorrt_plan, sidecar_path
 from odtk_ray.config import InferConfig
+from odtk_ray.config.run_place import folder_beside
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
 from odtk_ray.run.output_formats import FORMATS
+from odtk_ray.shards.run_plan import RUN_PLAN_FILE
 from odtk_ray.storage.file_conflicts import NamedFile, check_conflicts, named
 from odtk_ray.storage.writable import check_file, check_folder, check_writable
 
@@ -29,6 +31,22 @@ def failures_path(output: str) -> str:
     return f"{_stem(output)}.failures.jsonl"
 
 
+def earlier_folder(config: InferConfig) -> str:
+    """Return the path of the run folder that `--update` names, or that lies beside its output.
+
+    Raises:
+        UsageError: its storage does not say whether there is one.
+    """
+    if config.update is None or config.place.in_place:
+        return config.place.kept
+    try:
+        named = storage.exists(storage.join(config.update, RUN_PLAN_FILE))
+    except (OSError, ValueError, ImportError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(f"cannot read --update {config.update}", why) from error
+    return config.update if named else folder_beside(config.update)
+
+
 def check_files(config: InferConfig) -> None:
     """Check that a run can write its files, and that none of them is a file that it reads.
 
@@ -43,6 +61,12 @@ def check_files(config: InferConfig) -> None:
                 did_you_mean(os.path.splitext(path)[1], FORMATS),
             )
     check_conflicts(_reads(config), _writes(config))
+    if config.place.in_place and storage.is_uri(config.run_folder):
+        raise UsageError(
+            f"cannot update {config.update} in place",
+            "its run folder is on an object store, where nothing is renamed",
+            "give another --output, and update that the next time; or a local --run-dir",
+        )
     for path in (*config.output, *filter(None, [config.report, config.trace])):
         check_file(path)
     check_writable(config.run_folder)
@@ -62,7 +86,16 @@ def _reads(config: InferConfig) -> list[NamedFile]:
         *named("--thresholds", config.thresholds),
         *named("--images", config.images),
         *named("--classes", config.classes),
+        *_reads_earlier(config),
     ]
+
+
+def _reads_earlier(config: InferConfig) -> list[NamedFile]:
+    """Return what an update must leave as it is: in place the earlier outputs are its own."""
+    if config.update is None:
+        return []
+    folder = NamedFile("the run folder of --update", earlier_folder(config), guarded=True)
+    return [folder] if config.place.in_place else [folder, NamedFile("--update", config.update)]
 
 
 def _writes(config: InferConfig) -> list[NamedFile]:

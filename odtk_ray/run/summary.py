@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odtk_ray.evaluation.score_run import Scores
+from odtk_ray.run.update_run import UpdateCounts
 from odtk_ray.worker.fleet import Fleet
 
 
@@ -21,6 +22,7 @@ class Summary:
         fleet: the workers that it ran on.
         files: the files that were written.
         scores: figures against the ground truth; None without ground truth.
+        update: how its images are to those of the run that it updated, if it did.
     """
 
     images: int
@@ -31,6 +33,7 @@ class Summary:
     fleet: Fleet
     files: list[str]
     scores: Scores | None
+    update: UpdateCounts | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the counts that a program wants."""

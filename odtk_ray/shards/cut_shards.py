@@ -90,6 +90,39 @@ def cut_shards(
         pieces += [rows[i : min(i + size, whole)] for i in range(0, whole, size)]
         rest.append(rows[whole:])
     pieces += _mixed(rest, size)
+    return _numbered(pieces)
+
+
+def cut_update(
+    records: pa.Table,
+    earlier: NDArray[np.int64],
+    prep: Preprocessing,
+    launch_batch: int,
+    launches: int = 1,
+) -> list[Shard]:
+    """Cut records into shards of which each is detected in, or known from an earlier run, whole.
+
+    The known ones lie in the earlier run's order, so that its results are read once.
+
+    Args:
+        records: as for `cut_shards`.
+        earlier: int64 [n], index of the record whose result each one takes over; -1 for none.
+        prep: as for `cut_shards`.
+        launch_batch: likewise.
+        launches: likewise.
+    """
+    known, new = np.flatnonzero(earlier >= 0), np.flatnonzero(earlier < 0)
+    known = known[np.argsort(earlier[known], kind="stable")]
+    size = _largest(len(known))
+    pieces = [known[i : i + size] for i in range(0, len(known), size)]
+    if len(new):
+        cut = cut_shards(records.take(new), prep, launch_batch, launches)
+        pieces += [new[shard.rows] for shard in cut]
+    return _numbered(pieces)
+
+
+def _numbered(pieces: list[NDArray[np.int64]]) -> list[Shard]:
+    """Make shards of pieces, in the order of their first records."""
     pieces.sort(key=lambda rows: int(rows.min()))
     return [Shard(number, rows) for number, rows in enumerate(pieces)]
 

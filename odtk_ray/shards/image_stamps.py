@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from odtk_ray import storage
 from odtk_ray.shards.epoch_files import unusable_run
 from odtk_ray.storage.retry import with_retries
-from odtk_ray.storage.stamps import OUTSIDE, list_stamps
+from odtk_ray.storage.stamps import MISSING, OUTSIDE, file_stamps, list_stamps
 
 _FILE = "stamps.parquet"
 _COLUMNS = ("size", "etag", "time", "since")
 _SCHEMA = pa.schema([(name, pa.int64()) for name in _COLUMNS])
-_MISSING = -1  # as a size
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ImageStamps:
         """
         places = {name: place for place, name in enumerate(names)}
         table = np.zeros((4, len(names)), np.int64)
-        table[0] = _MISSING
+        table[0] = MISSING.size
         outside = set()
         for name, stamp in list_stamps(root, recursive=recursive):
             if (place := places.get(name)) is not None:
@@ -70,6 +69,38 @@ class ImageStamps:
             behind = [place for name, place in places.items() if _is_below(name, outside)]
             table[0, behind] = OUTSIDE.size
         return cls(*table)
+
+    @classmethod
+    def of_files(cls, paths: Sequence[str]) -> ImageStamps:
+        """Ask for the stamp of each of some files.
+
+        Args:
+            paths: local paths or URIs.
+        """
+        stamps = np.array([(*s, 0) for s in file_stamps(paths)], np.int64).reshape(-1, 4)
+        return cls(*stamps.T)
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Which images are there, bool [n]."""
+        there: NDArray[np.bool_] = self.size >= 0
+        return there
+
+    def take(self, rows: NDArray[np.int64]) -> ImageStamps:
+        """Return the stamps of some images."""
+        return ImageStamps(*(getattr(self, name)[rows] for name in _COLUMNS))
+
+    def same(self, now: ImageStamps) -> NDArray[np.bool_]:
+        """Return which images have the same content now, as far as stamps show it, bool [n].
+
+        The size is equal, and so is the ETag, or where there is none the time.
+        """
+        known = (self.etag != 0) & (now.etag != 0)
+        timed = (self.time != 0) & (self.time == now.time)
+        return _and(
+            _both(self, now) & (self.size == now.size),
+            np.where(known, self.etag == now.etag, timed),
+        )
 
     def replaced(self, now: ImageStamps) -> NDArray[np.bool_]:
         """Return which images have another size or ETag now, bool [n]."""
@@ -83,7 +114,7 @@ class ImageStamps:
 
     def gone(self, now: ImageStamps) -> NDArray[np.bool_]:
         """Return which images are not listed any more, bool [n]."""
-        return _and(self.size >= 0, now.size == _MISSING)
+        return _and(self.size >= 0, now.size == MISSING.size)
 
     def renewed(self, now: ImageStamps, which: NDArray[np.bool_], epoch: int) -> ImageStamps:
         """Return these stamps with some of now; results of those images count from `epoch`."""
@@ -110,7 +141,7 @@ def _and(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _both(before: ImageStamps, now: ImageStamps) -> NDArray[np.bool_]:
-    return _and(before.size >= 0, now.size >= 0)
+    return _and(before.there, now.there)
 
 
 def write_stamps(folder: str, stamps: ImageStamps) -> None:

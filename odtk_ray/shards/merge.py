@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -75,6 +76,23 @@ def merge_shards(run: RunFolder, receipts: Receipts | None = None) -> Iterator[M
     Raises:
         OdtkError: an image is missing or is there twice.
     """
+    start = 0
+    for table in merged_results(run, receipts):
+        records = run.plan.records.slice(start, len(table))
+        yield _flatten(records, table, run.plan.settings.rotated)
+        start += len(table)
+
+
+def merged_results(run: RunFolder, receipts: Receipts | None = None) -> Iterator[pa.Table]:
+    """Yield the results of a run, tables of RESULT_SCHEMA, in record order, some hundred at a time.
+
+    Args:
+        run: as for `merge_shards`.
+        receipts: likewise.
+
+    Raises:
+        OdtkError: as `merge_shards`.
+    """
     receipts = receipts or run.committed.get
     streams = [_Stream(run, chain, receipts) for chain in _chains(run)]
     total = len(run.plan.records)
@@ -88,13 +106,10 @@ def merge_shards(run: RunFolder, receipts: Receipts | None = None) -> Iterator[M
                 f"{len(table):,} rows for {stop - start:,} images",
                 "the run folder was changed from outside: remove it and run again",
             )
-        yield _flatten(
-            run.plan.records.slice(start, stop - start), table, run.plan.settings.rotated
-        )
+        yield table.combine_chunks()
 
 
 def _flatten(records: pa.Table, results: pa.Table, rotated: bool) -> MergedRows:
-    results = results.combine_chunks()
     scores, classes, boxes = (results[c].combine_chunks() for c in ("scores", "classes", "boxes"))
     counts = scores.value_lengths().to_numpy()
     rows = boxes.flatten().to_numpy().reshape(-1, 6 if rotated else 4)
@@ -139,7 +154,8 @@ class _Stream:
             if len(self._table) == 0:
                 if not self._chain or self._first_index() >= stop:
                     return
-                self._table = self._read(self._chain.pop())
+                shard = self._chain.pop()
+                self._table = _read_results(self._run, shard, self._receipts(shard))
             cut = int(np.searchsorted(self._table["index"].to_numpy(), stop))
             if cut == 0:
                 return
@@ -149,15 +165,29 @@ class _Stream:
     def _first_index(self) -> int:
         return int(self._run.plan.shards[self._chain[-1]].rows.min())
 
-    def _read(self, shard: int) -> pa.Table:
-        receipt = self._receipts(shard)
-        try:
-            if receipt is None:
-                raise OSError("it was never committed")
-            file = self._run.file(receipt)
-            data = with_retries(lambda: storage.read_bytes(file))
-            # Three times as fast as pq.read_table, which looks for a data set first.
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-            return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error
+
+def failed_records(run: RunFolder) -> NDArray[np.int64]:
+    """Return the indices of the records of a finished run whose image failed, int64 [n].
+
+    Raises:
+        OdtkError: a shard cannot be read.
+    """
+    found = [np.empty(0, np.int64)]
+    for shard, receipt in run.committed.items():
+        if receipt.failed:
+            table = _read_results(run, shard, receipt)
+            found.append(table["index"].filter(pc.is_valid(table["error"])).to_numpy())
+    return np.concatenate(found)
+
+
+def _read_results(run: RunFolder, shard: int, receipt: Receipt | None) -> pa.Table:
+    try:
+        if receipt is None:
+            raise OSError("it was never committed")
+        file = run.file(receipt)
+        data = with_retries(lambda: storage.read_bytes(file))
+        # Three times as fast as pq.read_table, which looks for a data set first.
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        return table.replace_schema_metadata(None).cast(RESULT_SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OdtkError(f"cannot read the results of shard {shard}", str(error)) from error

@@ -92,8 +92,9 @@ class RunFolder:
         if cls.exists(path):
             raise UsageError(
                 f"the run folder {path} exists",
-                "an earlier run did not finish, or is still running",
-                "continue it with --resume, remove it, or choose another --run-dir",
+                "an earlier run did not finish, is still running, or was kept",
+                "continue it with --resume, take its results over with --update, remove it, or "
+                "choose another --run-dir",
             )
 
     @classmethod

@@ -122,7 +122,7 @@ def _read(path: str) -> RunStatus:
     receipts = [receipt for _, receipt in committed]
     events = read_events(path, digest)
     done = sum(receipt.rows for receipt in receipts)
-    rate = _rate([receipt for epoch, receipt in committed if epoch == driver])
+    rate = _rate([r for epoch, r in committed if epoch == driver and not r.taken_over])
     state = _state([event.kind for event in events if event.epoch == driver])
     signs = [*(receipt.committed_at for receipt in receipts), *(event.at for event in events)]
     return RunStatus(

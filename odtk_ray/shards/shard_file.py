@@ -24,6 +24,7 @@ SHARDS = "shards"  # sub-folder of the run folder
 
 # A shard's file: shard, epoch, attempt.
 _NAME = re.compile(r"([0-9]{6,12})-([0-9]{1,9})\.[0-9]{1,12}\.parquet")
+_BY_DRIVER = 0  # as an attempt; those of workers begin with 1
 
 _Number = Annotated[int, Range(0, 1 << 50)]
 
@@ -55,6 +56,11 @@ class Receipt:
     by_pillow: _Number = 0
     sightings: tuple[Sighting, ...] = ()
     committed_at: Annotated[float, Range(0)] = field(default=0.0, compare=False)
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether the driver wrote the file, from the results of an earlier run."""
+        return self.name.endswith(f".{_BY_DRIVER}.parquet")
 
 
 def read_receipts(
@@ -132,11 +138,35 @@ def write_shard(
         pa.ListArray.from_arrays(offsets, _column(classes, np.int32)),
         pa.ListArray.from_arrays(ends, _column(boxes, np.float32)),
     ]
-    schema = RESULT_SCHEMA.with_metadata(
-        {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
-    )
+    table = pa.Table.from_arrays(columns, schema=RESULT_SCHEMA)
+    return _write(folder, shard, attempt, table, engine=engine, digest=digest)
+
+
+def write_taken_over(
+    folder: str, shard: int, epoch: int, table: pa.Table, *, engine: str, digest: str
+) -> Receipt:
+    """Write results of an earlier run, in all of which there is no failed image.
+
+    Args:
+        folder: the run folder.
+        shard: number of the shard.
+        epoch: of the driver that writes.
+        table: of RESULT_SCHEMA, sorted by index.
+        engine: key of the engine that made them.
+        digest: of the plan.
+    """
+    attempt = f"{epoch}.{_BY_DRIVER}"
+    name, sha256 = _write(folder, shard, attempt, table, engine=engine, digest=digest)
+    detections = int(table["scores"].combine_chunks().value_lengths().to_numpy().sum())
+    return Receipt(shard, name, sha256, len(table), 0, detections, engine)
+
+
+def _write(
+    folder: str, shard: int, attempt: str, table: pa.Table, *, engine: str, digest: str
+) -> tuple[str, str]:
+    about = {"odtk.plan": digest, "odtk.shard": str(shard), "odtk.engine": engine}
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
     data = buffer.getvalue()
     name = f"{shard:06d}-{attempt}.parquet"
     path = join(folder, f"{SHARDS}/{name}")

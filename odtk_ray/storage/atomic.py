@@ -205,6 +205,23 @@ def remove_folder(path: str) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def replace_folder(path: str, by: str) -> None:
+    """Give a local folder the place of another, which is deleted, or of none.
+
+    A kill leaves both, the new one alone under its old name, or the new one in its place.
+
+    Args:
+        path: of the folder that goes, if there is one.
+        by: of the folder that comes, beside it.
+    """
+    doomed = part_of(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, doomed)
+    os.rename(by, path)
+    sync_folder(os.path.dirname(path))
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
 def part_of(path: str, tag: str | None = None) -> str:
     """Return the temporary name beside a local file or folder: the process's own, or the tag's."""
     return f"{path}.{tag or own_tag()}.tmp"

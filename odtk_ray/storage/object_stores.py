@@ -59,6 +59,17 @@ def list_objects(uri: str, recursive: bool) -> tuple[str, dict[str, dict[str, An
         return str(store._strip_protocol(uri)).strip("/"), found
 
 
+def object_facts(uri: str) -> dict[str, Any]:
+    """Return all that a store says of an object; the names of the facts are the store's.
+
+    Raises:
+        OSError: there is none, or the store does not answer.
+    """
+    with _os_errors(uri):
+        facts: dict[str, Any] = _store(uri).info(uri)
+        return facts
+
+
 def remove(uri: str) -> None:
     """Delete an object, if it exists."""
     with _os_errors(uri), contextlib.suppress(FileNotFoundError):

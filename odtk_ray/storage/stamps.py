@@ -1,4 +1,4 @@
-"""Lists a folder with what says that a file was replaced: its size, the store's ETag, its time.
+"""What says that a file was replaced: its size, the store's ETag, its time.
 
 They come with the listing: an object store sends them with the names, a thousand at a time, and a
 file system has them in its folder's entries or beside them, without opening a file.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from odtk_ray.storage import object_stores
@@ -29,8 +30,12 @@ class Stamp(NamedTuple):
     time: int
 
 
+# A file that is not there.
+MISSING = Stamp(-1, 0, 0)
 # A link that leads out of the folder.
 OUTSIDE = Stamp(-2, 0, 0)
+
+_REQUESTS = 32  # at once, for files that no listing has
 
 # What stores call the hash of an object, the best first: some ETags change with metadata.
 _ETAGS = ("md5Hash", "crc32c", "ETag", "etag")
@@ -53,6 +58,26 @@ def list_stamps(root: str, *, recursive: bool) -> Iterator[tuple[str, Stamp]]:
     return _remote(root, recursive) if is_uri(root) else _local(root, recursive)
 
 
+def file_stamps(paths: Sequence[str]) -> list[Stamp]:
+    """Return the stamp of each of some files: `MISSING` where it cannot be had.
+
+    Args:
+        paths: local paths or URIs, each of which costs a request.
+    """
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(_file_stamp, paths))
+
+
+def _file_stamp(path: str) -> Stamp:
+    try:
+        if is_uri(path):
+            return _object_stamp(object_stores.object_facts(path))
+        about = os.stat(path)
+    except (OSError, ImportError, ValueError):
+        return MISSING
+    return Stamp(about.st_size, 0, about.st_mtime_ns)
+
+
 def _local(root: str, recursive: bool) -> Iterator[tuple[str, Stamp]]:
     bound = os.path.realpath(root)
     for name, entry in walk_folder(root, recursive=recursive):
@@ -70,11 +95,7 @@ def _remote(root: str, recursive: bool) -> Iterator[tuple[str, Stamp]]:
         yield from _remote_without_etags(root, recursive)
         return
     for path, about in objects.items():
-        size = about.get("size")
-        stamp = Stamp(
-            size if isinstance(size, int) else 0, _hash(about, _ETAGS), _hash(about, _TIMES)
-        )
-        yield path.strip("/")[len(base) :].lstrip("/"), stamp
+        yield path.strip("/")[len(base) :].lstrip("/"), _object_stamp(about)
 
 
 def _remote_without_etags(root: str, recursive: bool) -> Iterator[tuple[str, Stamp]]:
@@ -86,6 +107,11 @@ def _remote_without_etags(root: str, recursive: bool) -> Iterator[tuple[str, Sta
         if info.type == fs.FileType.File:
             name = info.path.strip("/")[skip:].lstrip("/")
             yield name, Stamp(info.size or 0, 0, info.mtime_ns or 0)
+
+
+def _object_stamp(about: Mapping[str, Any]) -> Stamp:
+    size = about.get("size")
+    return Stamp(size if isinstance(size, int) else 0, _hash(about, _ETAGS), _hash(about, _TIMES))
 
 
 def _hash(about: Mapping[str, Any], keys: tuple[str, ...]) -> int:

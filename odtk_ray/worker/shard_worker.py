@@ -126,6 +126,7 @@ class ShardWorker:
 
         Raises:
             FullGpu: its GPU has no room for the planned launch.
+            IncompatibleGpu: its results would differ from those that an update takes over.
             OdtkError: this worker cannot do what was planned.
         """
         with self._making:
@@ -134,6 +135,7 @@ class ShardWorker:
                 if self._spoilt:
                     raise MemoryError
                 detector = self._agreed(load) or self._make(load)
+                settings.check_engine(self.name, detector.engine_key)
                 detector.use(lambda engine: engine.prepare(load.shapes))
             except Exception as error:
                 if not is_out_of_memory(error):

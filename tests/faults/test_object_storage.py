@@ -14,8 +14,10 @@ from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import OdtkError, UsageError
 from odtk_ray.run.pipeline import infer
+from odtk_ray.run.update_run import UpdateCounts
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores
+from odtk_ray.storage.stamps import list_stamps
 
 OUTPUTS = ("out.json", "out.jsonl", "out.parquet")
 
@@ -130,6 +132,45 @@ def test_a_bucket_that_is_not_there_is_refused_before_any_work(runs, remote, qui
     outputs = ("s3://no-such-bucket-anywhere/out.json",)
     with pytest.raises(UsageError, match=r"cannot write s3://no-such-bucket-anywhere/out\.json"):
         infer(replace(remote, output=outputs), quiet, PixelEngine)
+
+
+def test_an_update_is_a_run_over_all(runs, remote, quiet):
+    """By ETags: an object that was written again is another only where its content is."""
+    first = replace(remote, annotations=None, keep_run=True)
+    infer(first, quiet, PixelEngine)
+    names = sorted(name for name, _ in list_stamps(remote.images, recursive=False))
+    contents = [storage.read_bytes(f"{remote.images}/{name}") for name in names[:3]]
+    object_stores.put(f"{remote.images}/{names[0]}", contents[0])
+    object_stores.put(f"{remote.images}/{names[1]}", contents[2])
+    object_stores.put(f"{remote.images}/new.jpg", contents[1])
+    object_stores.remove(f"{remote.images}/{names[4]}")
+    outputs = tuple(path.replace("/results/", "/later/") for path in remote.output)
+    later = replace(first, output=outputs, update=first.output[0], keep_run=False)
+    summary = infer(later, quiet, PixelEngine)
+    assert summary.update == UpdateCounts(reused=24, new=1, changed=1, failed=0, gone=1)
+    outputs = tuple(path.replace("/results/", "/fresh/") for path in remote.output)
+    infer(replace(first, output=outputs, keep_run=False), quiet, PixelEngine)
+    for updated, fresh in zip(later.output, outputs, strict=True):
+        assert storage.read_bytes(updated) == storage.read_bytes(fresh)
+    again = infer(replace(later, update=later.output[0], output=first.output[:1],
+                          run_dir=f"{remote.output[0]}.third"), quiet, PixelEngine)  # fmt: skip
+    assert (again.detected, again.update.reused) == (0, 26)
+    with pytest.raises(UsageError, match="in place: its run folder is on an object store"):
+        infer(replace(later, update=later.output[0]), quiet, PixelEngine)
+
+
+def test_objects_of_a_list_are_asked_for_their_stamps(runs, remote, quiet, tmp_path):
+    names = sorted(name for name, _ in list_stamps(remote.images, recursive=False))[:4]
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{remote.images}/{name}\n" for name in names), encoding="utf-8")
+    first = replace(remote, images=str(file), annotations=None, keep_run=True)
+    infer(first, quiet, PixelEngine)
+    object_stores.put(
+        f"{remote.images}/{names[0]}", storage.read_bytes(f"{remote.images}/p009.jpg")
+    )
+    later = replace(first, output=(str(tmp_path / "out.json"),), update=first.output[0])
+    summary = infer(later, quiet, PixelEngine)
+    assert (summary.update.reused, summary.update.changed) == (3, 1)
 
 
 @pytest.mark.cluster

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import lzma
 import os
 import signal
 import subprocess
@@ -100,6 +101,11 @@ class Tree:
             folders[:] = sorted(f for f in folders if not f.startswith("."))
             if name in files:
                 return Path(folder, name)
+            if f"{name}.xz" in files:  # unpacked beside what is made here
+                path = self.work / "unpacked" / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(lzma.decompress(Path(folder, f"{name}.xz").read_bytes()))
+                return path
         raise TreeError(f"{self.root} has no {name}")
 
     def odtk_ray(

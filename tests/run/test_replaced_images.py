@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import replace
@@ -14,6 +15,7 @@ from synthetic import Quiet, picture
 from odtk_ray import storage
 from odtk_ray.config import InferConfig
 from odtk_ray.errors import UsageError
+from odtk_ray.run.outputs import Outputs
 from odtk_ray.run.pipeline import infer
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.storage import object_stores
@@ -152,19 +154,26 @@ def test_a_link_out_of_the_folder_is_refused(config, tmp_path, what):
     assert summary.detected == 0
 
 
-def test_lists_are_not_looked_at(config, tmp_path):
-    """There a stamp would cost a request for each image."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_lists_are_looked_at_only_for_a_run_that_may_be_updated(
+    config, tmp_path, monkeypatch, kept
+):
+    """There a stamp costs a request for each image."""
     listed = tmp_path / "images.txt"
     listed.write_text(
         "".join(f"{path}\n" for path in sorted(Path(config.images).rglob("*.png"))),
         encoding="utf-8",
     )
-    config = replace(config, images=str(listed), recursive=False)
-    run(config)
-    assert not Path(config.run_folder, "stamps.parquet").exists()
+    config = replace(config, images=str(listed), recursive=False, keep_run=kept)
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Outputs, "publish", interrupt)
+        run(config)
+    assert Path(config.run_folder, "stamps.parquet").exists() == kept
     picture(997, 100, 60).save(tmp_path / "images" / "0" / "00.png")
+    name = listed.read_text(encoding="utf-8").split()[0]
+    rows = shard_of(config.run_folder, name) if kept else 0
     summary, said = resume(config)
-    assert (summary.detected, said.warnings) == (0, [])
+    assert (summary.detected, len(said.warnings)) == (rows, int(kept))
 
 
 def test_of_an_object_store_the_etag_tells(config, s3):

@@ -113,6 +113,14 @@ FAULTS = [
         tests=("tests/run/test_replaced_images.py",),
     ),
     Fault(
+        name="changed-image-taken-over",
+        file="odtk_ray/shards/image_stamps.py",
+        old="(self.time != 0) & (self.time == now.time)",
+        new="self.time != 0",
+        harm="An update keeps the detections of a picture that was replaced by one of its size.",
+        tests=("tests/run/test_update_run.py",),
+    ),
+    Fault(
         name="claim-not-exclusive",
         file="odtk_ray/storage/atomic.py",
         old='_write_synced(path, data, "xb")',
