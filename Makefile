@@ -19,7 +19,7 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))-$(if $(CONSTRAINTS),pinned,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cpp cpp-tools browser test-faults lint docs bench hashes wheel clean
+.PHONY: help setup demo test test-all test-cpp test-oldest cpp-tools browser test-faults lint docs bench hashes wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -61,6 +61,26 @@ cpp-tools: ## install what test-cpp needs, by apt-get, where something is missin
 	{ $(SUDO) dpkg --add-architecture arm64 && $(SUDO) apt-get update && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(CPP_TOOLS); }
 
+# The oldest versions that pyproject.toml allows, on Python 3.10 where it is there, also in pyenv.
+OLDEST ?= .venv-oldest
+OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
+OLDEST_TOOLS := 'pytest>=8' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'shapely>=2.0' 'torchvision>=0.21'
+# Each kind of work once: types, pixels, boxes, files, plans, figures, options, both ways to run, an export.
+OLDEST_TESTS := tests/test_options.py tests/test_typed_json.py tests/ops tests/images tests/datasets/test_coco.py \
+  tests/evaluation/test_coco_evaluator.py tests/shards/test_merge.py \
+  tests/run/test_output_formats.py tests/cli/test_help.py \
+  tests/cli/test_infer_local.py tests/cli/test_evaluate.py tests/cli/test_export.py \
+  tests/test_readme.py::test_a_new_reader
+
+test-oldest: export OMP_NUM_THREADS ?= 1
+test-oldest: ## run some of the tests with the oldest versions of other packages
+	$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet $(PINS) uv
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+	  --editable '.[onnx]' $(OLDEST_TOOLS)
+	$(OLDEST)/bin/odtk-ray doctor
+	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS) -n 2 --dist loadfile
+
 browser: ## install Chromium by apt-get, if it is missing: tests look at reports in it
 	@command -v chromium >/dev/null || \
 	{ $(SUDO) apt-get update && \
@@ -98,5 +118,5 @@ wheel: $(STAMP) ## build the wheel and the source distribution, into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove what the targets made, the virtual environment included
-	rm -rf $(VENV) demo_output build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) demo_output build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

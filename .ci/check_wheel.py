@@ -18,7 +18,7 @@ import odtk_ray
 
 # Bytes that the wheel's files may have unpacked, without the model and the photographs. It notices
 # what does not belong to the product, such as training.
-MOST_CODE = 1_700_000
+MOST_CODE = 1_800_000
 DATA = (".pth", ".jpg")
 
 

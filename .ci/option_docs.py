@@ -1,6 +1,6 @@
 """Keeps what documents the options equal to their declarations; `--write` brings it up to date.
 
-- Tables between `<!-- options of infer -->` and `<!-- end of options -->` in README.md and docs/.
+- Tables between `<!-- options of infer -->` and `<!-- end of options -->` in docs/.
 - The `Args` of the functions in odtk_ray/api/, where options are named as arguments.
 """
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Files with parts that are made from the declarations, and what their text should be."""
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in sorted((ROOT / "docs").glob("*.md")):
         yield path, with_tables(path.read_text("utf-8"))
     for path in sorted((ROOT / "odtk_ray" / "api").glob("*.py")):
         yield path, with_arguments(path.read_text("utf-8"))

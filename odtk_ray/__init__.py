@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from odtk_ray.api.detector import Detector
     from odtk_ray.errors import OdtkError, UsageError
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Detections",

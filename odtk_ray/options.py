@@ -199,13 +199,22 @@ def _read_options(declaration: Callable[..., Any]) -> dict[str, Declared]:
     hints = get_type_hints(declaration, include_extras=True)
     found = {}
     for name, parameter in inspect.signature(declaration).parameters.items():
-        if get_origin(hints.get(name)) is Annotated:
-            hint, option = get_args(hints[name])
+        if (annotated := _annotated(hints.get(name))) is not None:
+            hint, option = get_args(annotated)
             kind, count, words = _value_type(hint)
             positional = option.group == "Arguments"
             default = parameter.default
             found[name] = Declared(name, hint, default, positional, option, kind, count, words)
     return found
+
+
+def _annotated(hint: Any) -> Any:
+    """Return the type of a parameter with its `Option`; None where it has none.
+
+    Of a parameter whose default is None, Python 3.10 says that it is that type, or None.
+    """
+    parts = (hint, *get_args(hint))
+    return next((part for part in parts if get_origin(part) is Annotated), None)
 
 
 def _value_type(hint: Any) -> tuple[Any, int | None, tuple[str, ...]]:

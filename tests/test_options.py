@@ -30,12 +30,18 @@ class Settings:
     batch: Annotated[int | Literal["auto"] | None, Option("Other", "A batch.", minimum=1)] = None
 
 
-def function(first: str, *, from_: Annotated[int, Option("Other", "A start.")], **more: int): ...
+def function(
+    first: str,
+    *,
+    from_: Annotated[int, Option("Other", "A start.")],
+    end: Annotated[str | None, Option("Other", "An end.")] = None,  # Python 3.10 wraps its type
+    **more: int,
+): ...
 
 
 @pytest.mark.parametrize(("declaration", "names"), [
     (dataclass(type("Empty", (), {})), []),
-    (function, ["from_"]),
+    (function, ["from_", "end"]),
     (Settings, ["model", "level", "share", "size", "names", "mode", "quick", "count", "batch"]),
 ])  # fmt: skip
 def test_what_has_an_option_is_one(declaration, names):
@@ -99,8 +105,14 @@ def test_tables_and_docstrings_are_current():
 
 
 def test_pages_have_a_table_of_each_command():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    for command, row in (("infer", "| `--top-n N`"), ("export", "| `--opset N`")):
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    rows = {
+        "infer": "| `--top-n N`",
+        "evaluate": "| `--precision P`",
+        "compare": "| `--draws N`",
+        "export": "| `--opset N`",
+        "bench": "| `--launches N`",
+    }
+    for command, row in rows.items():
         _, _, rest = text.partition(f"<!-- options of {command} -->")
         assert row in rest.partition("<!-- end of options -->")[0]

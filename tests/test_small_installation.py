@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -36,6 +37,18 @@ def test_pages_ask_for_the_versions_of_the_project():
         asked = [word for words in installed_by(page, tag) for word in words]
         assert "." in asked
         assert set(asked) - {"--no-deps", "."} <= known | of_tegra
+
+
+def test_the_oldest_versions_are_those_of_the_project():
+    """Of what everybody needs, and of the extra onnx: what `make test-oldest` installs."""
+    wanted = {}
+    for line in importlib.metadata.requires("odtk-ray"):
+        package, _, marker = line.partition(";")
+        if "extra" not in marker or re.search(r"extra == ['\"]onnx['\"]", marker):
+            name, version = re.match(r"([\w-]+)(?:\[.*\])?>=([\d.]+)", package).groups()
+            wanted[name] = version
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|$", page, re.MULTILINE)) == wanted
 
 
 @pytest.fixture(scope="module", params=["3.10", "3.12"])

@@ -5,7 +5,7 @@
 
 The figure that matters is the time from the start of the process to the first launch's detections
 on the host. On a machine with a GPU it is a ResNet50FPN of 80 classes and 56 pictures, elsewhere
-the demonstration model and 8. Also `odtk-ray --help` as a shell sees it: the goal is 0.3 s.
+the demonstration model and 8. Also `odtk-ray --help` as a shell sees it: the goal is 0.15 s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Words of other detection tools, and what they are here; used where a command line is refused.
 
-Ultralytics, torchvision's references, detectron2, MMDetection, TensorRT's trtexec, SAHI, and ODTK's
-own training.
+Ultralytics, torchvision's references, detectron2, MMDetection, TensorRT's trtexec, SAHI, ODTK's
+own training, and odtk-ray 0.1.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _NO_OPTIONS = (
     ("format saveEngine", "the name says the format: {command} MODEL OUTPUT, which ends in .onnx "
      "or .plan"),
     ("half fp16 best amp", "leave it out: FP16 is the default on GPUs"),
+    ("compile", "leave it out: networks are as fast without it"),
     ("device cuda cpu gpu", "leave it out: workers take the GPUs that CUDA_VISIBLE_DEVICES shows"),
     ("simplify dynamic-axes", "leave it out: the graph is folded, and its batch is dynamic"),
     ("class class-names", "--classes FILE names the classes, --only-classes NAME keeps some"),

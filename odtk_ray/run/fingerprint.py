@@ -93,6 +93,7 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
         wanted["threads"] = config.threads_per_worker
     if config.decoder and planned.decoder_kind != config.decoder:
         wanted["decoder"] = config.decoder
+    begun, now = planned.versions, wanted.pop("versions")
     for name, value in wanted.items():
         before = getattr(planned, name)
         if before != value:
@@ -104,6 +105,12 @@ def check_resume(run: RunFolder, config: InferConfig, settings: RunSettings) -> 
                 f"planned with {short(before, value)}, now {short(value, before)}",
                 f"use {same}, or remove the folder and start again",
             )
+    if begun != now:
+        raise UsageError(
+            f"cannot resume {run.path} with other versions, which may compute other results",
+            f"it was begun with {short(begun, now)}, and this is {short(now, begun)}",
+            "finish it with the versions that began it, or remove the folder and start again",
+        )
 
 
 def check_limits(run: RunFolder, limits: tuple[float, ...]) -> None:

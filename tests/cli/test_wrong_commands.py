@@ -75,6 +75,7 @@ def test_wrong_usage(line, error, hint):
         ("--batch-size", "--batch-size is --batch here: images at once, by all workers"),
         ("--weights", "the model has no option: odtk-ray infer MODEL"),
         ("--half", "leave it out: FP16 is the default on GPUs"),
+        ("--compile", "leave it out: networks are as fast without it"),
         ("--backbone", "it belongs to training; the checkpoint says what model it is"),
         ("-o", "-o is --output here: files to write, their format by name"),
     ],

@@ -69,6 +69,7 @@ RGBA = Image.fromarray(np.dstack([NOISE, GRAY]))
 CMYK = Image.merge("CMYK", RGBA.split())
 BILEVEL = Image.fromarray(GRAY > 127)
 HIGH = (GRAY16 >> 8).astype(np.uint8)
+PGM16 = b"P5 %d %d 65535\n" % GRAY16.shape[::-1] + GRAY16.astype(">u2").tobytes()
 WORDS12 = (GRAY16 >> 4).astype(np.uint32)  # 12 bits, packed two samples in three bytes
 EVEN, ODD = WORDS12[:, 0::2], WORDS12[:, 1::2]
 PACKED12 = np.stack([EVEN >> 4, (EVEN & 15) << 4 | ODD >> 8, ODD & 255], axis=-1)
@@ -97,7 +98,7 @@ DECODED = {
     "palette, alpha table": (packed(PALETTE, transparency=bytes(range(16))), PALETTE_RGB),
     "cmyk tiff": (packed(CMYK, "TIFF"), np.asarray(CMYK.convert("RGB"))),
     "png 16 bit": (packed(Image.fromarray(GRAY16)), as_rgb(HIGH)),
-    "pgm 16 bit": (packed(Image.fromarray(GRAY16), "PPM"), as_rgb(HIGH)),
+    "pgm 16 bit": (PGM16, as_rgb(HIGH)),
     "tiff 16 bit": (tiff("<", 16, GRAY16.astype("<u2").tobytes()), as_rgb(HIGH)),
     "tiff 16 bit big-endian": (tiff(">", 16, GRAY16.astype(">u2").tobytes()), as_rgb(HIGH)),
     "tiff 16 bit, 0 is white": (tiff("<", 16, (~GRAY16).astype("<u2").tobytes(), 0), as_rgb(HIGH)),
