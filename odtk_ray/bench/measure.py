@@ -33,9 +33,9 @@ class Figures:
         read_ms: to read a file.
         decode_ms: to decode and resize a picture in one thread; on a GPU that decodes JPEGs itself
             only their headers are read here, and the rest is part of a launch.
-        network_ms: normalisation and network of a launch; None where it cannot be told from
-            post-processing, as in one CUDA graph, or an ONNX file that ends in detections.
-        postprocessing_ms: the rest of a launch; None likewise.
+        network_ms: the network of a launch, without JPEGs and normalisation where a GPU does
+            these; None where it ends in detections, so that it cannot be told from what is behind.
+        postprocessing_ms: decoding and suppression; None likewise.
         launch_ms: a launch, from decoded pictures to detections.
         launch_p99_ms: what 99% of the launches do not exceed.
         images_per_second: over all stages beside each other, as in a run.
@@ -125,11 +125,17 @@ class _Stages:
             engine.launch(pictures, self._shape)()
 
         timed(launch_and_wait, WARM_UP)
-        raw = getattr(engine, "raw", None)  # of engines whose pictures the CPU decodes
-        if raw is None or not self._divided:
+        stages: Any = getattr(engine, "stages", None)  # of engines whose pictures the GPU takes
+        raw: Any = getattr(engine, "raw", None)  # of engines whose pictures the CPU decodes
+        if not self._divided or (stages is None and raw is None):
             return timed(launch_and_wait, self._launches), [], []
+        launch: list[float] = []
+        network: list[float] = []
+        if stages is not None:
+            launch = timed(launch_and_wait, self._launches)
+            both = [stages(self._shape) for _ in launch]
+            return launch, [seconds for seconds, _ in both], [seconds for _, seconds in both]
         pixels = [picture.pixels for picture in pictures]
-        launch, network = [], []
         for _ in range(self._launches):
             launch += timed(launch_and_wait, 1)
             network += timed(lambda: raw(pixels, self._shape), 1)

@@ -17,6 +17,7 @@ import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep
 from odtk_ray.engines.gpu_network import fused, load_network
 from odtk_ray.engines.kernel_layers import with_kernels
+from odtk_ray.engines.launch_timing import time_stages
 from odtk_ray.engines.launches import Launches, PinnedDetections
 from odtk_ray.engines.protocol import Closing, Content, Outcome
 from odtk_ray.images.gpu_loader import GpuLoader, PendingPicture
@@ -130,6 +131,13 @@ class CudaEngine(Closing):
         with torch.cuda.stream(self._stream):
             for shape in shapes:
                 self._step(shape)
+
+    @torch.inference_mode()
+    def stages(self, shape: Shape) -> tuple[float, float]:
+        """Return the seconds of network and post-processing of one launch of this shape."""
+        with torch.cuda.stream(self._stream):
+            step = self._step(shape)
+            return time_stages(self._device, step.run, step.postprocess)
 
     def memory(self) -> tuple[int, int]:
         """Return the free bytes of the GPU's memory, and its size in bytes."""

@@ -79,6 +79,7 @@ class CudaStep:
             delta_bias=None if biases is None else biases[1],
             rotated=post.rotated_nms if rotated else None,
         )
+        self._heads: tuple[list[int], list[int]] = [], []
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def compute(self) -> None:
@@ -89,7 +90,12 @@ class CudaStep:
             [level.contiguous(memory_format=torch.channels_last) for level in head]
             for head in heads
         )
-        self._post.launch([t.data_ptr() for t in logits], [t.data_ptr() for t in deltas])
+        self._heads = [t.data_ptr() for t in logits], [t.data_ptr() for t in deltas]
+        self.postprocess()
+
+    def postprocess(self) -> None:
+        """Queue decoding and NMS of what the network left, which the next launch overwrites."""
+        self._post.launch(*self._heads)
 
     def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
         """Run once, so that every library is loaded, and record that run as a CUDA graph.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import cuda_ops
 from odtk_ray.engines.protocol import Engine
 
 # A launch takes a GPU milliseconds, and a CPU up to seconds.
@@ -20,6 +21,27 @@ def timed(call: Callable[[], object], times: int) -> list[float]:
         call()
         seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def time_stages(
+    device: cuda_ops.Device, run: Callable[[], None], postprocess: Callable[[], None]
+) -> tuple[float, float]:
+    """Return the seconds that a GPU needs for a network, and for what is behind it.
+
+    Args:
+        device: on whose stream both are queued.
+        run: queues both.
+        postprocess: queues what is behind the network again.
+    """
+    begin, middle, end = device.event(), device.event(), device.event()
+    begin.record()
+    run()
+    middle.record()
+    postprocess()
+    end.record()
+    end.synchronize()
+    both, behind = middle.elapsed(begin) / 1e3, end.elapsed(middle) / 1e3
+    return both - behind, behind
 
 
 def time_launches(engine: Engine[Any], shape: tuple[int, int]) -> list[float]:

@@ -17,6 +17,7 @@ import cuda_ops
 from odtk_ray.artifacts.exported_model import INPUT_NAME, ExportedModel
 from odtk_ray.artifacts.plan_key import engine_key
 from odtk_ray.artifacts.sidecar import check_machine, read_sidecar
+from odtk_ray.engines.launch_timing import time_stages
 from odtk_ray.engines.launches import GpuDetections, Launches, PinnedDetections
 from odtk_ray.engines.loaded_plan import TensorRTPlan
 from odtk_ray.engines.protocol import Closing, Content, Outcome
@@ -112,6 +113,10 @@ class TensorRTEngine(Closing):
         """
         return self._step.outputs()
 
+    def stages(self, shape: tuple[int, int]) -> tuple[float, float]:
+        """Return the seconds of network and post-processing of one launch, of the plan's shape."""
+        return time_stages(self._device, self._step.run, self._step.postprocess)
+
     def information(self) -> str:
         """See `TensorRTPlan.information`."""
         return self._plan.information()
@@ -195,6 +200,10 @@ class TensorRTStep:
     def compute(self) -> None:
         """Queue network and post-processing of the batch's current content."""
         self._plan.queue(self._device.stream)
+        self.postprocess()
+
+    def postprocess(self) -> None:
+        """Queue what is behind the plan's last outputs, if anything is."""
         if self._post is None:
             return
         pointers = [buffer.ptr for buffer in self._outputs]
