@@ -29,7 +29,7 @@ NEED_TORCH = {
         "network_flops",
     }
     | {"mobilenet", "pth", "resnet", "retinanet", "weights"},
-    "engines": {"cuda", "cuda_step", "gpu_network", "pytorch"},
+    "engines": {"cuda", "cuda_step", "gpu_network", "kernel_layers", "pytorch"},
     "exports": {"traced_network", "onnx.export_onnx", "onnx.write_graph"}
     | {"int8.calibration", "int8.quantization", "int8.ranges"},
 }

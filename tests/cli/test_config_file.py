@@ -64,7 +64,8 @@ def test_values_are_those_of_the_command_line(file):
             "--quiet"]  # fmt: skip
     assert parsed("infer", "--config", path) == parsed("infer", *line)
     values = values_of(ExportConfig, parsed("export", "--config", path))
-    assert (values["model"], values["output"], values["size"]) == ("m.pth", "m.onnx", (640, 640))
+    assert (values["model"], values["output"], values["size"]) == ("m.pth", "m.onnx", (640,))
+    assert ExportConfig("m.pth", "m.onnx", size=values["size"]).sizes == ((640, 640),)
     assert parsed("convert", "--config", path)["from_"] == "opencv"
 
 

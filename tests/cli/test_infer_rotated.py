@@ -197,4 +197,9 @@ def test_evaluate_says_of_the_files_what_infer_says(scored, turned, tmp_path):
     )
     assert again == {key: first[key] for key in again}
     counts = {"images_failed", "images_missing", "images_left_out"}
-    assert set(first) - set(again) == counts | {"settings", "options", "pace"}
+    assert set(first) - set(again) == counts | {
+        "settings",
+        "options",
+        "pace",
+        "measured_launches",
+    }
