@@ -21,7 +21,8 @@ void print_decode() {
   MEMBER(DecodeArgs, classes), MEMBER(DecodeArgs, level_count), MEMBER(DecodeArgs, batch);
   MEMBER(DecodeArgs, class_count), MEMBER(DecodeArgs, capacity), MEMBER(DecodeArgs, top_n);
   MEMBER(DecodeArgs, cut), MEMBER(DecodeArgs, threshold), MEMBER(DecodeArgs, logits);
-  MEMBER(DecodeArgs, channels_last);
+  MEMBER(DecodeArgs, channels_last), MEMBER(DecodeArgs, score_bias);
+  MEMBER(DecodeArgs, delta_bias);
 }
 
 void print_nms() {
