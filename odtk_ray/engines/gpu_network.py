@@ -35,5 +35,10 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
 
 def fused(model: RetinaNet) -> RetinaNet:
     """Return a copy with fused kernels; its weights are shared with `model`."""
+    return fuse_relu(copied(model))
+
+
+def copied(model: RetinaNet) -> RetinaNet:
+    """Return a copy whose weights are shared with `model`."""
     shared: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
-    return fuse_relu(copy.deepcopy(model, shared))
+    return copy.deepcopy(model, shared)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import Biases
+from odtk_ray.engines.gpu_network import copied
 from odtk_ray.model.fpn import FPN
-from odtk_ray.model.fused import ConvReLU, PoolAddReLU, Residual
+from odtk_ray.model.fused import ConvReLU, PoolAddReLU, Residual, take_bias
 from odtk_ray.model.retinanet import RetinaNet
 
 
@@ -32,11 +31,9 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, 
     Returns:
         The copy, and the last biases of both heads, which it leaves out.
     """
-    weights = list(model.parameters())
-    shared: dict[int, Any] = {id(weight): weight for weight in weights}
-    model = copy.deepcopy(model, shared)
-    biases = [_take_bias(head[-1]).cpu().numpy() for head in (model.cls_head, model.box_head)]
-    half = weights[0].dtype == torch.float16
+    model = copied(model)
+    half = next(model.parameters()).dtype == torch.float16
+    biases = [_last_bias(head).cpu().numpy() for head in (model.cls_head, model.box_head)]
     epilogues = cuda_ops.Epilogues(device, "float16" if half else "float32")
     ends = cuda_ops.BottleneckEnd(device) if half else None
     for module in list(model.modules()):
@@ -59,15 +56,15 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, 
 def _join_relu6(layers: nn.Sequential, epilogues: cuda_ops.Epilogues) -> None:
     """Give every convolution of a MobileNet its bias, and the ReLU6 that follows, in one pass."""
     parts = [name for name, part in layers.named_children() if not isinstance(part, nn.Identity)]
-    for name, following in itertools.pairwise([*parts, None]):
-        conv = layers.get_submodule(name or "")
-        relu6 = following is not None and isinstance(layers.get_submodule(following), nn.ReLU6)
+    for name, following in itertools.zip_longest(parts, parts[1:], fillvalue=""):
+        conv = layers.get_submodule(name)
+        relu6 = isinstance(layers.get_submodule(following), nn.ReLU6)
         if not isinstance(conv, nn.Conv2d) or conv.bias is None:
             continue
         if epilogues.fits(conv.out_channels):
-            setattr(layers, name or "", BiasedConv(conv, epilogues, 6.0 if relu6 else None))
+            setattr(layers, name, BiasedConv(conv, epilogues, 6.0 if relu6 else None))
             if relu6:
-                setattr(layers, following or "", nn.Identity())
+                setattr(layers, following, nn.Identity())
 
 
 class BiasedConv(nn.Module):
@@ -80,7 +77,7 @@ class BiasedConv(nn.Module):
         self, conv: nn.Conv2d, epilogues: cuda_ops.Epilogues, limit: float | None = None
     ) -> None:
         super().__init__()
-        self.bias = nn.Parameter(_take_bias(conv), requires_grad=False)
+        self.bias = take_bias(conv)
         self.conv, self._epilogues, self._limit = conv, epilogues, limit
 
     def forward(self, x: Tensor, above: Tensor | None = None) -> Tensor:
@@ -198,12 +195,11 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _take_bias(conv: Any) -> Tensor:
-    bias = conv.bias
-    if not isinstance(bias, Tensor):
-        raise ValueError("a convolution without a bias: fold the BatchNorm behind it first")
-    conv.bias = None
-    return bias.detach()
+def _last_bias(head: nn.Sequential) -> Tensor:
+    last = head[-1]
+    if not isinstance(last, nn.Conv2d):
+        raise TypeError(f"a head ends in {type(last).__name__}, not in a convolution")
+    return take_bias(last)
 
 
 def _is_3x3_by_2(pool: nn.Module) -> bool:

@@ -31,7 +31,7 @@ def fuse_relu(model: RetinaNet) -> RetinaNet:
                 setattr(module, name, Residual(child))
         if isinstance(module, ResNetTrunk):
             module.relu = nn.Identity()
-            module.maxpool = PoolAddReLU(module.maxpool, _take_bias(module.conv1))
+            module.maxpool = PoolAddReLU(module.maxpool, take_bias(module.conv1))
     model.cls_head, model.box_head = _fused_head(model.cls_head), _fused_head(model.box_head)
     return model
 
@@ -155,7 +155,7 @@ class Residual(nn.Module):
         self.downsample = block.downsample or nn.Identity()
         if block.downsample is not None:
             shortcut = next(_convolutions(block.downsample))
-            both = _take_bias(last) + _take_bias(shortcut)
+            both = take_bias(last) + take_bias(shortcut)
             last.bias = nn.Parameter(both, requires_grad=False)
         self.last = ConvAddReLU(last)
 
@@ -164,7 +164,12 @@ class Residual(nn.Module):
         return self.last(self.inner(x), self.downsample(x))  # type: ignore[no-any-return]
 
 
-def _take_bias(conv: nn.Conv2d) -> nn.Parameter:
+def take_bias(conv: nn.Conv2d) -> nn.Parameter:
+    """Take a convolution's bias away; return it, float [C].
+
+    Raises:
+        ValueError: it has none.
+    """
     if conv.bias is None:
         raise ValueError("a convolution without a bias: fold the BatchNorm behind it first")
     bias, conv.bias = nn.Parameter(conv.bias, requires_grad=False), None

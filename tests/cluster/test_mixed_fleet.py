@@ -229,11 +229,8 @@ def test_a_node_whose_plan_is_damaged_ends_the_run(cluster, config, plans, signs
         run(replace(config, model=str(folder)), quiet, signs)
 
 
-def test_a_run_is_resumed_with_the_same_set_only(
-    cluster, config, plans, signs, tmp_path, monkeypatch
-):
-    cluster.add(kind="H100", **having(H100))
-    cluster.add(kind="A10G", **having(A10G))
+def interrupt(config, reporter, signs, monkeypatch):
+    """A run that is interrupted behind its first commit."""
     commit = RunFolder.commit
 
     def die_after_one(self, *receipts):
@@ -242,8 +239,16 @@ def test_a_run_is_resumed_with_the_same_set_only(
 
     monkeypatch.setattr(RunFolder, "commit", die_after_one)
     with pytest.raises(KeyboardInterrupt):
-        run(config, Quiet(), signs)
+        run(config, reporter, signs)
     monkeypatch.setattr(RunFolder, "commit", commit)
+
+
+def test_a_run_is_resumed_with_the_same_set_only(
+    cluster, config, plans, signs, tmp_path, monkeypatch
+):
+    cluster.add(kind="H100", **having(H100))
+    cluster.add(kind="A10G", **having(A10G))
+    interrupt(config, Quiet(), signs, monkeypatch)
     smaller = tmp_path / "engines"
     smaller.mkdir()
     about = read_plan_and_sidecar(str(plans[0]), plans[1][H100])
@@ -277,16 +282,7 @@ def test_a_run_has_one_precision_and_is_resumed_with_it(
     cluster.add(kind="H100", **having(H100))
     folder, key = with_fp32
     config = replace(config, model=str(folder), precision="fp32")
-    commit = RunFolder.commit
-
-    def die_after_one(self, *receipts):
-        commit(self, *receipts)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "commit", die_after_one)
-    with pytest.raises(KeyboardInterrupt):
-        run(config, quiet, signs)
-    monkeypatch.setattr(RunFolder, "commit", commit)
+    interrupt(config, quiet, signs, monkeypatch)
     (note,) = [text for text in quiet.notes if "running its plans" in text]
     assert note == f"{folder}: running its plans of 64x96 FP32 (it also has 64x96 FP16)"
     resumed = replace(config, resume=True)
