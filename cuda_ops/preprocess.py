@@ -21,6 +21,9 @@ _PRECISION = 22
 _ARENA = 16 << 20  # bytes of coefficients: 800 pairs of usual sizes
 _ALIGNMENT = 64
 
+Layout = Literal["CHW", "HWC", "HWC4"]
+_PIXEL_STEPS = {"CHW": 1, "HWC": 3, "HWC4": 4}  # from a pixel's first value to the next one's
+
 _pointer = ctypes.c_void_p
 
 
@@ -50,7 +53,7 @@ class _PreprocessArgs(ctypes.Structure):
         ("out", _pointer),
         ("height", ctypes.c_int),
         ("width", ctypes.c_int),
-        ("channels_last", ctypes.c_int),
+        ("pixel_step", ctypes.c_int),
     )
 
 
@@ -127,7 +130,8 @@ class Preprocess:
         batch: B, slots of the tensor.
         shape: (H, W) of the tensor in pixels.
         dtype: of the tensor.
-        channels_last: its memory is [B, H, W, 3] instead of [B, 3, H, W].
+        layout: of its memory: [B, 3, H, W], [B, H, W, 3], or [B, H, W, 4] with a zero behind each
+            pixel's colours.
         levels: float32 [3, 256], what each pixel value of the three channels, RGB, becomes; it is
             rounded to `dtype`.
 
@@ -142,13 +146,14 @@ class Preprocess:
         batch: int,
         shape: tuple[int, int],
         dtype: Literal["float16", "float32"],
-        channels_last: bool,
+        layout: Layout,
         levels: NDArray[np.float32],
     ) -> None:
         self._kernel = device.kernel("preprocess", f"preprocess_{dtype}", _PreprocessArgs)
         self._batch = batch
         self._shape = shape
-        self._slot_bytes = 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize
+        values = (4 if layout == "HWC4" else 3) * shape[0] * shape[1]
+        self._slot_bytes = values * np.dtype(dtype).itemsize
         table = levels.astype(dtype)
         self._levels = device.alloc(table.nbytes)
         device.upload(self._levels.ptr, table)
@@ -158,7 +163,7 @@ class Preprocess:
             levels=self._levels.ptr,
             height=shape[0],
             width=shape[1],
-            channels_last=channels_last,
+            pixel_step=_PIXEL_STEPS[layout],
         )
 
     def launch(self, pictures: Sequence[GpuPicture], out_ptr: int) -> None:

@@ -22,7 +22,7 @@ from odtk_network import OdtkNetwork
 from torch import Tensor
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import Biases, CudaStep
+from odtk_ray.engines.cuda_step import CudaStep
 from odtk_ray.engines.gpu_network import fused, load_network
 from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
@@ -40,18 +40,18 @@ class Ours:
         self.device = cuda_ops.Device()
         self.stream = torch.cuda.ExternalStream(self.device.stream)  # type: ignore[no-untyped-call]
         model = load_network(checkpoint, full_precision=False)
-        self.input = torch.zeros(batch, 3, *SHAPE, dtype=torch.float16, device="cuda")
-        self.input = self.input.contiguous(memory_format=torch.channels_last)
         anchors = [
             generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
             for s in model.strides
         ]
         torch.cuda.synchronize()
         started = time.perf_counter()
-        network = fused(model)
-        biases: Biases | None = None
+        network, channels, biases = fused(model), 3, None
         if not compile_it:
-            network, biases = with_kernels(network, self.device)
+            ours = with_kernels(network, self.device)
+            network, channels, biases = ours.model, ours.channels, ours.biases
+        self.input = torch.zeros(batch, channels, *SHAPE, dtype=torch.float16, device="cuda")
+        self.input = self.input.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,
@@ -75,7 +75,7 @@ class Ours:
     def feed(self, batch: Tensor) -> None:
         """Put a batch where the graph reads it."""
         with torch.cuda.stream(self.stream):
-            self.input.copy_(batch)
+            self.input[:, :3].copy_(batch)
 
 
 def compiled(network: Any) -> Any:

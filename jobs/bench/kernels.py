@@ -251,11 +251,11 @@ def bench_preprocess(
         batch=batch,
         shape=shape,
         dtype="float16",
-        channels_last=True,
+        layout="HWC4",
         levels=pixel_levels(MEAN, STD),
     )
     pixels = torch.randint(0, 256, (SETS, batch, height, width, 3), dtype=torch.uint8).cuda()
-    outs = [torch.empty((batch, 3, *shape), dtype=torch.float16, device="cuda") for _ in range(2)]
+    outs = [torch.empty((batch, 4, *shape), dtype=torch.float16, device="cuda") for _ in range(2)]
     sources = [
         [
             GpuPicture(picture.data_ptr(), height, width, 3 * width, new_height, new_width)

@@ -74,7 +74,7 @@ class CudaEngine(Closing):
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._dtype = torch.float32 if full_precision else torch.float16
-        self._network, self._biases = with_kernels(fused(model), self._device)
+        self._network = with_kernels(fused(model), self._device)
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(
@@ -169,22 +169,23 @@ class CudaEngine(Closing):
         if shape not in self._steps:
             step = CudaStep(
                 self._device,
-                self._network,
+                self._network.model,
                 self._input(shape),
                 self._strides,
                 self._anchors,
                 self._classes,
                 self._post,
                 rotated=self._rotated,
-                biases=self._biases,
+                biases=self._network.biases,
             )
             step.capture(self._pool, self._stream)
             self._steps[shape] = step
         return self._steps[shape]
 
     def _input(self, shape: Shape) -> Tensor:
-        """Return [B, 3, *shape], channels last, in memory that all shapes share."""
-        size = self._batch * 3 * shape[0] * shape[1]
+        """Return a batch of this shape, channels last, in memory that all shapes share."""
+        channels = self._network.channels
+        size = self._batch * channels * shape[0] * shape[1]
         if self._memory.numel() < size:
             self._memory = torch.zeros(size, dtype=self._dtype, device="cuda")
-        return self._memory[:size].view(self._batch, *shape, 3).permute(0, 3, 1, 2)
+        return self._memory[:size].view(self._batch, *shape, channels).permute(0, 3, 1, 2)

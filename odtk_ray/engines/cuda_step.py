@@ -27,7 +27,8 @@ class CudaStep:
     Args:
         device: whose stream it is; torch's current stream is the same.
         network: batch to class logits and box deltas of each level.
-        batch: float16 or float32 [B, 3, H, W], channels last: the input, which steps may share.
+        batch: float16 or float32 [B, 3, H, W], or with a fourth channel that becomes 0; channels
+            last: the input, which steps may share.
         strides: of each level, in pixels.
         anchors: for each level float32 [A, 4].
         classes: number of classes.
@@ -49,7 +50,7 @@ class CudaStep:
         rotated: bool,
         biases: Biases | None = None,
     ) -> None:
-        count, _, height, width = batch.shape
+        count, channels, height, width = batch.shape
         dtype: Scalar = "float16" if batch.dtype == torch.float16 else "float32"
         self._device, self._network, self._batch = device, network, batch
         self._prep = cuda_ops.Preprocess(
@@ -57,7 +58,7 @@ class CudaStep:
             batch=count,
             shape=(height, width),
             dtype=dtype,
-            channels_last=True,
+            layout="HWC" if channels == 3 else "HWC4",
             levels=pixel_levels(MEAN, STD),
         )
         self._post = cuda_ops.Postprocess(

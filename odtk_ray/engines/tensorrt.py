@@ -190,7 +190,7 @@ class TensorRTStep:
             batch=batch,
             shape=about.size,
             dtype="float32",
-            channels_last=False,
+            layout="CHW",
             levels=pixel_levels(about.mean, about.std),
         )
         self._post = None if about.ends_in_detections else _postprocess(device, about, post, batch)

@@ -55,13 +55,13 @@ def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=N
     device.synchronize()
 
 
-def launch_preprocess(device, rng, dtype, channels_last, shape):
+def launch_preprocess(device, rng, dtype, layout, shape):
     prep = Preprocess(
         device,
         batch=4,
         shape=shape,
         dtype=dtype,
-        channels_last=channels_last,
+        layout=layout,
         levels=rng.random((3, 256), dtype=np.float32),
     )
     held, sources = [], []
@@ -71,7 +71,8 @@ def launch_preprocess(device, rng, dtype, channels_last, shape):
         device.upload(held[-1].ptr, pixels)
         new_height, new_width = shape[0] - height % 3, shape[1] - width % 5
         sources.append(GpuPicture(held[-1].ptr, height, width, 3 * width, new_height, new_width))
-    out = device.alloc(4 * 3 * shape[0] * shape[1] * np.dtype(dtype).itemsize)
+    values = 4 * (4 if layout == "HWC4" else 3) * shape[0] * shape[1]
+    out = device.alloc(values * np.dtype(dtype).itemsize)
     prep.launch(sources, out.ptr)
     device.synchronize()
 
@@ -142,10 +143,10 @@ def main():
     for rows, columns in ((1, 256), (45, 512), (4096, 256)):
         launch_bottleneck(device, rng, rows, columns)
     launch_iou(device, rng)
-    for dtype, channels_last, shape in itertools.product(
-        ("float16", "float32"), (True, False), ((40, 132), (33, 35))
+    for dtype, layout, shape in itertools.product(
+        ("float16", "float32"), ("CHW", "HWC", "HWC4"), ((40, 132), (33, 35))
     ):
-        launch_preprocess(device, rng, dtype, channels_last, shape)
+        launch_preprocess(device, rng, dtype, layout, shape)
     print("launched")
     device.close()
 

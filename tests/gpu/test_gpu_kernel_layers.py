@@ -12,6 +12,12 @@ from odtk_ray.model.retinanet import RetinaNet
 pytestmark = pytest.mark.gpu
 
 
+def padded(batch, channels):
+    """The batch with further channels of zeros, channels last."""
+    batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, channels - batch.shape[1]))
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
 def write_model(path, backbone, channels):
     """A checkpoint whose biases and normalisations are all different from nothing."""
     torch.manual_seed(0)
@@ -47,9 +53,12 @@ def test_the_bits_are_those_of_the_fused_network(
     stream = torch.cuda.ExternalStream(device.stream)
     torch.cuda.synchronize()
     with torch.inference_mode(), torch.cuda.stream(stream):
-        network, biases = with_kernels(model, device)
-        assert isinstance(network.backbones[backbone], Pyramid) == (kernels or full_precision)
-        for wanted, found, bias in zip(model(batch), network(batch), biases, strict=True):
+        network = with_kernels(model, device)
+        pyramid = network.model.backbones[backbone]
+        assert isinstance(pyramid, Pyramid) == (kernels or full_precision)
+        assert network.channels == (3 if full_precision else 4)
+        heads = network.model(padded(batch, network.channels))
+        for wanted, found, bias in zip(model(batch), heads, network.biases, strict=True):
             added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
             for level, other in zip(wanted, found, strict=True):
                 assert torch.equal(level, other + added)
@@ -67,12 +76,12 @@ def test_ends_of_bottlenecks_are_as_near_to_the_truth(tmp_path):
     with torch.inference_mode(), torch.cuda.stream(stream):
         exact = load_network(checkpoint, full_precision=True)(batch)
         model = fused(load_network(checkpoint, full_precision=False))
-        network, biases = with_kernels(model, device)
-        kinds = [type(module) for module in network.modules()]
+        network = with_kernels(model, device)
+        kinds = [type(module) for module in network.model.modules()]
         served = 3 if device.capability >= (8, 0) else 0
         assert kinds.count(Bottleneck) == served
-        plain, joined = model(batch.half()), network(batch.half())
-        for truth, one, other, bias in zip(exact, plain, joined, biases, strict=True):
+        plain, joined = model(batch.half()), network.model(padded(batch.half(), 4))
+        for truth, one, other, bias in zip(exact, plain, joined, network.biases, strict=True):
             added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
             for level, before, now in zip(truth, one, other, strict=True):
                 error = (before - level).abs().mean()

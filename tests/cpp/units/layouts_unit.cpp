@@ -38,7 +38,7 @@ void print_preprocess() {
   MEMBER(PictureArgs, vertical);
   MEMBER(PreprocessArgs, pictures), MEMBER(PreprocessArgs, levels), MEMBER(PreprocessArgs, out);
   MEMBER(PreprocessArgs, height), MEMBER(PreprocessArgs, width);
-  MEMBER(PreprocessArgs, channels_last);
+  MEMBER(PreprocessArgs, pixel_step);
 }
 
 // layouts: prints members of the kernels' arguments, with offset and size, and the constants.

@@ -59,7 +59,7 @@ struct PictureArgs {
 struct PreprocessArgs {
   PictureArgs pictures[kMaxPictures];
   DevicePointer levels, out;
-  std::int32_t height, width, channels_last;
+  std::int32_t height, width, pixel_step;
 };
 
 static_assert(sizeof(PreprocessArgs) <= 4096, "a kernel's arguments fit in 4 KB");

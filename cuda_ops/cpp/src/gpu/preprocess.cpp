@@ -16,6 +16,7 @@ Preprocess::Preprocess(const Kernels& kernels, const Stream& stream, int batch, 
   arguments_.levels = levels_.address();
   arguments_.height = height;
   arguments_.width = width;
+  arguments_.pixel_step = 1;
 }
 
 void Preprocess::launch(const std::vector<GpuPicture>& pictures, DevicePointer out) {
