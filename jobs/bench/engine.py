@@ -1,5 +1,6 @@
-"""Network, decoding and NMS on a GPU: the engine's steps beside ODTK's scheme, in one run.
+"""Network, decoding and NMS on a GPU: the engine's steps beside two peers, in one run.
 
+ODTK's scheme runs the same checkpoint; torchvision's RetinaNet has a ResNet50 and its own weights.
 The input lies on the GPU; resizing and the copy of the results are not part of it. Every figure is
 a median over launches of several batches of noise, each kind in turn.
 """
@@ -20,6 +21,7 @@ from biased import write_biased_model
 from measure import machine, table
 from odtk_network import OdtkNetwork
 from torch import Tensor
+from torchvision_network import TorchvisionNetwork
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep
@@ -124,7 +126,8 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
         )
         for _ in range(INPUTS)
     ]
-    kinds: list[tuple[str, Callable[[], Ours | OdtkNetwork]]] = [
+    kinds: list[tuple[str, Callable[[], Ours | OdtkNetwork | TorchvisionNetwork]]] = [
+        ("torchvision's RetinaNet", lambda: TorchvisionNetwork(inputs[0][:2])),
         ("ODTK's scheme", lambda: OdtkNetwork(checkpoint)),
         ("default", lambda: Ours(checkpoint, batch, compile_it=False)),
         ("compiled", lambda: Ours(checkpoint, batch, compile_it=True)),
@@ -135,7 +138,6 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
         torch.cuda.empty_cache()
         before = memory()
         engine = make()
-        ours = isinstance(engine, Ours)
         stream = engine.stream if isinstance(engine, Ours) else torch.cuda.current_stream()
         feed = engine.feed if isinstance(engine, Ours) else lambda _: None
         times = milliseconds(engine, feed, inputs, stream, launches)
@@ -148,7 +150,7 @@ def measure(checkpoint: Checkpoint, batch: int, launches: int) -> list[tuple[str
                 f"{min(times):.2f} to {max(times):.2f}",
                 f"{batch / middle * 1e3:.0f}",
                 f"{memory() - before:.2f}",
-                f"{engine.seconds:.1f}" if isinstance(engine, Ours) and ours else "",
+                f"{engine.seconds:.1f}" if isinstance(engine, Ours) else "",
             )
         )
         del engine

@@ -10,7 +10,6 @@ batch and sizes. Every run is a process of its own; the ways take turns.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import statistics
@@ -67,32 +66,11 @@ def write_our_model(path: Path, sample: Path, resize: int) -> None:
 def write_peer_weights(path: Path, sample: Path, resize: int) -> None:
     """Write seeded weights of torchvision's RetinaNet, biased in the same way."""
     import torch
-    from biased import CANDIDATES
-    from torchvision.models.detection import retinanet_resnet50_fpn
-    from torchvision.models.resnet import Bottleneck
     from torchvision.transforms.functional import to_tensor
+    from torchvision_network import bias, make_network
 
-    torch.manual_seed(0)
-    network = retinanet_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=CLASSES, min_size=resize,
-        max_size=longest(resize),
-    )  # fmt: skip
-    network.eval().requires_grad_(False)
-    for block in (module for module in network.modules() if isinstance(module, Bottleneck)):
-        block.bn3.weight.fill_(0.3)  # else the sums of residual blocks grow without end
-    last = network.head.classification_head.cls_logits
-    last.bias.zero_()
-    batch = network.transform([to_tensor(Image.open(sample))])[0].tensors
-
-    def logits() -> torch.Tensor:
-        levels: torch.Tensor = network.head(list(network.backbone(batch).values()))["cls_logits"]
-        return levels.flatten()
-
-    with torch.inference_mode():
-        last.weight.div_(logits().std())
-        found = logits()
-    cut = found.topk(min(CANDIDATES, len(found))).values[-1]
-    last.bias.fill_(math.log(0.05 / 0.95) - cut.item())
+    network = make_network(CLASSES, min_size=resize, max_size=longest(resize))
+    bias(network, network.transform([to_tensor(Image.open(sample))])[0].tensors)
     torch.save(network.state_dict(), path)
 
 
