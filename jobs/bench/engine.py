@@ -24,8 +24,8 @@ from torch import Tensor
 from torchvision_network import TorchvisionNetwork
 
 import cuda_ops
-from odtk_ray.engines.cuda_step import CudaStep
-from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.cuda_step import Biases, CudaStep
+from odtk_ray.engines.gpu_network import fused, load_network, with_padded_input
 from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -42,18 +42,18 @@ class Ours:
         self.device = cuda_ops.Device()
         self.stream = torch.cuda.ExternalStream(self.device.stream)  # type: ignore[no-untyped-call]
         model = load_network(checkpoint, full_precision=False)
+        self.input = torch.zeros(batch, 4, *SHAPE, dtype=torch.float16, device="cuda")
+        self.input = self.input.contiguous(memory_format=torch.channels_last)
         anchors = [
             generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
             for s in model.strides
         ]
         torch.cuda.synchronize()
         started = time.perf_counter()
-        network, channels, biases = fused(model), 3, None
+        network = with_padded_input(fused(model))
+        biases: Biases | None = None
         if not compile_it:
-            ours = with_kernels(network, self.device)
-            network, channels, biases = ours.model, ours.channels, ours.biases
-        self.input = torch.zeros(batch, channels, *SHAPE, dtype=torch.float16, device="cuda")
-        self.input = self.input.contiguous(memory_format=torch.channels_last)
+            network, biases = with_kernels(network, self.device)
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,

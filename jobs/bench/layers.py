@@ -33,7 +33,7 @@ from odtk_ray.model.fused import ConvAddReLU, ConvReLU, PoolAddReLU, conv_relu
 LEAVES = (ConvReLU, ConvAddReLU, BiasedConv, PoolAddReLU, PoolKernel, nn.Conv2d)
 MARK = "layer:"
 # Names that are kernels of a convolution or of what it needs; all others are passes over memory.
-CONVOLUTION = ("conv", "fprop", "gemm", "xmma", "cutlass")
+CONVOLUTION = ("conv", "fprop", "gemm", "xmma", "cutlass", "nvjet")
 
 
 @dataclass

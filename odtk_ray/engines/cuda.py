@@ -15,7 +15,7 @@ from torch import Tensor
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep
-from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.gpu_network import fused, load_network, with_padded_input
 from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.engines.launch_timing import time_stages
 from odtk_ray.engines.launches import Launches, PinnedDetections
@@ -74,7 +74,9 @@ class CudaEngine(Closing):
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._dtype = torch.float32 if full_precision else torch.float16
-        self._network = with_kernels(fused(model), self._device)
+        network = fused(model) if full_precision else with_padded_input(fused(model))
+        self._channels = 3 if full_precision else 4
+        self._network, self._biases = with_kernels(network, self._device)
         self._rotated = checkpoint.rotated
         self._anchors = [
             generate_anchors(
@@ -169,23 +171,22 @@ class CudaEngine(Closing):
         if shape not in self._steps:
             step = CudaStep(
                 self._device,
-                self._network.model,
+                self._network,
                 self._input(shape),
                 self._strides,
                 self._anchors,
                 self._classes,
                 self._post,
                 rotated=self._rotated,
-                biases=self._network.biases,
+                biases=self._biases,
             )
             step.capture(self._pool, self._stream)
             self._steps[shape] = step
         return self._steps[shape]
 
     def _input(self, shape: Shape) -> Tensor:
-        """Return a batch of this shape, channels last, in memory that all shapes share."""
-        channels = self._network.channels
-        size = self._batch * channels * shape[0] * shape[1]
+        """Return [B, channels, *shape], channels last, in memory that all shapes share."""
+        size = self._batch * self._channels * shape[0] * shape[1]
         if self._memory.numel() < size:
             self._memory = torch.zeros(size, dtype=self._dtype, device="cuda")
-        return self._memory[:size].view(self._batch, *shape, channels).permute(0, 3, 1, 2)
+        return self._memory[:size].view(self._batch, *shape, self._channels).permute(0, 3, 1, 2)

@@ -6,6 +6,8 @@ import copy
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
@@ -36,6 +38,21 @@ def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
 def fused(model: RetinaNet) -> RetinaNet:
     """Return a copy with fused kernels; its weights are shared with `model`."""
     return fuse_relu(copied(model))
+
+
+def with_padded_input(model: RetinaNet) -> RetinaNet:
+    """Return a copy that takes batches of four channels, the last of them 0.
+
+    cuDNN's kernels for half precision read channels in groups of four or more: of a batch of three
+    channels they make such a one first. The other weights are shared with `model`.
+    """
+    model = copied(model)
+    for backbone in model.backbones.values():
+        conv = next(part for part in backbone.modules() if isinstance(part, nn.Conv2d))
+        weight = functional.pad(conv.weight, (0, 0, 0, 0, 0, 1))
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        conv.weight, conv.in_channels = nn.Parameter(weight, requires_grad=False), 4
+    return model
 
 
 def copied(model: RetinaNet) -> RetinaNet:

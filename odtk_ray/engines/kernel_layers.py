@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import Biases
@@ -19,23 +17,8 @@ from odtk_ray.model.fused import ConvReLU, PoolAddReLU, Residual, take_bias
 from odtk_ray.model.retinanet import RetinaNet
 
 
-@dataclass(frozen=True)
-class KernelNetwork:
-    """A network as a `CudaStep` runs it.
-
-    Attributes:
-        model: from batches to the heads' outputs without their last biases.
-        channels: of a batch: 3, or 4 of which the last is 0.
-        biases: the last of both heads.
-    """
-
-    model: RetinaNet
-    channels: int
-    biases: Biases
-
-
-def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> KernelNetwork:
-    """Return a copy that computes the same with fewer passes; its other weights are shared.
+def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> tuple[RetinaNet, Biases]:
+    """Return a copy that computes the same with fewer passes; its weights are shared.
 
     Its bits are the same too, except behind the ends of bottlenecks (`Bottleneck`), whose sums
     have another order.
@@ -44,22 +27,15 @@ def with_kernels(model: RetinaNet, device: cuda_ops.Device) -> KernelNetwork:
         model: fused, on the GPU.
         device: work is queued on its stream, which must be torch's current one when the network is
             called.
+
+    Returns:
+        The copy, and the last biases of both heads, which it leaves out.
     """
     model = copied(model)
     half = next(model.parameters()).dtype == torch.float16
     biases = [_last_bias(head).cpu().numpy() for head in (model.cls_head, model.box_head)]
     epilogues = cuda_ops.Epilogues(device, "float16" if half else "float32")
-    _place(model, epilogues, cuda_ops.BottleneckEnd(device) if half else None)
-    if half:
-        for backbone in model.backbones.values():
-            _take_four_channels(next(_convolutions(backbone)))
-    return KernelNetwork(model, 4 if half else 3, (biases[0], biases[1]))
-
-
-def _place(
-    model: RetinaNet, epilogues: cuda_ops.Epilogues, ends: cuda_ops.BottleneckEnd | None
-) -> None:
-    """Put kernels in the place of steps, in place, where they fit."""
+    ends = cuda_ops.BottleneckEnd(device) if half else None
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
             _join_relu6(module, epilogues)
@@ -74,17 +50,7 @@ def _place(
                     setattr(module, name, BiasedConv(child.conv, epilogues, math.inf))
             elif isinstance(child, Residual) and ends is not None and _has_kernel(child, ends):
                 setattr(module, name, Bottleneck(child, ends))
-
-
-def _take_four_channels(conv: nn.Conv2d) -> None:
-    """Widen the convolution that reads a batch, by zeros.
-
-    cuDNN's kernels for half precision take whole groups of channels, of four at least: a batch of
-    three is copied into another one first.
-    """
-    weight = functional.pad(conv.weight, (0, 0, 0, 0, 0, 1))
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    conv.weight, conv.in_channels = nn.Parameter(weight, requires_grad=False), 4
+    return model, (biases[0], biases[1])
 
 
 def _join_relu6(layers: nn.Sequential, epilogues: cuda_ops.Epilogues) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import cuda_ops
-from odtk_ray.engines.gpu_network import fused, load_network
+from odtk_ray.engines.gpu_network import fused, load_network, with_padded_input
 from odtk_ray.engines.kernel_layers import Bottleneck, Pyramid, with_kernels
 from odtk_ray.model.checkpoint import load_checkpoint, save_checkpoint
 from odtk_ray.model.retinanet import RetinaNet
@@ -12,9 +12,9 @@ from odtk_ray.model.retinanet import RetinaNet
 pytestmark = pytest.mark.gpu
 
 
-def padded(batch, channels):
-    """The batch with further channels of zeros, channels last."""
-    batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, channels - batch.shape[1]))
+def padded(batch):
+    """The batch with a fourth channel of zeros, channels last."""
+    batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, 1))
     return batch.contiguous(memory_format=torch.channels_last)
 
 
@@ -42,23 +42,19 @@ def write_model(path, backbone, channels):
 def test_the_bits_are_those_of_the_fused_network(
     tmp_path, full_precision, backbone, channels, kernels
 ):
-    model = fused(
-        load_network(
-            write_model(tmp_path / "model.pth", backbone, channels), full_precision=full_precision
-        )
-    )
+    checkpoint = write_model(tmp_path / "model.pth", backbone, channels)
+    model = fused(load_network(checkpoint, full_precision=full_precision))
     device = cuda_ops.Device()
     batch = torch.randn(2, 3, 256, 384, device="cuda", dtype=next(model.parameters()).dtype)
     batch = batch.contiguous(memory_format=torch.channels_last)
+    if not full_precision:
+        model, batch = with_padded_input(model), padded(batch)
     stream = torch.cuda.ExternalStream(device.stream)
     torch.cuda.synchronize()
     with torch.inference_mode(), torch.cuda.stream(stream):
-        network = with_kernels(model, device)
-        pyramid = network.model.backbones[backbone]
-        assert isinstance(pyramid, Pyramid) == (kernels or full_precision)
-        assert network.channels == (3 if full_precision else 4)
-        heads = network.model(padded(batch, network.channels))
-        for wanted, found, bias in zip(model(batch), heads, network.biases, strict=True):
+        network, biases = with_kernels(model, device)
+        assert isinstance(network.backbones[backbone], Pyramid) == (kernels or full_precision)
+        for wanted, found, bias in zip(model(batch), network(batch), biases, strict=True):
             added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
             for level, other in zip(wanted, found, strict=True):
                 assert torch.equal(level, other + added)
@@ -66,9 +62,10 @@ def test_the_bits_are_those_of_the_fused_network(
     device.close()
 
 
-def test_ends_of_bottlenecks_are_as_near_to_the_truth(tmp_path):
-    """Half precision with and without the kernels against full precision."""
-    checkpoint = write_model(tmp_path / "model.pth", "ResNet50FPN", 256)
+@pytest.mark.parametrize("backbone", ["ResNet50FPN", "ResNeXt50_32x4dFPN", "MobileNetV2FPN"])
+def test_the_heads_are_as_near_to_the_truth(tmp_path, backbone):
+    """Half precision with and without padded input and kernels against full precision."""
+    checkpoint = write_model(tmp_path / "model.pth", backbone, 256)
     device = cuda_ops.Device()
     stream = torch.cuda.ExternalStream(device.stream)
     batch = torch.randn(2, 3, 256, 384, device="cuda").contiguous(memory_format=torch.channels_last)
@@ -76,12 +73,13 @@ def test_ends_of_bottlenecks_are_as_near_to_the_truth(tmp_path):
     with torch.inference_mode(), torch.cuda.stream(stream):
         exact = load_network(checkpoint, full_precision=True)(batch)
         model = fused(load_network(checkpoint, full_precision=False))
-        network = with_kernels(model, device)
-        kinds = [type(module) for module in network.model.modules()]
-        served = 3 if device.capability >= (8, 0) else 0
-        assert kinds.count(Bottleneck) == served
-        plain, joined = model(batch.half()), network.model(padded(batch.half(), 4))
-        for truth, one, other, bias in zip(exact, plain, joined, network.biases, strict=True):
+        network, biases = with_kernels(with_padded_input(model), device)
+        if backbone == "ResNet50FPN":
+            kinds = [type(module) for module in network.modules()]
+            served = 3 if device.capability >= (8, 0) else 0
+            assert kinds.count(Bottleneck) == served
+        plain, joined = model(batch.half()), network(padded(batch.half()))
+        for truth, one, other, bias in zip(exact, plain, joined, biases, strict=True):
             added = torch.from_numpy(bias).cuda().view(-1, 1, 1)
             for level, before, now in zip(truth, one, other, strict=True):
                 error = (before - level).abs().mean()

@@ -62,3 +62,18 @@ def test_a_fused_copy_shares_the_weights_and_leaves_the_original_as_it_was():
     assert weights[0] == weights[1]
     for one, two in zip(before, folded(image), strict=True):
         assert all(map(torch.equal, one, two))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("backbones", BACKBONES, ids="+".join)
+def test_a_padded_input_changes_nothing_but_rounding(backbones):
+    from odtk_ray.engines.gpu_network import with_padded_input
+
+    model = fold_batch_norms(network(backbones).double())
+    image = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)).double()
+    padded = with_padded_input(model)
+    found = padded(torch.cat([image, torch.zeros_like(image[:, :1])], 1))
+    for wanted, got in zip(model(image), found, strict=True):
+        for one, two in zip(wanted, got, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
+    assert padded.cls_head[0].weight is model.cls_head[0].weight
