@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.artifacts.exported_model import ExportedModel
-from odtk_ray.datasets.ground_truth import GroundTruth
-from odtk_ray.datasets.polygons import Polygons
-from odtk_ray.datasets.rotated_boxes import corners
+from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.errors import ImageError, UsageError
-from odtk_ray.evaluation.overlap import BoxOverlap, PolygonOverlap
+from odtk_ray.evaluation.partners import find_partners
 from odtk_ray.exports.image_lists import ImageLists
 from odtk_ray.images.decode_image import load_picture
 from odtk_ray.images.image_file import read_image_file
@@ -199,47 +197,23 @@ def match(
     Returns:
         How many counted detections of both runs have a partner, and how many are counted.
     """
-    counted = int((one.scores >= score).sum() + (other.scores >= score).sum())
-    if not len(one) or not len(other):
-        return 0, counted
-    overlap = np.where(one.classes[:, None] == other.classes[None], _overlaps(one, other), 0)
-    matched = 0
-    free_one, free_other = np.ones(len(one), bool), np.ones(len(other), bool)
-    for place in np.argsort(-overlap, axis=None, kind="stable"):
-        i, j = np.unravel_index(place, overlap.shape)
-        if overlap[i, j] < iou:
-            break
-        if free_one[i] and free_other[j]:
-            free_one[i] = free_other[j] = False
-            matched += int(one.scores[i] >= score) + int(other.scores[j] >= score)
+    with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
+        partners = find_partners(_as_table(one), _as_table(other), iou)
+    matched = counted = 0
+    for found, partner in zip((one, other), partners, strict=True):
+        is_counted = found.scores >= score
+        counted += int(is_counted.sum())
+        matched += int((is_counted & (partner >= 0)).sum())
     return matched, counted
 
 
-def _overlaps(one: Detections, other: Detections) -> NDArray[np.float64]:
-    """Compute the IoU of all pairs, [n, m], as the evaluation does."""
-    boxes, others = (to_bbox(_upright(found.boxes)) for found in (one, other))
-    rows, columns = np.indices((len(boxes), len(others))).reshape(2, -1)
-    with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
-        truth = _as_truth(others)
-        overlap = BoxOverlap(truth) if truth.polygons is None else PolygonOverlap(truth)
-        iou = overlap.pairs(boxes, np.zeros(len(boxes), np.int64), np.arange(len(others)))
-        return np.nan_to_num(iou(rows, columns), nan=0.0).reshape(len(boxes), len(others))
-
-
-def _as_truth(bbox: NDArray[np.float64]) -> GroundTruth:
-    """Convert the detections of one picture to ground truth."""
-    count = len(bbox)
-    outlines = None
-    if bbox.shape[1] == 5:
-        ends = np.arange(count + 1)
-        outlines = Polygons(corners(bbox).reshape(-1, 2), 4 * ends, ends)
-    return GroundTruth(
-        np.zeros(count, np.int64),
-        np.zeros(count, np.int32),
-        bbox[:, :4],
-        bbox[:, 2] * bbox[:, 3],
-        np.zeros(count, np.bool_),
-        outlines,
+def _as_table(found: Detections) -> DetectionTable:
+    """Convert the detections of one picture."""
+    return DetectionTable(
+        np.zeros(len(found), np.int64),
+        found.classes.astype(np.int64),
+        found.scores.astype(np.float64),
+        to_bbox(_upright(found.boxes)),
     )
 
 
