@@ -19,6 +19,7 @@ class LevelArgs(ctypes.Structure):
         ("size", _unsigned),
         ("first_block", _unsigned),
         ("channels", _int),
+        ("delta_channels", _int),
         ("height", _int),
         ("width", _int),
         ("stride", _int),

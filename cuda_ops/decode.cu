@@ -22,7 +22,8 @@ struct Level {
   const float4 *anchors;   // [A], of the cell at the origin
   unsigned size;           // scores of an image
   unsigned first_block;    // of the scan
-  int channels;            // A*C
+  int channels;            // A*C, and further ones that hold no candidates
+  int delta_channels;      // A*4 or A*6, and further ones
   int height;
   int width;
   int stride;
@@ -45,8 +46,8 @@ struct DecodeArgs {
   float threshold;
   int logits;         // scores are logits, and not probabilities
   int channels_last;
-  const void *score_bias;  // [A*C] of the scores' type, to be added to them; null for none
-  const void *delta_bias;  // [A*4] or [A*6], likewise
+  const void *score_bias;  // [channels] of the scores' type, to be added to them; null for none
+  const void *delta_bias;  // [delta_channels], likewise
 };
 
 // The scores of one image on one level.
@@ -193,13 +194,13 @@ __device__ void scan(const DecodeArgs &args) {
 template <typename Scalar, int kCount>
 __device__ void load_deltas(const DecodeArgs &args, const Level &level, int anchor, int y, int x,
                             float (&values)[kCount]) {
-  const int anchors = level.channels / args.class_count;
   const long long plane = static_cast<long long>(level.height) * level.width;
   const long long cell = static_cast<long long>(y) * level.width + x;
   const long long step = args.channels_last ? 1 : plane;
   const Scalar *deltas = static_cast<const Scalar *>(level.deltas);
-  deltas += blockIdx.y * plane * anchors * kCount;
-  deltas += args.channels_last ? (cell * anchors + anchor) * kCount : plane * anchor * kCount + cell;
+  deltas += blockIdx.y * plane * level.delta_channels;
+  deltas += args.channels_last ? cell * level.delta_channels + anchor * kCount
+                               : plane * anchor * kCount + cell;
   const Scalar *bias = static_cast<const Scalar *>(args.delta_bias);
 #pragma unroll
   for (int i = 0; i < kCount; i++) {

@@ -66,9 +66,10 @@ class Postprocess:
         dtype: of scores and deltas.
         logits: scores are logits, and not probabilities; they are ranked by their float32 sigmoid.
         channels_last: the memory is [B, h, w, channels] instead of [B, channels, h, w].
-        score_bias: float [A*C], added to the scores, each sum rounded to `dtype`; None for none.
-            Only in channels_last memory.
-        delta_bias: float [A*V], added to the deltas, likewise.
+        score_bias: float [S], added to the scores, each sum rounded to `dtype`; None for none.
+            Only in channels_last memory, which has S >= A*C channels: of those beyond A*C the
+            biases are minus infinity, so that they are no candidates.
+        delta_bias: float [D], added to the deltas, likewise; what is beyond A*V is not read.
         rotated: for a rotated model, which angles suppression compares boxes with: each box's
             "own", or, as "odtk", that of the worse one. Others' boxes are axis-aligned.
 
@@ -106,6 +107,10 @@ class Postprocess:
         rotated: Angles | None = None,
     ) -> None:
         _check(levels, batch, classes, threshold, min(top_n, detections))
+        anchors = len(levels[0].anchors)
+        channels = anchors * classes if score_bias is None else len(score_bias)
+        delta_channels = anchors * (6 if rotated else 4) if delta_bias is None else len(delta_bias)
+        _check_sizes(levels, channels)
         self.box_values = 6 if rotated else 4
         select = f"select_rotated_{dtype}" if rotated else f"select_{dtype}"
         self._scan = device.kernel("decode", f"scan_{dtype}", DecodeArgs)
@@ -150,7 +155,7 @@ class Postprocess:
             score_bias=self._score_bias.ptr if self._score_bias else None,
             delta_bias=self._delta_bias.ptr if self._delta_bias else None,
         )
-        self._blocks = self._describe(levels, classes, _VECTOR // _BYTES[dtype])
+        self._blocks = self._describe(levels, channels, delta_channels, _VECTOR // _BYTES[dtype])
         self._nms_args = NmsArgs(
             kept_scores=self.scores.ptr,
             kept_boxes=self.boxes.ptr,
@@ -173,7 +178,7 @@ class Postprocess:
 
         Args:
             score_ptrs: one for each level, [B, A*C, h, w], aligned to 16 bytes.
-            delta_ptrs: one for each level, [B, A*4, h, w].
+            delta_ptrs: one for each level, [B, A*V, h, w].
         """
         self.select(score_ptrs, delta_ptrs)
         self.suppress(
@@ -205,18 +210,20 @@ class Postprocess:
         args.scores, args.boxes, args.classes = scores, boxes, classes
         self._suppress.launch((self._batch, 1, 1), (_THREADS, 1, 1), args)
 
-    def _describe(self, levels: Sequence[Level], classes: int, values: int) -> int:
+    def _describe(
+        self, levels: Sequence[Level], channels: int, delta_channels: int, values: int
+    ) -> int:
         """Fill in the levels' sizes; return the blocks that scan one image."""
         blocks = 0
         step = len(levels[0].anchors) * 16
         for number, level in enumerate(levels):
-            channels = len(level.anchors) * classes
             size = channels * level.height * level.width
             self._decode_args.levels[number] = LevelArgs(
                 anchors=self._anchors.ptr + number * step,
                 size=size,
                 first_block=blocks,
                 channels=channels,
+                delta_channels=delta_channels,
                 height=level.height,
                 width=level.width,
                 stride=level.stride,
@@ -273,7 +280,10 @@ def _check(levels: Sequence[Level], batch: int, classes: int, threshold: float, 
         raise ValueError("batch, classes, top_n and detections must be at least 1")
     if not threshold >= 0:
         raise ValueError(f"the threshold is {threshold}, it must be at least 0")
+
+
+def _check_sizes(levels: Sequence[Level], channels: int) -> None:
     for level in levels:
-        size = len(level.anchors) * classes * level.height * level.width
+        size = channels * level.height * level.width
         if not 0 < size < 2**31:
             raise ValueError(f"a level with {size} scores an image cannot be indexed")

@@ -25,7 +25,7 @@ from torchvision_network import TorchvisionNetwork
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import Biases, CudaStep
-from odtk_ray.engines.gpu_network import fused, load_network, with_padded_input
+from odtk_ray.engines.gpu_network import fused, load_network, padded
 from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.ops.anchors import generate_anchors
@@ -42,7 +42,8 @@ class Ours:
         self.device = cuda_ops.Device()
         self.stream = torch.cuda.ExternalStream(self.device.stream)  # type: ignore[no-untyped-call]
         model = load_network(checkpoint, full_precision=False)
-        self.input = torch.zeros(batch, 4, *SHAPE, dtype=torch.float16, device="cuda")
+        shape = batch, 3 if compile_it else 4, *SHAPE
+        self.input = torch.zeros(shape, dtype=torch.float16, device="cuda")
         self.input = self.input.contiguous(memory_format=torch.channels_last)
         anchors = [
             generate_anchors(s, checkpoint.ratios, checkpoint.scales, checkpoint.anchors).numpy()
@@ -50,10 +51,10 @@ class Ours:
         ]
         torch.cuda.synchronize()
         started = time.perf_counter()
-        network = with_padded_input(fused(model))
+        network = fused(model)
         biases: Biases | None = None
         if not compile_it:
-            network, biases = with_kernels(network, self.device)
+            network, biases = with_kernels(padded(network), self.device)
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             self.step = CudaStep(
                 self.device,

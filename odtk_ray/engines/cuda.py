@@ -15,7 +15,7 @@ from torch import Tensor
 
 import cuda_ops
 from odtk_ray.engines.cuda_step import CudaStep
-from odtk_ray.engines.gpu_network import fused, load_network, with_padded_input
+from odtk_ray.engines.gpu_network import fused, load_network, padded
 from odtk_ray.engines.kernel_layers import with_kernels
 from odtk_ray.engines.launch_timing import time_stages
 from odtk_ray.engines.launches import Launches, PinnedDetections
@@ -74,7 +74,7 @@ class CudaEngine(Closing):
         model = load_network(checkpoint, full_precision=full_precision)
         self._strides, self._classes = model.strides, checkpoint.classes
         self._dtype = torch.float32 if full_precision else torch.float16
-        network = fused(model) if full_precision else with_padded_input(fused(model))
+        network = fused(model) if full_precision else padded(fused(model))
         self._channels = 3 if full_precision else 4
         self._network, self._biases = with_kernels(network, self._device)
         self._rotated = checkpoint.rotated

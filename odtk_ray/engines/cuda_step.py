@@ -16,7 +16,7 @@ from odtk_ray.images.normalise import pixel_levels
 from odtk_ray.settings import MEAN, STD, Postprocessing
 
 Scalar = Literal["float16", "float32"]
-# Of class logits [A*C] and of box deltas [A*V].
+# Of class logits and of box deltas.
 Biases = tuple[NDArray[Any], NDArray[Any]]
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
@@ -34,7 +34,8 @@ class CudaStep:
         classes: number of classes.
         post: thresholds behind the heads.
         rotated: whether the boxes are rotated.
-        biases: of class logits and box deltas, where the network leaves them out.
+        biases: of class logits and box deltas, where the network leaves them out; see
+            `cuda_ops.Postprocess` for those of further channels.
     """
 
     def __init__(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from odtk_ray.model.checkpoint import Checkpoint
 from odtk_ray.model.folding import fold_batch_norms
 from odtk_ray.model.fused import fuse_relu
 from odtk_ray.model.retinanet import RetinaNet
+
+_OUTPUT_GROUP = 32
 
 
 def load_network(checkpoint: Checkpoint, *, full_precision: bool) -> RetinaNet:
@@ -40,19 +43,33 @@ def fused(model: RetinaNet) -> RetinaNet:
     return fuse_relu(copied(model))
 
 
-def with_padded_input(model: RetinaNet) -> RetinaNet:
-    """Return a copy that takes batches of four channels, the last of them 0.
+def padded(model: RetinaNet) -> RetinaNet:
+    """Return a copy with as many channels at both ends as cuDNN's kernels for half precision like.
 
-    cuDNN's kernels for half precision read channels in groups of four or more: of a batch of three
-    channels they make such a one first. The other weights are shared with `model`.
+    Batches have four, the last of them 0: of three channels cuDNN makes four first. The heads end
+    in whole groups of `_OUTPUT_GROUP`, for which it has faster kernels (docs/benchmarks.md): the
+    further logits are minus infinity, the further box deltas 0. The other weights are shared.
     """
     model = copied(model)
     for backbone in model.backbones.values():
         conv = next(part for part in backbone.modules() if isinstance(part, nn.Conv2d))
-        weight = functional.pad(conv.weight, (0, 0, 0, 0, 0, 1))
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        conv.weight, conv.in_channels = nn.Parameter(weight, requires_grad=False), 4
+        conv.weight, conv.in_channels = _with_zeros(conv.weight, inputs=1), 4
+    for head, filler in ((model.cls_head, -math.inf), (model.box_head, 0.0)):
+        last = head[-1]
+        if not isinstance(last, nn.Conv2d) or last.bias is None:
+            raise TypeError(f"a head ends in {last}, not in a convolution with a bias")
+        more = -last.out_channels % _OUTPUT_GROUP
+        last.weight = _with_zeros(last.weight, outputs=more)
+        last.bias = nn.Parameter(functional.pad(last.bias, (0, more), value=filler), False)
+        last.out_channels += more
     return model
+
+
+def _with_zeros(weight: Tensor, inputs: int = 0, outputs: int = 0) -> nn.Parameter:
+    """Return a convolution's weight, [C', C, h, w], with further channels of zeros."""
+    wider = functional.pad(weight, (0, 0, 0, 0, 0, inputs, 0, outputs))
+    wider = wider.contiguous(memory_format=torch.channels_last)
+    return nn.Parameter(wider, requires_grad=False)
 
 
 def copied(model: RetinaNet) -> RetinaNet:

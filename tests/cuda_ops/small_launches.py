@@ -22,7 +22,11 @@ CLASSES = 5
 BATCH = 3
 
 
-def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=None, biased=False):
+def biases(rng, channels, more):
+    return np.concatenate([rng.normal(size=channels), np.full(more, -np.inf)])
+
+
+def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=None, more=None):
     levels = [
         Level(*size, 8 << i, rng.uniform(-8, 16, (9, 4)).astype(np.float32))
         for i, size in enumerate(SIZES)
@@ -40,11 +44,11 @@ def launch_postprocess(device, rng, mean, dtype, channels_last, top_n, rotated=N
         logits=True,
         channels_last=channels_last,
         rotated=rotated,
-        score_bias=rng.normal(size=9 * CLASSES) if biased else None,
-        delta_bias=rng.normal(size=9 * (6 if rotated else 4)) if biased else None,
+        score_bias=None if more is None else biases(rng, 9 * CLASSES, more),
+        delta_bias=None if more is None else biases(rng, 9 * (6 if rotated else 4), more),
     )
     held = []
-    for channels in (9 * CLASSES, 9 * post.box_values):
+    for channels in (9 * CLASSES + (more or 0), 9 * post.box_values + (more or 0)):
         for height, width in SIZES:
             values = rng.normal(mean, 2, BATCH * channels * height * width).astype(dtype)
             held.append(device.alloc(values.nbytes))
@@ -134,8 +138,8 @@ def main():
     launch_postprocess(device, rng, 4, "float16", True, top_n=4097)
     for mean, rotated in itertools.product((-9, -2, 4), ("own", "odtk")):
         launch_postprocess(device, rng, mean, "float16", True, 1000, rotated)
-    for dtype, rotated in itertools.product(("float16", "float32"), (None, "own")):
-        launch_postprocess(device, rng, -2, dtype, True, 100, rotated, biased=True)
+    for dtype, rotated, more in itertools.product(("float16", "float32"), (None, "own"), (0, 7)):
+        launch_postprocess(device, rng, -2, dtype, True, 100, rotated, more)
     for dtype, shape in itertools.product(
         ("float16", "float32"), ((2, 16, 6, 10), (1, 64, 13, 7), (1, 8, 1, 1))
     ):

@@ -108,6 +108,42 @@ def test_biases_are_added_as_torch_adds_them(device, rng, classes, dtype, patter
         )
 
 
+@pytest.mark.parametrize("more", [1, 8, 21])
+@pytest.mark.parametrize("classes", [1, 8])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("threshold", [0.0, 0.05])
+@pytest.mark.parametrize("rotated", [None, "own"])
+def test_further_channels_hold_no_candidates(device, rng, more, classes, dtype, threshold, rotated):
+    heads = Heads(
+        rng,
+        SMALL,
+        batch=3,
+        classes=classes,
+        pattern="many",
+        dtype=dtype,
+        logits=True,
+        channels_last=True,
+        rotated=rotated,
+    )
+    biases = []
+    with on_stream(device):
+        expected = candidates(device, heads.postprocess(device, threshold=threshold), heads, 100)
+        for tensors, filler in ((heads.scores, -np.inf), (heads.deltas, 0.0)):
+            bias = np.zeros(tensors[0].shape[1] + more)
+            bias[-more:] = filler
+            biases.append(bias)
+            tensors[:] = [
+                torch.cat([level, torch.randn_like(level[:, :1]).expand(-1, more, -1, -1)], 1)
+                .contiguous(memory_format=torch.channels_last)
+                for level in tensors
+            ]  # fmt: skip
+        post = heads.postprocess(
+            device, threshold=threshold, score_bias=biases[0], delta_bias=biases[1]
+        )
+        found = candidates(device, post, heads, 100)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.05, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("pattern", ["many", "all", "ties", "odd"])
 def test_any_threshold(device, rng, threshold, pattern):

@@ -66,14 +66,18 @@ def test_a_fused_copy_shares_the_weights_and_leaves_the_original_as_it_was():
 
 @torch.inference_mode()
 @pytest.mark.parametrize("backbones", BACKBONES, ids="+".join)
-def test_a_padded_input_changes_nothing_but_rounding(backbones):
-    from odtk_ray.engines.gpu_network import with_padded_input
+def test_padding_changes_nothing_but_rounding(backbones):
+    from odtk_ray.engines.gpu_network import padded
 
     model = fold_batch_norms(network(backbones).double())
     image = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)).double()
-    padded = with_padded_input(model)
-    found = padded(torch.cat([image, torch.zeros_like(image[:, :1])], 1))
-    for wanted, got in zip(model(image), found, strict=True):
+    wider = padded(model)
+    heads = wider(torch.cat([image, torch.zeros_like(image[:, :1])], 1))
+    for wanted, got, filler in zip(model(image), heads, (-torch.inf, 0), strict=True):
         for one, two in zip(wanted, got, strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-9)
-    assert padded.cls_head[0].weight is model.cls_head[0].weight
+            channels = one.shape[1]
+            assert two.shape[1] % 32 == 0
+            torch.testing.assert_close(one, two[:, :channels], rtol=1e-8, atol=1e-9)
+            assert (two[:, channels:] == filler).all()
+    assert wider.cls_head[0].weight is model.cls_head[0].weight
+    assert model.cls_head[-1].out_channels == 27

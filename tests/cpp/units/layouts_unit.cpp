@@ -14,8 +14,8 @@ using namespace odtk::gpu;
 
 void print_decode() {
   MEMBER(Level, scores), MEMBER(Level, deltas), MEMBER(Level, anchors), MEMBER(Level, size);
-  MEMBER(Level, first_block), MEMBER(Level, channels), MEMBER(Level, height);
-  MEMBER(Level, width), MEMBER(Level, stride);
+  MEMBER(Level, first_block), MEMBER(Level, channels), MEMBER(Level, delta_channels);
+  MEMBER(Level, height), MEMBER(Level, width), MEMBER(Level, stride);
   MEMBER(DecodeArgs, levels), MEMBER(DecodeArgs, counts), MEMBER(DecodeArgs, lists);
   MEMBER(DecodeArgs, workspace), MEMBER(DecodeArgs, scores), MEMBER(DecodeArgs, boxes);
   MEMBER(DecodeArgs, classes), MEMBER(DecodeArgs, level_count), MEMBER(DecodeArgs, batch);

@@ -20,7 +20,7 @@ constexpr unsigned kVectorBytes = 16;
 struct Level {
   DevicePointer scores, deltas, anchors;
   std::uint32_t size, first_block;
-  std::int32_t channels, height, width, stride;
+  std::int32_t channels, delta_channels, height, width, stride;
 };
 
 struct DecodeArgs {

@@ -88,6 +88,7 @@ unsigned DetectionKernels::describe_levels(const DetectionMemory& memory,
     level.deltas = memory.outputs[count + i];
     level.anchors = memory.anchors + i * sizeof(float) * 4 * heads_.anchors;
     level.channels = heads_.anchors * heads_.classes;
+    level.delta_channels = heads_.anchors * heads_.box_values();
     level.size = static_cast<std::uint32_t>(level.channels) * from.height * from.width;
     level.first_block = blocks;
     level.height = from.height;
