@@ -97,7 +97,9 @@ class Device:
 
     def event(self) -> Event:
         """Create an event in the stream, recorded by `Event.record`."""
-        event = self._driver.Event(self._driver.event_flags.BLOCKING_SYNC)
+        # PyCUDA frees an event in the context that was the thread's newest, maybe another device's.
+        with _current(self._context):
+            event = self._driver.Event(self._driver.event_flags.BLOCKING_SYNC)
         return Event(event, self._stream, self._context)
 
     def memory(self) -> tuple[int, int]:
@@ -168,7 +170,7 @@ class Event:
     def __del__(self) -> None:
         """Free the event, which another thread than the device's may let go of."""
         # PyCUDA prints a warning where no context is current; when the process ends there is none.
-        with contextlib.suppress(Exception), self._current():
+        with contextlib.suppress(Exception), _current(self._context):
             del self._event
 
     def record(self) -> None:
@@ -177,26 +179,18 @@ class Event:
 
     def synchronize(self) -> None:
         """Wait, without using the CPU, until the stream has passed the point; any thread may."""
-        with self._current():
+        with _current(self._context):
             self._event.synchronize()
 
     def query(self) -> bool:
         """Return whether the stream has passed the event; any thread may call this."""
-        with self._current():
+        with _current(self._context):
             return bool(self._event.query())
 
     def elapsed(self, since: Event) -> float:
         """Return milliseconds between two events that have passed; any thread may call this."""
-        with self._current():
+        with _current(self._context):
             return float(self._event.time_since(since._event))
-
-    @contextlib.contextmanager
-    def _current(self) -> Iterator[None]:
-        self._context.push()  # other threads have none
-        try:
-            yield
-        finally:
-            self._context.pop()
 
 
 class Kernel:
@@ -234,6 +228,16 @@ class _Guard:
 
     def __del__(self) -> None:
         self._release()
+
+
+@contextlib.contextmanager
+def _current(context: Any) -> Iterator[None]:
+    """Make a context the current one of this thread, which may have none."""
+    context.push()
+    try:
+        yield
+    finally:
+        context.pop()
 
 
 def _pop(context: Any, thread: int) -> None:

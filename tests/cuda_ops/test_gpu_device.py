@@ -120,3 +120,22 @@ def test_any_thread_may_wait_for_an_event(device):
 
 def test_memory_is_that_of_torch(device):
     assert device.memory()[1] == torch.cuda.mem_get_info()[1]
+
+
+def test_another_thread_frees_an_event_of_the_older_of_two_devices(device):
+    """PyCUDA warns where it cannot: the event would stay until the process ends."""
+    code = """
+import threading
+import cuda_ops
+older, newer = cuda_ops.Device(), cuda_ops.Device()
+held = [older.event()]
+held[0].record()
+thread = threading.Thread(target=lambda: (held[0].synchronize(), held.clear()))
+thread.start()
+thread.join()
+newer.close()
+older.close()
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
