@@ -16,8 +16,6 @@ PLANS = 3  # a plan takes seconds to build
 class CudnnConv:
     """The convolution of one layer at one size: relu(conv(x) * scale + bias), in one graph.
 
-    cuDNN reads E4M3 channels-last, its channels a multiple of 16.
-
     Args:
         x: E4M3 [B, C, H, W], channels-last.
         weight: E4M3 [N, C, 3, 3], channels-last.
