@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -28,8 +27,9 @@ from torch import Tensor, nn
 from training.scenes import Style, draw_scene
 from training.tiles import turn
 
-from odtk_ray.detect.tile_overlaps import box_iou, rotated_iou
 from odtk_ray.engines.pytorch import PyTorchEngine
+from odtk_ray.evaluation.partners import find_partners
+from odtk_ray.exports.check.compare_detections import as_table
 from odtk_ray.images.resize import padded_size
 from odtk_ray.model.checkpoint import Checkpoint, load_checkpoint
 from odtk_ray.records import Detections
@@ -100,7 +100,6 @@ class Run(PyTorchEngine):
             for place in range(0, 2 * count, 2):  # a ReLU stands behind each
                 conv = head[place]
                 assert isinstance(conv, nn.Conv2d)  # noqa: S101 (for the type)
-                head[place] = Fp8Conv(conv)
                 self._convs.append(Fp8Conv(conv))
                 head[place] = self._convs[-1]
         if half:
@@ -174,30 +173,10 @@ def partners(one: Detections, other: Detections) -> int:
 
     Partners have the same class, an IoU of at least SAME_IOU and scores within SAME_SCORE.
     """
-    if not len(one) or not len(other):
-        return 0
-    overlap = overlaps(one.boxes, other.boxes)
-    close = np.abs(one.scores[:, None] - other.scores[None]) <= SAME_SCORE
-    overlap = np.where(close & (one.classes[:, None] == other.classes[None]), overlap, 0)
-    found: dict[int, int] = {}
-    for place in np.argsort(-overlap, axis=None, kind="stable"):
-        i, j = (int(index) for index in np.unravel_index(place, overlap.shape))
-        if overlap[i, j] < SAME_IOU:
-            break
-        if i not in found and j not in found.values():
-            found[i] = j
-    return sum(bool(one.scores[i] >= COUNTED) for i in found)
-
-
-def overlaps(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[Any]:
-    """Compute the IoU of all pairs, [n, m], of boxes [n, 4 or 6] and others [m, 4 or 6]."""
-    rows, columns = np.indices((len(boxes), len(others))).reshape(2, -1)
-    first, second = boxes.T[:, rows], others.T[:, columns]
-    if len(first) == 4:
-        iou = box_iou(second, first)
-    else:
-        iou = rotated_iou(first.astype(np.float64), second.astype(np.float64))
-    return iou.reshape(len(boxes), len(others))
+    partner, _ = find_partners(as_table(one), as_table(other), SAME_IOU)
+    paired = np.flatnonzero((one.scores >= COUNTED) & (partner >= 0))
+    apart = np.abs(one.scores[paired] - other.scores[partner[paired]])
+    return int((apart <= SAME_SCORE).sum())
 
 
 def photographs(side: int, turns: int) -> list[Pixels]:

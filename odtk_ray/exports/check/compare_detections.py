@@ -198,7 +198,7 @@ def match(
         How many counted detections of both runs have a partner, and how many are counted.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # those that are not finite have no overlap
-        partners = find_partners(_as_table(one), _as_table(other), iou)
+        partners = find_partners(as_table(one), as_table(other), iou)
     matched = counted = 0
     for found, partner in zip((one, other), partners, strict=True):
         is_counted = found.scores >= score
@@ -207,7 +207,7 @@ def match(
     return matched, counted
 
 
-def _as_table(found: Detections) -> DetectionTable:
+def as_table(found: Detections) -> DetectionTable:
     """Convert the detections of one picture."""
     return DetectionTable(
         np.zeros(len(found), np.int64),
