@@ -2,7 +2,9 @@
 
 Workers of a simulated cluster run an engine that sleeps, one node several times longer than the
 others, so nothing but the driver's queue decides. Ideal is all images over the sum of the speeds.
-The first images done start the clock: the start of processes is not what is measured.
+The first images done start the clock: the start of processes is not what is measured. The driver's
+CPU time says how many workers one driver can serve: eight GPUs, whose launches of 32 take 31 ms,
+are `--launch 32 --milliseconds 0.97` and `--factor 1` eight times.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 from inputs import write_model
-from measure import load, machine
+from measure import cpu_seconds, load, machine
 from numpy.typing import NDArray
 from PIL import Image
 from silent import Silent
@@ -32,12 +34,16 @@ FACTOR = "ODTK_BENCH_FACTOR"  # environment of a node: how many times slower it 
 
 
 class SleepingEngine(HostEngine):
-    """Takes a fixed time for each picture and finds nothing."""
+    """Takes a fixed time for each picture and finds as many objects in each."""
 
     key = "sleeping"
 
-    def __init__(self, seconds: float, path: str, settings: RunSettings) -> None:
+    def __init__(self, seconds: float, count: int, path: str, settings: RunSettings) -> None:
         self.prep = settings.preprocessing
+        rng = np.random.default_rng(0)
+        corners = rng.random((count, 4), np.float32).cumsum(axis=1)
+        scores = np.sort(rng.random(count, np.float32))[::-1]
+        self._found = Detections(scores, corners, np.zeros(count, np.int32))
         self._seconds = seconds * float(os.environ.get(FACTOR, "1"))
 
     def detect(
@@ -45,17 +51,14 @@ class SleepingEngine(HostEngine):
     ) -> list[Detections]:
         """See `HostEngine.detect`."""
         time.sleep(self._seconds * len(pictures))
-        nothing = Detections(
-            np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty(0, np.int32)
-        )
-        return [nothing] * len(pictures)
+        return [self._found] * len(pictures)
 
 
 class Clock(Silent):
-    """A reporter that notes when images were done."""
+    """A reporter that notes when images were done, and the driver's CPU seconds by then."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[float, int]] = []
+        self.seen: list[tuple[float, int, float]] = []
 
     def warn(self, text: str, hint: str = "") -> None:
         """Print it, since it spoils the measurement."""
@@ -64,14 +67,26 @@ class Clock(Silent):
     def progress(self, done: int, failed: int) -> None:
         """Note the time of every change."""
         if not self.seen or done != self.seen[-1][1]:
-            self.seen.append((time.monotonic(), done))
+            self.seen.append((time.monotonic(), done, cpu_seconds()))
 
-    def seconds(self, total: int) -> tuple[float, int]:
-        """Return the seconds from the first images done to the last, and the images in between."""
-        (start, before), (end, after) = next(s for s in self.seen if s[1]), self.seen[-1]
-        if after != total:
-            raise RuntimeError(f"{after} of {total} images were done")
-        return end - start, total - before
+    def line(self, total: int, speed: float) -> str:
+        """Describe what lies between the first images done and the last, and behind those.
+
+        Args:
+            total: images.
+            speed: images a second of all workers.
+        """
+        first, last = next(seen for seen in self.seen if seen[1]), self.seen[-1]
+        if last[1] != total:
+            raise RuntimeError(f"{last[1]} of {total} images were done")
+        seconds, images, cpu = last[0] - first[0], total - first[1], last[2] - first[2]
+        behind = time.monotonic() - last[0], cpu_seconds() - last[2]
+        return (
+            f"{seconds:.1f} s, ideal {images / speed:.1f} s, "
+            f"ratio {seconds * speed / images:.3f}; {images / seconds:,.0f} img/s; the driver: "
+            f"{cpu / seconds:.2f} of a core, {cpu / images * 1e3:.3f} ms an image; "
+            f"{behind[0]:.1f} s ({behind[1]:.1f} of CPU) from there to the output"
+        )
 
 
 @click.command()
@@ -80,8 +95,17 @@ class Clock(Silent):
               help="How many times slower each worker is.")  # fmt: skip
 @click.option("--milliseconds", type=float, default=10.0, show_default=True, help="An image.")
 @click.option("--launch", type=click.IntRange(1), default=4, show_default=True, help="Images.")
+@click.option("--detections", type=click.IntRange(0), default=0, show_default=True,
+              help="Of an image.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
-def main(shards: int, factor: Sequence[float], milliseconds: float, launch: int, runs: int) -> None:
+def main(
+    shards: int,
+    factor: Sequence[float],
+    milliseconds: float,
+    launch: int,
+    detections: int,
+    runs: int,
+) -> None:
     """Run shards of 32 images on one simulated node a factor."""
     import ray
     from ray.cluster_utils import Cluster
@@ -109,10 +133,8 @@ def main(shards: int, factor: Sequence[float], milliseconds: float, launch: int,
         )
         for _ in range(runs):
             clock = Clock()
-            infer(config, clock, functools.partial(SleepingEngine, milliseconds / 1000))
-            seconds, images = clock.seconds(32 * shards)
-            ideal = images / speed
-            print(f"{seconds:.1f} s, ideal {ideal:.1f} s, ratio {seconds / ideal:.3f}", flush=True)
+            infer(config, clock, functools.partial(SleepingEngine, milliseconds / 1000, detections))
+            print(clock.line(32 * shards, speed), flush=True)
     ray.shutdown()
     cluster.shutdown()  # type: ignore[no-untyped-call]
 
