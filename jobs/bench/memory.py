@@ -101,13 +101,14 @@ def touch(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 
 
-def settings(folder: Path) -> InferConfig:
+def settings(folder: Path, output: str = "detections.json") -> InferConfig:
     """Return the run's configuration."""
     return InferConfig(
         str(folder / "model.pth"),
         str(folder / "pictures"),
         str(folder / "annotations.json"),
-        output=(str(folder / "detections.json"),),
+        output=(str(folder / output),),
+        run_dir=str(folder / "run"),
     )
 
 
@@ -167,9 +168,14 @@ def make_up_shards(folder: Path, detections: int) -> None:
 
 def merge(folder: Path) -> None:
     """Merge shard files into `detections.json`."""
+    merge_to(folder, "detections.json")
+
+
+def merge_to(folder: Path, output: str) -> None:
+    """Merge shard files into an output of any format."""
     from odtk_ray.run.outputs import write_outputs
 
-    write_outputs(settings(folder), reopened(folder))
+    write_outputs(settings(folder, output), reopened(folder))
 
 
 def evaluate(folder: Path) -> None:
@@ -184,9 +190,10 @@ def evaluate(folder: Path) -> None:
 STAGES = ("input", "plan", "make up shards", "merge", "evaluate")
 
 
-def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
+def report(folder: Path, images: int, megabytes: int, detections: int, output: str) -> None:
     """Make the input, measure the stages, print the table."""
-    numbers = (f"--images={images}", f"--megabytes={megabytes}", f"--detections={detections}")
+    numbers = (f"--images={images}", f"--megabytes={megabytes}", f"--detections={detections}",
+               f"--output={output}")  # fmt: skip
     stage(__file__, "--stage=input", f"--folder={folder}", *numbers)
     size = (folder / "annotations.json").stat().st_size / 1e6
     print(machine())
@@ -196,8 +203,7 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
         usage = stage(__file__, f"--stage={name}", f"--folder={folder}", *numbers)
         rows.append((name, *usage.cells()))
     print(table(rows))
-    output = (folder / "detections.json").stat().st_size / 1e6
-    print(f"\ndetections.json: {output:,.0f} MB")
+    print(f"\n{output}: {(folder / output).stat().st_size / 1e6:,.0f} MB")
 
 
 @click.command()
@@ -206,11 +212,19 @@ def report(folder: Path, images: int, megabytes: int, detections: int) -> None:
               help="Size of the annotation file.")  # fmt: skip
 @click.option("--detections", type=click.IntRange(1), default=20, show_default=True,
               help="Detections an image.")  # fmt: skip
+@click.option("--output", default="detections.json", show_default=True,
+              help="File name of the output, in any format.")  # fmt: skip
 @click.option("--shard", "size", type=click.IntRange(1), default=cut_shards.LARGEST, hidden=True)
 @click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 @click.option("--stage", "name", type=click.Choice(STAGES), hidden=True)
 def main(
-    images: int, megabytes: int, detections: int, size: int, folder: Path, name: str | None
+    images: int,
+    megabytes: int,
+    detections: int,
+    output: str,
+    size: int,
+    folder: Path,
+    name: str | None,
 ) -> None:
     """Measure plan, merge and evaluate; needs 3 GB below TMPDIR, which it gives back."""
     cut_shards.LARGEST = size
@@ -219,13 +233,15 @@ def main(
         write_model(folder / "model.pth", "ResNet18FPN", CLASSES, channels=16)
     elif name == "make up shards":
         make_up_shards(folder, detections)
+    elif name == "merge":
+        merge_to(folder, output)
     elif name:
-        {"plan": plan, "merge": merge, "evaluate": evaluate}[name](folder)
+        {"plan": plan, "evaluate": evaluate}[name](folder)
     if name:
         end_stage()
     else:
         with tempfile.TemporaryDirectory(prefix="odtk-ray-bench-") as made:
-            report(Path(made), images, megabytes, detections)
+            report(Path(made), images, megabytes, detections, output)
 
 
 if __name__ == "__main__":

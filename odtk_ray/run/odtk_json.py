@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from odtk_ray.run.output_columns import (
     box_columns,
     corner_columns,
     fill_template,
     indented,
+    joined,
     number_texts,
     per_class,
     per_detection,
@@ -30,7 +35,8 @@ class OdtkJson(Writer):
     picture, or 0 where it failed: readers of COCO files stop at images without one.
     """
 
-    _HEAD = """
+    _START = '{\n    "annotations": ['
+    _HEAD = """,
         {
             "image_id": %s,
             "score": %s,
@@ -62,50 +68,67 @@ class OdtkJson(Writer):
             "iscrowd": 0
         }"""
 
-    def __init__(self, stream: IO[str], context: OutputContext) -> None:
+    def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
         self._stream = stream
         self._context = context
-        self._separator = '{\n    "annotations": ['
-        self._count = 0
-        self._sizes: list[NDArray[np.int32]] = []  # [m, 2], width and height: 8 bytes an image
+        self._empty = True
+        # `images` come last, and are too many to be held: beside the file, without a name.
+        self._images = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close
+            dir=os.path.dirname(stream.name)
+        )
 
-    def write(self, rows: MergedRows) -> None:
-        """Write one entry per detection, keys and numbers as ODTK's json.dump writes them."""
-        sides = [rows.results[side].to_numpy() for side in ("width", "height")]
-        self._sizes.append(np.column_stack(sides))
-        first, self._count = self._count + 1, self._count + len(rows.scores)
-        if not len(rows.scores):
-            return
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], None]:
+        """Format one entry per detection, keys and numbers as ODTK's json.dump writes them."""
         turned = self._THETA + self._SEGMENTATION if rows.rotated else ""
+        numbers = pa.array(range(before + 1, before + len(rows.scores) + 1), pa.int64())
         entries = fill_template(
             self._HEAD + turned + self._TAIL,
-            ",",
             per_detection(rows, rows.records["image_id"]),
             number_texts(rows.scores),
-            per_class(self._context.category_ids, rows.classes),
+            per_class(self._context.category_ids, rows),
             *box_columns(rows),
             *corner_columns(rows),
-            list(map(str, range(first, self._count + 1))),
+            pc.cast(numbers, pa.large_string()),
             number_texts(rows.bbox[:, 2] * rows.bbox[:, 3]),
         )
-        self._stream.write(self._separator + entries)
-        self._separator = ","
+        return functools.partial(self._add, joined(entries), _image_entries(rows).encode())
 
-    def close(self, records: Iterator[str]) -> None:
+    def _add(self, text: memoryview, images: bytes) -> None:
+        if self._empty and text:
+            self._write(self._START)
+            text, self._empty = text[1:], False  # without a comma
+        self._stream.write(text)
+        self._images.write(images)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text.encode())
+
+    def close(self) -> None:
         """Write the `images` as they were read, with their sizes, then `categories`, if any."""
-        if not self._count:
-            self._stream.write(self._separator)
-        self._stream.write("\n    ],\n" if self._count else "],\n")
-        self._stream.write('    "images": [')
-        separator = "\n"
-        sizes = (size for some in self._sizes for size in some.tolist())
-        for entry, (width, height) in zip(records, sizes, strict=True):
-            sized = {"width": width, "height": height}
-            known = json.loads(entry)
-            self._stream.write(separator + indented(known | (sized | known)))
-            separator = ",\n"
-        self._stream.write("\n    ]")
+        if self._empty:
+            self._write(self._START)
+        self._write("],\n" if self._empty else "\n    ],\n")
+        self._write('    "images": [')
+        self._images.seek(1)  # without a comma
+        shutil.copyfileobj(self._images, self._stream, 1 << 20)
+        self._images.close()
+        self._write("\n    ]")
         if self._context.categories is not None:
             text = json.dumps(self._context.categories, indent=4).replace("\n", "\n    ")
-            self._stream.write(f',\n    "categories": {text}')
-        self._stream.write("\n}")
+            self._write(f',\n    "categories": {text}')
+        self._write("\n}")
+
+    def give_up(self) -> None:
+        """Delete the images."""
+        self._images.close()
+
+
+def _image_entries(rows: MergedRows) -> str:
+    """Format the entries of the images, with a comma before each."""
+    columns = rows.records["entry"], rows.results["width"], rows.results["height"]
+    texts = []
+    for entry, width, height in zip(*(column.to_pylist() for column in columns), strict=True):
+        sized = {"width": width, "height": height}
+        known = json.loads(entry)
+        texts.append(indented(known | (sized | known)))
+    return "".join(f",\n{text}" for text in texts)

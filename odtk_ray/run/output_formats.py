@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
+import io
 import json
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+from collections.abc import Callable
+from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,9 +21,12 @@ from odtk_ray.run.output_columns import (
     corner_columns,
     fill_template,
     id_column,
+    joined,
     number_texts,
     per_class,
     per_detection,
+    per_image,
+    text_column,
 )
 from odtk_ray.run.output_writer import OutputContext, Writer
 from odtk_ray.shards.merge import MergedRows
@@ -31,32 +35,38 @@ from odtk_ray.shards.merge import MergedRows
 class CocoResults(Writer):
     """The plain list that pycocotools' `loadRes` takes, one detection a line."""
 
-    _LINE = '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
+    _LINE = ',\n{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "score": %s}'
     _ROTATED = (
-        '{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
+        ',\n{"image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
         '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
     )
 
-    def __init__(self, stream: IO[str], context: OutputContext) -> None:
+    def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
         self._stream = stream
         self._context = context
-        self._separator = "[\n"
+        self._empty = True
 
-    def write(self, rows: MergedRows) -> None:
-        """Write one line per detection."""
-        ids = per_detection(rows, rows.records["image_id"])
-        categories = per_class(self._context.category_ids, rows.classes)
-        scores = number_texts(rows.scores)
-        template = self._ROTATED if rows.rotated else self._LINE
-        columns = ids, categories, *box_columns(rows), scores, *corner_columns(rows)
-        lines = fill_template(template, ",\n", *columns)
-        if lines:
-            self._stream.write(self._separator + lines)
-            self._separator = ",\n"
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], None]:
+        """Format one line per detection."""
+        lines = fill_template(
+            self._ROTATED if rows.rotated else self._LINE,
+            per_detection(rows, rows.records["image_id"]),
+            per_class(self._context.category_ids, rows),
+            *box_columns(rows),
+            number_texts(rows.scores),
+            *corner_columns(rows),
+        )
+        return functools.partial(self._add, joined(lines))
 
-    def close(self, records: Iterator[str]) -> None:
+    def _add(self, text: memoryview) -> None:
+        if self._empty and text:
+            self._stream.write(b"[")
+            text, self._empty = text[1:], False  # without a comma
+        self._stream.write(text)
+
+    def close(self) -> None:
         """End the list."""
-        self._stream.write("[]\n" if self._separator == "[\n" else "\n]\n")
+        self._stream.write(b"[]\n" if self._empty else b"\n]\n")
 
 
 class JsonLines(Writer):
@@ -67,64 +77,73 @@ class JsonLines(Writer):
         '{"category_id": %s, "bbox": [%s, %s, %s, %s, %s], "score": %s, '
         '"segmentation": [[%s, %s, %s, %s, %s, %s, %s, %s]]}'
     )
+    _LINE = '{"image_id": %s, "file_name": %s, "detections": [%s]%s}\n'
 
-    def __init__(self, stream: IO[str], context: OutputContext) -> None:
+    def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
         self._stream = stream
         self._context = context
 
-    def write(self, rows: MergedRows) -> None:
-        """Write lines with `image_id`, `file_name`, `detections`, and `error` of a failed image."""
-        categories = per_class(self._context.category_ids, rows.classes)
-        template = self._ROTATED if rows.rotated else self._ENTRY
-        columns = categories, *box_columns(rows), number_texts(rows.scores), *corner_columns(rows)
-        entries = fill_template(template, "\n", *columns)
-        found = entries.split("\n")
-        offsets = rows.offsets.tolist()
-        images = zip(
-            rows.records["image_id"].to_pylist(),
-            rows.records["file_name"].to_pylist(),
-            rows.results["error"].to_pylist(),
-            strict=True,
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], object]:
+        """Format lines with `image_id`, `file_name`, `detections`, and the `error` of a failure."""
+        entries = fill_template(
+            self._ROTATED if rows.rotated else self._ENTRY,
+            per_class(self._context.category_ids, rows),
+            *box_columns(rows),
+            number_texts(rows.scores),
+            *corner_columns(rows),
         )
-        for i, (image_id, name, error) in enumerate(images):
-            inside = ", ".join(found[offsets[i] : offsets[i + 1]])
-            failure = "" if error is None else f', "error": {json.dumps(error)}'
-            self._stream.write(
-                f'{{"image_id": {image_id}, "file_name": {json.dumps(name)}, '
-                f'"detections": [{inside}]{failure}}}\n'
-            )
+        names = rows.records["file_name"].to_pylist()
+        errors = rows.results["error"].to_pylist()
+        failures = ["" if error is None else f', "error": {json.dumps(error)}' for error in errors]
+        lines = fill_template(
+            self._LINE,
+            rows.records["image_id"].combine_chunks(),
+            text_column([json.dumps(name) for name in names]),
+            per_image(rows, entries, ", "),
+            text_column(failures),
+        )
+        return functools.partial(self._stream.write, joined(lines))
 
-    def close(self, records: Iterator[str]) -> None:
+    def close(self) -> None:
         """Do nothing: no line is left to write."""
 
 
 class Csv(Writer):
     """One line per detection, after a header."""
 
-    def __init__(self, stream: IO[str], context: OutputContext) -> None:
-        self._csv = csv.writer(stream, lineterminator="\n")
-        self._context = context
+    def __init__(self, stream: IO[bytes], context: OutputContext) -> None:
+        self._stream = stream
         head = "image_id file_name category_id category score".split()
-        self._csv.writerow([*head, *box_names(context.rotated)])
+        head += box_names(context.rotated)
+        self._line = ",".join(["%s"] * len(head)) + "\n"
+        self._stream.write((self._line % tuple(head)).encode())
+        self._category_ids = [_csv_field(json.loads(text)) for text in context.category_ids]
+        self._category_names = [_csv_field(name) for name in context.category_names]
 
-    def write(self, rows: MergedRows) -> None:
-        """Write one line per detection."""
-        plain_ids = [json.loads(text) for text in rows.records["image_id"].to_pylist()]
-        plain_categories = [json.loads(text) for text in self._context.category_ids]
-        self._csv.writerows(
-            zip(
-                per_detection(rows, plain_ids),
-                per_detection(rows, rows.records["file_name"]),
-                per_class(plain_categories, rows.classes),
-                per_class(self._context.category_names, rows.classes),
-                number_texts(rows.scores),
-                *box_columns(rows),
-                strict=True,
-            )
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], object]:
+        """Format one line per detection."""
+        ids = [_csv_field(json.loads(text)) for text in rows.records["image_id"].to_pylist()]
+        names = [_csv_field(name) for name in rows.records["file_name"].to_pylist()]
+        lines = fill_template(
+            self._line,
+            per_detection(rows, text_column(ids)),
+            per_detection(rows, text_column(names)),
+            per_class(self._category_ids, rows),
+            per_class(self._category_names, rows),
+            number_texts(rows.scores),
+            *box_columns(rows),
         )
+        return functools.partial(self._stream.write, joined(lines))
 
-    def close(self, records: Iterator[str]) -> None:
+    def close(self) -> None:
         """Do nothing: no line is left to write."""
+
+
+def _csv_field(value: object) -> str:
+    """Format a value as one of several in a line, in quotes where it needs them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([value, ""])
+    return line.getvalue().removesuffix(",\n")
 
 
 class ParquetTable(Writer):
@@ -147,9 +166,9 @@ class ParquetTable(Writer):
         )
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
 
-    def write(self, rows: MergedRows) -> None:
-        """Write one row per detection."""
-        owner = np.repeat(np.arange(len(rows.records)), np.diff(rows.offsets))
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], object]:
+        """Make one row per detection."""
+        owner = pa.array(rows.owners)
         image_ids = id_column(rows.records["image_id"].to_pylist(), self._context.integer_ids)
         columns = [
             image_ids.take(owner),
@@ -159,9 +178,10 @@ class ParquetTable(Writer):
             pa.array(rows.scores, pa.float32()),
             *(pa.array(column) for column in rows.bbox.T),
         ]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._writer.schema))
+        table = pa.Table.from_arrays(columns, schema=self._writer.schema)
+        return functools.partial(self._writer.write_table, table)
 
-    def close(self, records: Iterator[str]) -> None:
+    def close(self) -> None:
         """Write the footer."""
         self._writer.close()
 
@@ -171,17 +191,16 @@ class ParquetTable(Writer):
             self._writer.close()
 
 
-_TEXT_FORMATS: dict[str, Callable[[IO[str], OutputContext], Writer]] = {
+_FORMATS: dict[str, Callable[[IO[bytes], OutputContext], Writer]] = {
     ".results.json": CocoResults,
     ".json": OdtkJson,
     ".jsonl": JsonLines,
     ".csv": Csv,
+    ".parquet": ParquetTable,
 }
-FORMATS = (*_TEXT_FORMATS, ".parquet")
+FORMATS = tuple(_FORMATS)
 
 
-def make_writer(path: str, stream: IO[Any], context: OutputContext) -> Writer:
-    """Make the writer of the format that a file's name ends in; Parquet needs a binary `stream`."""
-    if path.endswith(".parquet"):
-        return ParquetTable(stream, context)
-    return next(kind for end, kind in _TEXT_FORMATS.items() if path.endswith(end))(stream, context)
+def make_writer(path: str, stream: IO[bytes], context: OutputContext) -> Writer:
+    """Make the writer of the format that a file's name ends in."""
+    return next(kind for end, kind in _FORMATS.items() if path.endswith(end))(stream, context)

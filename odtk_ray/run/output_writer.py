@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from odtk_ray.shards.merge import MergedRows
@@ -29,15 +29,23 @@ class OutputContext:
 
 
 class Writer(ABC):
-    """Writes merged rows, in record order, to a file."""
+    """Writes merged rows, in record order, to a file.
+
+    Rows are formatted by several threads at once, and then added one after the other.
+    """
 
     @abstractmethod
-    def write(self, rows: MergedRows) -> None:
-        """Add rows."""
+    def prepare(self, rows: MergedRows, before: int) -> Callable[[], object]:
+        """Format rows; return what adds them to the file.
+
+        Args:
+            rows: the next ones.
+            before: detections in the rows before them.
+        """
 
     @abstractmethod
-    def close(self, records: Iterator[str]) -> None:
-        """End the file; `records` gives the JSON text of every `images` entry once more."""
+    def close(self) -> None:
+        """End the file."""
 
     def give_up(self) -> None:  # noqa: B027 - most hold nothing
         """Release the stream of a file that will not be finished."""

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -22,14 +23,18 @@ from odtk_ray.plural import counted
 from odtk_ray.reporter import Reporter
 from odtk_ray.run.output_columns import are_integers
 from odtk_ray.run.output_formats import make_writer
-from odtk_ray.run.output_writer import OutputContext
+from odtk_ray.run.output_writer import OutputContext, Writer
 from odtk_ray.run.pace import Pace
 from odtk_ray.run.run_files import failures_path, metrics_path
-from odtk_ray.shards.merge import merge_shards
+from odtk_ray.shards.merge import MergedRows, merge_shards
 from odtk_ray.shards.run_folder import RunFolder
 from odtk_ray.shards.shard_file import Receipt
 from odtk_ray.storage import FileDraft
 from odtk_ray.storage.retry import with_retries
+
+# Threads: with 100 detections an image one formats what three H200s find. Each holds 256 images,
+# 10 MB of text and several times as much in columns.
+_FORMATTERS = 2
 
 
 class Outputs:
@@ -115,17 +120,16 @@ class Outputs:
             rotated=run.plan.settings.rotated,
         )
         with contextlib.ExitStack() as stack:
-            streams = [stack.enter_context(_open(draft)) for draft in self._drafts]
+            streams = [stack.enter_context(open(draft.part, "wb")) for draft in self._drafts]
             writers = [
                 make_writer(t, s, context) for t, s in zip(self._targets, streams, strict=True)
             ]
             for writer in writers:
                 stack.callback(writer.give_up)
-            for rows in merge_shards(run, self._receipt):
-                for writer in writers:
-                    writer.write(rows)
+            for add in _prepared(writers, merge_shards(run, self._receipt)):
+                add()
             for writer in writers:
-                writer.close(_entries(run))
+                writer.close()
         for draft in self._drafts:
             draft.sync()
 
@@ -144,6 +148,21 @@ class Outputs:
                 storage.discard_part(target, self._tag(epoch))
 
 
+def _prepared(
+    writers: Sequence[Writer], merged: Iterable[MergedRows]
+) -> Iterator[Callable[[], object]]:
+    """Have threads format rows ahead; yield, in order, what adds them to the files."""
+    with ThreadPoolExecutor(_FORMATTERS, thread_name_prefix="format") as threads:
+        ahead: deque[list[Future[Callable[[], object]]]] = deque()
+        before = 0
+        for rows in merged:
+            ahead.append([threads.submit(writer.prepare, rows, before) for writer in writers])
+            before += len(rows.scores)
+            if len(ahead) > _FORMATTERS:
+                yield from (prepared.result() for prepared in ahead.popleft())
+        yield from (prepared.result() for group in ahead for prepared in group)
+
+
 def write_outputs(config: InferConfig, run: RunFolder) -> None:
     """Merge a finished run into its output files.
 
@@ -154,22 +173,11 @@ def write_outputs(config: InferConfig, run: RunFolder) -> None:
         outputs.publish()
 
 
-def _entries(run: RunFolder) -> Iterator[str]:
-    for batch in run.plan.records.select(["entry"]).to_batches(max_chunksize=4096):
-        yield from batch["entry"].to_pylist()
-
-
 def _publish(draft: FileDraft) -> None:
     if storage.is_uri(draft.path):
         with_retries(draft.publish)
     else:
         draft.publish()
-
-
-def _open(draft: FileDraft) -> IO[Any]:
-    if draft.path.endswith(".parquet"):
-        return open(draft.part, "wb")
-    return open(draft.part, "w", encoding="utf-8", newline="")
 
 
 def _unwritten(error: OSError) -> OdtkError:
