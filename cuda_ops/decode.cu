@@ -17,8 +17,8 @@ constexpr int kScanThreads = 256;
 constexpr int kLoads = 4;  // independent 16-byte loads of a thread
 
 struct Level {
-  const void *scores;      // [B, A*C, H, W], or the same in channels_last memory
-  const void *deltas;      // [B, A*4, H, W], likewise; A*6 for rotated boxes
+  const void *scores;      // [B, channels, H, W], or the same in channels_last memory
+  const void *deltas;      // [B, delta_channels, H, W], likewise
   const float4 *anchors;   // [A], of the cell at the origin
   unsigned size;           // scores of an image
   unsigned first_block;    // of the scan

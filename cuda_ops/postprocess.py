@@ -67,9 +67,9 @@ class Postprocess:
         logits: scores are logits, and not probabilities; they are ranked by their float32 sigmoid.
         channels_last: the memory is [B, h, w, channels] instead of [B, channels, h, w].
         score_bias: float [S], added to the scores, each sum rounded to `dtype`; None for none.
-            Only in channels_last memory, which has S >= A*C channels: of those beyond A*C the
+            Only in channels_last memory, which has S >= A*C channels then: of those beyond A*C the
             biases are minus infinity, so that they are no candidates.
-        delta_bias: float [D], added to the deltas, likewise; what is beyond A*V is not read.
+        delta_bias: float [T], added to the deltas, likewise; what is beyond A*V is not read.
         rotated: for a rotated model, which angles suppression compares boxes with: each box's
             "own", or, as "odtk", that of the worse one. Others' boxes are axis-aligned.
 
@@ -107,11 +107,11 @@ class Postprocess:
         rotated: Angles | None = None,
     ) -> None:
         _check(levels, batch, classes, threshold, min(top_n, detections))
-        anchors = len(levels[0].anchors)
-        channels = anchors * classes if score_bias is None else len(score_bias)
-        delta_channels = anchors * (6 if rotated else 4) if delta_bias is None else len(delta_bias)
-        _check_sizes(levels, channels)
         self.box_values = 6 if rotated else 4
+        anchors = len(levels[0].anchors)
+        channels = _channels(anchors * classes, score_bias)
+        delta_channels = _channels(anchors * self.box_values, delta_bias)
+        _check_sizes(levels, channels)
         select = f"select_rotated_{dtype}" if rotated else f"select_{dtype}"
         self._scan = device.kernel("decode", f"scan_{dtype}", DecodeArgs)
         self._select = device.kernel("decode", select, DecodeArgs)
@@ -177,8 +177,8 @@ class Postprocess:
         """Queue decoding and suppression, from the heads' outputs to `scores`, `boxes`, `classes`.
 
         Args:
-            score_ptrs: one for each level, [B, A*C, h, w], aligned to 16 bytes.
-            delta_ptrs: one for each level, [B, A*V, h, w].
+            score_ptrs: one for each level, [B, A*C or S, h, w], aligned to 16 bytes.
+            delta_ptrs: one for each level, [B, A*V or T, h, w].
         """
         self.select(score_ptrs, delta_ptrs)
         self.suppress(
@@ -280,6 +280,15 @@ def _check(levels: Sequence[Level], batch: int, classes: int, threshold: float, 
         raise ValueError("batch, classes, top_n and detections must be at least 1")
     if not threshold >= 0:
         raise ValueError(f"the threshold is {threshold}, it must be at least 0")
+
+
+def _channels(least: int, bias: NDArray[np.floating[Any]] | None) -> int:
+    """Return how many channels a head has, by its bias."""
+    if bias is None:
+        return least
+    if len(bias) < least:
+        raise ValueError(f"{len(bias)} biases are too few for {least} channels")
+    return len(bias)
 
 
 def _check_sizes(levels: Sequence[Level], channels: int) -> None:

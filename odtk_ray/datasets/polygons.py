@@ -52,14 +52,19 @@ class Polygons:
         # Relative to a point of the ring: far from the origin products would lose digits.
         origin = np.repeat(start[first], np.diff(self.ring_ends), axis=0)
         a, b = start - origin, stop - origin
-        doubled = np.add.reduceat(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], first) if len(a) else a
+        doubled = (
+            np.add.reduceat(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], first) if len(a) else np.zeros(0)
+        )
         back = np.repeat(doubled < 0, np.diff(self.ring_ends))[:, None]
-        area = np.concatenate([[0.0], np.cumsum(np.abs(doubled) / 2)])
+        # No running sum: behind one object that is not finite all others would have no area.
+        area = np.zeros(len(self.object_ends) - 1)
+        owners = np.repeat(np.arange(len(area)), np.diff(self.object_ends))
+        np.add.at(area, owners, np.abs(doubled) / 2)
         return Edges(
             np.where(back, stop, start),
             np.where(back, start, stop),
             self.ring_ends[self.object_ends],
-            area[self.object_ends[1:]] - area[self.object_ends[:-1]],
+            area,
         )
 
 

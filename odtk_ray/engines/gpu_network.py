@@ -44,11 +44,12 @@ def fused(model: RetinaNet) -> RetinaNet:
 
 
 def padded(model: RetinaNet) -> RetinaNet:
-    """Return a copy with as many channels at both ends as cuDNN's kernels for half precision like.
+    """Return a copy with as many channels at both ends as cuDNN has fast kernels for.
 
-    Batches have four, the last of them 0: of three channels cuDNN makes four first. The heads end
-    in whole groups of `_OUTPUT_GROUP`, for which it has faster kernels (docs/benchmarks.md): the
-    further logits are minus infinity, the further box deltas 0. The other weights are shared.
+    Batches have four, the last of them 0: three channels cuDNN would pad in a pass of its own. The
+    heads end in whole groups of `_OUTPUT_GROUP`, for which it has faster kernels in half precision
+    (docs/benchmarks.md): the further logits are minus infinity, the further box deltas 0. The other
+    weights are shared.
     """
     model = copied(model)
     for backbone in model.backbones.values():

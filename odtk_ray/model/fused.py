@@ -123,7 +123,7 @@ class ConvAddReLU(nn.Module):
 class PoolAddReLU(nn.Module):
     """relu(pool(x) + bias): max pooling of relu(x + bias), which rises with x, on fewer pixels.
 
-    cuDNN adds no bias and takes no ReLU where a convolution has three input channels.
+    cuDNN adds no bias and takes no ReLU where a convolution has three or four input channels.
 
     Args:
         pool: max pooling without dilation, whose windows all have a pixel inside.

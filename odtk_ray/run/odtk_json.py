@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -72,7 +73,8 @@ class OdtkJson(Writer):
         self._stream = stream
         self._context = context
         self._empty = True
-        # `images` come last, and are too many to be held: beside the file, without a name.
+        # `images` come last, and are too many to be held: in a file without a name beside this one,
+        # which takes their room on the disk twice for a moment.
         self._images = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close
             dir=os.path.dirname(stream.name)
         )
@@ -120,7 +122,8 @@ class OdtkJson(Writer):
 
     def give_up(self) -> None:
         """Delete the images."""
-        self._images.close()
+        with contextlib.suppress(OSError):  # a full disk
+            self._images.close()
 
 
 def _image_entries(rows: MergedRows) -> str:

@@ -94,6 +94,8 @@ def test_no_float_below_the_cut_is_a_candidate(threshold):
         ({"top_n": 0}, "at least 1"),
         ({"levels": [(1, 9), (1, 8)]}, "different numbers of anchors"),
         ({"levels": [(2**15, 9)], "classes": 10**4}, "cannot be indexed"),
+        ({"score_bias": np.zeros(8)}, "8 biases are too few for 9 channels"),
+        ({"delta_bias": np.zeros(35)}, "35 biases are too few for 36 channels"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_the_gpu_is_asked(change, message):

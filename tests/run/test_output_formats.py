@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from synthetic import make_results, make_run, make_run_plan
 from odtk_ray.config import InferConfig
 from odtk_ray.datasets.rotated_boxes import corners
 from odtk_ray.errors import OdtkError, UsageError
+from odtk_ray.records import ImageResult
 from odtk_ray.run.output_columns import indented, number_texts
 from odtk_ray.run.output_text import check_text
 from odtk_ray.run.outputs import write_failures, write_outputs
@@ -189,6 +192,44 @@ def test_all_formats_hold_the_same_detections(tmp_path):
     assert columns["category_id"] == [row["category_id"] for row in expected]
     np.testing.assert_array_equal(columns["height"], [row["bbox"][3] for row in expected])
     assert set(columns["category"]) == {"nine", "five", "s,even"}
+
+
+def test_windows_are_added_in_order(tmp_path):
+    """The first of them has no detections: no comma may stand before those of the second."""
+    ids = list(range(1500))
+    results = make_results(len(ids))
+    nothing = ImageResult.failed("").detections
+    results[:300] = [replace(result, detections=nothing) for result in results[:300]]
+    run, (odtk, coco, lines, *_) = write(tmp_path, ids, results, categories=CATEGORIES)
+    expected = expected_rows(ids, results)
+    document = {
+        "annotations": completed(expected),
+        "images": sized_images(run, results),
+        "categories": CATEGORIES,
+    }
+    assert odtk.read_text(encoding="utf-8") == json.dumps(document, indent=4)
+    assert json.loads(coco.read_text(encoding="utf-8")) == expected
+    read = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    assert [line["image_id"] for line in read] == ids
+    assert [
+        {"image_id": line["image_id"]} | found for line in read for found in line["detections"]
+    ] == expected
+
+
+def test_csv_has_the_bytes_of_pythons_writer(tmp_path):
+    odd = ["", ",", '"', "a\nb", "a\r\nb", " a ", "ä,\U0001f600", "%s", "'", "\0"]
+    categories = [{"id": name, "name": f"{name},"} for name in odd]
+    results = make_results(len(odd), seed=3)
+    _, (*_, table, _) = write(tmp_path, odd, results, categories=categories)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["image_id", "file_name", "category_id", "category", "score"]
+    writer.writerow([*head, *BOX_COLUMNS[:4]])
+    for row in expected_rows(range(len(odd)), results, range(len(odd))):
+        image, label = row["image_id"], odd[row["category_id"]]
+        name = f"{image:06d}.jpg"
+        writer.writerow([odd[image], name, label, f"{label},", row["score"], *row["bbox"]])
+    assert table.read_bytes() == text.getvalue().encode()
 
 
 def test_integer_ids_stay_integers_in_parquet(tmp_path):

@@ -84,8 +84,9 @@ def test_odd_boxes_match_themselves_or_nothing():
     boxes = np.array([[90, 0, 20, 50], [np.inf, 0, 1, 1], [np.nan, 0, 1, 1]], np.float32)
     scores = np.full(3, 0.9, np.float32)
     for rows in (boxes, np.hstack([boxes, [[0.6, 0.8]] * 3]).astype(np.float32)):
-        odd = Detections(scores, rows, np.arange(3, dtype=np.int32))
-        assert match(odd, odd) == (2, 6)
+        for classes in ([0, 1, 2], [2, 1, 0]):  # the odd ones behind the other, and before it
+            odd = Detections(scores, rows, np.array(classes, np.int32))
+            assert match(odd, odd) == (2, 6)
 
 
 @pytest.fixture(scope="module", params=["checkpoint", "ranked_rotated"])
