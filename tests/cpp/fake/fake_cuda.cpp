@@ -72,6 +72,10 @@ void scan(const DecodeArgs& arguments) {
 }
 
 void select(const DecodeArgs& arguments, int values) {
+  for (int i = 0; i < arguments.level_count; i++) {
+    const Level& level = arguments.levels[i];
+    if (level.delta_channels != level.channels / arguments.class_count * values) std::abort();
+  }
   const std::size_t slots = segments(arguments) * arguments.top_n;
   std::size_t room = 1;
   while (room < arguments.top_n) room *= 2;
