@@ -28,7 +28,7 @@ def text_column(texts: Sequence[str]) -> pa.Array:
 def per_detection(rows: MergedRows, texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Repeat each image's text for each of its detections."""
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return whole.cast(_TEXT).take(pa.array(rows.owners))
+    return whole.take(pa.array(rows.owners))
 
 
 def per_image(rows: MergedRows, texts: pa.Array, separator: str) -> pa.Array:
