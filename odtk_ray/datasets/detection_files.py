@@ -58,7 +58,7 @@ def read_detections(
             read(stream, path, builder)
     except OSError as error:
         raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
-    except (JsonError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (JsonError, csv.Error, pa.ArrowException, UnicodeDecodeError) as error:
         raise _unusable(path, str(error).partition("\n")[0]) from error
     return builder.build()
 
@@ -148,6 +148,7 @@ def _read_csv(stream: BinaryIO, path: str, builder: DetectionBuilder) -> None:
     text.seek(0)
     table = pa_csv.read_csv(
         text.detach(),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),  # of ids and names
         convert_options=pa_csv.ConvertOptions(
             include_columns=columns.used,
             column_types=dict.fromkeys(columns.texts, pa.string())

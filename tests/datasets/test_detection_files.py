@@ -192,6 +192,7 @@ NOT_FINITE = '[{"image_id": 9, "category_id": 1, "bbox": [1, NaN, 3, 4], "score"
         ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,high,1,2,3,4\n", "high"),
         ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,,1,2,3,4\n", "no finite score"),
         ("a.csv", "image_id,category_id,score,x,y,w,h\n9,1,0.5,1,2\n", "columns"),
+        ("a.csv", "image_id,score,x,y,w,h," + "c" * 200_000 + "\n9,0.5,1,2,3,4,1\n", "field limit"),
         ("a.parquet", "no table", "Parquet"),
         ("a.txt", "", "ends in one of .json, .jsonl, .csv, .parquet"),
         ("a.jason", "", "did you mean .json?"),
@@ -228,3 +229,19 @@ def test_long_files_are_read_in_parts(tmp_path):
         table, _ = read_detections(str(tmp_path / file), Universe.of(wanted))
         assert table.bbox[:, 0].tolist() == expected
         assert table.image.tolist() == sorted(images)
+
+
+@pytest.mark.parametrize("odd", ["a\nb", "a\r\nb", "a\rb", 'a,"b"', "\0", " a ", ""])
+def test_ids_with_marks_of_csv_are_read_also_from_long_files(tmp_path, odd):
+    ids = [f"{odd}{n}" for n in range(2)]
+    truth = TRUTH | {"images": [{"id": i, "file_name": f"{n}.jpg", "width": 9, "height": 9}
+                                for n, i in enumerate(ids)]}  # fmt: skip
+    write_json(tmp_path / "truth.json", truth)
+    wanted = read_annotation_file(str(tmp_path / "truth.json"))
+    quoted = ['"' + i.replace('"', '""') + '"' for i in ids]
+    rows = [f"{quoted[n % 2]},1,{n / 1e6},1,2,3,4\n" for n in range(80_000)]
+    text = "image_id,category_id,score,x,y,w,h\n" + "".join(rows)
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    table, remarks = read_detections(str(tmp_path / "a.csv"), Universe.of(wanted))
+    assert not remarks
+    assert np.bincount(table.image).tolist() == [40_000, 40_000]

@@ -217,7 +217,7 @@ def test_windows_are_added_in_order(tmp_path):
 
 
 def test_csv_has_the_bytes_of_pythons_writer(tmp_path):
-    odd = ["", ",", '"', "a\nb", "a\r\nb", " a ", "ä,\U0001f600", "%s", "'", "\0"]
+    odd = ["", ",", '"', "a\nb", "a\r\nb", " a ", "ä,\U0001f600", "%s", "'"]
     categories = [{"id": name, "name": f"{name},"} for name in odd]
     results = make_results(len(odd), seed=3)
     _, (*_, table, _) = write(tmp_path, odd, results, categories=categories)
@@ -230,6 +230,20 @@ def test_csv_has_the_bytes_of_pythons_writer(tmp_path):
         name = f"{image:06d}.jpg"
         writer.writerow([odd[image], name, label, f"{label},", row["score"], *row["bbox"]])
     assert table.read_bytes() == text.getvalue().encode()
+
+
+def test_csv_has_the_same_bytes_with_every_python(tmp_path):
+    """Python's own writer refuses NUL until 3.10, and leaves a lone CR unquoted until 3.12."""
+    results = make_results(2, seed=1)
+    categories = [{"id": i, "name": name} for i, name in enumerate(("a\rb", "\0", "c"))]
+    _, (*_, table, _) = write(tmp_path, ["\0", "c\rd"], results, categories=categories)
+    fields = [line.split(",") for line in table.read_bytes().decode().split("\n")[1:-1]]
+    names = ['"a\rb"', "\0", "c"]
+    expected = [
+        (["\0", '"c\rd"'][row["image_id"]], names[row["category_id"]])
+        for row in expected_rows(range(2), results, range(3))
+    ]
+    assert [(line[0], line[3]) for line in fields] == expected
 
 
 def test_integer_ids_stay_integers_in_parquet(tmp_path):
