@@ -65,10 +65,12 @@ cpp-tools: ## install what test-cpp needs, by apt-get, where something is missin
 OLDEST ?= .venv-oldest
 OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
 OLDEST_TOOLS := 'pytest>=8' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'shapely>=2.0' 'torchvision>=0.21'
-# Each kind of work once: types, pixels, boxes, files, plans, figures, options, both ways to run, an export.
+# Each kind of work once: types, pixels, boxes, files, plans, figures, options, both ways to run, an export; and
+# what leans on the inside of other packages: Ray's start, tasks, errors and jobs, lines on a terminal.
 OLDEST_TESTS := tests/test_options.py tests/test_typed_json.py tests/ops tests/images tests/datasets/test_coco.py \
   tests/evaluation/test_coco_evaluator.py tests/shards/test_merge.py \
-  tests/run/test_output_formats.py tests/cli/test_help.py \
+  tests/run/test_output_formats.py tests/cli/test_help.py tests/cli/test_screen.py tests/cluster/test_failures.py \
+  tests/cluster/test_node_tasks.py tests/cluster/test_private_ray.py tests/jobs/test_submit.py \
   tests/cli/test_infer_local.py tests/cli/test_evaluate.py tests/cli/test_export.py \
   tests/test_readme.py::test_a_new_reader
 

@@ -1,4 +1,4 @@
-// From head outputs to candidate boxes, all levels and images at once: odtk_ray/ops/decode.py.
+// From head outputs to candidate boxes, all levels and images at once: odtk_ray/ops/decode_heads.py.
 //
 // `scan` reads every score once and appends those over the threshold to a list for each image and
 // level. `select` takes the best top_n of each list with one block and decodes their boxes. A list

@@ -22,12 +22,15 @@ class OdtkError(Exception):
         super().__init__(what, why, hint)  # the same arguments, so that it survives pickling by Ray
 
     @property
-    def cause(self) -> str:
-        """What failed and why, in one line."""
+    def sentence(self) -> str:
+        """What failed and why, in one line.
+
+        Not `cause`: Ray sets an attribute of that name when it raises the error of a task.
+        """
         return f"{self.what}: {self.why}" if self.why else self.what
 
     def __str__(self) -> str:
-        return f"{self.cause}\n  hint: {self.hint}" if self.hint else self.cause
+        return f"{self.sentence}\n  hint: {self.hint}" if self.hint else self.sentence
 
 
 class UsageError(OdtkError):

@@ -93,6 +93,8 @@ def user(tmp_path_factory, checkpoint, graph):
         "categories": [{"id": 1 + i, "name": f"class {i}"} for i in range(3)],
     }
     (folder / "truth.json").write_text(json.dumps(document), encoding="utf-8")
+    found = [{"image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 20], "score": 0.5}]
+    (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
     return folder
 
 
@@ -126,6 +128,9 @@ def test_the_environment_has_nothing_else(small, user):
         "odtk-ray infer detector.onnx --images photos --local",
         "odtk-ray infer detector.onnx --images photos --local --tile 40 --overlap 10 --draw drawn"
         " --output tiled.json --output tiled.csv --output tiled.parquet --annotations truth.json",
+        "odtk-ray evaluate found.json --annotations truth.json",
+        "odtk-ray compare found.json found.json --annotations truth.json",
+        "odtk-ray bench detector.onnx --images photos --seconds 0.1",
     ],
 )
 def test_what_works(small, user, tmp_path, line):
@@ -142,6 +147,10 @@ def test_what_works(small, user, tmp_path, line):
         ("odtk-ray infer model.pth --images photos --local", "needs PyTorch"),
         ("odtk-ray infer model.onnx --images photos --local", "needs PyTorch"),
         ("odtk-ray infer detector.onnx --images photos", "needs Ray"),
+        (
+            "odtk-ray evaluate found.json --annotations truth.json --report r.html",
+            "needs the Python package jinja2",
+        ),
     ],
 )
 def test_what_does_not(small, user, line, what):

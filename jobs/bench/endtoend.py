@@ -1,4 +1,4 @@
-"""`odtk-ray infer` on one GPU from JPEG files to the JSON, beside ODTK's scheme.
+"""`odtk-ray infer` on the GPUs of one host from JPEG files to the JSON, beside ODTK's scheme.
 
 Pictures are seeded and all different: (a) all 640x480, (b) the 100 sizes of the COCO API's example
 file. Three ways of each: the command line as users run it (start of Ray and of the worker in it);

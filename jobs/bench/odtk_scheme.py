@@ -2,7 +2,7 @@
 
 Each level of each image is thresholded, which tells the host how many candidates there are, sorted
 in full and decoded; each image is then suppressed on its own. torchvision's kernel stands in for
-ODTK's suppression: it is quicker and draws the line at another pixel, so this measures time only.
+ODTK's suppression: it draws the line at another pixel, so this measures time only.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def infer(
         run_dir: Folder or URI for the state of the run. Default: the first output's name and .run.
         resume: Continue the run in `run_dir`.
         keep_run: Keep `run_dir` after success, as `update` needs it and does.
-        max_failures: Exit with 0 when at most N images failed.
+        max_failures: Exit with 0 when at most N images failed; nothing else changes.
         shard_timeout: Replace a worker that finishes no image for this many seconds. Default: 10
             median shards, 120 at least.
         reporter: Told about progress and decisions; None logs the remarks.

@@ -209,7 +209,7 @@ def _row(
     try:
         figures = measure(wanted, paths, config.launches, reporter)
     except OdtkError as error:  # the other rows are kept
-        return BenchRow(model, batch, None, error.cause)
+        return BenchRow(model, batch, None, error.sentence)
     return BenchRow(model, batch, figures)
 
 

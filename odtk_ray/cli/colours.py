@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -55,11 +55,13 @@ def _print(text: str, err: bool) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     # By name: else click would write to the file behind the stream, into a line that is live.
-    click.echo(text, file=stream, color=_wanted())
+    click.echo(text, file=stream, color=_wanted(stream))
 
 
-def _wanted() -> bool | None:
-    """Whether colours are kept; None leaves it to click: on a terminal."""
+def _wanted(stream: TextIO) -> bool:
+    """Whether colours are kept."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return True if os.environ.get("FORCE_COLOR") else None
+    # Before version 15 what Rich puts in the stream's place says that it is no terminal.
+    behind: TextIO = getattr(stream, "rich_proxied_file", stream)
+    return bool(os.environ.get("FORCE_COLOR")) or behind.isatty()

@@ -79,7 +79,7 @@ class NodeSelection:
         if gpu in self.unfit:  # Ray gave it to another worker
             return 0
         self.unfit.add(gpu)
-        reporter.warn(f"a GPU is left out: {error.cause}", error.hint)
+        reporter.warn(f"a GPU is left out: {error.sentence}", error.hint)
         return self.room()
 
     def _leave_out_node(self, node: str, error: OdtkError, reporter: Reporter) -> int:
@@ -90,9 +90,9 @@ class NodeSelection:
             raise error.alone
         if not known:
             described = look().nodes.get(node)
-            names = described is None or described["NodeManagerAddress"] in error.cause
+            names = described is None or described["NodeManagerAddress"] in error.sentence
             what = "a node" if names else node_name(described)
-            reporter.warn(f"{what} is left out: {error.cause}", error.hint)
+            reporter.warn(f"{what} is left out: {error.sentence}", error.hint)
         return room
 
 

@@ -39,8 +39,8 @@ def small_ray() -> Iterator[None]:
     """Have a Ray that is started in the block start no more than its store and its scheduler.
 
     Left out are the autoscaler's monitor, the log monitor, the API server, the agents (metrics,
-    runtime environments), and workers that nobody has asked for: on 2 cores Ray is up in 0.3 s
-    instead of 3, since it waits for most of them. Ray's code is as before after the block.
+    runtime environments), and workers that nobody has asked for: on 2 cores Ray is up after
+    1.2 s instead of 2.3, since it waits for most of them. Ray's code is as before after the block.
     """
     with contextlib.ExitStack() as stack:
         for owner, name, replacement in _replacements():

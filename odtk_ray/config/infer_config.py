@@ -217,8 +217,9 @@ class InferConfig:
         bool, Option("Faults", "Keep --run-dir after success, as --update needs it and does.")
     ] = False
     max_failures: Annotated[
-        int, Option("Faults", "Exit with 0 when at most N images failed.", "N", minimum=0,
-                    maximum=MAX_IMAGES)
+        int,
+        Option("Faults", "Exit with 0 when at most N images failed; nothing else changes.", "N",
+               minimum=0, maximum=MAX_IMAGES),
     ] = 0
     shard_timeout: Annotated[
         float | None,

@@ -240,7 +240,7 @@ class Dispatch:
         self.workers.remove(worker)
         self._slots -= 1
         if not self.workers:
-            raise OdtkError("no worker is left", error.cause, error.hint)
+            raise OdtkError("no worker is left", error.sentence, error.hint)
         return False
 
     def grow(self, room: int, now: float) -> list[WorkerState]:

@@ -169,7 +169,7 @@ class LaunchSurvey:
         kind.error = kind.error or error
         kind.workers.remove(worker)
         if kind.rates:
-            self._leave_out(kind, error.cause)
+            self._leave_out(kind, error.sentence)
 
     def rates(self) -> dict[str, tuple[LaunchRate, ...]]:
         """Return what was measured, by kind; kinds that measured nothing are not in it."""

@@ -45,7 +45,7 @@ def compare(config: CompareConfig, reporter: Reporter) -> Comparison:
     """
     _check_files(config)
     if config.annotations is None:
-        found = _without_truth(config)
+        found = _without_truth(config, reporter)
     else:
         found = _with_truth(config, config.annotations, reporter)
     if config.output is not None:
@@ -106,14 +106,14 @@ def _names(wanted: AnnotationFile) -> Names:
     return Names(labels, [category.name for category in wanted.categories])
 
 
-def _without_truth(config: CompareConfig) -> Comparison:
+def _without_truth(config: CompareConfig, reporter: Reporter) -> Comparison:
     images, categories = OpenLookup(), OpenLookup()
     universe = Universe(images, categories)
     tables = [
         read_detections(path, universe, rotated=config.rotated_bbox)[0]
         for path in config.detections
     ]
-    _check_common(config, tables)
+    _check_common(config, tables, reporter)
     detectors = [
         Detector(path, table, None) for path, table in zip(config.detections, tables, strict=True)
     ]
@@ -121,12 +121,22 @@ def _without_truth(config: CompareConfig) -> Comparison:
     return _compared(config, detectors, [[]] * (len(tables) - 1), names)
 
 
-def _check_common(config: CompareConfig, tables: Sequence[DetectionTable]) -> None:
+def _check_common(
+    config: CompareConfig, tables: Sequence[DetectionTable], reporter: Reporter
+) -> None:
+    first = tables[0]
     for path, table in zip(config.detections[1:], tables[1:], strict=True):
-        if len(table) and len(tables[0]) and not np.isin(table.image, tables[0].image).any():
+        if not len(table) or not len(first):
+            continue
+        if not np.isin(table.image, first.image).any():
             raise UsageError(
                 f"{config.detections[0]} and {path} have no image in common",
                 hint="both must name images alike, by image_id or by file_name",
+            )
+        if not np.isin(table.category, first.category).any():
+            reporter.warn(
+                f"{config.detections[0]} and {path} have no category in common, so nothing "
+                "matches: do both name categories alike, by category_id or by category?"
             )
 
 

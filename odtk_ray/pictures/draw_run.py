@@ -92,7 +92,9 @@ def draw_run(
     try:
         done = workers.map(draw_shard, calls)
     except OdtkError as error:
-        raise OdtkError(f"cannot draw into {config.draw or config.crops}", error.cause) from error
+        raise OdtkError(
+            f"cannot draw into {config.draw or config.crops}", error.sentence
+        ) from error
     problems = [problem for shard in done for problem in shard.problems]
     if problems:
         reporter.warn(

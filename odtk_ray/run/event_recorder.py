@@ -103,5 +103,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "it was asked to"
     if isinstance(error, OdtkError):
-        return error.cause
+        return error.sentence
     return f"{type(error).__name__}: {error}".splitlines()[0]

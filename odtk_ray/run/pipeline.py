@@ -135,7 +135,7 @@ def withdrawing(run: RunFolder, reporter: EventRecorder, *, begun: bool) -> Iter
     except OdtkError as error:
         if begun and run.images_done == before < len(run.plan.records):
             run.check_owner()
-            reporter.close("stopped", error.cause)
+            reporter.close("stopped", error.sentence)
             run.remove()
         raise
 

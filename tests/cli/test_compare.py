@@ -160,6 +160,14 @@ def test_files_that_have_no_image_in_common_are_refused(tmp_path):
     assert "have no image in common" in result.stderr
 
 
+def test_files_that_have_no_category_in_common_are_remarked_on(tmp_path):
+    other = [row | {"category_id": "another"} for row in rows(["a"])]
+    result = run(tmp_path, rows(["a"]), other, truth=False)
+    assert result.exit_code == 0
+    assert "have no category in common" in " ".join(result.stderr.split())
+    assert "no category in common" not in run(tmp_path, rows(["a"]), [], truth=False).stderr
+
+
 def test_one_file_is_not_compared(tmp_path):
     result = run(tmp_path, rows(["a"]))
     assert result.exit_code == 2

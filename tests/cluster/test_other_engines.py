@@ -43,7 +43,7 @@ def test_an_update_ends_where_all_workers_are_of_another_kind(
     left = sorted(os.listdir(tmp_path))
     with pytest.raises(OdtkError) as caught:
         run(update, names[1], tmp_path / "signs", quiet)
-    assert caught.value.cause.startswith("no worker is left: ")
+    assert caught.value.sentence.startswith("no worker is left: ")
     assert "computes with H100, and what --update takes over is from A100" in caught.value.why
     assert "leave --update out to run all images" in caught.value.hint
     assert sorted(os.listdir(tmp_path)) == left

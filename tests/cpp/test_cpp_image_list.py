@@ -33,7 +33,7 @@ def refuse(units, path):
     with pytest.raises(UsageError) as error:
         find_images(os.fspath(path))
     said = found.partition("\n  hint: ")
-    cause = error.value.cause.replace(" (--recursive does)", "")
+    cause = error.value.sentence.replace(" (--recursive does)", "")
     assert said[0].rstrip(": ") == cause
     return said[2].strip()
 

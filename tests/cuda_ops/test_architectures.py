@@ -74,9 +74,10 @@ def test_the_oldest_nvrtc_compiles(old_nvrtc, monkeypatch, name, arch):
     monkeypatch.setattr(compiler, "_nvrtc_names", lambda: iter([old_nvrtc]))
     monkeypatch.setattr(compiler, "_nvrtc_bytes", logged)
     monkeypatch.setattr(compiler, "_OPTIONS", (*compiler._OPTIONS, VERBOSE))
-    encoding = locale.getencoding()
+    encoding = locale.getpreferredencoding(False)
     check(compiler._nvrtc(compiler.SOURCES / f"{name}.cu", arch), logs[-1], 0)
-    assert locale.getencoding() == encoding  # this NVRTC leaves its thread in the C locale
+    # This NVRTC leaves its thread in the C locale.
+    assert locale.getpreferredencoding(False) == encoding
 
 
 @pytest.mark.parametrize("name", FILES)

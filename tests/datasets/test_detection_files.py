@@ -205,7 +205,7 @@ def test_what_is_wrong_is_one_sentence(wanted, tmp_path, file, text, words):
         read_detections(str(path), Universe.of(wanted))
     assert words in str(refused.value)
     assert str(path) in str(refused.value)
-    assert "\n" not in refused.value.cause
+    assert "\n" not in refused.value.sentence
 
 
 def test_a_missing_file_is_one_sentence(wanted, tmp_path):

@@ -20,7 +20,6 @@ from odtk_ray.artifacts.sidecar import Sidecar
 from odtk_ray.exports.int8.calibration_table import CalibrationTable, check_replaceable, read_table
 from odtk_ray.model.describe_model import describe_model
 
-NOT_HASHED = ("identity", "plan_sha256", "plan_bytes")
 PLAN = b"0123456789"
 SIDECAR = Sidecar(
     model=ABOUT, batches=(1, 4, 8), tensorrt="tensorrt 11.4.0", gpu=("NVIDIA H100", "9.0"),

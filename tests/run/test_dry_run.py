@@ -126,7 +126,7 @@ def test_files_that_have_no_pace(tmp_path, text, words):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="--pace") as refused:
         read_earlier_run(str(path))
-    assert words in refused.value.cause
+    assert words in refused.value.sentence
     with pytest.raises(UsageError, match="cannot read --pace"):
         read_earlier_run(str(tmp_path / "gone.json"))
 

@@ -71,4 +71,4 @@ def test_a_run_that_fails_says_why(config):
         infer(config, Quiet(), RaisingEngine)
     found = read_status(config.run_folder)
     assert found.state == "stopped"
-    assert found.events[-1].text == caught.value.cause
+    assert found.events[-1].text == caught.value.sentence

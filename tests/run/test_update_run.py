@@ -322,7 +322,7 @@ def test_other_settings_are_refused(grown, tmp_path, changes, message):
     before = content(tmp_path)
     with pytest.raises(UsageError) as caught:
         run(replace(grown, **changes))
-    assert caught.value.cause.startswith(f"cannot update {grown.update}: {message}")
+    assert caught.value.sentence.startswith(f"cannot update {grown.update}: {message}")
     assert caught.value.hint == "use the same, or leave --update out to run all images"
     assert content(tmp_path) == before
 

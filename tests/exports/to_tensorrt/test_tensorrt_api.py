@@ -1,7 +1,7 @@
 """The names that builder and engine use exist in TensorRT 8.6, 10.3, 10.16 and 11.4.
 
 Their real bindings load where the libraries are stubs, so nothing is built or run here;
-`test_plan.py` builds.
+`test_builder.py` builds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ for owner, names in {
     trt.MemoryPoolType: "WORKSPACE",
     trt.ILogger.Severity: "ERROR INTERNAL_ERROR",
     trt.BuilderFlag: "TF32",
-    # export/resizes.py
+    # exports/tensorrt/float_resizes.py
     trt.ILayer: "type num_outputs get_output get_input set_input",
     trt.LayerType: "RESIZE DEQUANTIZE",
     # engines/loaded_plan.py
