@@ -130,7 +130,7 @@ def test_the_environment_has_nothing_else(small, user):
         " --output tiled.json --output tiled.csv --output tiled.parquet --annotations truth.json",
         "odtk-ray evaluate found.json --annotations truth.json",
         "odtk-ray compare found.json found.json --annotations truth.json",
-        "odtk-ray bench detector.onnx --images photos --seconds 0.1",
+        "odtk-ray bench detector.onnx --launches 2",
     ],
 )
 def test_what_works(small, user, tmp_path, line):
