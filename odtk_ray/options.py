@@ -73,6 +73,15 @@ class Option:
     in_odtk: bool = False
 
 
+# What a value of each type may be, and how that is said.
+_KINDS: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text"),
+}
+
+
 @dataclass(frozen=True)
 class Declared:
     """An option with what its declaration says of it.
@@ -140,10 +149,19 @@ class Declared:
                 f"{self.flag} {value} is unknown",
                 f"it is a number or {' or '.join(self.words)}",
             )
+        self._check_type(value)
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{self.flag} {value} is unknown", f"it is one of {', '.join(self.choices)}"
             )
+        self._check_range(value)
+
+    def _check_type(self, value: Any) -> None:
+        kinds, words = _KINDS.get(self.kind, _KINDS[str])  # choices are text
+        if not isinstance(value, kinds) or (isinstance(value, bool) and self.kind is not bool):
+            raise UsageError(f"{self.flag} {value!r} is not {words}")
+
+    def _check_range(self, value: float) -> None:
         low, high = self.option.minimum, self.option.maximum
         if low is None:
             return
@@ -189,6 +207,8 @@ def check_options(settings: Any) -> None:
     """
     for option in options_of(type(settings)).values():
         value = getattr(settings, option.name)
+        if option.count and value is not None and len(value) != option.count:
+            raise UsageError(f"{option.flag} {value} are not {option.count} values")
         for single in value if isinstance(value, tuple) else (value,):
             if single is not None:
                 option.check(single)

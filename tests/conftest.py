@@ -28,6 +28,15 @@ from odtk_ray.engines.local_gpus import list_gpus
 # Ray asks for this before it is imported; usage reports would leave the machine.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+# nohup ignores SIGHUP, and a shell SIGINT of what it starts in the background. Children would
+# inherit it, and tests that send them these signals would wait in vain.
+for _number, _handler in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
 
 @pytest.fixture(scope="session")
 def s3_port():

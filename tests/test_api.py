@@ -6,15 +6,17 @@ import inspect
 import logging
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args, get_origin
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import odtk_ray
 from odtk_ray import api
 from odtk_ray.cli.program import cli
-from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig
+from odtk_ray.config import CompareConfig, EvaluateConfig, ExportConfig, InferConfig, StrPath
 from odtk_ray.options import options_of
 
 SETTINGS = {
@@ -25,10 +27,19 @@ SETTINGS = {
 }
 
 
-def as_argument(hint):
-    """The type of an argument for an option: what takes any number of values takes a list."""
-    values = get_args(hint)
-    return Sequence[values[0]] if get_origin(hint) is tuple and values[-1] is ... else hint
+# Of options whose values are files or folders.
+FILES = {"FILE", "DIR", "MODEL", "OLD_OUTPUT", "OUTPUT", "DETECTIONS", "A B..."}
+
+
+def as_argument(option):
+    """The type of an argument for an option: of several values a list, of files paths too."""
+    values = get_args(option.hint)
+    file = option.option.metavar in FILES
+    if get_origin(option.hint) is tuple and values[-1] is ...:
+        return StrPath | Sequence[StrPath] if file else Sequence[values[0]]
+    if not file:
+        return option.hint
+    return StrPath | None if type(None) in values else StrPath
 
 
 @pytest.mark.parametrize("verb", SETTINGS)
@@ -39,7 +50,7 @@ def test_arguments_are_the_options_with_their_types_and_defaults(verb):
     lines = {name: p.annotation for name, p in signature.items() if name != "reporter"}
     types = {name: eval(text, function.__globals__) for name, text in lines.items()}
     assert list(types) == list(declared)
-    assert types == {name: as_argument(option.hint) for name, option in declared.items()}
+    assert types == {name: as_argument(option) for name, option in declared.items()}
     for name, option in declared.items():
         assert signature[name].default == option.default, name
         assert (signature[name].kind is inspect.Parameter.KEYWORD_ONLY) is not option.positional
@@ -87,6 +98,16 @@ def test_docstrings_say_of_each_argument_what_the_help_says(verb):
         ("export", {"size": (3_200_000_000,)}, "--size 3200000000 is out of range"),
         ("export", {"rotated_nms": "other"}, "--rotated-nms other is unknown"),
         ("export", {"seed": -1}, "--seed -1 is out of range"),
+        ("infer", {"threshold": "0.3"}, "--threshold '0.3' is not a number"),
+        ("infer", {"resize": 64.5}, "--resize 64.5 is not a whole number"),
+        ("infer", {"resize": True}, "--resize True is not a whole number"),
+        ("infer", {"recursive": "no"}, "--recursive 'no' is not True or False"),
+        ("infer", {"images": ["a.jpg", "b.jpg"]}, "--images ['a.jpg', 'b.jpg'] is not text"),
+        ("infer", {"output": [3]}, "--output 3 is not text"),
+        ("infer", {"exif": 1}, "--exif 1 is not text"),
+        ("infer", {"fit": (64,)}, "--fit (64,) are not 2 values"),
+        ("infer", {"fit": 64}, "--fit (64,) are not 2 values"),
+        ("export", {"size": "256"}, "--size '256' is not a whole number"),
     ],
 )
 def test_values_are_refused_as_on_the_command_line(verb, arguments, words):
@@ -113,6 +134,35 @@ def test_infer_writes_what_the_command_line_does(runs, checkpoint, photos, tmp_p
     arguments = ["infer", str(checkpoint), "--output", files[1], "--threshold=0.2", *flags]
     assert CliRunner().invoke(cli, arguments).exit_code == 0
     assert (tmp_path / "api.json").read_bytes() == (tmp_path / "cli.json").read_bytes()
+
+
+def test_paths_and_numbers_of_other_kinds_are_taken(checkpoint, photos, tmp_path):
+    """Paths of pathlib, alone where there may be several, numbers of NumPy's, any iterable."""
+    output = tmp_path / "a.json"
+    limit, threshold = np.int64(2), np.float32(0.25)
+    summary = odtk_ray.infer(
+        checkpoint, images=photos, output=output, limit=limit, threshold=threshold,
+        resize=np.array(64), local=True,
+    )  # fmt: skip
+    assert (summary.images, summary.files) == (2, [str(output)])
+    again = odtk_ray.infer(
+        str(checkpoint), images=str(photos), output=(str(p) for p in [tmp_path / "b.json"]),
+        limit=2, threshold=0.25, resize=64, local=True,
+    )  # fmt: skip
+    assert (tmp_path / "b.json").read_bytes() == output.read_bytes()
+    assert again.files == [str(tmp_path / "b.json")]
+    rows = odtk_ray.info(checkpoint)
+    assert rows == odtk_ray.info(str(checkpoint))
+    exported = odtk_ray.export(checkpoint, tmp_path / "m.onnx", size=np.array([64, 96]))
+    assert Path(exported.path) == tmp_path / "m.onnx"
+    assert ("input", "64x96 (height x width)") in odtk_ray.info(tmp_path / "m.onnx")
+    odtk_ray.export(checkpoint, tmp_path / "square.onnx", size=64)
+    comparison = odtk_ray.compare([output, tmp_path / "b.json"])
+    assert comparison.pairs[0].b.name == str(tmp_path / "b.json")
+    with odtk_ray.load(checkpoint, resize=np.int32(64)) as detector:
+        assert detector(next(photos.glob("*.*"))).scores.size
+    with pytest.raises(odtk_ray.UsageError, match="is no run folder"):
+        odtk_ray.status(tmp_path)
 
 
 def test_an_exported_models_own_values_are_kept_beside_one_that_is_given(graph):
@@ -151,7 +201,9 @@ def test_every_number_has_bounds(command):
     assert len(numbers) > 10
     for option in numbers:
         for value in (10**30, -(10**30), float("inf"), float("nan")):
-            with pytest.raises(odtk_ray.UsageError, match=f"{option.flag} .* is out of range"):
+            whole = option.kind is int and isinstance(value, float)
+            wrong = "is not a whole number" if whole else "is out of range"
+            with pytest.raises(odtk_ray.UsageError, match=f"{option.flag} .* {wrong}"):
                 option.check(value)
 
 

@@ -14,13 +14,14 @@ Remarks go to a `Reporter`, or to the logger `odtk_ray`. Heavy packages are impo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from odtk_ray.api.evaluation import compare, evaluate
 from odtk_ray.api.inference import infer
 from odtk_ray.api.loading import load
-from odtk_ray.config import CalibrationMethod, ExportConfig, PlanPrecision, settings_of
+from odtk_ray.config import CalibrationMethod, ExportConfig, PlanPrecision, StrPath, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import AnchorGeneration, RotatedNms
 
@@ -35,12 +36,12 @@ __all__ = ["compare", "evaluate", "export", "infer", "info", "load", "status"]
 
 
 def export(
-    model: str,
-    output: str,
+    model: StrPath,
+    output: StrPath,
     *,
     size: tuple[int, ...] | None = None,
     anchors: AnchorGeneration = "auto",
-    classes: str | None = None,
+    classes: StrPath | None = None,
     rotated_bbox: bool = False,
     with_postprocess: bool = False,
     plugin: bool = False,
@@ -51,14 +52,14 @@ def export(
     precision: Sequence[PlanPrecision] = (),
     dynamic_batch_opts: tuple[int, int, int] | None = None,
     workspace: int | None = None,
-    timing_cache: str | None = None,
+    timing_cache: StrPath | None = None,
     compute_capability: Sequence[str] = (),
     verbose: bool = False,
     int8: bool = False,
-    calibration_images: str | None = None,
+    calibration_images: StrPath | None = None,
     calibration_batches: int | None = None,
     calibration_batch_size: int | None = None,
-    calibration_table: str | None = None,
+    calibration_table: StrPath | None = None,
     calibration_method: CalibrationMethod | None = None,
     recalibrate: bool = False,
     int8_exclude: Sequence[str] = (),
@@ -68,8 +69,8 @@ def export(
     nms: float | None = None,
     detections: int | None = None,
     rotated_nms: RotatedNms | None = None,
-    check_images: str | None = None,
-    calibration_annotations: str | None = None,
+    check_images: StrPath | None = None,
+    calibration_annotations: StrPath | None = None,
     triton: str | None = None,
     workers: int | None = None,
     address: str | None = None,
@@ -145,7 +146,7 @@ def export(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the export failed; an earlier file of this name is still there.
     """
-    config, report = ExportConfig(**settings_of(locals())), reporter or LogReporter()
+    config, report = ExportConfig(**settings_of(ExportConfig, locals())), reporter or LogReporter()
     from odtk_ray.artifacts.sidecar import is_tensorrt_plan
 
     if config.gpu_type:
@@ -156,7 +157,7 @@ def export(
         from odtk_ray.exports.triton.export_triton import export_triton
 
         return export_triton(config, report)
-    if is_tensorrt_plan(output):
+    if is_tensorrt_plan(config.output):
         from odtk_ray.exports.tensorrt.export_plan import export_plan  # needs no torch
 
         return export_plan(config.variants()[0], report)
@@ -165,7 +166,7 @@ def export(
     return export_onnx(config, report)
 
 
-def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, str]]:
+def info(model: StrPath, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, str]]:
     """Say what a checkpoint, exported model or engine set is, as (name, text) rows for people.
 
     Args:
@@ -177,10 +178,10 @@ def info(model: str, *, anchors: AnchorGeneration = "auto") -> list[tuple[str, s
     """
     from odtk_ray.model.describe_model import describe_model
 
-    return describe_model(model, anchors)
+    return describe_model(os.fspath(model), anchors)
 
 
-def status(run_dir: str) -> RunStatus:
+def status(run_dir: StrPath) -> RunStatus:
     """Say how far the run in a folder or URI is; nothing is written, so it may go on meanwhile.
 
     Raises:
@@ -188,4 +189,4 @@ def status(run_dir: str) -> RunStatus:
     """
     from odtk_ray.shards.run_status import read_status
 
-    return read_status(run_dir)
+    return read_status(os.fspath(run_dir))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from odtk_ray.config import CompareConfig, EvaluateConfig, settings_of
+from odtk_ray.config import CompareConfig, EvaluateConfig, StrPath, settings_of
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import ExifPolicy
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    detections: str,
+    detections: StrPath,
     *,
-    annotations: str,
+    annotations: StrPath,
     rotated_bbox: bool = False,
     precision: float | None = None,
     recall: float | None = None,
-    output: str | None = None,
-    thresholds: str | None = None,
-    report: str | None = None,
-    images: str | None = None,
+    output: StrPath | None = None,
+    thresholds: StrPath | None = None,
+    report: StrPath | None = None,
+    images: StrPath | None = None,
     exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Evaluation:
@@ -64,7 +64,7 @@ def evaluate(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: a file cannot be written.
     """
-    config = EvaluateConfig(**settings_of(locals()))
+    config = EvaluateConfig(**settings_of(EvaluateConfig, locals()))
     from odtk_ray.evaluation.evaluate_files import evaluate as run
 
     evaluation = run(config, reporter or LogReporter())
@@ -76,9 +76,9 @@ def evaluate(
 
 
 def compare(
-    detections: Sequence[str],
+    detections: StrPath | Sequence[StrPath],
     *,
-    annotations: str | None = None,
+    annotations: StrPath | None = None,
     rotated_bbox: bool = False,
     iou: float = 0.9,
     score: float = 0.3,
@@ -86,9 +86,9 @@ def compare(
     draws: int = 1_000,
     level: float = 0.95,
     seed: int = 0,
-    output: str | None = None,
-    report: str | None = None,
-    images: str | None = None,
+    output: StrPath | None = None,
+    report: StrPath | None = None,
+    images: StrPath | None = None,
     exif: ExifPolicy = "ignore",
     reporter: Reporter | None = None,
 ) -> Comparison:
@@ -122,7 +122,7 @@ def compare(
         UsageError: an argument, or a file that it names, cannot be used; nothing was written.
         OdtkError: the file cannot be written.
     """
-    config = CompareConfig(**settings_of(locals()))
+    config = CompareConfig(**settings_of(CompareConfig, locals()))
     from odtk_ray.evaluation.compare_files import compare as run
 
     comparison = run(config, reporter or LogReporter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, PlanPrecision, settings_of
+from odtk_ray.config import DEFAULT_OUTPUT, InferConfig, PlanPrecision, StrPath, settings_of
 from odtk_ray.reporter import LogReporter, RunReporter
 from odtk_ray.settings import (
     AnchorGeneration,
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 def infer(
-    model: str,
+    model: StrPath,
     *,
-    images: str = ".",
-    annotations: str | None = None,
+    images: StrPath = ".",
+    annotations: StrPath | None = None,
     recursive: bool = False,
     limit: int | None = None,
     allow_missing: bool = False,
     exif: ExifPolicy = "ignore",
     max_pixels: int = 178_000_000,
-    update: str | None = None,
+    update: StrPath | None = None,
     resize: int | None = None,
     max_size: int | None = None,
     fit: tuple[int, int] | None = None,
     tile: int | None = None,
     overlap: int = 0,
     anchors: AnchorGeneration = "auto",
-    classes: str | None = None,
+    classes: StrPath | None = None,
     rotated_bbox: bool = False,
     full_precision: bool = False,
     precision: PlanPrecision | None = None,
@@ -45,17 +45,17 @@ def infer(
     nms: float | None = None,
     detections: int | None = None,
     rotated_nms: RotatedNms | None = None,
-    thresholds: str | None = None,
+    thresholds: StrPath | None = None,
     only_classes: Sequence[str] = (),
-    output: Sequence[str] = (DEFAULT_OUTPUT,),
-    draw: str | None = None,
+    output: StrPath | Sequence[StrPath] = (DEFAULT_OUTPUT,),
+    draw: StrPath | None = None,
     draw_threshold: float = 0.3,
     draw_truth: bool = False,
     line_width: int | None = None,
-    crops: str | None = None,
+    crops: StrPath | None = None,
     crop_margin: int = 0,
-    report: str | None = None,
-    trace: str | None = None,
+    report: StrPath | None = None,
+    trace: StrPath | None = None,
     batch: Batch | None = None,
     workers: int | None = None,
     threads_per_worker: int | None = None,
@@ -67,8 +67,8 @@ def infer(
     min_workers: int | None = None,
     exclude_node: Sequence[str] = (),
     wait_for_nodes: float | None = None,
-    fallback: str | None = None,
-    run_dir: str | None = None,
+    fallback: StrPath | None = None,
+    run_dir: StrPath | None = None,
     resume: bool = False,
     keep_run: bool = False,
     max_failures: int = 0,
@@ -166,7 +166,7 @@ def infer(
         UsageError: an argument, or a file that it names, cannot be used; nothing was started.
         OdtkError: the run cannot go on; what is committed stays and can be resumed.
     """
-    config = InferConfig(**settings_of(locals()))
+    config = InferConfig(**settings_of(InferConfig, locals()))
     from odtk_ray.run.pipeline import infer as run
 
     return run(config, reporter or LogReporter())

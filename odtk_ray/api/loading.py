@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from odtk_ray.config import InferConfig, PlanPrecision, settings_of
+from odtk_ray.config import InferConfig, PlanPrecision, StrPath, settings_of
 from odtk_ray.errors import UsageError
 from odtk_ray.reporter import LogReporter, Reporter
 from odtk_ray.settings import AnchorGeneration, Batch, Decoder, ExifPolicy, RotatedNms
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: str,
+    model: StrPath,
     *,
     device: Literal["auto", "gpu", "cpu"] = "auto",
     batch: Batch = 1,
@@ -86,7 +86,7 @@ def load(
     >>> found.to_pandas().category[0]
     'tree'
     """
-    arguments = settings_of(locals())
+    arguments = settings_of(InferConfig, locals())
     if device not in ("auto", "gpu", "cpu"):
         raise UsageError(f"device {device!r} is unknown", "it is one of auto, gpu, cpu")
     del arguments["device"]

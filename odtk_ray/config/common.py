@@ -1,6 +1,7 @@
 """Options that several commands have, and what holds for the settings of all of them."""
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ MAX_SECONDS = 10**7  # four months
 GPU_TYPES = "by Ray's type (H100), by name ('NVIDIA H100 80GB HBM3'), or all."
 
 PlanPrecision = Literal["fp16", "fp32", "int8"]
+StrPath: TypeAlias = str | os.PathLike[str]  # a file in a call of the API
 
 ModelPath: TypeAlias = Annotated[
     str,
@@ -107,10 +109,28 @@ def check_wait(known: bool, wait_for_nodes: float | None) -> None:
         raise UsageError("--wait-for-nodes needs --gpu-type, which says what to wait for")
 
 
-def settings_of(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call of the API that are settings; sequences become tuples."""
-    return {
-        name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        for name, value in arguments.items()
-        if name != "reporter"
-    }
+def settings_of(kind: type[Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of the API that are settings, as the command line has them.
+
+    Paths become text, and NumPy's numbers Python's. An option of several values takes a list of
+    them, or anything else that yields them, or a single one.
+
+    Args:
+        kind: the dataclass whose fields declare the options.
+        arguments: of the call, by name; those that are no options stay as they are.
+    """
+    options = options_of(kind)
+    settings = {name: value for name, value in arguments.items() if name != "reporter"}
+    for name in settings.keys() & options.keys():
+        value = _plain(settings[name])
+        if options[name].count is not None and value is not None:
+            alone = isinstance(value, str) or not isinstance(value, Iterable)
+            value = (value,) if alone else tuple(map(_plain, value))
+        settings[name] = value
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if getattr(value, "ndim", None) == 0 else value
