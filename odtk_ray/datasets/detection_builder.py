@@ -143,6 +143,12 @@ class DetectionBuilder:
                 hint = f"give the annotation file that {self._path} belongs to"
                 raise UsageError(f"cannot use {self._path}", f"all its {remark}", hint)
             remarks.append(f"left out: {remark}")
+        if self._rows and self._images.count + self._categories.count == self._rows:
+            raise UsageError(
+                f"cannot use {self._path}",
+                f"all its {counted(self._rows, 'detection is', 'detections are')} left out",
+                "; ".join(remarks),
+            )
         none = np.empty(0, np.int64)
         empty = DetectionTable(none, none, np.empty(0), np.empty((0, self._numbers)))
         parts = [empty, *self._parts]
@@ -153,11 +159,11 @@ class DetectionBuilder:
 
     def _check(self, score: NDArray[np.float64], bbox: NDArray[np.float64]) -> None:
         if bbox.shape[1] != self._numbers:
-            hint = "add --rotated-bbox" if bbox.shape[1] == 5 else "leave out --rotated-bbox"
+            hints = {(5, 4): "add --rotated-bbox", (4, 5): "leave out --rotated-bbox"}
             raise UsageError(
                 f"cannot use {self._path}",
                 f"its boxes have {bbox.shape[1]} numbers, not {self._numbers}",
-                hint,
+                hints.get((bbox.shape[1], self._numbers), ""),
             )
         for name, bad in (("score", ~np.isfinite(score)), ("bbox", ~np.isfinite(bbox).all(axis=1))):
             if bad.any():

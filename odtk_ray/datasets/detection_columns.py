@@ -60,6 +60,11 @@ class TableColumns:
                 f"no column for {' and '.join(missing)} among {', '.join(names) or 'none'}",
                 f"expected are {_EXPECTED}",
             )
+        twice = [name for name in (image, category, score, *box) if names.count(name) > 1]
+        if twice:
+            raise UsageError(
+                f"cannot use {path} as detections", f"several columns are called {twice[0]}"
+            )
         return cls(
             Key(image, by_name=image == "file_name"),
             Key(category, by_name=category == "category"),
@@ -113,10 +118,20 @@ def _first(names: Sequence[str], *wanted: str) -> str | None:
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
     """Convert numbers to float64; what is missing is NaN."""
+    kind = column.type
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    if not any(is_so(kind) for is_so in numbers):
+        raise pa.ArrowInvalid(f"a column of numbers holds {kind}")
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.array(values)
 
 
 def _values(key: Key, column: pa.Array) -> tuple[Key, list[object]]:
-    plain = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    """Return names or ids; those of a table of text may be numbers."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    plain = str(column.type) in ("string", "large_string", "string_view")
+    numbers = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if not (plain or numbers or pa.types.is_null(column.type)):
+        raise pa.ArrowInvalid(f"the column {key.column} holds {column.type}, not text or numbers")
     return Key(key.column, key.by_name, plain and not key.by_name), column.to_pylist()

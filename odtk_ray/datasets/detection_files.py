@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from odtk_ray import storage
 from odtk_ray.datasets.detection_builder import DetectionBuilder, Universe
 from odtk_ray.datasets.detection_columns import TableColumns
 from odtk_ray.datasets.detection_table import DetectionTable
 from odtk_ray.datasets.id_lookup import Key
-from odtk_ray.datasets.json_stream import JsonError, scan
+from odtk_ray.datasets.json_stream import JsonError, parse, scan
 from odtk_ray.datasets.problems import shown
 from odtk_ray.errors import UsageError
 from odtk_ray.nearest import did_you_mean
@@ -85,8 +86,8 @@ def _read_lines(stream: BinaryIO, path: str, builder: DetectionBuilder) -> None:
         entries: list[Any] = []
         for number, line in lines:
             try:
-                item = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
+                item = parse(line, 0)
+            except JsonError as error:
                 raise _unusable(path, f"line {number:,} is not JSON: {error}") from error
             inside = item.get("detections", [item]) if isinstance(item, dict) else [item]
             if not isinstance(inside, list):
@@ -99,6 +100,8 @@ def _read_lines(stream: BinaryIO, path: str, builder: DetectionBuilder) -> None:
 def _line_batches(stream: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
     """Yield the lines that are not blank, with their numbers, some megabytes at a time."""
     number = 1
+    if stream.read(len(BOM_UTF8)) != BOM_UTF8:
+        stream.seek(0)
     while lines := stream.readlines(_LINES):
         yield [(n, line) for n, line in enumerate(lines, number) if line.strip()]
         number += len(lines)
@@ -124,13 +127,19 @@ def _add_entries(
     except KeyError as error:
         raise _missing(path, str(error.args[0]), entries) from error
     try:
-        score = np.array(scores, np.float64)
-        bbox = np.array(boxes, np.float64)
-    except (TypeError, ValueError) as error:
+        score, bbox = _numbers(scores), _numbers(boxes)
+    except (TypeError, ValueError, OverflowError) as error:
         raise _unusable(path, "a score is no number, or a bbox not four or five") from error
     if score.ndim != 1 or bbox.ndim != 2:
         raise _unusable(path, "a score is no number, or a bbox not four or five")
     builder.add((image_key, images), (category_key, list(categories)), score, bbox)
+
+
+def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+    found = np.array(values)
+    if found.dtype.kind not in "iufO":  # objects: None, and integers beyond 64 bits
+        raise TypeError("text, or true and false")
+    return found.astype(np.float64)
 
 
 def _missing(path: str, key: str, entries: Sequence[Any]) -> UsageError:

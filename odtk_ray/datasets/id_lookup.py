@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odtk_ray.datasets.ids import id_text
+from odtk_ray.datasets.problems import shown
+from odtk_ray.errors import UsageError
 
 UNKNOWN = -1
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")  # as JSON has whole numbers
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,23 @@ class KnownLookup:
     def __init__(self, ids: Sequence[str], names: Sequence[str]) -> None:
         self._ids = IdLookup(ids)
         self._names = {name: place for place, name in enumerate(names) if name}
+        self._twice = {name for name, count in Counter(names).items() if name and count > 1}
 
     def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
-        """See `Lookup`."""
+        """See `Lookup`.
+
+        Raises:
+            UsageError: a name is that of several.
+        """
         if key.by_name:
-            return np.array([self._names.get(value, UNKNOWN) for value in values], np.int64)
+            texts = [value if isinstance(value, str) else "" for value in values]
+            if twice := self._twice.intersection(texts):
+                raise UsageError(
+                    f"the {key.column} {shown(min(twice))} is not clear",
+                    "several in the annotation file have this name",
+                    "name them by image_id and category_id",
+                )
+            return np.array([self._names.get(text, UNKNOWN) for text in texts], np.int64)
         return self._ids.find_plain(values) if key.plain else self._ids.find(values)
 
 
@@ -66,20 +83,31 @@ class OpenLookup:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self._places: dict[str, int] = {}
+        self._alike: dict[str, int] = {}  # texts that a table cannot tell from numbers
 
     def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
         """See `Lookup`; nothing is unknown."""
-        read = _plain_text if key.plain else id_text
-        texts = [str(value) if key.by_name else read(value) for value in values]
-        for text in dict.fromkeys(texts):
-            if self._places.setdefault(text, len(self.texts)) == len(self.texts):
-                self.texts.append(text)
-        return np.array([self._places[text] for text in texts], np.int64)
+        if key.plain:
+            places = {value: self._plain_place(value) for value in dict.fromkeys(values)}
+            return np.array([places[value] for value in values], np.int64)
+        texts = [str(value) if key.by_name else id_text(value) for value in values]
+        places = {text: self._place(text) for text in dict.fromkeys(texts)}
+        return np.array([places[text] for text in texts], np.int64)
 
+    def _place(self, text: str) -> int:
+        known = self._alike if text in self._alike and text not in self._places else self._places
+        place = known.setdefault(text, len(self.texts))
+        if place == len(self.texts):
+            self.texts.append(text)
+        return place
 
-def _plain_text(value: str) -> str:
-    whole = value.removesuffix(".0")
-    return whole if whole.lstrip("-").isdigit() else json.dumps(value)
+    def _plain_place(self, value: str | None) -> int:
+        """Return the place of an id in a table of text: of the number that it may be, or a text."""
+        text, whole = json.dumps(value), (value or "").removesuffix(".0")
+        if not _WHOLE.fullmatch(whole) or (text in self._places and whole not in self._places):
+            return self._place(text)
+        self._alike[text] = self._place(whole)
+        return self._alike[text]
 
 
 class IdLookup:

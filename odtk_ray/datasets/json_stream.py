@@ -178,7 +178,7 @@ def _key(source: _Buffer, seen: set[str]) -> str:
     if source.peek() != _QUOTE:
         raise source.error("a key in quotes is expected")
     at = source.offset
-    key: str = _parse(_string(source), at)
+    key: str = parse(_string(source), at)
     if key in seen:
         raise JsonError(at, f"the key {json.dumps(key)} occurs twice at the top level")
     if source.peek() != _COLON:
@@ -197,7 +197,7 @@ def _wanted(source: _Buffer, key: str) -> Iterator[Chunk]:
         text = b"".join(piece for _, piece in _pieces(source, Nesting()))
     else:
         text = _plain(source)
-    yield Chunk(key, [_parse(text, at)], is_array=False)
+    yield Chunk(key, [parse(text, at)], is_array=False)
 
 
 def _skip(source: _Buffer) -> None:
@@ -206,7 +206,7 @@ def _skip(source: _Buffer) -> None:
             pass
     else:
         at = source.offset
-        _parse(_plain(source), at)
+        parse(_plain(source), at)
 
 
 def _plain(source: _Buffer) -> bytes:
@@ -245,12 +245,15 @@ def _array(source: _Buffer, key: str) -> Iterator[Chunk]:
         if not _SOLID.search(text, 1, len(text) - 1) and not (first and nesting.closed):
             raise JsonError(at + stop, "an item is missing")
         # Held by no name here: the caller's batch and the next one are all that is in memory.
-        yield Chunk(key, _parse(text, cut), is_array=True)
+        yield Chunk(key, parse(text, cut), is_array=True)
         begun, cut, first = [piece[stop + 1 :]], at + stop, False
 
 
-def _parse(text: bytes, offset: int) -> Any:
+def parse(text: bytes, offset: int) -> Any:
     """Parse a whole text, whose first byte is at `offset` in the file.
+
+    Raises:
+        JsonError: it is no JSON.
 
     orjson is four times as quick as the standard parser, which gets what orjson refuses (mistakes,
     NaN, lone surrogates, numbers beyond float64) and integers beyond 64 bits, made floats there.

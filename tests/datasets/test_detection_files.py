@@ -1,7 +1,10 @@
 """Files of detections: of this program and of others, and what is wrong with some."""
 
 import csv
+import datetime
+import decimal
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from evaluation_scenes import make_scene
 from odtk_ray.datasets.annotation_file import read_annotation_file
 from odtk_ray.datasets.detection_builder import Universe
 from odtk_ray.datasets.detection_files import read_detections
+from odtk_ray.datasets.id_lookup import OpenLookup
 from odtk_ray.errors import UsageError
 
 TRUTH = {
@@ -185,7 +189,24 @@ NOT_FINITE = '[{"image_id": 9, "category_id": 1, "bbox": [1, NaN, 3, 4], "score"
         ("a.json", json.dumps([FOUND[0] | {"bbox": [1, 2, 3, 4, 5]}]), "add --rotated-bbox"),
         ("a.json", NOT_FINITE, "detection 1 has no finite bbox"),
         ("a.json", json.dumps([FOUND[0] | {"image_id": 8}]), "all its 1 detection is of images"),
+        ("a.json", json.dumps([FOUND[0] | {"score": True}]), "a score is no number"),
+        ("a.json", json.dumps([FOUND[0] | {"score": "0.9"}]), "a score is no number"),
+        ("a.json", json.dumps([FOUND[0] | {"bbox": ["1", "2", "3", "4"]}]), "a bbox not four"),
+        ("a.json", json.dumps([FOUND[0] | {"score": 10**400}]), "a score is no number"),
+        (
+            "a.json",
+            json.dumps([named(FOUND[0]) | {"file_name": ["nine.jpg"]}]),
+            "is of images that",
+        ),
+        ("a.json", json.dumps([named(FOUND[0]) | {"category": {}}]), "is of categories that"),
+        (
+            "a.json",
+            json.dumps([FOUND[0] | {"image_id": 8}, FOUND[0] | {"category_id": 8}]),
+            "all its 2 detections are left out",
+        ),
         ("a.jsonl", json.dumps(FOUND[0]) + "\n{", "line 2 is not JSON"),
+        ("a.jsonl", json.dumps(FOUND[0] | {"score": math.nan}), "detection 1 has no finite score"),
+        ("a.csv", "image_id,category_id,score,score,x,y,w,h\n9,1,0.5,1,1,2,3,4\n", "called score"),
         ("a.jsonl", '{"image_id": 9, "detections": 3}', "`detections` of line 1 are not a list"),
         ("a.csv", "image_id,category_id,score\n9,1,0.5\n", "no column for box"),
         ("a.csv", "", "no column for image and category and score and box among none"),
@@ -206,6 +227,99 @@ def test_what_is_wrong_is_one_sentence(wanted, tmp_path, file, text, words):
     assert words in str(refused.value)
     assert str(path) in str(refused.value)
     assert "\n" not in refused.value.sentence
+
+
+NINE = {"image_id": [9], "category_id": [1], "score": [0.5], "bbox": [[1.0, 2.0, 3.0, 4.0]]}
+DAY = datetime.date(2026, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"image_id": [b"9"]}, "the column image_id holds binary"),
+        ({"image_id": [decimal.Decimal(9)]}, "the column image_id holds decimal"),
+        ({"category_id": [DAY]}, "the column category_id holds date"),
+        ({"score": [True]}, "a column of numbers holds bool"),
+        ({"score": ["0.5"]}, "a column of numbers holds string"),
+        ({"bbox": [["1", "2", "3", "4"]]}, "a column of numbers holds string"),
+    ],
+)
+def test_columns_of_other_types_are_one_sentence(wanted, tmp_path, columns, words):
+    pq.write_table(pa.table(NINE | columns), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=words):
+        read_detections(str(tmp_path / "a.parquet"), Universe.of(wanted))
+
+
+def test_a_column_that_is_there_twice_is_one_sentence(wanted, tmp_path):
+    names = [*NINE, "image_id"]
+    table = pa.table([pa.array(NINE[name]) for name in names], names=names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match="several columns are called image_id"):
+        read_detections(str(tmp_path / "a.parquet"), Universe.of(wanted))
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("coded", [False, True])
+def test_ids_may_be_text_of_any_type(wanted, tmp_path, kind, coded):
+    ids = pa.array(["9"], kind if not coded else pa.string())
+    pq.write_table(
+        pa.table(NINE | {"image_id": ids.dictionary_encode() if coded else ids}),
+        tmp_path / "a.parquet",
+    )
+    table, _ = read_detections(str(tmp_path / "a.parquet"), Universe.of(wanted))
+    assert table.image.tolist() == [0]
+
+
+@pytest.mark.parametrize("column", ["file_name", "category"])
+def test_a_name_of_several_is_refused_where_it_is_used(tmp_path, column):
+    """Not where ids say which one is meant."""
+    truth = {
+        "images": [{"id": i, "file_name": "a.jpg", "width": 9, "height": 9} for i in (1, 2)],
+        "categories": [{"id": i, "name": "cat"} for i in (1, 2)],
+        "annotations": [],
+    }
+    write_json(tmp_path / "truth.json", truth)
+    universe = Universe.of(read_annotation_file(str(tmp_path / "truth.json")))
+    by_id = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    write_json(tmp_path / "a.json", [by_id])
+    assert len(read_detections(str(tmp_path / "a.json"), universe)[0]) == 1
+    del by_id[{"file_name": "image_id", "category": "category_id"}[column]]
+    by_name = by_id | {column: {"file_name": "a.jpg", "category": "cat"}[column]}
+    write_json(tmp_path / "a.json", [by_name])
+    with pytest.raises(UsageError, match=f"the {column} .* is not clear"):
+        read_detections(str(tmp_path / "a.json"), universe)
+
+
+@pytest.mark.parametrize("ids", [[2**70, 2**70 + 1], ["x\ud800", "x\ud801"], [1, "1"]])
+def test_lines_have_the_ids_of_a_list(tmp_path, ids):
+    """Integers beyond 64 bits and halves of characters too, which quick parsers do not read."""
+    images = [{"id": i, "file_name": f"{n}.jpg", "width": 9, "height": 9}
+              for n, i in enumerate(ids)]  # fmt: skip
+    write_json(tmp_path / "truth.json", TRUTH | {"images": images})
+    universe = Universe.of(read_annotation_file(str(tmp_path / "truth.json")))
+    write_lines(tmp_path / "a.jsonl", [FOUND[0] | {"image_id": i} for i in ids])
+    assert read_detections(str(tmp_path / "a.jsonl"), universe)[0].image.tolist() == [0, 1]
+
+
+def test_lines_may_begin_with_a_byte_order_mark(wanted, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(FOUND[0]), encoding="utf-8-sig")
+    assert len(read_detections(str(tmp_path / "a.jsonl"), Universe.of(wanted))[0]) == 1
+
+
+ODD_IDS = ["007", "008", "7", "-0", "--5", "²", "1e+16", "9"]
+
+
+@pytest.mark.parametrize("first", ["a.json", "a.csv", "a.parquet"])
+@pytest.mark.parametrize("second", ["a.json", "a.csv", "a.parquet"])
+def test_files_without_truth_name_the_same_images_in_every_format(tmp_path, first, second):
+    """Text that looks like a number, and text that only begins like one."""
+    rows = [FOUND[0] | {"image_id": i} for i in ODD_IDS]
+    write_json(tmp_path / "a.json", rows)
+    write_csv(tmp_path / "a.csv", [*map(flat, rows)])
+    write_parquet(tmp_path / "a.parquet", [*map(flat, rows)])
+    universe = Universe(OpenLookup(), OpenLookup())
+    tables = [read_detections(str(tmp_path / file), universe)[0] for file in (first, second)]
+    assert [table.image.tolist() for table in tables] == [[*range(len(ODD_IDS))]] * 2
 
 
 def test_a_missing_file_is_one_sentence(wanted, tmp_path):

@@ -88,7 +88,7 @@ def outcome(data, chunk_bytes=1 << 20):
 
 def by_standard(data, chunk_bytes=1 << 20):
     """The same without orjson."""
-    with mock.patch.object(json_stream, "_parse", json_stream._parse_by_standard):
+    with mock.patch.object(json_stream, "parse", json_stream._parse_by_standard):
         return outcome(data, chunk_bytes)
 
 
