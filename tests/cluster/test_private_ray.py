@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -219,11 +220,14 @@ def test_metrics_are_at_the_port_that_was_asked_for(folder, port):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert program.stdout.readline() == b"observed\n"
-    found, end = [], time.monotonic() + 60
+    found, end = [], time.monotonic() + 150
     while not found and time.monotonic() < end:  # Ray passes metrics on now and then
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
+        with (
+            contextlib.suppress(OSError),  # its agent answers nothing while it is busy
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page,
+        ):
             lines = page.read().decode().splitlines()
-        found = [line for line in lines if line.startswith("ray_odtk_queue_depth{")]
+            found = [line for line in lines if line.startswith("ray_odtk_queue_depth{")]
     program.communicate()
     assert [line.rsplit(" ", 1)[1] for line in found] == ["7.0"]
 
