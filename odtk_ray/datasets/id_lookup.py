@@ -83,7 +83,6 @@ class OpenLookup:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self._places: dict[str, int] = {}
-        self._alike: dict[str, int] = {}  # texts that a table cannot tell from numbers
 
     def find(self, key: Key, values: Sequence[Any]) -> NDArray[np.int64]:
         """See `Lookup`; nothing is unknown."""
@@ -95,8 +94,7 @@ class OpenLookup:
         return np.array([places[text] for text in texts], np.int64)
 
     def _place(self, text: str) -> int:
-        known = self._alike if text in self._alike and text not in self._places else self._places
-        place = known.setdefault(text, len(self.texts))
+        place = self._places.setdefault(text, len(self.texts))
         if place == len(self.texts):
             self.texts.append(text)
         return place
@@ -106,8 +104,7 @@ class OpenLookup:
         text, whole = json.dumps(value), (value or "").removesuffix(".0")
         if not _WHOLE.fullmatch(whole) or (text in self._places and whole not in self._places):
             return self._place(text)
-        self._alike[text] = self._place(whole)
-        return self._alike[text]
+        return self._places.setdefault(text, self._place(whole))  # a table cannot tell them apart
 
 
 class IdLookup:

@@ -252,11 +252,11 @@ def _array(source: _Buffer, key: str) -> Iterator[Chunk]:
 def parse(text: bytes, offset: int) -> Any:
     """Parse a whole text, whose first byte is at `offset` in the file.
 
-    Raises:
-        JsonError: it is no JSON.
-
     orjson is four times as quick as the standard parser, which gets what orjson refuses (mistakes,
     NaN, lone surrogates, numbers beyond float64) and integers beyond 64 bits, made floats there.
+
+    Raises:
+        JsonError: it is no JSON.
     """
     if _LONG_NUMBER not in text.translate(_DIGITS):
         with contextlib.suppress(orjson.JSONDecodeError):
